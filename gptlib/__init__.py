@@ -1,0 +1,16 @@
+"""GPT from scratch, chapter by chapter. Read the modules in the order of the imports below."""
+
+from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
+from gptlib.tokenizer import BPETokenizer, gpt2_tokenizer
+from gptlib.tap import Tap, patch, record, taps
+from gptlib.attention import KVCache, MultiHeadAttention, attention, attention_weights, causal_mask
+from gptlib.blocks import GELU, FeedForward, LayerNorm, TransformerBlock
+from gptlib.model import GPTModel, count_parameters, parameters_by_part
+from gptlib.corpus import load_text
+from gptlib.data import Batches, train_validation_split, windows
+from gptlib.training import (
+    Step, TrainConfig, TrainingDiverged, TrainingRun, best_device, evaluate, next_token_loss,
+)
+from gptlib.generation import complete, generate, next_token
+from gptlib.checkpoint import load_model, load_run, save_model, save_run
+from gptlib.trace import Trace, trace

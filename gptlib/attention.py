@@ -1,0 +1,138 @@
+"""Chapter 2. Attention: every token gathers what it needs from the tokens before it.
+
+    attention(Q, K, V) = softmax(Q Kᵀ / √D) V
+
+Vaswani et al. (2017), "Attention Is All You Need", section 3.2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gptlib.config import GPTConfig
+from gptlib.tap import Tap
+
+
+def causal_mask(n_queries: int, n_keys: int | None = None, device=None) -> Tensor:
+    """True where a query (row) may look at a key (column).  -> (n_queries, n_keys) bool
+
+    The queries are the last ones of the sequence: with more keys than queries, the first query
+    already sees the `n_keys - n_queries` tokens that came before it.
+    """
+    n_keys = n_queries if n_keys is None else n_keys
+    everything = torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
+    return everything.tril(n_keys - n_queries)
+
+
+def attention_weights(queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
+    """How much each query takes from each key; every row sums to 1.
+
+    queries (..., T, D), keys (..., S, D), mask (T, S) bool -> (..., T, S)
+    """
+    scores = queries @ keys.transpose(-2, -1)                        # (..., T, S)
+    scores = scores / math.sqrt(queries.shape[-1])                   # keeps the variance at 1
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)                # exp(-inf) = 0
+    return scores.softmax(dim=-1)
+
+
+def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The values, averaged with the attention weights.
+
+    queries (..., T, D), keys (..., S, D), values (..., S, D), mask (T, S) bool -> (..., T, D)
+    """
+    return attention_weights(queries, keys, mask) @ values
+
+
+def split_heads(x: Tensor, n_heads: int) -> Tensor:
+    """Cut each token's vector into one piece per head.  (B, T, C) -> (B, H, T, D)"""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Put the pieces of the heads side by side again.  (B, H, T, D) -> (B, T, C)"""
+    return x.transpose(1, 2).flatten(2)
+
+
+class KVCache:
+    """The keys and values of all tokens seen so far by one attention layer.
+
+    A new token's query needs them all, but they never change: computed once, they are kept.
+    """
+
+    def __init__(self, capacity: int):
+        self.capacity = capacity
+        self.length = 0
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Append new keys and values (B, H, T, D); return all of them, (B, H, length, D) each.
+
+        Raises a ValueError where more than `capacity` tokens would have to be kept.
+        """
+        start, end = self.length, self.length + keys.shape[2]
+        if end > self.capacity:
+            raise ValueError(
+                f"The cache has room for {self.capacity} tokens and holds {start}, but "
+                f"{keys.shape[2]} more came: start a new cache with the latest tokens."
+            )
+        if start == 0:  # room for the whole context at once, so that nothing is copied later
+            self._keys, self._values = (
+                x.new_empty(*x.shape[:2], self.capacity, x.shape[3]) for x in (keys, values)
+            )
+        self._keys[:, :, start:end] = keys
+        self._values[:, :, start:end] = values
+        self.length = end
+        return self._keys[:, :, :end], self._values[:, :, :end]
+
+
+class MultiHeadAttention(nn.Module):
+    """H attention heads side by side, each on its own D = C/H numbers of every token."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        C = config.emb_dim
+        self.n_heads = config.n_heads
+        self.query = nn.Linear(C, C, bias=config.qkv_bias)
+        self.key = nn.Linear(C, C, bias=config.qkv_bias)
+        self.value = nn.Linear(C, C, bias=config.qkv_bias)
+        self.output = nn.Linear(C, C)
+        self.dropout = nn.Dropout(config.drop_rate)
+
+        self.queries, self.keys, self.values = Tap(), Tap(), Tap()
+        self.weights, self.head_outputs = Tap(), Tap()
+
+    def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
+        """x (B, T, C) -> (B, T, C). With a cache, x follows the tokens that the cache holds."""
+        queries = self.queries(split_heads(self.query(x), self.n_heads))    # (B, H, T, D)
+        keys = self.keys(split_heads(self.key(x), self.n_heads))            # (B, H, T, D)
+        values = self.values(split_heads(self.value(x), self.n_heads))      # (B, H, T, D)
+        if cache is not None:
+            keys, values = cache.extend(keys, values)                       # (B, H, S, D)
+
+        attend = self._explicit if self.weights.watched else self._fused
+        mixed = self.head_outputs(attend(queries, keys, values))            # (B, H, T, D)
+        return self.output(merge_heads(mixed))                              # (B, T, C)
+
+    def _explicit(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The formula as it stands, so that somebody can watch or change the weights."""
+        mask = causal_mask(queries.shape[2], keys.shape[2], queries.device)
+        weights = self.weights(attention_weights(queries, keys, mask))      # (B, H, T, S)
+        return self.dropout(weights) @ values                               # (B, H, T, D)
+
+    def _fused(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The same numbers from torch's kernel, which never stores the weights."""
+        T, S = queries.shape[2], keys.shape[2]
+        # The kernel's own causal mask starts at the first key, ours ends at the last one:
+        # they agree only where T = S. A single query may look at every key, no mask needed.
+        mask = causal_mask(T, S, queries.device) if 1 < T < S else None
+        return F.scaled_dot_product_attention(
+            queries, keys, values,
+            attn_mask=mask,
+            dropout_p=self.dropout.p if self.training else 0.0,
+            is_causal=1 < T == S,
+        )

@@ -1,0 +1,108 @@
+"""The numbers that define a GPT, and a check that they fit together."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+
+GPT_CONFIG_124M = {
+    "vocab_size": 50257,
+    "context_length": 1024,
+    "emb_dim": 768,
+    "n_heads": 12,
+    "n_layers": 12,
+    "drop_rate": 0.1,
+    "qkv_bias": False,
+}
+
+# Radford et al. (2019), table 2. Only width, heads and depth change from size to size.
+GPT2_FAMILY = {
+    "gpt2-small (124M)": GPT_CONFIG_124M,
+    "gpt2-medium (355M)": {**GPT_CONFIG_124M, "emb_dim": 1024, "n_heads": 16, "n_layers": 24},
+    "gpt2-large (774M)": {**GPT_CONFIG_124M, "emb_dim": 1280, "n_heads": 20, "n_layers": 36},
+    "gpt2-xl (1558M)": {**GPT_CONFIG_124M, "emb_dim": 1600, "n_heads": 25, "n_layers": 48},
+}
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT. It checks itself: a value that cannot work raises a ValueError."""
+
+    vocab_size: int        # V: number of different tokens
+    context_length: int    # the most tokens the model sees at once
+    emb_dim: int           # C: width of the vector that stands for one token
+    n_heads: int           # H: attention heads per block; each is C/H wide
+    n_layers: int          # L: number of transformer blocks
+    drop_rate: float       # share of activations dropped while training, 0 to below 1
+    qkv_bias: bool         # whether the query, key and value projections add a bias
+    tie_weights: bool = False  # one matrix serves as token embedding and as output head
+
+    @classmethod
+    def of(cls, config: GPTConfig | Mapping) -> GPTConfig:
+        """`config` as a GPTConfig, whether it is one already or a plain dictionary.
+
+        Raises a ValueError that names each key that is unknown or missing.
+        """
+        if isinstance(config, cls):
+            return config
+        if not isinstance(config, Mapping):
+            raise TypeError(
+                f"A configuration is a dictionary or a GPTConfig, not {type(config).__name__}; "
+                "pass for example GPT_CONFIG_124M."
+            )
+        known = [field.name for field in fields(cls)]
+        for key in config:
+            if key not in known:
+                nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+                hint = f"did you mean {nearest[0]!r}?" if nearest else "remove it."
+                raise ValueError(
+                    f"Unknown configuration key {key!r}; allowed are {', '.join(known)}: {hint}"
+                )
+        required = [field.name for field in fields(cls) if field.default is MISSING]
+        missing = [name for name in required if name not in config]
+        if missing:
+            raise ValueError(
+                f"The configuration lacks {', '.join(map(repr, missing))}; all of "
+                f"{', '.join(required)} are needed: add what is missing."
+            )
+        return cls(**config)
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"{name} is {value!r}, but must be a whole number of at least 1: "
+                    f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small."
+                )
+        rate = self.drop_rate
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise ValueError(
+                f"drop_rate is {rate!r}, but must be a number from 0 to below 1: "
+                "use 0.0 for no dropout."
+            )
+        for name in ("qkv_bias", "tie_weights"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but must be True or False: choose one."
+                )
+        if self.emb_dim % self.n_heads:
+            raise ValueError(
+                f"emb_dim={self.emb_dim} is not divisible by n_heads={self.n_heads}, but every "
+                f"head gets an equal share of the vector: choose n_heads from "
+                f"{_divisors(self.emb_dim)}, or another emb_dim."
+            )
+
+    @property
+    def head_dim(self) -> int:
+        """D: width of one head."""
+        return self.emb_dim // self.n_heads
+
+    def to_dict(self) -> dict:
+        """The configuration as a plain dictionary; `GPTConfig.of` reads it back."""
+        return asdict(self)
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, min(number, 64) + 1) if number % n == 0)

@@ -1,0 +1,32 @@
+"""Writing a file so that it is either the new one, whole, or still the old one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path to write to; when the block ends well, it becomes `path`.
+
+    Raises an OSError in words where the disk is full or the folder cannot be written to. Whatever
+    goes wrong, the former file stays as it was, and nothing temporary is left behind.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # on the disk before the name changes
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{path} could not be written ({error.strerror or error}); what was there before is "
+            "unchanged: free some space or choose another folder."
+        ) from error

@@ -1,0 +1,199 @@
+"""Chapter 6. Generation: from the scores of all tokens to one token, again and again.
+
+Each filter takes logits and gives logits; a token that is ruled out gets -inf. They are applied
+in this order: temperature, top-k, top-p, min-p.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from gptlib.model import GPTModel
+
+
+def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """Below 1 the favourites gain, above 1 the outsiders; 0 leaves the first best token only.
+
+    logits (..., V) -> (..., V). Raises a ValueError for a temperature below 0.
+    """
+    if not 0 <= temperature < math.inf:
+        raise ValueError(
+            f"temperature is {temperature}, but must be a number of at least 0: use 0 for the "
+            "most probable token, 1 for the model's own probabilities."
+        )
+    if temperature == 0:
+        best = logits.argmax(dim=-1, keepdim=True)                       # (..., 1)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+    return logits / temperature
+
+
+def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
+    """Keep the k most probable tokens.  Fan et al. (2018), section 5.
+
+    logits (..., V) -> (..., V). Raises a ValueError for k below 1 or above V.
+    """
+    V = logits.shape[-1]
+    if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= V:
+        raise ValueError(
+            f"top_k is {top_k!r}, but must be a whole number from 1 to {V}, the size of the "
+            "vocabulary: leave it out to keep every token."
+        )
+    order = logits.argsort(dim=-1, descending=True, stable=True)         # (..., V)
+    return logits.scatter(-1, order[..., top_k:], -math.inf)
+
+
+def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
+    """Keep the fewest most probable tokens that together have probability p or more.
+
+    logits (..., V) -> (..., V). Raises a ValueError for p outside (0, 1].
+    Holtzman et al. (2020), section 3.1.
+    """
+    if not 0 < top_p <= 1:
+        raise ValueError(
+            f"top_p is {top_p}, but must be a probability above 0 and up to 1: leave it out to "
+            "keep every token."
+        )
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)   # (..., V)
+    probabilities = ordered.softmax(dim=-1)
+    before = probabilities.cumsum(dim=-1) - probabilities                # of all better tokens
+    ordered = ordered.masked_fill(before >= top_p, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, ordered)
+
+
+def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
+    """Keep the tokens that are at least `min_p` times as probable as the best one.
+
+    logits (..., V) -> (..., V). Raises a ValueError for a min_p outside [0, 1].
+    Nguyen et al. (2025), "Turning Up the Heat".
+    """
+    if not 0 <= min_p <= 1:
+        raise ValueError(
+            f"min_p is {min_p}, but must be a share from 0 to 1: leave it out to keep every token."
+        )
+    probabilities = logits.softmax(dim=-1)
+    best = probabilities.amax(dim=-1, keepdim=True)                      # (..., 1)
+    return logits.masked_fill(probabilities < min_p * best, -math.inf)
+
+
+def next_token(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw one token for every row of scores.  logits (B, V) -> (B) int64, on the CPU
+
+    The draw happens on the CPU, so a seeded generator gives the same tokens on every device.
+    """
+    logits = apply_temperature(logits, temperature)
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k)
+    if top_p is not None:
+        logits = keep_top_p(logits, top_p)
+    if min_p is not None:
+        logits = keep_min_p(logits, min_p)
+    probabilities = logits.softmax(dim=-1).cpu()                         # (B, V)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+@torch.inference_mode()
+def generate(
+    model: GPTModel,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    stop_token: int | None = None,
+    use_cache: bool = True,
+    **sampling,
+) -> Iterator[list[int | None]]:
+    """Continue every prompt token by token; `sampling` goes to `next_token`.
+
+    Yields one list per step with each prompt's next token, or None where that prompt has none in
+    this step: all rows walk through the positions together, and a longer prompt is still being
+    read while a shorter one already continues. A row ends after `max_new_tokens`, or before its
+    `stop_token`. Beyond the context the model sees the latest tokens only.
+
+    Raises a ValueError for an empty prompt and for one that is longer than the context.
+    """
+    _check_prompts(model, prompts, max_new_tokens)
+    lengths = [len(prompt) for prompt in prompts]
+    ids = torch.zeros(len(prompts), max(lengths) + max_new_tokens, dtype=torch.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.as_tensor(prompt)
+    ends = [length + max_new_tokens for length in lengths]
+    cache = model.new_cache() if use_cache else None
+
+    was_training = model.training
+    model.eval()
+    try:
+        for position in range(min(lengths), ids.shape[1]):
+            logits = _logits_after(model, ids[:, :position], cache)              # (B, V)
+            drawn = next_token(logits, **sampling).tolist()
+            step: list[int | None] = [None] * len(prompts)
+            for row, token in enumerate(drawn):
+                if lengths[row] <= position < ends[row]:
+                    ids[row, position] = token
+                    if token == stop_token:
+                        ends[row] = position
+                    else:
+                        step[row] = token
+            if any(token is not None for token in step):
+                yield step
+            if max(ends) <= position + 1:
+                return
+    finally:
+        model.train(was_training)
+
+
+def _logits_after(model: GPTModel, ids: Tensor, cache: list | None) -> Tensor:
+    """Scores for the token that follows ids (B, T).  -> (B, V)"""
+    context = model.config.context_length
+    if cache and ids.shape[1] <= context:
+        new = ids[:, cache[0].length :]
+        hidden = model.hidden_states(new.to(model.device), cache)                # (B, new, C)
+    else:  # the window slides: every token has a new position, and what was cached is no use
+        hidden = model.hidden_states(ids[:, -context:].to(model.device))         # (B, T, C)
+    return model.output_head(hidden[:, -1])
+
+
+def complete(model: GPTModel, tokenizer, prompt: str, max_new_tokens: int, **options) -> str:
+    """The prompt and its continuation as text; `options` as for `generate`."""
+    ids = tokenizer.encode(prompt)
+    new = [step[0] for step in generate(model, [ids], max_new_tokens, **options)]
+    return tokenizer.decode([*ids, *new])
+
+
+def _check_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> None:
+    whole = isinstance(max_new_tokens, int) and not isinstance(max_new_tokens, bool)
+    if not whole or max_new_tokens < 1:
+        raise ValueError(
+            f"max_new_tokens is {max_new_tokens!r}, but must be a whole number of at least 1: "
+            "say how many tokens you want."
+        )
+    if isinstance(prompts, str) or not len(prompts) or not all(map(_is_row, prompts)):
+        raise ValueError(
+            "prompts must be a list of prompts, each a list of token ids: write "
+            "[tokenizer.encode(text)] for a single one."
+        )
+    context = model.config.context_length
+    for number, prompt in enumerate(prompts):
+        if not len(prompt):
+            raise ValueError(
+                f"Prompt {number} is empty, but the model needs at least one token to go on "
+                "from: begin with the end-of-text token, or with a word."
+            )
+        if len(prompt) > context:
+            raise ValueError(
+                f"Prompt {number} has {len(prompt)} tokens, but this model sees at most "
+                f"{context}: keep its last tokens with prompt[-{context}:]."
+            )
+
+
+def _is_row(prompt) -> bool:
+    return hasattr(prompt, "__len__") and not isinstance(prompt, (str, dict))

@@ -1,0 +1,147 @@
+"""Chapter 4. The full GPT: embeddings, a stack of blocks, and a head that scores every token.
+
+Radford et al. (2019), "Language Models are Unsupervised Multitask Learners".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from gptlib.attention import KVCache
+from gptlib.blocks import LayerNorm, TransformerBlock
+from gptlib.config import GPTConfig
+from gptlib.tap import Tap
+
+
+class GPTModel(nn.Module):
+    """Token ids in, a score for every possible next token out, at every position.
+
+    `config` is a GPTConfig or a dictionary with its keys, such as GPT_CONFIG_124M.
+    """
+
+    def __init__(self, config: GPTConfig | Mapping):
+        super().__init__()
+        config = GPTConfig.of(config)
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
+        self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
+        self.dropout = nn.Dropout(config.drop_rate)
+        self.residual_start = Tap()
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
+        self.final_norm = LayerNorm(config.emb_dim)
+        self.output_head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+        if config.tie_weights:
+            self.output_head.weight = self.token_embedding.weight
+        self._initialise()
+        self._store_by_columns()
+
+    def forward(self, ids: Tensor, cache: list[KVCache] | None = None) -> Tensor:
+        """ids (B, T) -> logits (B, T, V). With a cache, ids follow the tokens it holds.
+
+        Raises a TypeError or ValueError for ids that are no such batch of known tokens.
+        """
+        return self.output_head(self.hidden_states(ids, cache))                   # (B, T, V)
+
+    def hidden_states(self, ids: Tensor, cache: list[KVCache] | None = None) -> Tensor:
+        """All of `forward` but the head: what the model made of each token.  -> (B, T, C)"""
+        past = cache[0].length if cache else 0
+        self._check(ids, past)
+        positions = torch.arange(past, past + ids.shape[1], device=ids.device)    # (T)
+        x = self.token_embedding(ids) + self.position_embedding(positions)        # (B, T, C)
+        x = self.residual_start(self.dropout(x))
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache[layer] if cache else None)                         # (B, T, C)
+        return self.final_norm(x)
+
+    def new_cache(self) -> list[KVCache]:
+        """An empty cache for `forward`, with room for the whole context: a KVCache per block."""
+        return [KVCache(self.config.context_length) for _ in self.blocks]
+
+    @property
+    def device(self) -> torch.device:
+        return self.token_embedding.weight.device
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """N(0, 0.02) for every matrix, 0 for every bias, as GPT-2 starts.
+
+        Each block adds to the residual stream twice; the projections that do so start smaller by
+        √(2L), so that the stream does not grow with depth.
+        """
+        for name, parameter in self.named_parameters():
+            if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * self.config.n_layers))
+            elif parameter.dim() == 2:
+                nn.init.normal_(parameter, std=0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def _store_by_columns(self) -> None:
+        """Lay each projection out in memory column by column; no number and no shape changes.
+
+        Generating one token multiplies a single vector by every matrix, so it takes as long as
+        reading the weights takes, and in this order torch's CPU kernel reads them faster.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module.weight is not self.token_embedding.weight:
+                module.weight.data = module.weight.data.t().contiguous().t()
+
+    def _check(self, ids: Tensor, past: int) -> None:
+        if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+            got = f"a tensor of {ids.dtype}" if isinstance(ids, Tensor) else type(ids).__name__
+            raise TypeError(
+                f"ids is {got}, but must be a tensor of whole numbers (torch.int64): "
+                "torch.tensor([tokenizer.encode(text)])."
+            )
+        if ids.dim() != 2 or ids.numel() == 0:
+            raise ValueError(
+                f"ids has shape {tuple(ids.shape)}, but must be (batch, tokens) with at least one "
+                "token: for a single sequence add a dimension with ids[None]."
+            )
+        if past + ids.shape[1] > self.config.context_length:
+            before = f" after {past} in the cache" if past else ""
+            raise ValueError(
+                f"{ids.shape[1]} tokens came{before}, but this model sees at most "
+                f"{self.config.context_length}: shorten the text, for example to its last tokens."
+            )
+        check_vocabulary(ids, self.config.vocab_size)
+
+
+def check_vocabulary(ids: Tensor, vocab_size: int) -> None:
+    """Raise a ValueError where `ids` hold one that is outside the vocabulary."""
+    smallest, largest = ids.aminmax()
+    if smallest < 0 or largest >= vocab_size:
+        wrong = smallest.item() if smallest < 0 else largest.item()
+        raise ValueError(
+            f"Token id {wrong} is outside the vocabulary, which has ids 0 to {vocab_size - 1}: "
+            "use the tokenizer that belongs to this model."
+        )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable numbers; a matrix that is used twice counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def parameters_by_part(config: GPTConfig | Mapping) -> dict[str, int]:
+    """Where the parameters sit. Any size works: the model is built without memory for weights.
+
+    The tied matrix of `tie_weights=True` counts as token embedding.
+    """
+    with torch.device("meta"):
+        model = GPTModel(config)
+    blocks = model.blocks
+    parts = {
+        "token embedding": [model.token_embedding],
+        "position embedding": [model.position_embedding],
+        "attention": [block.attention for block in blocks],
+        "feed-forward": [block.feed_forward for block in blocks],
+        "norms": [model.final_norm]
+        + [norm for block in blocks for norm in (block.attention_norm, block.feed_forward_norm)],
+    }
+    counts = {name: sum(map(count_parameters, modules)) for name, modules in parts.items()}
+    return {**counts, "output head": count_parameters(model) - sum(counts.values())}

@@ -1,0 +1,89 @@
+"""Look into a forward pass, or change it, without touching the model's code.
+
+A `Tap` is a named place in a model: an identity module that hands on what it gets.
+
+>>> with record(model) as activations:
+...     logits = model(ids)
+>>> activations["blocks.0.attention.weights"].shape     # (B, H, T, T)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor, nn
+
+
+class Tap(nn.Module):
+    """Returns its input. Its name is its path in the model, such as `blocks.0.residual_mid`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    @property
+    def watched(self) -> bool:
+        """True while somebody records or patches here."""
+        return bool(self._forward_hooks)
+
+
+def taps(model: nn.Module) -> dict[str, Tap]:
+    """Every tap of `model` by name, in the order of definition."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, Tap)}
+
+
+@contextmanager
+def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
+    """Collect what flows through the taps called `names` (all taps, if none is named).
+
+    Yields a dictionary that fills while the model runs; where it runs several times, the last
+    time stays. Tensors are detached. Raises ValueError for a name that is no tap.
+    """
+    activations: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable:
+        def hook(_tap, _inputs, output):
+            activations[name] = output.detach()
+        return hook
+
+    with _hooked(model, {name: keep(name) for name in names or taps(model)}):
+        yield activations
+
+
+@contextmanager
+def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Replace what flows through a tap by `function(tensor)`, for each `{name: function}`.
+
+    The function gets the tensor and returns one of the same shape.
+    Raises ValueError for a name that is no tap and for a result of another shape.
+    """
+
+    def replace(name: str, function: Callable) -> Callable:
+        def hook(_tap, _inputs, output):
+            changed = function(output)
+            if not isinstance(changed, Tensor) or changed.shape != output.shape:
+                got = tuple(changed.shape) if isinstance(changed, Tensor) else changed
+                raise ValueError(
+                    f"The patch of {name!r} returned {got!r}, but must return a tensor of shape "
+                    f"{tuple(output.shape)}: change the values, not the shape."
+                )
+            return changed
+        return hook
+
+    with _hooked(model, {name: replace(name, function) for name, function in changes.items()}):
+        yield
+
+
+@contextmanager
+def _hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
+    """Register forward hooks by tap name; remove each of them again, whatever happens."""
+    places = taps(model)
+    with ExitStack() as stack:
+        for name, hook in hooks.items():
+            if name not in places:
+                nearest = difflib.get_close_matches(name, places, n=1, cutoff=0.0)
+                hint = f"did you mean {nearest[0]!r}?" if nearest else "this model has none."
+                raise ValueError(f"No tap is called {name!r}; taps(model) lists them: {hint}")
+            stack.callback(places[name].register_forward_hook(hook).remove)
+        yield

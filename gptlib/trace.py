@@ -1,0 +1,67 @@
+"""Every tensor of one forward pass, by name, as NumPy arrays: what pictures and views draw.
+
+A view takes a `Trace` and never a model's internals, so it works on any model of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gptlib.config import GPTConfig
+from gptlib.model import GPTModel
+from gptlib.tap import record
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One sequence on its way through a model."""
+
+    config: GPTConfig
+    ids: np.ndarray                  # (T)
+    labels: tuple[str, ...]          # one readable text per token
+    arrays: dict[str, np.ndarray]    # by the name of the tap, without the batch dimension
+    logits: np.ndarray               # (T, V)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    @property
+    def attention(self) -> np.ndarray:
+        """The attention weights of every layer and head.  (L, H, T, T), rows are queries"""
+        layers = range(self.config.n_layers)
+        return np.stack([self[f"blocks.{layer}.attention.weights"] for layer in layers])
+
+    @property
+    def residual_stream(self) -> np.ndarray:
+        """Each token's vector before the first block and after every block.  (L + 1, T, C)"""
+        layers = range(self.config.n_layers)
+        ends = [self[f"blocks.{layer}.residual_end"] for layer in layers]
+        return np.stack([self["residual_start"], *ends])
+
+
+@torch.inference_mode()
+def trace(
+    model: GPTModel, ids: Sequence[int] | Tensor, labels: Sequence[str] | None = None
+) -> Trace:
+    """Run `model` once over ids (T) and keep every tensor that has a tap.
+
+    `labels` are the tokens as text; without them, the ids themselves are shown. The model should
+    be in evaluation mode, or dropout shows in the arrays. Raises a ValueError where labels and
+    ids differ in number.
+    """
+    ids = torch.as_tensor(ids, device=model.device)
+    labels = tuple(str(token) for token in (ids.tolist() if labels is None else labels))
+    if len(labels) != len(ids):
+        raise ValueError(
+            f"There are {len(labels)} labels for {len(ids)} tokens, but each token needs one: "
+            "pass tokenizer.tokens(ids), or leave labels out."
+        )
+    with record(model) as activations:
+        logits = model(ids[None])[0]
+    arrays = {name: tensor[0].float().cpu().numpy() for name, tensor in activations.items()}
+    return Trace(model.config, ids.cpu().numpy(), labels, arrays, logits.float().cpu().numpy())

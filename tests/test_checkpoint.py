@@ -1,0 +1,136 @@
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import TINY, lively_model, random_ids, tiny_model
+
+from gptlib.checkpoint import load_model, load_run, save_model, save_run
+from gptlib.config import GPTConfig
+from gptlib.model import GPTModel
+from gptlib.training import TrainConfig, TrainingRun
+
+TEXT, VALIDATION = random_ids(600), random_ids(90, seed=2)
+DROPPING = GPTConfig(**{**TINY.to_dict(), "drop_rate": 0.2})
+
+
+def new_run() -> TrainingRun:
+    config = TrainConfig(12, batch_size=5, warmup_steps=3, evaluate_every=4, seed=7)
+    return TrainingRun(tiny_model(config=DROPPING), TEXT, VALIDATION, config, device="cpu")
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_model_comes_back_as_it_was(tmp_path, tied):
+    model = lively_model(config=GPTConfig(**{**TINY.to_dict(), "tie_weights": tied}))
+    save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.config == model.config
+    assert not loaded.training
+    ids = random_ids(2, 9)
+    assert torch.equal(loaded(ids), model(ids))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 6, 12])
+def test_a_resumed_run_is_bit_identical_to_one_that_never_stopped(tmp_path, stop):
+    straight, first = new_run(), new_run()
+    list(straight)
+    while first.step < stop:
+        next(first)
+    save_run(first, tmp_path / "run.safetensors")
+    torch.manual_seed(99)
+    resumed = load_run(tmp_path / "run.safetensors", TEXT, VALIDATION, device="cpu")
+    assert resumed.step == stop
+    assert resumed.history == first.history
+    list(resumed)
+
+    for (name, a), b in zip(
+        straight.model.named_parameters(), resumed.model.parameters(), strict=True
+    ):
+        assert torch.equal(a, b), name
+    ours, theirs = straight.optimizer.state_dict(), resumed.optimizer.state_dict()
+    for number, state in ours["state"].items():
+        assert all(torch.equal(state[key], theirs["state"][number][key]) for key in state)
+    for a, b in zip(straight.history, resumed.history, strict=True):
+        assert (a.loss, a.validation_loss, a.gradient_norm) == (
+            b.loss, b.validation_loss, b.gradient_norm,
+        )
+
+
+def test_a_run_goes_on_with_its_own_text_only(tmp_path):
+    save_run(new_run(), tmp_path / "run.safetensors")
+    with pytest.raises(ValueError, match="belongs to a run on another text"):
+        load_run(tmp_path / "run.safetensors", TEXT[:-1], VALIDATION)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file .*nothing\.safetensors: check the path"):
+        load_model(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, 0.5, -1])
+def test_a_truncated_file_is_refused(tmp_path, keep):
+    path = tmp_path / "model.safetensors"
+    save_model(lively_model(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
+    with pytest.raises(ValueError, match="is not a whole safetensors file"):
+        load_model(path)
+
+
+def test_foreign_files_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "other.safetensors"
+    save_file({"x": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="holds no file of this course, not a model"):
+        load_model(path)
+    save_run(new_run(), path)
+    with pytest.raises(ValueError, match="holds training run, not a model"):
+        load_model(path)
+    path.write_text("a letter to Lily")
+    with pytest.raises(ValueError, match="is not a whole safetensors file"):
+        load_model(path)
+
+
+def test_one_altered_byte_is_noticed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(lively_model(), path)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="altered or damaged"):
+        load_model(path)
+
+
+def test_an_altered_header_is_noticed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(lively_model(), path)
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"]["header"] = header["__metadata__"]["header"].replace(
+        '"n_heads": 4', '"n_heads": 2'
+    )
+    altered = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(altered)) + altered + content[8 + length :])
+    with pytest.raises(ValueError, match="altered or damaged"):
+        load_model(path)
+
+
+def test_nothing_is_pickled(tmp_path):
+    save_run(new_run(), tmp_path / "run.safetensors")
+    content = (tmp_path / "run.safetensors").read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    assert json.loads(content[8 : 8 + length])["__metadata__"]["gptlib"] == "training run"
+    source = Path(load_run.__code__.co_filename).read_text(encoding="utf-8")
+    assert "torch.load" not in source
+    assert "import pickle" not in source
+
+
+def test_weights_keep_their_layout_and_optimizers_go_on_after_loading(tmp_path):
+    save_model(lively_model(), tmp_path / "model.safetensors")
+    layers = [load_model(tmp_path / "model.safetensors"), GPTModel(TINY)]
+    strides = [[p.stride() for p in model.parameters()] for model in layers]
+    assert strides[0] == strides[1]

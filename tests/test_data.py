@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from gptlib.data import Batches, as_ids, seed_for, train_validation_split, windows
+
+
+def test_targets_are_the_inputs_moved_on_by_one():
+    inputs, targets = windows(range(10), context_length=3)
+    assert inputs.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert targets.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+
+def test_a_smaller_stride_gives_overlapping_windows():
+    inputs, _ = windows(range(7), context_length=4, stride=2)
+    assert inputs.tolist() == [[0, 1, 2, 3], [2, 3, 4, 5]]
+
+
+def test_a_text_of_exactly_one_window_is_enough():
+    inputs, targets = windows(range(5), context_length=4)
+    assert inputs.shape == targets.shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ((range(4), 4), ValueError, "has 4 tokens, but one window of 4 inputs .* needs 5"),
+        ((range(9), 0), ValueError, "context_length is 0 and stride is 0"),
+        ((range(9), 3, 0), ValueError, "stride is 0"),
+        (([0.5, 1.5], 1), TypeError, "one row of whole numbers"),
+        (([[1, 2], [3, 4]], 1), TypeError, r"shape \(2, 2\)"),
+    ],
+)
+def test_windows_that_cannot_be_are_explained(arguments, error, words):
+    with pytest.raises(error, match=words):
+        windows(*arguments)
+
+
+def test_the_last_part_of_the_text_is_kept_for_validation():
+    train, validation = train_validation_split(range(100), 0.2)
+    assert train.tolist() == list(range(80))
+    assert validation.tolist() == list(range(80, 100))
+    with pytest.raises(ValueError, match="validation_share is 1.5"):
+        train_validation_split(range(9), 1.5)
+
+
+def test_an_epoch_shows_every_window_once_and_the_next_in_another_order():
+    batches = Batches(range(8 * 5 + 1), context_length=5, batch_size=2, seed=3)
+    assert batches.per_epoch == 4
+    epochs = []
+    for epoch in range(2):
+        inputs = [batches.at(4 * epoch + step)[0] for step in range(4)]
+        starts = torch.cat(inputs)[:, 0].tolist()
+        assert sorted(starts) == list(range(0, 40, 5))
+        epochs.append(starts)
+    assert epochs[0] != epochs[1]
+
+
+def test_a_batch_depends_on_seed_and_step_only():
+    ids = torch.arange(500)
+    one, other = Batches(ids, 8, 4, seed=1), Batches(ids, 8, 4, seed=1)
+    later = one.at(40)
+    for step in (3, 40, 17, 40):
+        assert torch.equal(one.at(step)[0], other.at(step)[0])
+    assert torch.equal(one.at(40)[1], later[1])
+    assert not torch.equal(Batches(ids, 8, 4, seed=2).at(3)[0], one.at(3)[0])
+
+
+def test_left_over_tokens_let_the_cut_wander_from_epoch_to_epoch():
+    batches = Batches(range(10 * 8 + 6), context_length=8, batch_size=10)
+    shifts = {int(batches.at(epoch)[0].min()) for epoch in range(40)}
+    assert shifts == set(range(6))
+
+
+@pytest.mark.parametrize("batch_size", [0, 9])
+def test_a_batch_size_that_cannot_be_is_explained(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size is {batch_size}.*from 1 to 8"):
+        Batches(range(41), 5, batch_size)
+
+
+def test_ids_of_any_whole_type_become_one_row():
+    assert as_ids(torch.tensor([1, 2], dtype=torch.int16)).dtype == torch.int64
+    assert as_ids([3, 4]).tolist() == [3, 4]
+
+
+def test_each_place_has_a_seed_of_its_own():
+    assert len({seed_for(a, b) for a in range(20) for b in range(20)}) == 400

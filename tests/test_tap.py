@@ -1,0 +1,95 @@
+import pytest
+import torch
+from helpers import lively_model, random_ids, tiny_model
+
+from gptlib.tap import patch, record, taps
+
+
+def hooks_left(model) -> int:
+    return sum(len(tap._forward_hooks) for tap in taps(model).values())
+
+
+def test_taps_are_named_by_their_path():
+    names = list(taps(tiny_model()))
+    assert names[0] == "residual_start"
+    assert "blocks.1.attention.weights" in names
+    assert "blocks.0.residual_mid" in names
+
+
+def test_record_collects_every_tap_with_its_shape():
+    model, ids = tiny_model(), random_ids(2, 7)
+    with record(model) as activations:
+        model(ids)
+    assert set(activations) == set(taps(model))
+    assert activations["blocks.0.attention.weights"].shape == (2, 4, 7, 7)
+    assert activations["blocks.0.feed_forward.activations"].shape == (2, 7, 128)
+    assert activations["blocks.1.residual_end"].shape == (2, 7, 32)
+
+
+def test_record_collects_only_what_is_named():
+    model = tiny_model()
+    with record(model, "residual_start") as activations:
+        model(random_ids(1, 3))
+    assert list(activations) == ["residual_start"]
+
+
+def test_recording_changes_no_logit():
+    model, ids = lively_model(), random_ids(2, 9)
+    before = model(ids)
+    with record(model):
+        during = model(ids)
+    assert torch.allclose(before, during, atol=1e-5, rtol=1e-5)
+    assert torch.equal(before, model(ids))
+
+
+def test_an_exception_leaves_no_hook_behind():
+    model = tiny_model()
+    with pytest.raises(RuntimeError, match="stop"), record(model):
+        assert hooks_left(model) == len(taps(model))
+        raise RuntimeError("stop")
+    with pytest.raises(RuntimeError, match="stop"), patch(model, {"residual_start": lambda x: x}):
+        raise RuntimeError("stop")
+    with pytest.raises(ValueError), record(model, "residual_start", "nothing"):
+        pass
+    assert hooks_left(model) == 0
+
+
+def test_patch_changes_what_flows_on():
+    model, ids = lively_model(), random_ids(1, 5)
+    before = model(ids)
+    with patch(model, {"blocks.0.attention.head_outputs": lambda x: torch.zeros_like(x)}):
+        changed = model(ids)
+    assert not torch.allclose(before, changed, atol=1e-3)
+    assert torch.equal(before, model(ids))
+
+
+def test_patched_weights_are_used():
+    """Uniform weights over the past make the head outputs running means of the values."""
+    model, ids = lively_model(), random_ids(1, 6)
+    uniform = torch.ones(6, 6).tril() / torch.arange(1, 7)[:, None]
+    name = "blocks.0.attention"
+    with (
+        patch(model, {f"{name}.weights": lambda weights: uniform.expand_as(weights)}),
+        record(model, f"{name}.values", f"{name}.head_outputs") as activations,
+    ):
+        model(ids)
+    values, outputs = activations[f"{name}.values"], activations[f"{name}.head_outputs"]
+    means = values.cumsum(dim=2) / torch.arange(1, 7)[:, None]
+    torch.testing.assert_close(outputs, means)
+
+
+def test_a_name_that_is_no_tap_is_refused_with_the_nearest():
+    with (
+        pytest.raises(ValueError, match=r"did you mean 'blocks\.0\.attention\.weights'"),
+        record(tiny_model(), "block.0.attention.weight"),
+    ):
+        pass
+
+
+def test_a_patch_of_another_shape_is_refused():
+    model = tiny_model()
+    with (
+        pytest.raises(ValueError, match=r"returned \(1, 3\), but must .* \(1, 4, 32\)"),
+        patch(model, {"residual_start": lambda x: x[:, :3, 0]}),
+    ):
+        model(random_ids(1, 4))

