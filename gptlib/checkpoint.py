@@ -40,19 +40,20 @@ def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> G
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
-    """Write all that a run needs to go on: weights, optimizer, settings, history.
+    """Write all that a run needs to go on: weights, optimizers, settings, history.
 
     Random state and place in the data follow from the seed and the number of steps done. The text
     itself is not written, only its digest.
     """
     tensors = {f"model.{name}": tensor for name, tensor in _weights(run.model).items()}
-    for number, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in state.items()}
+    for which, optimizer in enumerate(run.optimizers):
+        for number, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{which}.{number}.{key}": x for key, x in state.items()}
     header = {
         "config": run.model.config.to_dict(),
         "train": dataclasses.asdict(run.config),
         "history": [dataclasses.asdict(step) for step in run.history],
-        "text": _digest_of_ids(run.batches.ids),
+        "text": _digest_of_ids(run.train_ids),
     }
     _write(path, "training run", header, tensors)
 
@@ -76,8 +77,11 @@ def load_run(
     model = GPTModel(GPTConfig.of(header["config"]))
     _fill(model, _under("model.", tensors))
     run = TrainingRun(model, train_ids, validation_ids, TrainConfig(**header["train"]), device)
-    run.resume(_optimizer_state(run, _under("optimizer.", tensors)),
-               [Step(**step) for step in header["history"]])
+    states = [
+        _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
+        for which, optimizer in enumerate(run.optimizers)
+    ]
+    run.resume(states, [Step(**step) for step in header["history"]])
     return run
 
 
@@ -92,10 +96,10 @@ def _fill(model: GPTModel, tensors: dict[str, Tensor]) -> None:
         parameter.copy_(tensors[name])
 
 
-def _optimizer_state(run: TrainingRun, tensors: dict[str, Tensor]) -> dict:
-    """What `load_state_dict` of the run's optimizer takes, from tensors by `number.name`."""
-    groups = run.optimizer.state_dict()["param_groups"]
-    parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
+def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
+    """What the optimizer's `load_state_dict` takes, from tensors by `number.name`."""
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")

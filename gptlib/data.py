@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the same convention
+
 
 def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
     """Token ids as one row of whole numbers, checked.  -> (N) int64"""
@@ -49,6 +51,42 @@ def windows(
     return pieces[:, :-1], pieces[:, 1:]
 
 
+def document_windows(
+    ids: Sequence[int] | Tensor, context_length: int, end_token: int
+) -> tuple[Tensor, Tensor]:
+    """Windows that hold whole documents only, each document with all that came before it.
+
+    ids (N) is a row of documents, each closed by `end_token`. -> inputs (W, T), targets (W, T).
+    A window begins with the end token, as if a document had just ended, and takes in as many
+    documents as fit; what is left of it has the target IGNORED, which no loss counts.
+    Raises a ValueError for a document that is longer than a window, or where none is closed.
+    """
+    ids = as_ids(ids)
+    ends = (ids == end_token).nonzero()[:, 0].tolist()
+    if not ends:
+        raise ValueError(
+            f"The text holds no end token (id {end_token}), so no document in it is whole: close "
+            "each document with that token, or take windows of any place."
+        )
+    rows, start = [[end_token]], 0
+    for end in ends:
+        document, start = ids[start : end + 1].tolist(), end + 1
+        if len(document) > context_length:
+            raise ValueError(
+                f"A document has {len(document)} tokens, but a window holds {context_length}: "
+                "choose a longer context, or leave the document out."
+            )
+        if len(rows[-1]) + len(document) > context_length + 1:
+            rows.append([end_token])
+        rows[-1] += document
+    inputs = torch.full((len(rows), context_length), end_token)
+    targets = torch.full((len(rows), context_length), IGNORED)
+    for row, tokens in enumerate(rows):
+        inputs[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
+        targets[row, : len(tokens) - 1] = torch.tensor(tokens[1:])
+    return inputs, targets
+
+
 def train_validation_split(
     ids: Sequence[int] | Tensor, validation_share: float = 0.1
 ) -> tuple[Tensor, Tensor]:
@@ -67,50 +105,39 @@ def train_validation_split(
 
 
 class Batches:
-    """All windows of a text in shuffled order, without replacement, epoch after epoch.
+    """All windows in shuffled order, without replacement, epoch after epoch.
 
     Batch number `step` depends on the seed and on nothing else: whoever knows the step knows the
     place in the data, and a run that is resumed repeats no batch and leaves none out.
     """
 
-    def __init__(
-        self, ids: Sequence[int] | Tensor, context_length: int, batch_size: int, seed: int = 0
-    ):
-        self.ids = as_ids(ids)
-        self.context_length = context_length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.n_windows = len(windows(self.ids, context_length)[0])
-        if not 1 <= batch_size <= self.n_windows:
+    def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int, seed: int = 0):
+        """inputs (W, T) and targets (W, T) as `windows` or `document_windows` give them."""
+        if not 1 <= batch_size <= len(inputs):
             raise ValueError(
-                f"batch_size is {batch_size}, but this text gives {self.n_windows} windows of "
-                f"{context_length} tokens: choose a batch from 1 to {self.n_windows}, a shorter "
+                f"batch_size is {batch_size}, but this text gives {len(inputs)} windows of "
+                f"{inputs.shape[1]} tokens: choose a batch from 1 to {len(inputs)}, a shorter "
                 "context or a longer text."
             )
-        self._epoch, self._starts = -1, None
+        self.inputs, self.targets = inputs, targets
+        self.batch_size = batch_size
+        self.seed = seed
+        self._epoch, self._order = -1, None
 
     @property
     def per_epoch(self) -> int:
         """Whole batches in one pass over the text; the few windows left over wait."""
-        return self.n_windows // self.batch_size
+        return len(self.inputs) // self.batch_size
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Batch number `step`, counted from 0.  -> inputs (B, T), targets (B, T)"""
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._starts = epoch, self._shuffled_starts(epoch)
-        starts = self._starts[place * self.batch_size :][: self.batch_size]          # (B)
-        positions = starts[:, None] + torch.arange(self.context_length + 1)          # (B, T + 1)
-        pieces = self.ids[positions]
-        return pieces[:, :-1], pieces[:, 1:]
-
-    def _shuffled_starts(self, epoch: int) -> Tensor:
-        """Where this epoch's windows begin; tokens left over at the end let the cut wander."""
-        generator = torch.Generator().manual_seed(seed_for(self.seed, epoch))
-        spare = len(self.ids) - 1 - self.n_windows * self.context_length
-        shift = torch.randint(spare + 1, (), generator=generator)
-        order = torch.randperm(self.n_windows, generator=generator)
-        return order * self.context_length + shift
+            generator = torch.Generator().manual_seed(seed_for(self.seed, epoch))
+            self._epoch = epoch
+            self._order = torch.randperm(len(self.inputs), generator=generator)
+        chosen = self._order[place * self.batch_size :][: self.batch_size]           # (B)
+        return self.inputs[chosen], self.targets[chosen]
 
 
 def seed_for(*numbers: int) -> int:

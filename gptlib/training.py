@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptlib.data import Batches, as_ids, seed_for
+from gptlib.data import IGNORED, Batches, as_ids, document_windows, seed_for, windows
 from gptlib.model import GPTModel, check_vocabulary
-from gptlib.optimizer import adamw, learning_rate_at
+from gptlib.optimizer import adamw, muon, share_of_peak
 
 
 def best_device() -> torch.device:
@@ -37,16 +37,19 @@ def best_device() -> torch.device:
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """The mean surprise at the true next token, in nats: -log softmax(logits)[target].
 
-    logits (B, T, V), targets (B, T) -> scalar
+    logits (B, T, V), targets (B, T) -> scalar. Targets that are IGNORED do not count.
     """
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
 @torch.inference_mode()
-def evaluate(model: GPTModel, ids: Sequence[int] | Tensor, batch_size: int = 16) -> float:
+def evaluate(
+    model: GPTModel, ids: Sequence[int] | Tensor, batch_size: int = 16, end_token: int | None = None
+) -> float:
     """The loss of `model` over a whole text, read in order, in nats per token.
 
-    Every token but the first is predicted once, with the tokens of its own window before it.
+    Every token but the first is predicted once, with the tokens of its own window before it; with
+    an `end_token`, every token of every document, with all of that document before it.
     Raises a ValueError for a text of fewer than two tokens.
     """
     ids = as_ids(ids)
@@ -55,17 +58,25 @@ def evaluate(model: GPTModel, ids: Sequence[int] | Tensor, batch_size: int = 16)
             f"The text has {len(ids)} tokens, but there must be at least 2, one to read and one "
             "to predict: take a longer text."
         )
-    T = model.config.context_length
-    whole = (len(ids) - 1) // T * T                                   # tokens in full windows
-    inputs = [*ids[:whole].view(-1, T).split(batch_size), ids[None, whole:-1]]
-    targets = [*ids[1 : whole + 1].view(-1, T).split(batch_size), ids[None, whole + 1 :]]
-    total = 0.0
+    total, count = 0.0, 0
     with _mode(model, training=False):
-        for x, y in zip(inputs, targets, strict=True):
-            if x.numel():
+        for inputs, targets in _in_order(ids, model.config.context_length, end_token):
+            for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+                counted = (y != IGNORED).sum().item()
                 loss = next_token_loss(model(x.to(model.device)), y.to(model.device))
-                total += loss.item() * x.numel()
-    return total / (len(ids) - 1)
+                total, count = total + counted * loss.item(), count + counted
+    return total / count
+
+
+def _in_order(ids: Tensor, context_length: int, end_token: int | None) -> list[tuple]:
+    """A whole text as windows of equal length, and one shorter window for what is left."""
+    if end_token is not None:
+        return [document_windows(ids, context_length, end_token)]
+    whole = (len(ids) - 1) // context_length * context_length
+    parts = [windows(ids[: whole + 1], context_length)] if whole else []
+    if whole < len(ids) - 1:
+        parts.append((ids[None, whole:-1], ids[None, whole + 1 :]))
+    return parts
 
 
 @dataclass(frozen=True)
@@ -74,13 +85,17 @@ class TrainConfig:
 
     steps: int                    # how often the weights move
     batch_size: int = 16          # windows per step
-    learning_rate: float = 3e-3   # the peak of the schedule
+    optimizer: str = "adamw"      # or "muon", which leaves embeddings and vectors to AdamW
+    learning_rate: float = 3e-3   # AdamW's, at the peak of the schedule
+    muon_learning_rate: float = 0.02  # Muon's, likewise
     warmup_steps: int = 20        # steps until the peak
+    schedule: str = "cosine"      # down to a tenth; or "linear", down to zero
     weight_decay: float = 0.1     # pull of the matrices towards zero
     beta2: float = 0.99           # memory of AdamW for the size of gradients
     clip_norm: float = 1.0        # longest gradient that is used as it is
     accumulation: int = 1         # parts in which a batch is computed, to save memory
     evaluate_every: int = 50      # steps between two measurements on the validation text
+    end_token: int | None = None  # where given, windows hold whole documents that it closes
     seed: int = 0                 # decides the order of the windows, and dropout
 
     def __post_init__(self) -> None:
@@ -88,12 +103,18 @@ class TrainConfig:
             _require(name, getattr(self, name), "a whole number of at least 1", int, 1)
         for name in ("warmup_steps", "seed"):
             _require(name, getattr(self, name), "a whole number of at least 0", int, 0)
-        for name in ("learning_rate", "clip_norm"):
+        for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
             _require(name, getattr(self, name), "a number above 0", (int, float), math.ulp(0.0))
         _require("weight_decay", self.weight_decay, "a number of at least 0", (int, float), 0)
         _require("beta2", self.beta2, "a number from 0 to below 1", (int, float), 0)
         if self.beta2 >= 1:
             raise ValueError(f"beta2 is {self.beta2}, but must be below 1: 0.99 is usual.")
+        for name, choices in (("optimizer", ("adamw", "muon")), ("schedule", ("cosine", "linear"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but must be {' or '.join(choices)}: "
+                    "choose one."
+                )
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size={self.batch_size} cannot be computed in accumulation="
@@ -149,14 +170,14 @@ class TrainingRun:
         self.config = config
         self.device = torch.device(device) if device is not None else best_device()
         self.model = model.to(self.device).eval()
-        self.batches = Batches(
-            train_ids, model.config.context_length, config.batch_size, config.seed
-        )
-        check_vocabulary(self.batches.ids, model.config.vocab_size)
+        self.train_ids = as_ids(train_ids)
+        check_vocabulary(self.train_ids, model.config.vocab_size)
         self.validation_ids = None if validation_ids is None else as_ids(validation_ids)
-        self.optimizer = adamw(
-            self.model, config.learning_rate, config.weight_decay, (0.9, config.beta2)
-        )
+        self.batches = Batches(*self._windows(), config.batch_size, config.seed)
+        self.optimizers = self._optimizers()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
         self.history: list[Step] = []
         self._remember()
 
@@ -178,11 +199,14 @@ class TrainingRun:
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._go_back(rate)
             seconds = time.perf_counter() - started
-            number, per_step = self.step + 1, self.config.batch_size * self.batches.context_length
+            number = self.step + 1
+            per_step = self.config.batch_size * self.model.config.context_length
             due = number % self.config.evaluate_every == 0 or number == self.config.steps
             validation_loss = None
             if due and self.validation_ids is not None:
-                validation_loss = evaluate(self.model, self.validation_ids, self.config.batch_size)
+                validation_loss = evaluate(
+                    self.model, self.validation_ids, self.config.batch_size, self.config.end_token
+                )
             self.history.append(
                 Step(number, number * per_step, loss, validation_loss, rate, norm,
                      per_step / seconds)
@@ -191,33 +215,48 @@ class TrainingRun:
                 self._remember()
         return self.history[-1]
 
-    def resume(self, optimizer_state: dict, history: Sequence[Step]) -> None:
-        """Go on after `history`, with the optimizer as it was then and the model as it is now."""
-        self.optimizer.load_state_dict(optimizer_state)
+    def resume(self, optimizer_states: Sequence[dict], history: Sequence[Step]) -> None:
+        """Go on after `history`, with the optimizers as they were then and the model as it is."""
+        for optimizer, state in zip(self.optimizers, optimizer_states, strict=True):
+            optimizer.load_state_dict(copy.deepcopy(state))
         self.history = list(history)
         self._remember()
+
+    def _windows(self) -> tuple[Tensor, Tensor]:
+        T, end_token = self.model.config.context_length, self.config.end_token
+        if end_token is None:
+            return windows(self.train_ids, T)
+        return document_windows(self.train_ids, T, end_token)
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        config = self.config
+        rest = (config.learning_rate, config.weight_decay, config.beta2)
+        if config.optimizer == "muon":
+            return muon(self.model, config.muon_learning_rate, *rest)
+        return [adamw(list(self.model.parameters()), *rest)]
 
     def _update(self) -> tuple[float, float, float]:
         """Forward, loss, backward, clip, step.  -> learning rate, loss, gradient norm"""
         config = self.config
-        rate = learning_rate_at(
-            self.step, config.steps, config.learning_rate, config.warmup_steps
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        share = share_of_peak(self.step, config.steps, config.warmup_steps, config.schedule)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["initial_lr"]
         inputs, targets = (part.to(self.device) for part in self.batches.at(self.step))
         size = config.batch_size // config.accumulation
-        self.optimizer.zero_grad()
+        counted = (targets != IGNORED).sum()
+        self.model.zero_grad()
         loss = 0.0
         with _mode(self.model, training=True), _dropout_of(self.step, config.seed, self.device):
             for x, y in zip(inputs.split(size), targets.split(size), strict=True):
-                part = next_token_loss(self.model(x), y) / config.accumulation
+                part = next_token_loss(self.model(x), y) * ((y != IGNORED).sum() / counted)
                 part.backward()
                 loss += part.item()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm).item()
         if math.isfinite(loss) and math.isfinite(norm):
-            self.optimizer.step()
-        return rate, loss, norm
+            for optimizer in self.optimizers:
+                optimizer.step()
+        return share * config.learning_rate, loss, norm
 
     def _remember(self) -> None:
         """Keep a copy of this state, to go back to should the loss go astray.
@@ -226,16 +265,15 @@ class TrainingRun:
         """
         self._good = (
             copy.deepcopy(self.model.state_dict()),
-            copy.deepcopy(self.optimizer.state_dict()),
+            copy.deepcopy([optimizer.state_dict() for optimizer in self.optimizers]),
             self.step,
         )
 
     def _go_back(self, rate: float) -> None:
-        weights, optimizer, step = self._good
+        weights, optimizer_states, step = self._good
         bad = self.step + 1
         self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(copy.deepcopy(optimizer))
-        del self.history[step:]
+        self.resume(optimizer_states, self.history[:step])
         raise TrainingDiverged(
             f"The loss or its gradient stopped being a number at step {bad}, at a learning rate "
             f"of {rate:.2g}; the run went back to step {step}, its last good state: start again "

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from gptlib.data import Batches, as_ids, seed_for, train_validation_split, windows
+from gptlib.data import (
+    IGNORED,
+    Batches,
+    as_ids,
+    document_windows,
+    seed_for,
+    train_validation_split,
+    windows,
+)
 
 
 def test_targets_are_the_inputs_moved_on_by_one():
@@ -43,8 +51,33 @@ def test_the_last_part_of_the_text_is_kept_for_validation():
         train_validation_split(range(9), 1.5)
 
 
+def test_a_window_of_documents_holds_whole_ones_only():
+    """Documents 1 2, 3, 4 5 6 and 7, each closed by 0, in windows of six."""
+    inputs, targets = document_windows([1, 2, 0, 3, 0, 4, 5, 6, 0, 7, 0, 8, 8], 6, end_token=0)
+    assert inputs.tolist() == [[0, 1, 2, 0, 3, 0], [0, 4, 5, 6, 0, 7]]
+    assert targets.tolist() == [[1, 2, 0, 3, 0, IGNORED], [4, 5, 6, 0, 7, 0]]
+
+
+def test_every_closed_document_is_predicted_once():
+    documents = [[n % 7 + 1] * (n % 5 + 1) for n in range(40)]
+    ids = [token for document in documents for token in [*document, 0]]
+    _, targets = document_windows(ids, 9, end_token=0)
+    assert targets[targets != IGNORED].tolist() == ids
+
+
+def test_documents_that_cannot_be_are_explained():
+    with pytest.raises(ValueError, match="holds no end token"):
+        document_windows([1, 2, 3], 6, end_token=0)
+    with pytest.raises(ValueError, match="A document has 7 tokens, but a window holds 6"):
+        document_windows([1] * 6 + [0], 6, end_token=0)
+
+
+def batches_of(n_tokens: int, context_length: int, batch_size: int, seed: int = 0) -> Batches:
+    return Batches(*windows(range(n_tokens), context_length), batch_size, seed)
+
+
 def test_an_epoch_shows_every_window_once_and_the_next_in_another_order():
-    batches = Batches(range(8 * 5 + 1), context_length=5, batch_size=2, seed=3)
+    batches = batches_of(8 * 5 + 1, context_length=5, batch_size=2, seed=3)
     assert batches.per_epoch == 4
     epochs = []
     for epoch in range(2):
@@ -56,25 +89,19 @@ def test_an_epoch_shows_every_window_once_and_the_next_in_another_order():
 
 
 def test_a_batch_depends_on_seed_and_step_only():
-    ids = torch.arange(500)
-    one, other = Batches(ids, 8, 4, seed=1), Batches(ids, 8, 4, seed=1)
+    one, other = (batches_of(500, 8, 4, seed=1) for _ in range(2))
     later = one.at(40)
     for step in (3, 40, 17, 40):
         assert torch.equal(one.at(step)[0], other.at(step)[0])
     assert torch.equal(one.at(40)[1], later[1])
-    assert not torch.equal(Batches(ids, 8, 4, seed=2).at(3)[0], one.at(3)[0])
-
-
-def test_left_over_tokens_let_the_cut_wander_from_epoch_to_epoch():
-    batches = Batches(range(10 * 8 + 6), context_length=8, batch_size=10)
-    shifts = {int(batches.at(epoch)[0].min()) for epoch in range(40)}
-    assert shifts == set(range(6))
+    assert torch.equal(later[0] + 1, later[1])
+    assert not torch.equal(batches_of(500, 8, 4, seed=2).at(3)[0], one.at(3)[0])
 
 
 @pytest.mark.parametrize("batch_size", [0, 9])
 def test_a_batch_size_that_cannot_be_is_explained(batch_size):
     with pytest.raises(ValueError, match=f"batch_size is {batch_size}.*from 1 to 8"):
-        Batches(range(41), 5, batch_size)
+        batches_of(41, 5, batch_size)
 
 
 def test_ids_of_any_whole_type_become_one_row():

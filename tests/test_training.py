@@ -11,7 +11,7 @@ import torch
 from helpers import TINY, lively_model, random_ids, tiny_model
 
 from gptlib.model import GPTModel
-from gptlib.optimizer import learning_rate_at, parameter_groups
+from gptlib.optimizer import hidden_matrices, parameter_groups, share_of_peak
 from gptlib.training import TrainConfig, TrainingDiverged, TrainingRun, evaluate, next_token_loss
 
 TEXT = random_ids(600)
@@ -38,17 +38,18 @@ def test_the_loss_is_the_mean_surprise():
     assert math.isclose(loss.item(), (math.log(2) + math.log(4)) / 2, rel_tol=1e-6)
 
 
-def test_the_learning_rate_climbs_then_sinks_to_a_tenth():
-    rates = [learning_rate_at(step, 100, 1.0, 10) for step in range(100)]
-    assert rates[:10] == pytest.approx([n / 10 for n in range(1, 11)])
-    assert max(rates) == rates[9] == rates[10] == 1.0
-    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
-    assert rates[-1] == pytest.approx(0.1)
+@pytest.mark.parametrize(("schedule", "last"), [("cosine", 0.1), ("linear", 1 / 90)])
+def test_the_learning_rate_climbs_then_sinks(schedule, last):
+    shares = [share_of_peak(step, 100, 10, schedule) for step in range(100)]
+    assert shares[:10] == pytest.approx([n / 10 for n in range(1, 11)])
+    assert max(shares) == shares[9] == shares[10] == 1.0
+    assert all(a > b for a, b in itertools.pairwise(shares[10:]))
+    assert shares[-1] == pytest.approx(last)
 
 
 def test_only_matrices_decay():
     model = tiny_model()
-    decaying, free = parameter_groups(model, 0.1)
+    decaying, free = parameter_groups(list(model.parameters()), 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert all(names[id(p)].endswith("weight") for p in decaying["params"])
     assert all(names[id(p)].endswith(("bias", "scale", "shift")) for p in free["params"])
@@ -56,16 +57,36 @@ def test_only_matrices_decay():
     assert len(decaying["params"]) + len(free["params"]) == len(names)
 
 
-def test_a_tied_matrix_is_optimized_once():
-    model = GPTModel({**TINY.to_dict(), "tie_weights": True})
-    decaying, _ = parameter_groups(model, 0.1)
-    assert len({id(p) for p in decaying["params"]}) == len(decaying["params"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_parameter_is_optimized_once(optimizer, tied):
+    model = GPTModel({**TINY.to_dict(), "tie_weights": tied})
+    run = run_of(model=model, optimizer=optimizer)
+    optimized = [
+        id(p) for o in run.optimizers for group in o.param_groups for p in group["params"]
+    ]
+    assert sorted(optimized) == sorted(id(p) for p in model.parameters())
 
 
-def test_one_batch_is_learned_by_heart():
+def test_muon_moves_the_matrices_inside_the_blocks():
+    """Four for attention and two for the feed-forward net, each square by itself."""
+    shapes = [tuple(p.shape) for p in hidden_matrices(tiny_model())]
+    assert shapes == ([(32, 32)] * 4 + [(128, 32), (32, 128)]) * 2
+    run = run_of(optimizer="muon")
+    assert [type(optimizer).__name__ for optimizer in run.optimizers] == ["Muon", "AdamW"]
+    assert [len(g["params"]) for g in run.optimizers[0].param_groups] == [12]
+    before = weights_of(run)
+    list(run)
+    assert all(not torch.equal(a, b) for a, b in zip(before, weights_of(run), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_one_batch_is_learned_by_heart(optimizer):
     model = tiny_model()
     ids = random_ids(4 * 24 + 1, seed=5)
-    settings = TrainConfig(250, batch_size=4, learning_rate=1e-2, weight_decay=0.0)
+    settings = TrainConfig(
+        250, batch_size=4, optimizer=optimizer, learning_rate=1e-2, weight_decay=0.0
+    )
     *_, last = TrainingRun(model, ids, None, settings, device="cpu")
     assert last.loss < 0.05
 
@@ -89,6 +110,23 @@ def test_a_text_shorter_than_a_window_is_evaluated_too():
         evaluate(model, ids[:1])
 
 
+def test_documents_are_evaluated_whole_each_with_its_own_beginning():
+    model = lively_model()
+    documents = [[5, 6, 7, 8, 0], [9] * 12 + [0], [3, 4, 0]]
+    ids = [token for document in documents for token in document]
+    total = 0.0
+    for row in ([0, *documents[0], *documents[1]], [0, *documents[2]]):
+        row = torch.tensor([row])
+        with torch.inference_mode():
+            total += next_token_loss(model(row[:, :-1]), row[:, 1:]).item() * (row.shape[1] - 1)
+    model = lively_model(config=dataclasses.replace(TINY, context_length=18))
+    model.load_state_dict(
+        {**lively_model().state_dict(),
+         "position_embedding.weight": lively_model().position_embedding.weight[:18]}
+    )
+    assert evaluate(model, [*ids, 8, 8], end_token=0) == pytest.approx(total / 21, rel=1e-5)
+
+
 def test_evaluation_leaves_dropout_out_and_the_mode_as_it_was():
     model = GPTModel({**TINY.to_dict(), "drop_rate": 0.5}).train()
     assert evaluate(model, TEXT[:50]) == evaluate(model, TEXT[:50])
@@ -108,8 +146,17 @@ def test_each_step_reports_itself():
     assert all(step.gradient_norm > 0 and step.tokens_per_second > 0 for step in steps)
 
 
-def test_accumulated_parts_move_the_weights_as_the_whole_batch_does():
-    whole, parts = run_of(model=lively_model()), run_of(model=lively_model(), accumulation=4)
+@pytest.mark.parametrize("end_token", [None, 7])
+def test_accumulated_parts_move_the_weights_as_the_whole_batch_does(end_token):
+    """Also where the parts hold unequal numbers of targets that count."""
+    text = [0 if n % 6 else 7 for n in range(90)] + [n % 7 for n in range(14)] + [7] + [9] * 9 + [7]
+    def run(accumulation: int) -> TrainingRun:
+        if end_token is None:
+            return run_of(model=lively_model(), accumulation=accumulation)
+        config = TrainConfig(6, batch_size=4, accumulation=accumulation, end_token=end_token)
+        return TrainingRun(lively_model(), text, None, config, device="cpu")
+
+    whole, parts = run(1), run(4)
     for one, other in zip(whole, parts, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-4)
@@ -193,6 +240,8 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_last_good_state():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"optimizer": "adam"}, "optimizer is 'adam', but must be adamw or muon"),
+        ({"schedule": "flat"}, "schedule is 'flat', but must be cosine or linear"),
         ({"steps": 0}, "steps is 0, but must be a whole number of at least 1"),
         ({"batch_size": 2.5}, "batch_size is 2.5"),
         ({"learning_rate": 0}, "learning_rate is 0, but must be a number above 0"),
