@@ -130,14 +130,19 @@ class Batches:
         return len(self.inputs) // self.batch_size
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Batch number `step`, counted from 0.  -> inputs (B, T), targets (B, T)"""
+        """Batch number `step`, counted from 0.  -> inputs (B, T), targets (B, T)
+
+        Columns in which no target counts are left out, so T may be less than a whole window.
+        """
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(seed_for(self.seed, epoch))
             self._epoch = epoch
             self._order = torch.randperm(len(self.inputs), generator=generator)
         chosen = self._order[place * self.batch_size :][: self.batch_size]           # (B)
-        return self.inputs[chosen], self.targets[chosen]
+        inputs, targets = self.inputs[chosen], self.targets[chosen]
+        T = int((targets != IGNORED).any(dim=0).sum())
+        return inputs[:, :T], targets[:, :T]
 
 
 def seed_for(*numbers: int) -> int:

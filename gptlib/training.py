@@ -135,7 +135,7 @@ class Step:
     """What one step of training did."""
 
     step: int                       # counted from 1
-    tokens: int                     # read since the start
+    tokens: int                     # predicted since the start
     loss: float                     # of this step's batch, nats per token
     validation_loss: float | None   # nats per token; None between two evaluations
     learning_rate: float
@@ -195,12 +195,12 @@ class TrainingRun:
             raise StopIteration
         with _interrupts_wait():
             started = time.perf_counter()
-            rate, loss, norm = self._update()
+            rate, loss, norm, n_tokens = self._update()
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._go_back(rate)
             seconds = time.perf_counter() - started
             number = self.step + 1
-            per_step = self.config.batch_size * self.model.config.context_length
+            tokens = n_tokens + (self.history[-1].tokens if self.history else 0)
             due = number % self.config.evaluate_every == 0 or number == self.config.steps
             validation_loss = None
             if due and self.validation_ids is not None:
@@ -208,11 +208,8 @@ class TrainingRun:
                     self.model, self.validation_ids, self.config.batch_size, self.config.end_token
                 )
             self.history.append(
-                Step(number, number * per_step, loss, validation_loss, rate, norm,
-                     per_step / seconds)
+                Step(number, tokens, loss, validation_loss, rate, norm, n_tokens / seconds)
             )
-            if due:
-                self._remember()
         return self.history[-1]
 
     def resume(self, optimizer_states: Sequence[dict], history: Sequence[Step]) -> None:
@@ -235,8 +232,8 @@ class TrainingRun:
             return muon(self.model, config.muon_learning_rate, *rest)
         return [adamw(list(self.model.parameters()), *rest)]
 
-    def _update(self) -> tuple[float, float, float]:
-        """Forward, loss, backward, clip, step.  -> learning rate, loss, gradient norm"""
+    def _update(self) -> tuple[float, float, float, int]:
+        """Forward, loss, backward, clip, step.  -> rate, loss, gradient norm, number of targets"""
         config = self.config
         share = share_of_peak(self.step, config.steps, config.warmup_steps, config.schedule)
         for optimizer in self.optimizers:
@@ -244,7 +241,7 @@ class TrainingRun:
                 group["lr"] = share * group["initial_lr"]
         inputs, targets = (part.to(self.device) for part in self.batches.at(self.step))
         size = config.batch_size // config.accumulation
-        counted = (targets != IGNORED).sum()
+        counted = int((targets != IGNORED).sum())
         self.model.zero_grad()
         loss = 0.0
         with _mode(self.model, training=True), _dropout_of(self.step, config.seed, self.device):
@@ -254,15 +251,14 @@ class TrainingRun:
                 loss += part.item()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm).item()
         if math.isfinite(loss) and math.isfinite(norm):
+            if self.step % config.evaluate_every == 0:
+                self._remember()  # only now is it known that these weights give a sound loss
             for optimizer in self.optimizers:
                 optimizer.step()
-        return share * config.learning_rate, loss, norm
+        return share * config.learning_rate, loss, norm, counted
 
     def _remember(self) -> None:
-        """Keep a copy of this state, to go back to should the loss go astray.
-
-        Before the first step there is no past loss to trust, so the fresh weights count as good.
-        """
+        """Keep a copy of this state, to go back to should the loss go astray."""
         self._good = (
             copy.deepcopy(self.model.state_dict()),
             copy.deepcopy([optimizer.state_dict() for optimizer in self.optimizers]),

@@ -65,6 +65,16 @@ def test_every_closed_document_is_predicted_once():
     assert targets[targets != IGNORED].tolist() == ids
 
 
+def test_a_batch_is_as_wide_as_its_longest_row():
+    batches = Batches(*document_windows([1, 0, 2, 3, 0, 4, 5, 6, 0] * 2, 8, end_token=0), 1)
+    shapes = sorted(batches.at(step)[0].shape[1] for step in range(batches.per_epoch))
+    assert shapes == [5, 6, 7]
+    for step in range(3):
+        inputs, targets = batches.at(step)
+        assert inputs.shape == targets.shape
+        assert (targets != IGNORED).all()
+
+
 def test_documents_that_cannot_be_are_explained():
     with pytest.raises(ValueError, match="holds no end token"):
         document_windows([1, 2, 3], 6, end_token=0)

@@ -237,6 +237,15 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_last_good_state():
     assert same(weights_of(straight), weights_of(run))
 
 
+def test_weights_that_have_just_burst_are_no_good_state():
+    """The first step's own loss is fine, but its giant update is not."""
+    run = run_of(steps=5, learning_rate=1e38, warmup_steps=0, evaluate_every=1)
+    fresh = weights_of(run)
+    with pytest.raises(TrainingDiverged, match=r"at step 2, .*went back to step 0"):
+        list(run)
+    assert same(weights_of(run), fresh)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

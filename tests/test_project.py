@@ -1,0 +1,132 @@
+"""What holds for the project as a whole: its imports, and what it says that it needs."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "gptlib"
+
+# A module may import those before it, never one after it.
+ORDER = [
+    "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
+    "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "figures",
+    "exercises", "views", "notebook",
+]
+HEAVY = ["IPython", "anywidget", "ipywidgets", "matplotlib", "pooch", "tiktoken", "transformers"]
+
+
+def part_of(path):
+    """The name in ORDER that a file of the library belongs to."""
+    return path.relative_to(LIBRARY).with_suffix("").parts[0]
+
+
+def imported(path):
+    """Dotted names of all that the file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import: write the full name."
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def sources(*folders):
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+LIBRARY_FILES = [path for path in sources("gptlib") if path != LIBRARY / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", LIBRARY_FILES, ids=lambda p: str(p.relative_to(LIBRARY)))
+def test_imports_run_downwards(path):
+    own_place = ORDER.index(part_of(path))
+    for name in imported(path):
+        if name.startswith("gptlib."):
+            used = name.split(".")[1]
+            assert used in ORDER, f"{path} imports {name}: from gptlib itself, take the module."
+            assert ORDER.index(used) <= own_place, f"{path} imports {name}, which comes later."
+
+
+def test_importing_the_library_imports_nothing_heavy():
+    program = f"import sys, gptlib; print([name for name in {HEAVY} if name in sys.modules])"
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert finished.stdout.strip() == "[]"
+
+
+def test_importing_the_library_prints_nothing():
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "import gptlib"], capture_output=True, text=True,
+        check=True, cwd=ROOT,
+    )
+    assert (finished.stdout, finished.stderr) == ("", "")
+
+
+# -- requirements ---------------------------------------------------------------------------
+
+
+def plain(name):
+    """A distribution's name as the package index compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_lines():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.startswith(("#", "-e "))]
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+PIN = re.compile(r"([\w.-]+)==[\w.]+(?:; .+)?")
+
+
+def test_every_requirement_is_pinned():
+    lines = [*requirement_lines(), *project()["optional-dependencies"]["test"]]
+    assert [line for line in lines if not PIN.fullmatch(line)] == []
+
+
+def test_both_lists_of_requirements_agree():
+    pinned = {plain(PIN.match(line)[1]) for line in requirement_lines()}
+    assert pinned == {plain(name) for name in project()["dependencies"]}
+
+
+# Names that come with a requirement and belong to it.
+COMES_WITH = {
+    "IPython": "ipykernel", "PIL": "matplotlib", "requests": "pooch", "tomli": "pytest",
+}
+
+
+@pytest.mark.parametrize(("folders", "extra"), [
+    (("gptlib",), []),
+    (("gptlib", "tools", "tests", "benchmarks"), project()["optional-dependencies"]["test"]),
+], ids=["the library", "everything"])
+def test_whatever_is_imported_is_required(folders, extra):
+    files = sources(*folders)
+    own = {"gptlib", *(path.stem for path in files)}
+    required = {plain(name) for name in project()["dependencies"]}
+    required |= {plain(PIN.match(line)[1]) for line in extra}
+    distributions = packages_distributions()
+
+    missing = set()
+    for path in files:
+        for name in {name.split(".")[0] for name in imported(path)} - own:
+            if name in sys.stdlib_module_names:
+                continue
+            given_by = [COMES_WITH.get(name), *distributions.get(name, [])]
+            if not required & {plain(giver) for giver in given_by if giver}:
+                missing.add((name, path.name))
+    assert missing == set()
