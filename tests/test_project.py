@@ -116,7 +116,7 @@ COMES_WITH = {
 ], ids=["the library", "everything"])
 def test_whatever_is_imported_is_required(folders, extra):
     files = sources(*folders)
-    own = {"gptlib", *(path.stem for path in files)}
+    own = {"gptlib", "llms_from_scratch", *(path.stem for path in files)}  # a peer, see speed.py
     required = {plain(name) for name in project()["dependencies"]}
     required |= {plain(PIN.match(line)[1]) for line in extra}
     distributions = packages_distributions()

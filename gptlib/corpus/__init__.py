@@ -1,0 +1,5 @@
+"""Texts to learn from."""
+
+from gptlib.corpus.texts import load_text
+
+__all__ = ["load_text"]

@@ -1,0 +1,202 @@
+"""What all views have in common.
+
+A view is a widget with controls above and what they lead to below. When a control moves, the view
+computes from a real model, draws, and says in one sentence what is on screen. That sentence is
+also the picture's alternative text and the view's `repr`, so a view can be read without being
+seen. Where no kernel runs, on a hosting site or in an exported page, the picture stands.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import ipywidgets as widgets
+import torch
+import traitlets
+
+from gptlib.figures import DRAWING, Picture, Stage, width_of
+
+TEXT_COLOUR = "var(--jp-content-font-color1, #1f2933)"
+QUIET_COLOUR = "var(--jp-content-font-color2, #5b6570)"
+ERROR_COLOUR = "var(--jp-error-color1, #b3261e)"
+
+
+class _Image(widgets.Image):
+    """An Image that can have a tooltip, which is its name for screen readers.
+
+    The page's code shows the tooltip of a widget whose description is empty, so there must be one.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+
+class View(widgets.VBox):
+    """Controls, a picture, and a sentence. A subclass defines `update`, which ends in `show`."""
+
+    def __init__(self, controls: Sequence[widgets.Widget], below: Sequence[widgets.Widget] = ()):
+        """`controls` stand above the picture, what is in `below` between picture and sentence."""
+        self.last_error: Exception | None = None
+        self.shown: dict = {}
+        self.picture: Picture | None = None
+        self._held = False
+        self._alert = widgets.HTML()
+        self._sentence = widgets.HTML()
+        self._image = _Image(format="png", layout=widgets.Layout(
+            max_width="100%", height="auto", object_fit="contain", display="none"))
+        row = widgets.HBox(list(controls), layout=widgets.Layout(
+            flex_flow="row wrap", align_items="center", grid_gap="0 14px"))
+        super().__init__([row, self._alert, self._image, *below, self._sentence])
+
+    def update(self) -> None:
+        """Compute what the controls ask for, draw it, and call `show`."""
+        raise NotImplementedError
+
+    def show(
+        self, summary: str, picture: Stage | Picture, announce: bool = True, **shown
+    ) -> None:
+        """Put a picture and its sentence on screen; `shown` says what numbers they carry.
+
+        A Picture in place of a Stage stands for a view that shows its matter as text, and is
+        seen only where there is no widget. A view that moves by itself leaves the sentence on the
+        page as it was with `announce=False`, for screen readers read out every change.
+        """
+        if isinstance(picture, Stage):
+            picture = Picture(picture.png(), summary, width_of(picture.figure))
+            self._image.value = picture.data
+            self._image.width = str(picture.width)
+            self._image.tooltip = summary                   # the browser's name for the picture
+            self._image.layout.display = None
+        self.picture = picture
+        if announce:
+            self._sentence.value = _words(summary, "status", TEXT_COLOUR)
+        self.shown = {"summary": summary, **shown}
+
+    def follow(self, *controls: widgets.Widget) -> None:
+        """Update now, and again whenever one of these controls changes its value."""
+        for control in controls:
+            control.observe(self.refresh, names="value")
+        self.refresh()
+
+    def refresh(self, _change=None) -> None:
+        """Run `update`. It may come from another thread, so it sets its own gradient mode."""
+        if self._held:
+            return
+        with self.errors_shown(), DRAWING, torch.inference_mode():
+            self.update()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Several controls change at once: no update in between."""
+        former, self._held = self._held, True
+        try:
+            yield
+        finally:
+            self._held = former
+
+    @contextmanager
+    def errors_shown(self) -> Iterator[None]:
+        """Say an error inside the view, in words, and go on."""
+        try:
+            yield
+        except Exception as error:
+            self.last_error = error
+            self._alert.value = _words(_told(error), "alert", ERROR_COLOUR)
+        else:
+            self.last_error = None
+            self._alert.value = ""
+
+    def __repr__(self) -> str:
+        if self.last_error is not None:
+            return f"<{type(self).__name__}: error: {_told(self.last_error)}>"
+        return f"<{type(self).__name__}: {self.shown.get('summary', 'nothing shown yet')}>"
+
+    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+        """The widget for a page with a kernel, the picture for every other page."""
+        data = {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self)}
+        if self.picture is None:
+            return data, {}
+        picture, metadata = self.picture._repr_mimebundle_()
+        return {**picture, **data}, metadata
+
+
+def _told(error: Exception) -> str:
+    """An error as a sentence; one that does not come as a sentence at least has a name."""
+    if isinstance(error, (ValueError, TypeError, RuntimeError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _words(text: str, role: str, colour: str) -> str:
+    live = "assertive" if role == "alert" else "polite"
+    return (f'<div role="{role}" aria-live="{live}" style="color: {colour}; line-height: 1.5; '
+            f'max-width: 780px">{html.escape(text)}</div>')
+
+
+# -------------------------------------------------------------------------------------- controls
+
+_STYLE = {"description_width": "96px"}
+_LAYOUT = {"width": "338px"}
+
+
+def whole_slider(label: str, low: int, high: int, value: int, hint: str = "", step: int = 1):
+    """A slider over whole numbers. With nothing to choose from, it is shown but cannot move.
+
+    A browser moves a value that lies between two steps, so there every whole number is a step.
+    """
+    if (value - low) % step or (high - low) % step:
+        step = 1
+    return widgets.IntSlider(
+        value, low, max(high, low + 1) if high == low else high, step, description=label,
+        tooltip=hint or label, disabled=high == low, style=_STYLE, layout=_LAYOUT)
+
+
+def number_slider(label: str, low: float, high: float, value: float, step: float, hint: str = ""):
+    """A slider over real numbers."""
+    return widgets.FloatSlider(
+        value, min=low, max=high, step=step, description=label, tooltip=hint or label,
+        readout_format=".3g", style=_STYLE, layout=_LAYOUT)
+
+
+def log_slider(label: str, low: float, high: float, value: float, hint: str = ""):
+    """A slider over real numbers, on which each step multiplies; 1 is one of the steps."""
+    return widgets.FloatLogSlider(
+        value, base=10, min=round(math.log10(low), 2), max=round(math.log10(high), 2), step=0.01,
+        description=label, tooltip=hint or label, readout_format=".3g", style=_STYLE,
+        layout=_LAYOUT)
+
+
+def stepped_slider(label: str, options: Sequence[tuple[str, object]], value, hint: str = ""):
+    """A slider over the given pairs of text and value, in their order."""
+    return widgets.SelectionSlider(
+        options=options, value=value, description=label, tooltip=hint or label, style=_STYLE,
+        layout=_LAYOUT)
+
+
+def text_field(label: str, value: str, hint: str = "", rows: int = 1):
+    """A field for text; the view follows when it is left, or on enter in a single line."""
+    kind = widgets.Text if rows == 1 else widgets.Textarea
+    options = {} if rows == 1 else {"rows": rows}
+    return kind(value, description=label, tooltip=hint or label, continuous_update=False,
+                style=_STYLE, layout={"width": "min(690px, 100%)"}, **options)
+
+
+def choice(label: str, options: Sequence, hint: str = ""):
+    """A list to choose one of; an option is a text, or a pair of text and value."""
+    return widgets.Dropdown(options=options, description=label, tooltip=hint or label,
+                            style=_STYLE, layout=_LAYOUT)
+
+
+def switch(label: str, value: bool, hint: str = ""):
+    """A box to tick."""
+    return widgets.Checkbox(value, description=label, tooltip=hint or label, indent=False,
+                            layout={"width": "160px"})
+
+
+def button(label: str, action: Callable[[], object], hint: str = "", icon: str = ""):
+    """A button that calls `action`, a public method of the view."""
+    made = widgets.Button(description=label, tooltip=hint or label, icon=icon)
+    made.on_click(lambda _: action())
+    return made

@@ -1,0 +1,116 @@
+"""A chapter in JupyterLab, driven as a learner does, and read through JupyterLab's own model.
+
+The cells are read from the model because JupyterLab draws only those near the window.
+"""
+
+import json
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LOCAL_HOSTS = {"localhost", "127.0.0.1"}
+
+# Every code cell as [number, number of errors], the current state of the kernel beside.
+STATE = """() => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    const cells = [];
+    for (let i = 0; i < panel.content.model.cells.length; i++) {
+        const cell = panel.content.model.cells.get(i);
+        if (cell.type !== 'code') continue;
+        const outputs = cell.outputs.toJSON();
+        cells.push({
+            source: cell.sharedModel.getSource(),
+            count: cell.executionCount,
+            errors: outputs.filter(o => o.output_type === 'error')
+                           .map(o => o.ename + ': ' + o.evalue),
+            stderr: outputs.filter(o => o.output_type === 'stream' && o.name === 'stderr')
+                           .map(o => [].concat(o.text).join('')),
+        });
+    }
+    return {cells, kernel: panel.sessionContext.session?.kernel?.status ?? 'none'};
+}"""
+ALL_DONE = f"""() => {{
+    const {{cells, kernel}} = ({STATE})();
+    if (cells.some(cell => cell.errors.length)) return true;
+    return kernel === 'idle' && cells.every(cell => cell.count !== null);
+}}"""
+
+
+class Lab:
+    """A JupyterLab that runs, and a browser to open its pages in."""
+
+    def __init__(self, browser, url: str, token: str, folder: Path, log: Path):
+        self.browser, self.url, self.token = browser, url, token
+        self.folder, self.log = folder, log
+
+    @contextmanager
+    def open(self, name: str):
+        """The notebook `name` in a fresh browser; its kernel ends with it."""
+        context = self.browser.new_context(viewport={"width": 1280, "height": 1600})
+        try:
+            chapter = ChapterPage(context.new_page())
+            chapter.page.goto(f"{self.url}/lab/tree/{name}?token={self.token}")
+            chapter.page.wait_for_function(
+                "name => window.jupyterapp?.shell.currentWidget?.context?.path === name",
+                arg=name, timeout=60_000,
+            )
+            chapter.page.wait_for_function(
+                f"() => ({STATE})().kernel === 'idle'", timeout=60_000
+            )
+            yield chapter
+        finally:
+            context.close()
+            self.end_kernels()
+
+    def end_kernels(self):
+        for session in json.loads(self._request("GET", "api/sessions")):
+            self._request("DELETE", f"api/sessions/{session['id']}")
+
+    def _request(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(
+            f"{self.url.replace('localhost', '127.0.0.1')}/{path}", method=method,
+            headers={"Authorization": f"token {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read()
+
+
+class ChapterPage:
+    """One open notebook, and what its page did that it should not."""
+
+    def __init__(self, page):
+        self.page = page
+        self.requests, self.console_errors = [], []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("websocket", lambda websocket: self.requests.append(websocket.url))
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("console", self._keep_errors)
+
+    def _keep_errors(self, message):
+        if message.type == "error":
+            self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def run_all(self, seconds: float):
+        """Choose Run > Run All Cells, and wait until every cell has run or one has failed."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        self.page.wait_for_function(ALL_DONE, timeout=seconds * 1000, polling=250)
+
+    @property
+    def cells(self) -> list[dict]:
+        return self.page.evaluate(STATE)["cells"]
+
+    @property
+    def foreign_requests(self) -> list[str]:
+        """What was asked of other machines."""
+        return [
+            url for url in self.requests
+            if urlsplit(url).scheme in ("http", "https", "ws", "wss")
+            and urlsplit(url).hostname not in LOCAL_HOSTS
+        ]
+
+    @property
+    def questions(self) -> list[str]:
+        """What JupyterLab wants to know: dialogs, and notices in the corner."""
+        return self.page.locator(".jp-Dialog, .Toastify__toast").all_inner_texts()

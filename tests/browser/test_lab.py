@@ -1,0 +1,61 @@
+"""Every chapter in a real JupyterLab: opened, run from top to bottom, and nothing goes wrong."""
+
+import nbformat
+import pytest
+from course import NOTEBOOKS
+from nbformat.v4 import new_code_cell, new_notebook
+
+LONGEST_RUN = 300  # seconds
+CHAPTERS = [path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_runs_from_top_to_bottom_in_jupyterlab(lab, name):
+    with lab.open(name) as chapter:
+        chapter.run_all(seconds=LONGEST_RUN)
+
+        for cell in chapter.cells:
+            assert not cell["errors"], f"{cell['source']}\n{cell['errors']}"
+            assert not cell["stderr"], f"{cell['source']}\n{cell['stderr']}"
+        assert all(cell["count"] for cell in chapter.cells)
+        assert chapter.questions == []
+        assert chapter.foreign_requests == []
+        assert chapter.console_errors == []
+
+
+def test_the_browser_notices_errors_and_requests_to_other_machines(lab):
+    cells = [
+        "from IPython.display import HTML\n"
+        "HTML('<img alt=\"far away\" src=\"http://gptlib.invalid/picture.png\">')",
+        "import sys; print('careful', file=sys.stderr)",
+        "1 / 0",
+        "'never reached'",
+    ]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+    nbformat.write(notebook, lab.folder / "99_wrong.ipynb")
+
+    with lab.open("99_wrong.ipynb") as chapter:
+        with chapter.page.expect_event("requestfailed"):
+            chapter.run_all(seconds=60)
+
+        assert chapter.cells[1]["stderr"] == ["careful\n"]
+        assert chapter.cells[2]["errors"] == ["ZeroDivisionError: division by zero"]
+        assert chapter.cells[3]["count"] is None
+        assert set(chapter.foreign_requests) == {"http://gptlib.invalid/picture.png"}
+        assert any("gptlib.invalid" in error for error in chapter.console_errors)
+
+
+def test_kernels_of_the_course_run_in_its_own_environment(lab):
+    """Other pythons may lie about, and kernels of theirs in the home folder."""
+    import sys
+
+    source = "import sys, os; print(sys.prefix); print(os.environ['OMP_WAIT_POLICY'])"
+    notebook = new_notebook(cells=[new_code_cell(source)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+    nbformat.write(notebook, lab.folder / "98_environment.ipynb")
+
+    with lab.open("98_environment.ipynb") as chapter:
+        chapter.run_all(seconds=60)
+        assert chapter.page.get_by_text(sys.prefix).count() == 1
+        assert chapter.page.get_by_text("PASSIVE").count() == 1

@@ -1,0 +1,149 @@
+"""The alarms of `make test` ring: each of them is set off here once."""
+
+import subprocess
+import sys
+
+import pytest
+from course import ENVIRONMENT, ROOT, read, write
+from execution import execute
+from nbformat.v4 import new_notebook
+from run_tests import Part, counts, run, summarise
+from small_chapter import code, good_chapter, save, text
+
+NBVAL = [
+    sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-current-env",
+]
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    cells = [code("x = 41 + 1\nx"), code("print('ready')"), code("print('gone')"), code("y = 1")]
+    path = save(new_notebook(cells=[text("# A"), *cells]), tmp_path_factory.mktemp("alarms"))
+    execute(path)
+    return path
+
+
+def nbval(path, how="--nbval"):
+    return subprocess.run(
+        [*NBVAL, how, str(path)], cwd=ROOT, capture_output=True, text=True, check=False,
+    )
+
+
+def changed(executed, tmp_path, change):
+    notebook = read(executed)
+    change(notebook.cells)
+    path = tmp_path / executed.name
+    write(notebook, path)
+    return path
+
+
+def alter_outputs(cells):
+    cells[1].outputs[0].data["text/plain"] = "43"    # a value
+    cells[2].outputs[0].text = "Ready\n"             # a line
+    cells[4].outputs = cells[3].outputs              # something where nothing is shown
+    cells[3].outputs = []                            # nothing where something is
+
+
+def test_an_untouched_chapter_passes_nbval(executed):
+    finished = nbval(executed)
+    assert finished.returncode == 0, finished.stdout
+    assert "4 passed" in finished.stdout
+
+
+def test_every_altered_output_fails_nbval(executed, tmp_path):
+    finished = nbval(changed(executed, tmp_path, alter_outputs))
+    assert finished.returncode == 1
+    assert "4 failed" in finished.stdout
+
+
+def test_where_outputs_may_differ_only_an_error_fails_nbval(executed, tmp_path):
+    def alter_and_break(cells):
+        alter_outputs(cells)
+        cells[1].source = "1 / 0"
+
+    finished = nbval(changed(executed, tmp_path, alter_and_break), "--nbval-lax")
+    assert finished.returncode == 1
+    assert "1 failed, 3 passed" in finished.stdout
+
+
+def check(folder):
+    """`tools/notebooks.py check` on the chapters in `folder`."""
+    program = (
+        "import sys, pathlib, course, notebooks; "
+        f"paths = course.chapters(folder=pathlib.Path({str(folder)!r})); "
+        "notebooks.chapters = lambda names: paths; "
+        "sys.argv = ['notebooks.py', 'check']; sys.exit(notebooks.main())"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT / "tools", capture_output=True, text=True,
+        check=False,
+    )
+
+
+def test_check_fails_for_a_chapter_with_a_problem_and_names_it(tmp_path):
+    save(good_chapter(), tmp_path)
+    assert check(tmp_path).returncode == 0
+    wrong = good_chapter()
+    wrong.cells[1].execution_count = None
+    save(wrong, tmp_path, "03_wrong.ipynb")
+    finished = check(tmp_path)
+    assert finished.returncode == 1
+    assert "03_wrong.ipynb: 1 of 11 code cells have not been run" in finished.stderr
+    assert "2 chapters" in finished.stdout
+
+
+def test_check_fails_where_there_is_no_chapter(tmp_path):
+    finished = check(tmp_path)
+    assert finished.returncode == 1
+    assert "There is no chapter" in finished.stderr
+
+
+# The runner of `make test` itself.
+
+def pytest_part(folder, source):
+    (folder / "test_sample.py").write_text(source)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    return Part("sample", command, is_pytest=True)
+
+
+@pytest.mark.parametrize(("source", "expected"), [
+    ("def test_a(): pass\ndef test_b(): pass", (2, 0, 0)),
+    ("def test_a(): pass\ndef test_b(): assert 0", (1, 1, 0)),
+    ("import pytest\ndef test_a(): pass\ndef test_b(): pytest.skip('no')", (1, 0, 1)),
+    ("import pytest\n@pytest.fixture\ndef f(): 1 / 0\ndef test_a(f): pass", (0, 1, 0)),
+    ("this is no Python", (0, 1, 0)),
+    ("", (0, 1, 0)),                                                   # no test is no proof
+    ("import os\ndef test_a(): os._exit(9)", (0, 1, 0)),               # a crash leaves no report
+])
+def test_the_runner_counts_what_passed_failed_and_was_skipped(tmp_path, source, expected):
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    outcome = run(pytest_part(folder, source), tmp_path)
+    assert (outcome.passed, outcome.failed, outcome.skipped) == expected, outcome.output
+
+
+def test_the_runner_fails_if_any_part_failed(tmp_path, capsys):
+    good = run(Part("good", [sys.executable, "-c", ""]), tmp_path)
+    bad = run(Part("bad", [sys.executable, "-c", "print('why'); raise SystemExit(3)"]), tmp_path)
+    assert (good.passed, good.failed) == (1, 0)
+    assert (bad.passed, bad.failed, bad.output) == (0, 1, "why\n")
+    assert summarise([good]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed"
+    assert summarise([good, bad]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 1 failed"
+
+
+def test_the_runner_gives_its_parts_the_environment_of_the_course(tmp_path):
+    program = "import os; print(*(os.environ[name] for name in ('PYTHONPATH', 'OMP_WAIT_POLICY')))"
+    outcome = run(Part("environment", [sys.executable, "-c", program]), tmp_path)
+    assert outcome.output.split() == [
+        str(ROOT / "tests" / "no_network"), ENVIRONMENT["OMP_WAIT_POLICY"],
+    ]
+
+
+def test_counts_come_from_the_report(tmp_path):
+    report = tmp_path / "report.xml"
+    report.write_text(
+        '<testsuites><testsuite tests="9" failures="2" errors="1" skipped="3"/></testsuites>'
+    )
+    assert counts(report) == (3, 3, 3)

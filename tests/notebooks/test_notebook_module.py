@@ -1,0 +1,110 @@
+"""gptlib.notebook: what the first cell of a chapter sets, and what the page shows."""
+
+import functools
+import math
+import random
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from gptlib import attention, config, notebook
+
+
+@pytest.fixture(autouse=True)
+def same_threads_afterwards():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def draws():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_setup_makes_random_numbers_come_out_the_same():
+    notebook.setup(chapter=2)
+    first = draws()
+    assert draws() != first
+    notebook.setup(chapter=2)
+    assert draws() == first
+
+
+def test_setup_fixes_the_number_of_threads():
+    torch.set_num_threads(1)
+    notebook.setup(chapter=0)
+    assert torch.get_num_threads() == notebook.THREADS
+
+
+def test_setup_says_which_chapter_is_ready():
+    assert repr(notebook.setup(chapter=2)) == "Chapter 2 · Attention: ready."
+
+
+@pytest.mark.parametrize("chapter", [-1, 7, "2", 2.0, True, None])
+def test_setup_refuses_a_chapter_that_does_not_exist(chapter):
+    with pytest.raises(ValueError, match=r"^chapter is .*, but must be a whole number from 0 to 6"):
+        notebook.setup(chapter=chapter)
+
+
+def test_source_shows_the_code_as_it_stands_in_the_library():
+    shown = notebook.source(attention)
+    assert shown.file == "gptlib/attention.py"
+    assert "return attention_weights(queries, keys, mask) @ values" in repr(shown)
+    without_markup = re.sub(r"<[^>]+>", "", shown._repr_html_())
+    assert "return attention_weights(queries, keys, mask) @ values" in without_markup
+
+
+def test_source_takes_classes_methods_and_modules():
+    assert repr(notebook.source(config.GPTConfig)).startswith("# gptlib/config.py\n@dataclass")
+    method = notebook.source(config.GPTConfig.to_dict)
+    assert method.code.startswith("def to_dict(self)"), "a method is shown without its indent"
+    assert notebook.source(config).code.startswith('"""The numbers that define a GPT')
+
+
+def test_source_looks_through_a_decorator():
+    @functools.wraps(attention)
+    def wrapped(*arguments):
+        return attention(*arguments)
+
+    assert notebook.source(wrapped) == notebook.source(attention)
+
+
+def test_source_of_a_function_of_ones_own_shows_no_path_of_this_machine():
+    assert notebook.source(draws).file == "test_notebook_module.py"
+
+
+def test_source_escapes_what_html_would_take_for_markup():
+    page = notebook.Source("x.py", "a = '<b>' < c\n")._repr_html_()
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+
+
+def test_every_colour_of_the_source_follows_the_theme_and_has_a_fallback():
+    colours = re.findall(r"(?:color|background): ([^;\"]+)", notebook.source(config)._repr_html_())
+    assert len(colours) > 50
+    assert all(re.fullmatch(r"var\(--jp-[\w-]+,#\w+\)|none", colour) for colour in colours)
+
+
+@pytest.mark.parametrize("thing", [3, "attention", math.sqrt, torch.matmul])
+def test_source_refuses_what_has_no_python_source(thing):
+    with pytest.raises(TypeError, match="has no source in Python: pass a function"):
+        notebook.source(thing)
+
+
+def test_the_machine_report_stores_nothing_of_this_machine():
+    report = notebook.machine()
+    bundle = report._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+    assert bundle["text/plain"] == repr(report)
+    assert not re.search(r"\d", repr(report))
+
+
+def test_the_machine_report_shows_device_threads_and_versions():
+    torch.set_num_threads(1)
+    report = notebook.machine()
+    assert report.shown["Threads in use"] == "1"
+    assert report.shown["torch"].startswith(torch.__version__.split("+")[0])
+    for name, value in report.shown.items():
+        assert f">{name}</th>" in report.value
+        assert f">{value}</td>" in report.value

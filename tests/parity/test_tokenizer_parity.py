@@ -1,0 +1,159 @@
+"""Our tokenizer against tiktoken, and the quick trainer against the plainest one there can be."""
+
+import sys
+import unicodedata
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gptlib.tokenizer import (
+    END_OF_TEXT,
+    BPETokenizer,
+    count_pairs,
+    gpt2_tokenizer,
+    learn_merges,
+    merge,
+    pre_split,
+)
+
+# The same strings in every run, as many as are asked for, and no failure on a slow machine.
+steady = settings(derandomize=True, deadline=None, database=None)
+
+# All of Unicode but surrogates, and but the places that are still empty: regex may know a newer
+# edition than tiktoken, and find a letter where tiktoken finds none.
+any_character = st.characters(exclude_categories=["Cs", "Cn"])
+ENGLISH = ["the", " the", "The", " don", "'t", "'ll", "'LL", " 2019", "007", "...", " ==", "\n\n"]
+EMOJI = ["😀", "👩‍👩‍👧", "🇫🇷", "👍🏽", "❤️", "\u200d", "\ufe0f"]
+SPECIAL = [END_OF_TEXT, "<|endoftext", "|>", "<|endoftext|><|endoftext|>"]
+any_text = st.lists(
+    st.one_of(
+        st.text(any_character, max_size=8),
+        st.text(" \t\n\r\v\f\x85\u00a0\u2003\u2028\u3000", min_size=1, max_size=6),
+        st.text(st.characters(categories=["Cc"]), min_size=1, max_size=4),
+        st.text("abcdefgßéж中1٣½'’ ", min_size=1, max_size=12),
+        st.sampled_from([*ENGLISH, *EMOJI, *SPECIAL]),
+    ),
+    max_size=6,
+).map("".join)
+
+
+@pytest.fixture(scope="module")
+def tiktoken(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        return gpt2_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return BPETokenizer.from_gpt2()
+
+
+@pytest.fixture(scope="module")
+def own():
+    return BPETokenizer.train("the cat sat on the mat; été, 中中文, 😀😀 007 007\n\n" * 3, 280)
+
+
+def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exactly(ours, tiktoken):
+    seen = set()
+
+    @settings(steady, max_examples=800)
+    @given(st.lists(any_text, min_size=20, max_size=20, unique=True))
+    def compare(texts):
+        seen.update(texts)
+        for text in texts:
+            ids = ours.encode(text)
+            assert ids == tiktoken.encode(text, disallowed_special=())
+            assert ours.decode(ids) == text
+            with_special = ours.encode(text, allowed_special="all")
+            assert with_special == tiktoken.encode(text, allowed_special="all")
+            assert ours.decode(with_special) == text
+
+    compare()
+    assert len(seen) >= 10_000, f"only {len(seen)} different strings"
+    assert sum(END_OF_TEXT in text for text in seen) > 500
+
+
+def test_every_character_that_python_knows_gets_tiktokens_ids(ours, tiktoken):
+    known = [
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(character) not in ("Cn", "Co", "Cs")
+    ]
+    assert len(known) > 140_000
+    for separator in (" ", "-", "\n "):
+        text = separator.join(known)
+        assert ours.encode(text) == tiktoken.encode(text)
+
+
+def test_a_text_of_many_words_gets_tiktokens_ids(ours, tiktoken):
+    from gptlib.corpus import load_text
+
+    text = load_text("pydoc")
+    ids = ours.encode(text)
+    assert ids == tiktoken.encode(text) and ours.decode(ids) == text
+
+
+@settings(steady, max_examples=300)
+@given(ids=st.lists(st.integers(0, 50256), max_size=20))
+def test_any_row_of_ids_is_decoded_as_by_tiktoken(ours, tiktoken, ids):
+    assert ours.decode(ids) == tiktoken.decode(ids)
+    assert ours.decode_bytes(ids) == tiktoken.decode_bytes(ids)
+
+
+def test_each_of_the_50_257_tokens_has_tiktokens_bytes(ours, tiktoken):
+    assert [ours.decode_bytes([n]) for n in range(50257)] == [
+        tiktoken.decode_single_token_bytes(n) for n in range(50257)
+    ]
+
+
+@settings(steady, max_examples=300)
+@given(text=any_text)
+def test_a_tokenizer_of_our_own_brings_any_string_back(own, text):
+    assert own.decode(own.encode(text)) == text
+    assert own.decode(own.encode(text, allowed_special="all")) == text
+
+
+def learn_merges_by_recounting(words, n_merges):
+    """Byte-pair encoding as its definition says: before every merge, count all pairs anew."""
+    spellings = {word: list(word) for word in words}
+    merges = []
+    while len(merges) < n_merges:
+        counts = Counter()
+        for word, ids in spellings.items():
+            for pair, count in count_pairs(ids).items():
+                counts[pair] += count * words[word]
+        if not counts:
+            break
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        spellings = {
+            word: merge(ids, best, 256 + len(merges)) for word, ids in spellings.items()
+        }
+        merges.append(best)
+    return merges
+
+
+@settings(steady, max_examples=300)
+@given(
+    words=st.dictionaries(
+        st.text("abc", min_size=1, max_size=12).map(str.encode), st.integers(1, 4), max_size=8
+    ),
+    n_merges=st.integers(0, 40),
+)
+def test_the_quick_trainer_learns_what_recounting_everything_learns(words, n_merges):
+    assert learn_merges(words, n_merges) == learn_merges_by_recounting(words, n_merges)
+
+
+@settings(steady, max_examples=100)
+@given(text=any_text)
+def test_the_quick_trainer_agrees_on_any_text(text):
+    words = Counter(word.encode() for word in pre_split(text))
+    assert learn_merges(words, 50) == learn_merges_by_recounting(words, 50)
+
+
+@settings(steady, max_examples=300)
+@given(text=any_text)
+def test_pre_splitting_loses_nothing(text):
+    assert "".join(pre_split(text)) == text

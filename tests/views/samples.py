@@ -1,0 +1,48 @@
+"""One of each view, on a tokenizer and a model that are small enough for a test."""
+
+from functools import cache
+
+from helpers import lively_model
+
+from gptlib.config import GPTConfig
+from gptlib.tokenizer import BPETokenizer
+from gptlib.views import (
+    AttentionExplorer,
+    ConfigExplorer,
+    GradientFlow,
+    SamplingBench,
+    TokenizerExplorer,
+    TrainingDashboard,
+)
+
+TEXT = "The cat sat on the mat. The dog sat on the cat. A hat for the cat, a mat for the dog. " * 12
+SMALL = GPTConfig(vocab_size=280, context_length=16, emb_dim=32, n_heads=4, n_layers=2,
+                  drop_rate=0.0, qkv_bias=False)
+
+
+@cache
+def tokenizer() -> BPETokenizer:
+    return BPETokenizer.train(TEXT, 280)
+
+
+@cache
+def model():
+    return lively_model(config=SMALL)
+
+
+def dashboard(**options) -> TrainingDashboard:
+    ids = tokenizer().encode(TEXT)
+    view = TrainingDashboard(ids[:-60], ids[-60:], tokenizer(), floor=0.5, model_config=SMALL,
+                             **options)
+    view.batch.value, view.steps.value = 4, 12
+    return view
+
+
+MAKERS = {
+    "TokenizerExplorer": lambda: TokenizerExplorer(tokenizer(), "The cat sat."),
+    "AttentionExplorer": lambda: AttentionExplorer(model(), tokenizer(), "The cat sat."),
+    "GradientFlow": GradientFlow,
+    "ConfigExplorer": ConfigExplorer,
+    "SamplingBench": lambda: SamplingBench(model(), tokenizer(), "The cat"),
+    "TrainingDashboard": dashboard,
+}

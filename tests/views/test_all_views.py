@@ -1,0 +1,148 @@
+"""What holds for every view."""
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ipywidgets import HTML, HBox
+from PIL import Image
+from samples import MAKERS
+
+import gptlib.views
+from gptlib.views.base import View, whole_slider
+
+SOURCES = [*Path(gptlib.views.__file__).parent.glob("*.py"),
+           Path(gptlib.__file__).with_name("figures.py")]
+every_view = pytest.mark.parametrize("name", MAKERS)
+
+
+class Fragile(View):
+    """Divides twelve by its slider."""
+
+    def __init__(self):
+        from gptlib import figures
+
+        self.divisor = whole_slider("divisor", 0, 12, 3)
+        super().__init__([self.divisor])
+        self.still = figures.token_strip(["a"], [1])
+        self.follow(self.divisor)
+
+    def update(self):
+        self.modes = (torch.is_inference_mode_enabled(), torch.is_grad_enabled())
+        self.show(f"The share is {12 // self.divisor.value}.", self.still)
+
+
+def alert(view) -> str:
+    return view.children[1].value
+
+
+def test_every_view_has_a_sample():
+    assert set(MAKERS) == set(gptlib.views.__all__)
+
+
+@every_view
+def test_a_view_says_in_one_line_what_it_shows(name):
+    view = MAKERS[name]()
+    assert view.last_error is None
+    assert repr(view) == f"<{name}: {view.shown['summary']}>"
+    assert "\n" not in repr(view) and len(view.shown["summary"]) > 20
+    assert not re.search(r"0x[0-9a-f]{6}", repr(view))
+
+
+@every_view
+def test_the_same_view_made_twice_says_the_same(name):
+    assert repr(MAKERS[name]()) == repr(MAKERS[name]())
+
+
+@every_view
+def test_where_no_widget_manager_is_the_picture_stands_with_its_words(name):
+    view = MAKERS[name]()
+    data, metadata = view._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/plain"] == repr(view)
+    if name == "TokenizerExplorer":
+        assert data["image/svg+xml"].startswith("<svg ") and "<title>" in data["image/svg+xml"]
+        assert metadata["image/svg+xml"]["alt"]
+    else:
+        image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+        assert metadata["image/png"] == {"alt": view.shown["summary"], "width": image.width // 2}
+        assert image.getcolors(2**24) is None or len(image.getcolors(2**24)) > 20   # not blank
+
+
+@every_view
+def test_every_control_has_a_label_and_a_hint(name):
+    row = MAKERS[name]().children[0].children
+    inner = [button for box in row if isinstance(box, HBox) for button in box.children]
+    controls = [child for child in [*row, *inner] if not isinstance(child, (HBox, HTML))]
+    assert len(controls) > 1
+    for control in controls:
+        assert control.description and control.tooltip
+
+
+@every_view
+def test_the_sentence_is_announced_to_screen_readers(name):
+    sentence = MAKERS[name]().children[-1].value
+    assert 'role="status"' in sentence and 'aria-live="polite"' in sentence
+
+
+def test_an_error_is_said_in_the_view_and_kept_and_the_controls_go_on_working():
+    view = Fragile()
+    view.divisor.value = 0
+    assert isinstance(view.last_error, ZeroDivisionError)
+    assert 'role="alert"' in alert(view) and "ZeroDivisionError" in alert(view)
+    assert repr(view).startswith("<Fragile: error: ZeroDivisionError")
+    view.divisor.value = 4
+    assert view.last_error is None and alert(view) == ""
+    assert view.shown["summary"] == "The share is 3."
+
+
+def test_an_error_message_cannot_bring_markup_into_the_page():
+    view = Fragile()
+    with view.errors_shown():
+        raise ValueError("<script>alert(1)</script>")
+    assert "<script>" not in alert(view) and "&lt;script&gt;" in alert(view)
+
+
+def test_callbacks_run_without_gradients_whatever_their_thread_does():
+    view = Fragile()
+    with torch.enable_grad():
+        view.divisor.value = 2
+    assert view.modes == (True, False)
+
+
+def test_a_message_from_the_browser_moves_the_view():
+    view = Fragile()
+    view.divisor.set_state({"value": 6})
+    assert view.shown["summary"] == "The share is 2."
+
+
+def test_views_draw_without_pyplot():
+    program = (
+        "import sys; from samples import MAKERS; [make() for make in MAKERS.values()]; "
+        "assert 'matplotlib.figure' in sys.modules; assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    here = Path(__file__).parent
+    paths = f"sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]"
+    subprocess.run([sys.executable, "-c", f"import sys; {paths}; {program}"], check=True)
+
+
+def test_no_view_uses_what_loses_errors_or_reaches_for_the_network():
+    assert len(SOURCES) > 6
+    forbidden = r"\b(interact|interactive_output|Output|pyplot|clear_output|iframe|https?)\b"
+    for path in SOURCES:
+        found = re.findall(forbidden, path.read_text().replace("http://www.w3.org/2000/svg", ""))
+        assert not found, (path.name, found)
+
+
+def test_importing_the_library_imports_neither_figures_nor_widgets():
+    program = (
+        "import sys, gptlib; "
+        "heavy = {'matplotlib', 'ipywidgets', 'gptlib.figures', 'gptlib.views'} & set(sys.modules);"
+        "assert not heavy, heavy; import gptlib.figures; assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,82 @@
+import numpy as np
+import torch
+
+from gptlib.views import GradientFlow
+from gptlib.views.gradients import CONFIG, TOKENS, stack_of_blocks, through_block
+
+BLOCKS = stack_of_blocks()
+
+
+def size_at_the_start(depth: int, shortcuts: bool, norm: bool) -> float:
+    return GradientFlow.compute(BLOCKS, depth, shortcuts, norm)["gradient"][0]
+
+
+def test_with_shortcuts_and_norms_the_pass_is_that_of_the_librarys_own_block():
+    x = torch.randn(1, TOKENS, CONFIG.emb_dim, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(through_block(BLOCKS[0], x, True, True), BLOCKS[0](x))
+        assert not torch.allclose(through_block(BLOCKS[0], x, False, True), BLOCKS[0](x))
+
+
+def test_the_gradient_is_the_true_slope():
+    """Against a finite difference through the same stack."""
+    depth = 3
+    for shortcuts in (True, False):
+        for norm in (True, False):
+            expected = _slope(depth, shortcuts, norm)
+            gradient = size_at_the_start(depth, shortcuts, norm)
+            np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+def _slope(depth, shortcuts, norm, step=1e-6) -> float:
+    """Norm of the gradient at the start, number by number."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (1, TOKENS, CONFIG.emb_dim)
+    start = torch.randn(shape, generator=generator, dtype=torch.float64)
+    entering = torch.randn(shape, generator=generator, dtype=torch.float64)
+    changes = step * torch.eye(start.numel(), dtype=torch.float64).view(-1, *shape[1:])
+    with torch.no_grad():
+        ends = []
+        for sign in (1, -1):
+            x = start + sign * changes
+            for block in BLOCKS[:depth]:
+                x = through_block(block, x, shortcuts, norm)
+            ends.append((x * entering).sum((1, 2)))
+    return float((ends[0] - ends[1]).norm() / (2 * step) / entering.norm())
+
+
+def test_with_shortcuts_and_norms_the_gradient_keeps_its_size_at_any_depth():
+    for depth in (2, 12, 48):
+        assert 0.5 < size_at_the_start(depth, True, True) < 10
+
+
+def test_without_both_the_gradient_is_lost():
+    assert size_at_the_start(12, False, False) < 1e-8
+    assert 0 < size_at_the_start(48, False, False) < 1e-30
+
+
+def test_shortcuts_without_norms_let_it_grow():
+    assert size_at_the_start(48, True, False) > 1e3
+
+
+def test_norms_without_shortcuts_make_all_tokens_alike():
+    assert GradientFlow.compute(BLOCKS, 12, False, True)["likeness"][-1] > 0.999
+    assert GradientFlow.compute(BLOCKS, 12, True, True)["likeness"][-1] < 0.6
+
+
+def test_sliders_and_switches_show_what_compute_gives():
+    view = GradientFlow()
+    view.depth.set_state({"value": 5})
+    view.shortcuts.value = False
+    assert len(view.shown["gradient"]) == 6
+    assert "norms, no shortcuts" in view.shown["summary"]
+    expected = GradientFlow.compute(BLOCKS, 5, False, True)["gradient"]
+    np.testing.assert_array_equal(view.shown["gradient"], expected)
+    assert view.last_error is None
+
+
+def test_the_view_works_where_gradients_are_switched_off():
+    with torch.inference_mode():
+        view = GradientFlow()
+        view.norm.value = False
+    assert view.last_error is None and view.shown["gradient"].min() > 0

@@ -1,0 +1,158 @@
+import math
+import threading
+
+import numpy as np
+import pytest
+import torch
+from samples import SMALL, TEXT, dashboard, tokenizer
+
+from gptlib.model import GPTModel
+from gptlib.training import TrainConfig, TrainingDiverged, TrainingRun
+from gptlib.views import TrainingDashboard
+
+LONG = 60        # seconds that no step of these tests comes near to
+
+
+@pytest.fixture
+def view():
+    made = dashboard()
+    yield made
+    made.close()
+
+
+def test_start_trains_a_model_of_the_chosen_shape_to_the_end(view):
+    view.width.value, view.layers.value, view.heads.value = 48, 1, 2
+    view.start()
+    assert view.wait(LONG) and view.last_error is None
+    config = view.run.model.config
+    assert (config.emb_dim, config.n_layers, config.n_heads) == (48, 1, 2)
+    assert view.run.step == 12 and view.run.history[-1].loss < view.run.history[0].loss
+
+
+def test_what_is_on_screen_is_the_history_of_the_run(view):
+    view.start()
+    view.wait(LONG)
+    history = view.run.history
+    np.testing.assert_array_equal(view.shown["loss"], [step.loss for step in history])
+    np.testing.assert_array_equal(view.shown["gradient_norm"],
+                                  [step.gradient_norm for step in history])
+    assert view.shown["validation"][-1] == history[-1].validation_loss
+    assert view.shown["samples"][-1][0] == 12
+    assert f"training loss {history[-1].loss:.3f}" in repr(view) and "floor 0.500" in repr(view)
+
+
+def test_the_view_trains_as_a_bare_run_with_the_same_settings_does(view):
+    view.start()
+    view.wait(LONG)
+    ids = tokenizer().encode(TEXT)
+    torch.manual_seed(0)
+    run = TrainingRun(GPTModel(SMALL), ids[:-60], ids[-60:], view.run.config)
+    assert [step.loss for step in run] == [step.loss for step in view.run.history]
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_end(view):
+    view.steps.value = 40
+    view.start()
+    view.wait(LONG)
+    whole = [step.loss for step in view.run.history]
+
+    first_step = threading.Event()
+    view.progress.observe(lambda change: change["new"] > 0 and first_step.set(), names="value")
+    view.start()
+    assert first_step.wait(LONG)
+    view.stop()
+    stopped = view.run.step
+    assert 0 < stopped < 40 and not view.running
+    assert not view.resume_button.disabled and view.stop_button.disabled
+    view.resume()
+    assert view.wait(LONG)
+    assert [step.loss for step in view.run.history] == whole
+
+
+def test_stop_ends_the_run_within_a_step(view):
+    view.steps.value = 2000
+    view.start()
+    assert not view.wait(0.3)
+    view.stop()
+    ended = view.run.step
+    assert not view.wait(0) or view.run.step == ended < 2000
+
+
+def test_starting_again_begins_a_fresh_model(view):
+    view.start()
+    view.wait(LONG)
+    first = view.run
+    view.start()
+    view.wait(LONG)
+    assert view.run is not first
+    assert [step.loss for step in view.run.history] == [step.loss for step in first.history]
+
+
+def test_a_loss_that_is_no_number_is_told_in_words_and_the_next_run_works(view, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("gptlib.training.next_token_loss", lambda logits, _: logits.sum() * math.nan)
+        view.start()
+        view.wait(LONG)
+    assert isinstance(view.last_error, TrainingDiverged)
+    assert "stopped being a number" in view.children[1].value
+    assert not view.start_button.disabled
+    view.start()
+    view.wait(LONG)
+    assert view.last_error is None and view.run.step == 12
+
+
+def test_an_impossible_model_is_told_in_words_and_starts_nothing(view):
+    view.heads.value = 5
+    assert "not divisible" in view.children[1].value
+    view.start()
+    assert view.run is None and "not divisible" in repr(view)
+    view.heads.value = 4
+    view.start()
+    assert view.wait(LONG) and view.run.step == 12
+
+
+def test_sliders_that_do_not_fit_leave_a_run_under_way_alone(view):
+    view.steps.value = 200
+    view.start()
+    view.heads.value = 5
+    view.stop()
+    view.resume()
+    assert view.wait(LONG) and view.run.step == 200
+
+
+def test_to_continue_without_a_run_is_explained(view):
+    view.resume()
+    assert "press start" in view.children[1].value and not view.running
+
+
+def test_the_buttons_call_the_public_methods(view):
+    view.start_button.click()
+    view.stop_button.click()
+    assert view.run is not None and not view.running
+
+
+def test_settings_without_a_slider_come_from_the_given_configurations():
+    end = tokenizer().special_tokens["<|endoftext|>"]
+    ids = [end, *tokenizer().encode(TEXT[:40])] * 12
+    training = TrainConfig(steps=3, batch_size=2, optimizer="muon", end_token=end, seed=5)
+    view = TrainingDashboard(ids, ids, tokenizer(), model_config=SMALL, train_config=training)
+    view.start()
+    view.wait(LONG)
+    assert view.last_error is None
+    assert view.run.config == training and view.run.model.config == SMALL
+
+
+def test_training_leaves_the_learners_random_numbers_alone(view):
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    view.start()
+    view.wait(LONG)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_closing_the_view_ends_its_run():
+    view = dashboard()
+    view.steps.value = 2000
+    view.start()
+    view.close()
+    assert not view.running

@@ -1,0 +1,113 @@
+"""Run a chapter from top to bottom and store what it shows, the same bytes every time."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from course import CourseError, code_cells, read, transport_encryption, write
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode, from_dict
+
+CELL_TIMEOUT = 600  # seconds
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+NOTEBOOK_METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+# What editors and converters leave in a cell's metadata.
+EDITORS_METADATA = {
+    "ExecuteTime", "autoscroll", "collapsed", "editable", "execution", "lines_to_next_cell",
+    "pycharm", "scrolled", "slideshow", "trusted", "vscode",
+}
+
+
+def execute(path: Path) -> None:
+    """Run the chapter at `path` in its own folder and store its outputs in it.
+
+    Raises a CourseError that names chapter, cell and error, and leaves the file as it was.
+    """
+    notebook = read(path)
+    clear_outputs(notebook)
+    running: dict[str, NotebookNode] = {}
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+        on_cell_execute=lambda cell, cell_index: running.update(cell=cell),
+    )
+    client.create_kernel_manager().transport_encryption = transport_encryption()
+    try:
+        # A folder of its own, so that nobody's IPython settings colour what is stored.
+        with tempfile.TemporaryDirectory() as ipython_folder:
+            client.execute(env={**os.environ, "IPYTHONDIR": ipython_folder})
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        place = _place(running["cell"], notebook) if running else "before the first cell"
+        raise CourseError(f"{path.name}, {place}: {_what(error)}") from error
+    write(normalised(notebook), path)
+
+
+def clear_outputs(notebook: NotebookNode) -> None:
+    for cell in code_cells(notebook):
+        cell.outputs, cell.execution_count = [], None
+
+
+def normalised(notebook: NotebookNode) -> NotebookNode:
+    """A copy of `notebook` that holds only what a reader needs and what is always the same."""
+    notebook = copy.deepcopy(notebook)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    notebook.metadata = from_dict(NOTEBOOK_METADATA)
+    seen: dict[str, int] = {}
+    for cell in notebook.cells:
+        _normalise_cell(cell, seen)
+    return notebook
+
+
+def _normalise_cell(cell: NotebookNode, seen: dict[str, int]) -> None:
+    # An id that follows from the text stays the same however the file was made.
+    digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
+    seen[digest] = seen.get(digest, 0) + 1
+    cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+    for key in EDITORS_METADATA & set(cell.metadata):
+        del cell.metadata[key]
+    if cell.cell_type == "code":
+        for output in cell.outputs:
+            _drop_live_widget(output)
+
+
+def _drop_live_widget(output: NotebookNode) -> None:
+    """Drop the reference to a widget of a kernel that is gone.
+
+    The picture and the text beside it stay and are what a reader sees without a kernel. The
+    reference is a random number; its place is marked, so that `check` can count the views.
+    """
+    if output.get("data", {}).pop(WIDGET_VIEW, None) is not None:
+        output.metadata[WIDGET_VIEW] = NotebookNode(live_only=True)
+
+
+def _place(cell: NotebookNode, notebook: NotebookNode) -> str:
+    number = next(n for n, other in enumerate(code_cells(notebook), 1) if other is cell)
+    return f"code cell [{number}] ({cell.source.splitlines()[0]!r})"
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, CellExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    if isinstance(error, CellTimeoutError):
+        return f"still running after {CELL_TIMEOUT} seconds"
+    return "the kernel died"

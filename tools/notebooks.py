@@ -1,0 +1,86 @@
+"""The chapters of the course: run them, check them, hand them out, open them.
+
+    python tools/notebooks.py lab                 your own copies, opened in JupyterLab
+    python tools/notebooks.py workbook            your own copies only
+    python tools/notebooks.py execute [02 ...]    run chapters, store what they show
+    python tools/notebooks.py check [02 ...]      the rules that every chapter keeps
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from course import WORKBOOK, CourseError, chapters, prepare_environment
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], usage="notebooks.py {lab,workbook,execute,check} ..."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("execute", "check"):
+        commands.add_parser(name).add_argument("chapters", nargs="*", help="such as 02; else all")
+    for name in ("workbook", "lab"):
+        commands.add_parser(name).add_argument(
+            "--into", type=Path, default=WORKBOOK, help="the folder for your copies"
+        )
+    arguments, others = parser.parse_known_args()
+    if others and arguments.command != "lab":
+        parser.error(f"unknown: {' '.join(others)}")
+
+    prepare_environment()
+    try:
+        if arguments.command == "execute":
+            return run_execute(arguments.chapters)
+        if arguments.command == "check":
+            return run_check(arguments.chapters)
+        return run_workbook(arguments.into, open_lab=arguments.command == "lab", lab_args=others)
+    except (CourseError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def run_execute(names: list[str]) -> int:
+    from execution import execute
+
+    failed = 0
+    for path in chapters(names):
+        started = time.monotonic()
+        try:
+            execute(path)
+            print(f"{path.name}: done in {time.monotonic() - started:.0f} s", flush=True)
+        except CourseError as error:
+            failed += 1
+            print(error, file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+def run_check(names: list[str]) -> int:
+    from gate import problems, report
+
+    paths = chapters(names)
+    print(report(paths))
+    found = [f"{path.name}: {problem}" for path in paths for problem in problems(path)]
+    for line in found:
+        print(line, file=sys.stderr)
+    print(f"\n{len(paths)} chapters, {len(found)} problems")
+    return 1 if found else 0
+
+
+def run_workbook(folder: Path, open_lab: bool, lab_args: list[str]) -> int:
+    from copies import hand_out
+
+    for line in hand_out(chapters(), folder):
+        print(line)
+    if open_lab:
+        from lab import open_jupyterlab
+
+        open_jupyterlab(folder, first=chapters()[0].name, others=lab_args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
