@@ -1,6 +1,7 @@
 # make lab        opens the course in JupyterLab (the first time it installs what that needs)
 # make test       proves that everything works (10 minutes)
 # make chapters   runs the chapters again and stores what they show
+# make storyteller   trains the model that ships with the course anew (some minutes)
 
 # Your python3 if it is new enough, else the newest that is: make lab PYTHON=python3.12 chooses.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
@@ -9,7 +10,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV = .venv
 VENV_PYTHON = $(VENV)/bin/python
 
-.PHONY: lab test chapters
+.PHONY: lab test chapters storyteller
 
 lab: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py lab $(LAB_ARGS)
@@ -19,6 +20,9 @@ test: $(VENV)/installed-for-tests
 
 chapters: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py execute $(CHAPTERS)
+
+storyteller: $(VENV)/installed
+	@$(VENV_PYTHON) tools/storyteller.py
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "The course needs Python 3.10 or newer, and there is none here: install one (python.org has it), then run this again."; exit 1; }

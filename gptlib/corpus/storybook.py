@@ -1,0 +1,412 @@
+"""The storybook world: short stories whose best possible loss is known exactly.
+
+Nobody knows the entropy of real text, so nobody can say how far from perfect a model of it is.
+These stories come from a grammar with known probabilities: here the floor under every loss curve
+is a number, and there is a perfect reader to compare a model with, place by place.
+
+>>> story = next(stories(1, seed=3))
+>>> story.facts["hero"], story.facts["plot"], round(story.nats, 2)
+('Tom', 'losing', 42.66)
+>>> parse(story.text) == story                             # a story can be read back ...
+True
+>>> next_words("Once upon a time there was")               # ... and foreseen, exactly
+{' a': 0.875, ' an': 0.125}
+>>> judge([story.text, "Once upon a time."]).valid         # ... and so can be what a model wrote
+0.5
+
+What is said early is needed late, with something like it in between: the name of the hero and that
+of the friend, the colour of one thing and of another, how many plums there were and how many birds.
+Only a reader who looks back at the right word can go on. Whoever looks at nothing but the latest
+word pays several times the floor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from gptlib.corpus.grammar import Grammar, ReadingError, Text, table, words
+
+# The words. What is drawn twice from one table differs: a friend has another name than the hero.
+
+ONE_TO_NINE = words("one, two, three, four, five, six, seven, eight, nine")
+
+TABLES = {
+    "name":
+        words("Mia, Ida, Anna, Nell, Ella, Poppy, Ruby, Lily, Zoe, Rosa",
+              he="she", him="her", his="her")
+        + words("Tom, Ben, Max, Otto, Finn, Hugo, Leo, Jack, Sam, Gus",
+                he="he", him="him", his="his"),
+    "animal": table(
+        "plain    | sound",
+        "mouse    | squeaked",
+        "frog     | croaked",
+        "duck     | quacked",
+        "owl      | hooted",
+        "bear     | rumbled",
+        "cat      | purred",
+        "goose    | honked",
+        "lamb     | bleated",
+        "puppy    | barked",
+        "bee      | buzzed",
+        "dragon   | puffed",
+        "pony     | neighed",
+    ),
+    "trait": words("shy, merry, clever, sleepy, curious, brave, tiny, elegant"),
+    "feeling": words("happy, proud, glad, cheerful, delighted, thankful"),
+    "sky": table(
+        "plain  | fun",
+        "rainy  | jump in the puddles",
+        "sunny  | swim in the stream",
+        "windy  | chase the leaves",
+        "snowy  | roll in the snow",
+        "foggy  | play ghosts",
+        "cloudy | count the clouds",
+    ),
+    "day": words("Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday"),
+    "colour": words("red, blue, green, yellow, pink, orange, golden, silver"),
+    "thing": words(
+        "kite, drum, hat, scarf, lamp, umbrella, bell, teapot, boat, flute, cushion, spoon"
+    ),
+    "goods": words("apples, pears, plums, nuts, cherries, carrots, berries, cookies"),
+    "place": table(
+        "plain           | the",
+        "by the river    | the river",
+        "in the meadow   | the meadow",
+        "on the hill     | the hill",
+        "in the garden   | the garden",
+        "near the pond   | the pond",
+        "behind the barn | the barn",
+        "at the old mill | the old mill",
+        "on the island   | the island",
+    ),
+    "spot": words(
+        "under the bench, behind the barrel, in the haystack, in the old boot, "
+        "behind the pumpkin, in the flowerpot, under the stairs, under the bed"
+    ),
+    "dream": words(
+        "pancakes, the moon, snow, flying, cheese, a big parade, jam, a chocolate sea"
+    ),
+    "number": ONE_TO_NINE[2:],
+    # How many of three, of four ... somebody gives away, and how many of them are left then.
+    "gift_of": {
+        str(count): ONE_TO_NINE[: min(n - 2, 2)]
+        for n, count in enumerate(ONE_TO_NINE, start=1) if n > 2
+    },
+    "rest_of": {
+        f"{count} {given}": [ONE_TO_NINE[n - m - 1]]
+        for n, count in enumerate(ONE_TO_NINE, start=1)
+        for m, given in enumerate(ONE_TO_NINE[: n - 1], start=1)
+    },
+}
+
+# The stories.
+
+RULES = {
+    "story": ["<opening> <plot> <closing>"],
+    "opening": [
+        "Once upon a time there was {trait.a: trait} {kind: animal} called {hero: name}, "
+        "who lived {home: place}.",
+        "{hero: name} was {trait.a: trait} {kind: animal} and lived {home: place}.",
+        "{Home: place} lived {trait.a: trait} {kind: animal} called {hero: name}.",
+        "Do you know {hero: name}, the {trait: trait} {kind: animal} who lives {home: place}?",
+        "This is the story of {hero: name}, {trait.a: trait} {kind: animal} from "
+        "{home.the: place}.",
+        "Everybody {home: place} knew {hero: name}, the {trait: trait} {kind: animal}.",
+    ],
+    "plot": [
+        "<losing>", "<giving>", "<sharing>", "<trading>", "<hiding>", "<helping>", "<playing>",
+        "<visiting>", "<guessing>", "<returning>",
+    ],
+    "closing": [
+        "That night the {trait} {kind} dreamed of {dream: dream}.",
+        "Then {hero} went home to {home.the} and dreamed of {dream: dream}.",
+        "And the {kind} fell asleep {home} and dreamed of {dream: dream}.",
+        "What a {day} for {hero} and {friend}!",
+        "Ever since that {day}, {hero} and {friend} have been the best of friends.",
+        "If you come to {home.the}, {hero} the {kind} will tell you all about it.",
+    ],
+
+    # Phrases that many plots share.
+    "One day": ["[One|On a] {sky: sky} {day: day}"],
+    "a friend": ["{friend: name} the {friend_trait: trait} {friend_kind: animal}"],
+    "a stranger": ["{stranger: name} the {stranger_trait: trait} {stranger_kind: animal}"],
+    "a thing": ["{colour.a: colour} {thing: thing}"],
+    "another thing": ["{other_colour.a: colour} {other_thing: thing}"],
+    "said the friend": ["{friend_kind.sound} {friend}"],
+    "both were glad": [
+        "and both [were|felt] {feeling: feeling}", "and oh, how {feeling: feeling} they were",
+    ],
+
+    # Ten things that can happen.
+    "losing": [
+        "{hero.His} favourite thing was <a thing>, but one {sky: sky} {day: day} it was gone. "
+        "{hero} looked {other_spot: spot} and found only <another thing>. "
+        "Then along came <a friend>. "
+        '"[Did you look|Have you looked] {spot: spot}?" <said the friend>. '
+        "And there it was, {spot}! "
+        "{hero} hugged the {colour} {thing}, and then {friend} too, <both were glad>."
+        '{plot := "losing"}{ending := "found again"}',
+    ],
+    "giving": [
+        "<One day> it was the birthday of <a friend>. "
+        "{hero} had <a thing> and <another thing>. "
+        "<the gift> "
+        '"{gift_colour.A} {gift}, just what I wanted!" <said the friend>. '
+        "So {hero} kept the {kept_colour} {kept}, <both were glad>."
+        '{plot := "giving"}{giver := hero}{receiver := friend}{ending := "given"}',
+    ],
+    "the gift": [
+        "{gift := thing}{gift_colour := colour}{kept := other_thing}{kept_colour := other_colour}"
+        "<wrapped>",
+        "{gift := other_thing}{gift_colour := other_colour}{kept := thing}{kept_colour := colour}"
+        "<wrapped>",
+    ],
+    "wrapped": [
+        "{hero.He} [tied a ribbon round|made a parcel of] the {gift} and gave it to {friend}.",
+    ],
+    "sharing": [
+        "<One day> {hero} took {count: number} {goods: goods} for a walk and counted "
+        "{birds: number} birds. "
+        "[Under a tree|By the path] sat <a friend>. "
+        '"I could eat a [house|hill]!" <said the friend>. '
+        "So {hero} gave {friend.him} {given: gift_of of count}, and "
+        "{left: rest_of of count given} {goods} were left. "
+        "They [munched|nibbled] side by side until supper, <both were glad>."
+        '{plot := "sharing"}{giver := hero}{gift := goods}{receiver := friend}'
+        '{ending := "shared"}',
+    ],
+    "trading": [
+        "{hero} had <a thing>, but wanted {other_thing.a: thing}. "
+        "<One day> {hero.he} met <a friend> with {other_colour.a: colour} {other_thing}. "
+        '"Shall we swap?" asked {hero}. "[Gladly|At once]!" <said the friend>. '
+        "So {friend} got the {colour} {thing}, and {hero} got the {other_colour} {other_thing}. "
+        "Each thought the other [very|a little] silly, <both were glad>."
+        '{plot := "trading"}{ending := "swapped"}',
+    ],
+    "hiding": [
+        "<One day> {hero} played hide-and-seek with <a friend>. "
+        "{friend} hid {spot: spot}, and {hero} counted to {count: number}. "
+        "{hero.He} looked {other_spot: spot} and found only <a thing>. "
+        'Then {friend} [giggled|sneezed]. "I see you {spot}!" said {hero}. '
+        "Even the {colour} {thing} got a turn at hiding, <both were glad>."
+        '{plot := "hiding"}{ending := "discovered"}',
+    ],
+    "helping": [
+        "<One day> {hero} met <a friend>. "
+        '"My {colour: colour} {thing: thing} is stuck {spot: spot}," <said the friend>. '
+        "They pulled [and pulled|as hard as they could], and out came <another thing>! "
+        "They pulled again, and out came the {colour} {thing}. "
+        "{friend} [hugged|kissed] {hero}, <both were glad>."
+        '{plot := "helping"}{ending := "freed"}',
+    ],
+    "playing": [
+        "<One day> {hero} sat at home with {hero.his} {colour: colour} {thing: thing}. "
+        "Then <a friend> knocked at the [door|window]. "
+        '"Come out and {sky.fun}!" <said the friend>. '
+        '"[May|Can] my {thing} come too?" asked {hero}. '
+        "So off they went, {hero} in front, {friend} behind and the {colour} {thing} in the "
+        "middle, <both were glad>."
+        '{plot := "playing"}{ending := "played outside"}',
+    ],
+    "visiting": [
+        "<One day> {hero} set off to visit <a friend>, who lived {away: place}. "
+        "In {hero.his} bag was <a thing>. On the way {hero.he} met <a stranger>. "
+        '"Where are you going?" asked {stranger}. '
+        '"To {away.the}, to [see|visit] {friend}," said {hero}. '
+        "At last {hero} gave {friend} the {colour} {thing}, <both were glad>."
+        '{plot := "visiting"}{giver := hero}{gift := thing}{receiver := friend}'
+        '{ending := "visited"}',
+    ],
+    "guessing": [
+        "<One day> {hero} met <a friend> with a big box. "
+        '"Guess what I have! It is {colour: colour}," <said the friend>. '
+        '"Is it {other_thing.a: thing}?" asked {hero}. '
+        '"No, [guess|try] again!" "Is it {thing.a: thing}?" "[Yes|Right]!" '
+        "So {friend} gave {hero} the {colour} {thing}, <both were glad>."
+        '{plot := "guessing"}{giver := friend}{gift := thing}{receiver := hero}'
+        '{ending := "guessed"}',
+    ],
+    "returning": [
+        "<One day> {hero} found <a thing> {spot: spot}. "
+        "First {hero.he} asked <a stranger>. "
+        '"My {thing} is {other_colour: colour}," said {stranger}. '
+        'Then {hero.he} asked <a friend>. "I left it {spot}!" <said the friend>. '
+        "So {hero} gave {friend} the {colour} {thing}, <both were glad>."
+        '{plot := "returning"}{giver := hero}{gift := thing}{receiver := friend}'
+        '{ending := "returned"}',
+    ],
+}
+
+# What to tell somebody whose story contradicts itself.
+
+REASONS = {
+    "hero": "the hero is called {hero}",
+    "hero.he": "{hero} is a {hero.he}",
+    "hero.his": "{hero} is a {hero.he}",
+    "kind": "{hero} is {kind.a}",
+    "trait": "{hero} is {trait}",
+    "home": "{hero} lives {home}",
+    "day": "it happened on a {day}",
+    "sky.fun": "the day is {sky}",
+    "friend": "the friend is called {friend}",
+    "friend.him": "{friend} is a {friend.he}",
+    "friend_kind.sound": "{friend} is {friend_kind.a}",
+    "stranger": "it was {stranger} who was asked",
+    "away": "{friend} lives {away}",
+    "thing": "the story is about {thing.a}",
+    "colour": "the {thing} is {colour}",
+    "other_thing": "the other thing is {other_thing.a}",
+    "other_colour": "the {other_thing} is {other_colour}",
+    "gift": "{hero} gave the {gift} away",
+    "gift_colour": "the {gift} is {gift_colour}",
+    "kept": "{hero} gave the {gift} away and kept the {kept}",
+    "kept_colour": "the {kept} is {kept_colour}",
+    "spot": "it was {spot}",
+    "goods": "the story is about {goods}",
+    "given": "there were {count} {goods}",
+    "left": "{count} less {given} leaves {left}",
+}
+
+STORYBOOK = Grammar(RULES, TABLES, REASONS)
+PARTS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Story:
+    """A story, what it tells, and how surprising it is."""
+
+    text: str
+    facts: dict[str, str] = field(hash=False)  # "hero": "Mia", "colour": "red", "left": "two", ...
+    nats: float                                # -log of the probability of exactly this text
+
+
+def stories(n: int, seed: int, part: str = "train") -> Iterator[Story]:
+    """`n` stories, drawn by their probability, one after the other.
+
+    A seed always gives the same stories, of which a larger `n` gives more. No story of the part
+    "validation" ever occurs in the part "train", whatever the seeds are: see `part_of`.
+    Raises a TypeError or ValueError for arguments that cannot work.
+    """
+    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} is {value!r}, but must be a whole number: {name}={least + 1}.")
+        if value < least:
+            raise ValueError(
+                f"{name} is {value}, but must be at least {least}: {name}={least + 1}, for example."
+            )
+    if part not in PARTS:
+        raise ValueError(f"part is {part!r}, but must be 'train' or 'validation': choose one.")
+    return _told(n, random.Random(seed), part)
+
+
+def _told(n: int, chance: random.Random, part: str) -> Iterator[Story]:
+    while n:
+        told = STORYBOOK.tell(chance)
+        if part_of(told.text) == part:
+            n -= 1
+            yield _story(told)
+
+
+def _story(told: Text) -> Story:
+    return Story(told.text, {fact: str(word) for fact, word in told.facts.items()}, told.nats)
+
+
+def part_of(text: str) -> str:
+    """The part that a story belongs to: "validation" (one story in eight) or "train".
+
+    Its own digest decides, so the parts cannot overlap. A digest knows nothing of what a story
+    tells: each part has the probabilities and the entropy of the whole.
+    """
+    digest = hashlib.sha256(text.encode()).digest()
+    return "validation" if digest[0] % 8 == 0 else "train"
+
+
+def entropy_per_story() -> float:
+    """The mean surprise of a story, in nats, from the grammar's probabilities alone.
+
+    No model can have a lower loss per story: the end-of-text token after it costs nothing more,
+    for a story always shows that it is over.
+    """
+    return STORYBOOK.entropy
+
+
+def number_of_stories() -> int:
+    """How many different stories there are, counted without telling them."""
+    return STORYBOOK.number_of_texts
+
+
+def parse(text: str) -> Story:
+    """Read a story back. Raises a ReadingError that says where another text goes wrong, and why."""
+    return _story(STORYBOOK.read(_checked(text)))
+
+
+def next_distribution(prefix: str) -> dict[str, float]:
+    """The exact probability of each character that can follow `prefix`; "" is the end.
+
+    This is what a perfect reader knows, and characters are the same for every tokenizer.
+    Raises a ReadingError if no story begins with `prefix`: from its `at` on, nothing fits.
+    """
+    return STORYBOOK.next_distribution(_checked(prefix))
+
+
+def next_words(prefix: str) -> dict[str, float]:
+    """The exact probability of each way to go on to the end of a word: {' a': 0.9, ' an': 0.1}.
+
+    A word brings the space before it and the signs after it; a word that `prefix` has begun is
+    completed. Raises a ReadingError if no story begins with `prefix`.
+    """
+    return STORYBOOK.next_words(_checked(prefix))
+
+
+def nats_of_beginning(prefix: str) -> float:
+    """-log of the probability that a story begins with `prefix`.
+
+    So a token costs the perfect reader nats_of_beginning(text + token) - nats_of_beginning(text).
+    Raises a ReadingError if no story begins with `prefix`.
+    """
+    return STORYBOOK.nats_of_beginning(_checked(prefix))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How good generated stories are."""
+
+    valid: float                     # share of the texts that are stories of this world
+    new: float                       # share of the valid ones that were not seen before
+    mistakes: tuple[str | None, ...] # per text: its first mistake in words, or None
+
+
+def judge(texts: Sequence[str], seen: Collection[str] = ()) -> Judgement:
+    """Read every text as a story. `seen` holds the texts that the model was trained on.
+
+    Raises a ValueError if there is no text to judge.
+    """
+    if isinstance(texts, str) or not texts:
+        raise ValueError(
+            f"texts is {texts!r}, but must be a list with at least one text: judge([text])."
+        )
+    mistakes = tuple(_first_mistake(text) for text in texts)
+    valid = [text for text, mistake in zip(texts, mistakes, strict=True) if mistake is None]
+    seen = frozenset(seen)
+    new = sum(text not in seen for text in valid)
+    return Judgement(len(valid) / len(texts), new / max(len(valid), 1), mistakes)
+
+
+def _first_mistake(text: str) -> str | None:
+    try:
+        parse(text)
+    except ReadingError as mistake:
+        return str(mistake)
+    return None
+
+
+def _checked(text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(
+            f"The text is {type(text).__name__}, but must be a string: "
+            "decode token ids with tokenizer.decode(ids) first."
+        )
+    return text
