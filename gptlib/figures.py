@@ -13,6 +13,8 @@ import math
 import threading
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,7 +91,7 @@ def attention_grid(attention, title: str = "") -> Picture:
     """
     attention = _array(attention, "attention", dimensions=4)
     L, H, T, _ = attention.shape
-    cell = min(145, 580 // H)
+    cell = min(142, 570 // H)
     with DRAWING:
         figure = new_figure(H * cell + 130, L * cell + 90)
         axes = new_axes(figure, title)
@@ -197,10 +199,10 @@ def matrix(
     signed: bool = False,
     title: str = "",
 ) -> Picture:
-    """A small matrix (R, C) as coloured cells with its numbers in them; a vector is one row.
+    """A matrix (R, C) as coloured cells; a vector is one row.
 
-    `signed` paints negative numbers orange, zero grey, positive ones blue. A cell of -inf or NaN
-    is hatched.
+    The numbers stand in the cells where they have room, unless `values` is False. `signed` paints
+    negative numbers orange, zero grey, positive ones blue. A cell of -inf or NaN is hatched.
     """
     array = np.atleast_2d(_array(array, "array"))
     if array.ndim != 2:
@@ -214,7 +216,7 @@ def matrix(
     numbers = np.where(np.isfinite(array), array, np.nan)
     cell_width, cell_height = max(12, min(64, 560 // columns)), max(12, min(38, 560 // rows))
     with DRAWING:
-        figure = new_figure(columns * cell_width + (150 if row_labels else 40),
+        figure = new_figure(columns * cell_width + (140 if row_labels else 40),
                             rows * cell_height + (60 if column_labels else 24)
                             + (28 if title else 0))
         axes = new_axes(figure, title)
@@ -227,7 +229,7 @@ def matrix(
                range(rows), [visible(label) for label in row_labels or [""] * rows], TEXT_SIZE,
                rotation=0 if columns * 8 < 560 and _short(column_labels, cell_width) else 90)
         axes.xaxis.tick_top()
-        if values:
+        if values and cell_width >= 34 and cell_height >= 16:
             _write_cells(axes, array, image.norm(numbers), colours, _is_whole(numbers))
         picture = png(figure)
     alt = f"{_sentence(title)}Matrix of {rows} by {columns} numbers{_range_of(numbers)}."
@@ -259,11 +261,12 @@ def lines(
         axes = new_axes(figure, title, x_label, y_label, grid="y")
         if log_y:
             set_log_y(axes)
-        for (x, y), colour in zip(series.values(), SERIES * len(series), strict=False):
+        ends = []
+        for (name, (x, y)), colour in zip(series.items(), cycle(SERIES), strict=False):
             axes.plot(x, y, color=colour, linewidth=2, solid_capstyle="round",
                       marker="o" if len(x) <= 12 else None, markersize=4)
-        ends = [(name, y[-1], colour) for (name, (x, y)), colour
-                in zip(series.items(), SERIES * len(series), strict=False)]
+            finite = y[np.isfinite(y)]
+            ends.append((name, finite[-1] if finite.size else 0.0, colour))
         if floor is not None:
             axes.axhline(floor, color=MUTED, linewidth=1.2, linestyle=(0, (5, 4)))
             ends.append((f"floor {number(floor)}", floor, MUTED))
@@ -316,7 +319,7 @@ def draw_bars(axes: Axes, names: Sequence[str], values, colours, texts: Sequence
 
 
 def number(x: float) -> str:
-    """A number for reading: 163,009,536, 0.25, 3.1e-07."""
+    """A number for reading: 163,009,536, 0.25, 3.1e−7."""
     if not math.isfinite(x):
         return "nan" if math.isnan(x) else ("∞" if x > 0 else "−∞")
     if float(x).is_integer() and abs(x) < 1e15:
@@ -351,11 +354,11 @@ def _write_cells(axes: Axes, array: np.ndarray, shades: np.ndarray, colours, who
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], gap: float) -> None:
-    """Write each (name, y, colour) to the right of its curve's end, none above another."""
+    """Write each (name, y, colour) to the right of its curve's end, none over another."""
     axes.margins(x=0.01)
     axes.autoscale_view()
     to_height = (axes.transScale + axes.transLimits).transform
-    heights = {name: to_height((axes.get_xlim()[1], y))[1] for name, y, _ in ends}
+    heights = {name: np.clip(to_height((axes.get_xlim()[1], y))[1], 0, 1) for name, y, _ in ends}
     last = -math.inf
     for name, _, colour in sorted(ends, key=lambda end: heights[end[0]]):
         last = max(heights[name], last + gap)
@@ -414,10 +417,16 @@ def new_axes(
 
 
 def set_log_y(axes: Axes) -> None:
-    """A logarithmic y axis whose ticks read 10⁻³, in plain text."""
+    """A logarithmic y axis whose ticks read 10⁻³, in plain text; without a power of ten in sight,
+    the ticks in between have their numbers."""
+    def between(y: float, _place: int) -> str:
+        low, high = sorted(axes.get_ylim())
+        return number(y) if high < 12 * low else ""
+
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda y, _: "10" + str(round(math.log10(y))).translate(_POWERS))
-    axes.yaxis.set_minor_formatter(lambda y, _: "")
+    axes.yaxis.set_minor_formatter(between)
+    axes.tick_params(which="minor", labelsize=SMALL_SIZE, labelcolor=INK)
 
 
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -486,18 +495,13 @@ def with_signs(token: str) -> str:
     return "·" * left + middle + "·" * (len(token) - left - len(middle))
 
 
-_characters: frozenset[int] = frozenset()
-
-
+@cache
 def _known_characters() -> frozenset[int]:
     """The characters that matplotlib's own font can draw."""
-    global _characters
-    if not _characters:
-        from matplotlib.font_manager import FontProperties, findfont, get_font
+    from matplotlib.font_manager import FontProperties, findfont, get_font
 
-        with DRAWING:
-            _characters = frozenset(get_font(findfont(FontProperties())).get_charmap())
-    return _characters
+    with DRAWING:
+        return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def _ticks(axes: Axes, xs, x_labels, ys, y_labels, size: float, rotation: int) -> None:
@@ -515,6 +519,8 @@ def _sentence(title: str) -> str:
 
 def _array(values, name: str, dimensions: int | None = None) -> np.ndarray:
     """Tensor, list or array as a NumPy array of floats, checked for its dimensions."""
+    if hasattr(values, "detach"):                     # a tensor of any device and precision
+        values = values.detach().cpu().double()
     array = np.asarray(values, dtype=float)
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(
@@ -579,7 +585,7 @@ def gpt_diagram(lit: Collection[str]) -> Picture:
 
 
 def _draw_tokenizer(draw: _Diagram) -> None:
-    draw.box("tokenizer", 6, 178, 112, 106, "")
+    draw.box("tokenizer", 6, 178, 112, 106)
     draw.text("tokenizer", 62, 200, "“The cat sat”")
     for x, width, token, token_id in ((12, 33, "The", 464), (48, 32, "·cat", 3797),
                                       (83, 30, "·sat", 3332)):
@@ -616,7 +622,7 @@ def _draw_head(draw: _Diagram) -> None:
     draw.path("model", "M634 231 H645")
     lit_parts = [part for part in ("generation", "training", "model") if part in draw.lit]
     part = (lit_parts or ["model"])[0]
-    draw.box(part, 648, 188, 46, 86, "")
+    draw.box(part, 648, 188, 46, 86)
     for row, width in enumerate((12, 32, 20, 7, 4)):
         draw.bar(part, 654, 196 + 15 * row, width, 10)
     draw.text(part, 671, 290, "next", small=True)
@@ -644,7 +650,8 @@ class _Diagram:
 
     def frame(self, part, x, y, width, height, label) -> None:
         self.box(part, x, y, width, height)
-        self.text(part, x + 12, y + 18, label, anchor="start", small=True)
+        if label:
+            self.text(part, x + 12, y + 18, label, anchor="start", small=True)
 
     def text(self, part, x, y, content, small=False, anchor="middle") -> None:
         colour = self.colours(part)[2]

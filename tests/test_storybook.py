@@ -324,6 +324,12 @@ def test_validation_stories_never_occur_in_training():
     assert {part_of(text) for text in validation} == {"validation"}
 
 
+def test_one_story_in_eight_is_for_validation():
+    parts = Counter(part_of(f"story {number}") for number in range(8_000))
+    assert set(parts) == {"train", "validation"}
+    assert abs(parts["validation"] - 1_000) < 4 * math.sqrt(8_000 / 8 * 7 / 8)
+
+
 # The language
 
 

@@ -91,7 +91,7 @@ def _listed(labels: list[str], row: np.ndarray, token: int) -> str:
         f'background: rgba(209, 102, 10, {0.06 + 0.6 * row[n]:.2f})"><b>'
         f"{html.escape(labels[n])}</b> {row[n]:.4f}</li>"
         for n in range(len(labels)) if n <= token or row[n])
-    return (f'<div style="max-width: 780px; color: {TEXT_COLOUR}; line-height: 1.6">'
+    return (f'<div style="max-width: 700px; color: {TEXT_COLOUR}; line-height: 1.6">'
             f"‘{html.escape(labels[token])}’ takes"
             f'<ul aria-label="weights" style="display: inline; list-style: none; padding: 4px">'
             f"{chips}</ul> sum {row.sum():.6f}</div>")

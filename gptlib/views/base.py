@@ -82,19 +82,20 @@ class View(widgets.VBox):
 
     def refresh(self, _change=None) -> None:
         """Run `update`. It may come from another thread, so it sets its own gradient mode."""
-        if self._held:
-            return
-        with self.errors_shown(), DRAWING, torch.inference_mode():
-            self.update()
+        with DRAWING:
+            if not self._held:
+                with self.errors_shown(), torch.inference_mode():
+                    self.update()
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Several controls change at once: no update in between."""
-        former, self._held = self._held, True
-        try:
-            yield
-        finally:
-            self._held = former
+        with DRAWING:                                       # other threads wait meanwhile
+            former, self._held = self._held, True
+            try:
+                yield
+            finally:
+                self._held = former
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:
@@ -123,22 +124,23 @@ class View(widgets.VBox):
 
 
 def _told(error: Exception) -> str:
-    """An error as a sentence; one that does not come as a sentence at least has a name."""
-    if isinstance(error, (ValueError, TypeError, RuntimeError)) and str(error):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    """An error in one line; one that is no sentence by itself at least has a name."""
+    text = " ".join(str(error).split())
+    if text and isinstance(error, (ValueError, TypeError, RuntimeError)):
+        return text
+    return f"{type(error).__name__}: {text}"
 
 
 def _words(text: str, role: str, colour: str) -> str:
     live = "assertive" if role == "alert" else "polite"
     return (f'<div role="{role}" aria-live="{live}" style="color: {colour}; line-height: 1.5; '
-            f'max-width: 780px">{html.escape(text)}</div>')
+            f'max-width: 700px">{html.escape(text)}</div>')
 
 
 # -------------------------------------------------------------------------------------- controls
 
 _STYLE = {"description_width": "96px"}
-_LAYOUT = {"width": "338px"}
+_LAYOUT = {"width": "320px"}
 
 
 def whole_slider(label: str, low: int, high: int, value: int, hint: str = "", step: int = 1):
@@ -180,7 +182,7 @@ def text_field(label: str, value: str, hint: str = "", rows: int = 1):
     kind = widgets.Text if rows == 1 else widgets.Textarea
     options = {} if rows == 1 else {"rows": rows}
     return kind(value, description=label, tooltip=hint or label, continuous_update=False,
-                style=_STYLE, layout={"width": "min(690px, 100%)"}, **options)
+                style=_STYLE, layout={"width": "min(654px, 100%)"}, **options)
 
 
 def choice(label: str, options: Sequence, hint: str = ""):

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from gptlib import figures
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
+from gptlib.figures import DRAWING
 from gptlib.model import parameters_by_part
 from gptlib.views.base import TEXT_COLOUR, View, choice, switch, whole_slider
 
@@ -98,11 +99,12 @@ class ConfigExplorer(View):
 
     def _set_preset(self, _change) -> None:
         chosen = GPT2_FAMILY.get(self.preset.value)
-        if chosen and not self._held:
-            with self.held():
-                for name, slider in self._sliders.items():
-                    slider.value = chosen[name]
-            self.refresh()
+        with DRAWING:
+            if chosen and not self._held:
+                with self.held():
+                    for name, slider in self._sliders.items():
+                        slider.value = chosen[name]
+                self.refresh()
 
     def _match_preset(self) -> None:
         """Name the preset that the sliders show, if they show one."""
@@ -136,5 +138,5 @@ def _table(result: dict) -> str:
         f'<td style="text-align: right; padding: 1px 16px; white-space: nowrap">{value}</td>'
         f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
         for name, (value, why) in rows.items())
-    return (f'<table style="color: {TEXT_COLOUR}; line-height: 1.5; max-width: 780px">{cells}'
+    return (f'<table style="color: {TEXT_COLOUR}; line-height: 1.5; max-width: 700px">{cells}'
             "</table>")

@@ -23,7 +23,8 @@ WEIGHT_SIZE = 0.02 * (768 / CONFIG.emb_dim) ** 0.5
 def stack_of_blocks(seed: int = 0) -> nn.ModuleList:
     """Real transformer blocks with random weights, in float64: tiny gradients are to be seen."""
     generator = torch.Generator().manual_seed(seed)
-    blocks = nn.ModuleList(TransformerBlock(CONFIG) for _ in range(DEEPEST)).double()
+    with torch.random.fork_rng([]):          # the layers' own first weights are drawn, then lost
+        blocks = nn.ModuleList(TransformerBlock(CONFIG) for _ in range(DEEPEST)).double()
     for module in blocks.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=WEIGHT_SIZE, generator=generator)

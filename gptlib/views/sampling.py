@@ -152,5 +152,5 @@ def _drawn(texts: list[str], counts: list[int]) -> str:
         f'color: {figures.INK}; background: {figures.CHIPS[n % len(figures.CHIPS)]}">'
         f"{html.escape(figures.visible(text))} × {count}</li>"
         for n, (text, count) in enumerate(zip(texts, counts, strict=True)))
-    return (f'<div style="color: {TEXT_COLOUR}; max-width: 780px">Drawn: <ul aria-label="drawn '
+    return (f'<div style="color: {TEXT_COLOUR}; max-width: 700px">Drawn: <ul aria-label="drawn '
             f'tokens" style="display: inline; list-style: none; padding: 0">{chips}</ul></div>')

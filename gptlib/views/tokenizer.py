@@ -17,12 +17,17 @@ class TokenizerExplorer(View):
     """A text as coloured tokens with ids and bytes, after as many merges as you like."""
 
     def __init__(self, tokenizer: BPETokenizer, text: str):
+        if not isinstance(tokenizer, BPETokenizer):
+            raise TypeError(
+                f"tokenizer is a {type(tokenizer).__name__}, but its merges are to be replayed, "
+                "and only a BPETokenizer shows them: pass BPETokenizer.from_gpt2(), for example."
+            )
         self.tokenizer = tokenizer
         n_merges = len(tokenizer.merges)
         self.text = text_field("text", text, "The text that is cut into tokens", rows=3)
         self.merges = whole_slider("merges", 0, n_merges, n_merges,
                                    "How many merges are done, in the order they were learnt")
-        self.merges.layout.width = "min(690px, 100%)"
+        self.merges.layout.width = "min(654px, 100%)"
         self._tokens = widgets.HTML()
         super().__init__([self.text, self.merges], [self._tokens])
         self.follow(self.text, self.merges)
@@ -79,4 +84,4 @@ def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
             f'<span style="display: block; font-size: 10.5px; color: {QUIET_COLOUR}">'
             f"{content.hex(' ')}</span></li>" + ("<br>" if token.endswith("\n") else ""))
     return (f'<ul aria-label="tokens with ids and bytes" style="list-style: none; padding: 0; '
-            f'margin: 4px 0; max-width: 780px; color: {TEXT_COLOUR}">{"".join(boxes)}</ul>')
+            f'margin: 4px 0; max-width: 700px; color: {TEXT_COLOUR}">{"".join(boxes)}</ul>')

@@ -62,8 +62,8 @@ class TrainingDashboard(View):
         self._model_config = GPTConfig.of(model_config or _small_model(tokenizer.vocab_size))
         self._train_config = train_config or TrainConfig(steps=300, evaluate_every=30)
         self._make_controls(self._model_config, self._train_config)
-        self.progress = widgets.IntProgress(0, 0, 1, layout={"width": "min(560px, 100%)"},
-                                             tooltip="How far the run is")
+        self.progress = widgets.IntProgress(
+            0, 0, 1, layout={"width": "min(560px, 100%)"}, tooltip="How far the run is")
         self._plan, self._status, self._sample = (widgets.HTML() for _ in range(3))
         super().__init__(
             [*self._settings,
@@ -82,6 +82,7 @@ class TrainingDashboard(View):
             torch.manual_seed(training.seed)
             self.run = TrainingRun(GPTModel(config), self.train_ids, self.validation_ids, training)
             self.samples = []
+        if self.last_error is None:
             self._launch()
 
     def stop(self) -> None:
@@ -94,8 +95,8 @@ class TrainingDashboard(View):
         with self.errors_shown():
             if self.run is None:
                 raise ValueError("There is no run to continue yet: press start.")
-            if not self.running:
-                self._launch()
+        if self.last_error is None and not self.running:
+            self._launch()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until the run ends or `timeout` seconds have passed; whether it has ended.
@@ -141,17 +142,18 @@ class TrainingDashboard(View):
                 self._loop(stopping)
             finally:
                 self._enable_buttons(running=False)
+                self._status.value = _quiet(f"Ended after step {self.run.step:,}.")
                 self._show_run()
 
     def _loop(self, stopping: threading.Event) -> None:
         started, steps_before, next_picture = time.monotonic(), self.run.step, 0.0
         for step in self.run:
             if step.validation_loss is not None:
-                self.samples.append((step.step, self._tell()))
+                self.samples.append((step.step, self._write_sample()))
             now = time.monotonic()
             if now >= next_picture or step.validation_loss is not None:
                 seconds_per_step = (now - started) / (step.step - steps_before)
-                self._tell_time(step, seconds_per_step * (self.run.config.steps - step.step))
+                self._show_time(step, seconds_per_step * (self.run.config.steps - step.step))
                 self._show_run(announce=step.validation_loss is not None)
                 # A slow machine is to train, not to draw: a fifth of the time at most.
                 spent = time.monotonic() - now
@@ -159,10 +161,10 @@ class TrainingDashboard(View):
             if stopping.is_set():
                 return
 
-    def _tell(self) -> str:
+    def _write_sample(self) -> str:
         """What the model writes by now, from the beginning of a text."""
         end = self.tokenizer.special_tokens.get(END_OF_TEXT)
-        first = int(self.validation_ids[0]) if end is None else end
+        first = int(self.train_ids[0]) if end is None else end
         generator = torch.Generator().manual_seed(0)
         new = [step[0] for step in generate(
             self.run.model, [[first]], SAMPLE_TOKENS, temperature=0.8, stop_token=end,
@@ -174,6 +176,7 @@ class TrainingDashboard(View):
     @staticmethod
     def compute(history: Sequence[Step]) -> dict[str, np.ndarray]:
         """The columns of a history; `validation` comes with its own steps.  -> arrays (N)"""
+        history = list(history)                       # a run under way makes the history longer
         evaluated = [step for step in history if step.validation_loss is not None]
         return {
             "step": np.array([step.step for step in history]),
@@ -195,9 +198,9 @@ class TrainingDashboard(View):
             steps = self.run.config.steps if self.run else self.steps.value
             self._draw(result, steps)
             self.progress.max, self.progress.value = steps, len(result["step"])
-            self._sample.value = _told_story(*self.samples[-1]) if self.samples else ""
+            self._sample.value = _sample_block(*self.samples[-1]) if self.samples else ""
             self.show(self._summary(result, steps), self._stage, announce, steps=steps,
-                      samples=self.samples, **result)
+                      samples=tuple(self.samples), **result)
 
     def _summary(self, result: dict, steps: int) -> str:
         if not len(result["step"]):
@@ -217,7 +220,7 @@ class TrainingDashboard(View):
                 f"of {training.batch_size} × {config.context_length} tokens: it reads the text "
                 f"{passes:.1f} times.")
 
-    def _tell_time(self, step: Step, seconds_left: float) -> None:
+    def _show_time(self, step: Step, seconds_left: float) -> None:
         minutes, seconds = divmod(round(seconds_left), 60)
         self._status.value = _quiet(
             f"Step {step.step:,} of {self.run.config.steps:,} · {minutes}:{seconds:02d} left · "
@@ -230,7 +233,7 @@ class TrainingDashboard(View):
         for curve, (x, y) in zip(self._curves, curves, strict=True):
             curve.set_data(result[x], result[y])
         for axes in self._axes:
-            axes.set_xlim(0, 1.02 * steps)
+            axes.set_xlim(0, 1.06 * steps)
             axes.relim()
             axes.set_autoscaley_on(True)
             axes.autoscale_view(scalex=False)
@@ -299,8 +302,8 @@ def _quiet(text: str) -> str:
     return f'<div style="color: {QUIET_COLOUR}">{html.escape(text)}</div>'
 
 
-def _told_story(step: int, text: str) -> str:
-    return (f'<figure style="margin: 6px 0; max-width: 780px; color: {TEXT_COLOUR}">'
+def _sample_block(step: int, text: str) -> str:
+    return (f'<figure style="margin: 6px 0; max-width: 700px; color: {TEXT_COLOUR}">'
             f'<figcaption style="color: {QUIET_COLOUR}">What it writes after {step:,} steps'
             f'</figcaption><blockquote style="margin: 2px 0; padding-left: 12px; white-space: '
             f'pre-wrap; line-height: 1.5; border-left: 3px solid {figures.SERIES[0]}">'

@@ -74,7 +74,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_until_it_answers(server, port, log, seconds=120):
+def wait_until_it_answers(server, port, log, seconds=300):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.poll() is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1"}
+PATIENCE = 180_000  # milliseconds to wait for a page or a kernel; a busy machine needs some
 
 # Every code cell as [number, number of errors], the current state of the kernel beside.
 STATE = """() => {
@@ -48,16 +49,15 @@ class Lab:
     def open(self, name: str):
         """The notebook `name` in a fresh browser; its kernel ends with it."""
         context = self.browser.new_context(viewport={"width": 1280, "height": 1600})
+        context.set_default_timeout(PATIENCE)
         try:
             chapter = ChapterPage(context.new_page())
             chapter.page.goto(f"{self.url}/lab/tree/{name}?token={self.token}")
             chapter.page.wait_for_function(
                 "name => window.jupyterapp?.shell.currentWidget?.context?.path === name",
-                arg=name, timeout=60_000,
+                arg=name,
             )
-            chapter.page.wait_for_function(
-                f"() => ({STATE})().kernel === 'idle'", timeout=60_000
-            )
+            chapter.page.wait_for_function(f"() => ({STATE})().kernel === 'idle'")
             yield chapter
         finally:
             context.close()

@@ -108,11 +108,26 @@ def test_an_error_message_cannot_bring_markup_into_the_page():
     assert "<script>" not in alert(view) and "&lt;script&gt;" in alert(view)
 
 
+def test_an_error_of_many_lines_makes_a_repr_of_one():
+    view = Fragile()
+    with view.errors_shown():
+        raise RuntimeError("first line\n  second line")
+    assert repr(view) == "<Fragile: error: first line second line>"
+
+
 def test_callbacks_run_without_gradients_whatever_their_thread_does():
     view = Fragile()
     with torch.enable_grad():
         view.divisor.value = 2
     assert view.modes == (True, False)
+
+
+@every_view
+def test_making_a_view_leaves_the_learners_random_numbers_alone(name):
+    MAKERS[name]()                      # once before, for the model that the samples share
+    state = torch.get_rng_state()
+    MAKERS[name]()
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_message_from_the_browser_moves_the_view():

@@ -1,6 +1,7 @@
+import pytest
 from samples import tokenizer
 
-from gptlib.tokenizer import BPETokenizer
+from gptlib.tokenizer import BPETokenizer, gpt2_tokenizer
 from gptlib.views import TokenizerExplorer
 
 SENTENCE = "The cat sat on the mat."
@@ -51,6 +52,11 @@ def test_markup_in_the_text_is_shown_and_not_obeyed():
     view.merges.value = 0
     page = view.children[3].value
     assert "&lt;" in page and "&amp;" in page and "<b>" not in page
+
+
+def test_a_tokenizer_whose_merges_nobody_can_see_is_refused():
+    with pytest.raises(TypeError, match="tokenizer is a Encoding, but its merges"):
+        TokenizerExplorer(gpt2_tokenizer(), SENTENCE)
 
 
 def test_an_empty_text_is_no_error():

@@ -1,5 +1,6 @@
 import math
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -69,13 +70,57 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(view):
     assert [step.loss for step in view.run.history] == whole
 
 
-def test_stop_ends_the_run_within_a_step(view):
+def test_stop_ends_the_run_after_the_step_under_way(view, monkeypatch):
+    """Each step waits for a permit; the run is stopped while the fourth one waits."""
+    permits, waiting = threading.Semaphore(3), threading.Semaphore(0)
+    take_step = TrainingRun.__next__
+
+    def step_with_permit(run):
+        waiting.release()
+        assert permits.acquire(timeout=LONG)
+        return take_step(run)
+
+    monkeypatch.setattr(TrainingRun, "__next__", step_with_permit)
+    view.start()
+    for _ in range(4):
+        assert waiting.acquire(timeout=LONG)
+    assert view.running and not view.wait(0)
+    stopper = threading.Thread(target=view.stop)
+    stopper.start()
+    while not view._stopping.is_set():
+        time.sleep(0.001)
+    permits.release(99)
+    stopper.join(LONG)
+    assert view.run.step == 4 and not view.running
+
+
+def test_interrupting_the_wait_ends_the_run(view, monkeypatch):
     view.steps.value = 2000
     view.start()
-    assert not view.wait(0.3)
-    view.stop()
-    ended = view.run.step
-    assert not view.wait(0) or view.run.step == ended < 2000
+    join, calls = view._thread.join, []
+
+    def interrupted_once(timeout=None):
+        calls.append(timeout)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        join(timeout)
+
+    monkeypatch.setattr(view._thread, "join", interrupted_once)
+    assert view.wait() and view.run.step < 2000
+
+
+def test_the_columns_of_a_history_that_grows_have_one_length(view):
+    class Growing(list):
+        """Each look at it finds one step more, as while a run is under way."""
+
+        def __iter__(self):
+            self.append(self[-1])
+            return super().__iter__()
+
+    view.start()
+    view.wait(LONG)
+    columns = TrainingDashboard.compute(Growing(view.run.history))
+    assert len({len(columns[name]) for name in ("step", "loss", "gradient_norm")}) == 1
 
 
 def test_starting_again_begins_a_fresh_model(view):

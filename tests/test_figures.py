@@ -1,0 +1,271 @@
+import base64
+import io
+import re
+import subprocess
+import sys
+import threading
+import warnings
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gptlib import figures
+from gptlib.figures import Picture
+from gptlib.tokenizer import BPETokenizer
+
+CAUSAL = torch.tril(torch.ones(3, 3)).softmax(-1).tril()
+WORDS = ["The", " cat", " sat"]
+
+
+def pixels(picture: Picture) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(picture.data)).convert("RGB")).astype(int)
+
+
+def texts(picture: Picture) -> list[str]:
+    """The words in an SVG, in order; parsing proves that it is well-formed."""
+    root = ElementTree.fromstring(picture.data)
+    return [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+STILLS = {
+    "attention_heatmap": lambda: figures.attention_heatmap(CAUSAL, WORDS, "One head"),
+    "attention_grid": lambda: figures.attention_grid(CAUSAL.expand(2, 3, 3, 3)),
+    "matrix": lambda: figures.matrix([[1.5, -2.0]], ["q"], ["a", "b"], signed=True),
+    "lines": lambda: figures.lines({"training": ([1, 2], [3.0, 2.5])}, "step", "loss", floor=2.0),
+    "bars": lambda: figures.bars(["a", "b"], [3, 1], "Counts", highlight="a", unit=" ms"),
+    "gpt_diagram": lambda: figures.gpt_diagram({"attention"}),
+    "token_strip": lambda: figures.token_strip(WORDS, [464, 3797, 3332]),
+}
+every_still = pytest.mark.parametrize("draw", STILLS.values(), ids=STILLS)
+
+
+@every_still
+def test_a_notebook_gets_the_picture_with_its_words(draw):
+    picture = draw()
+    data, metadata = picture._repr_mimebundle_()
+    assert data["text/plain"] == repr(picture) == f"<Picture: {picture.alt}>"
+    assert metadata == {picture.mime_type: {"alt": picture.alt, "width": picture.width}}
+    assert len(picture.alt) > 20 and "\n" not in picture.alt and "0x" not in picture.alt
+    content = data[picture.mime_type]
+    if picture.mime_type == "image/png":
+        image = Image.open(io.BytesIO(base64.b64decode(content)))
+        assert image.width == 2 * picture.width                     # crisp on fine screens
+        assert len(image.convert("RGB").getcolors(2**24)) > 10      # and not blank
+    else:
+        root = ElementTree.fromstring(content)
+        assert root.get("role") == "img" and root.get("aria-label") == picture.alt
+        assert root.find("{http://www.w3.org/2000/svg}title").text == picture.alt
+
+
+@every_still
+def test_the_same_picture_twice_has_the_same_bytes(draw):
+    assert draw().data == draw().data
+
+
+@every_still
+def test_a_picture_fits_a_page(draw):
+    assert draw().width <= figures.WIDTH
+
+
+def test_the_widest_pictures_fit_a_page():
+    assert figures.attention_heatmap(torch.eye(64), ["token"] * 64).width <= figures.WIDTH
+    assert figures.attention_grid(torch.eye(5).expand(12, 12, 5, 5)).width <= figures.WIDTH
+    assert figures.matrix(torch.ones(40, 40), ["a label"] * 40).width <= figures.WIDTH
+
+
+def test_pictures_are_drawn_without_pyplot_and_leave_matplotlibs_settings_alone():
+    program = """
+import sys, matplotlib
+before = matplotlib.rcParams.copy()
+from test_figures import STILLS
+for draw in STILLS.values():
+    draw()
+assert matplotlib.rcParams.copy() == before
+assert 'matplotlib.pyplot' not in sys.modules
+"""
+    path = f"import sys; sys.path[:0] = {sys.path!r}"
+    subprocess.run([sys.executable, "-c", path + program], check=True)
+
+
+def test_threads_can_draw_at_the_same_time():
+    expected = {name: draw().data for name, draw in STILLS.items()}
+    drawn = []
+
+    def work():
+        drawn.append({name: draw().data for name, draw in STILLS.items()})
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert drawn == [expected] * 3
+
+
+def test_the_heat_map_hatches_the_future_only_where_nobody_looks_at_it():
+    masked = figures.attention_heatmap(CAUSAL, WORDS)
+    open_ = figures.attention_heatmap(torch.full((3, 3), 1 / 3), WORDS)
+    assert "no token looks ahead" in masked.alt and "no token looks ahead" not in open_.alt
+    hatch = (pixels(masked) == (0xC3, 0xCA, 0xD2)).all(-1)
+    assert hatch.sum() > 200
+    assert (pixels(open_) == (0xC3, 0xCA, 0xD2)).all(-1).sum() == 0
+    rows, columns = np.nonzero(hatch)
+    assert columns.min() > pixels(masked).shape[1] / 4          # the upper right corner
+    assert rows.max() < pixels(masked).shape[0] * 0.6
+
+
+def test_the_heat_map_tells_where_each_token_looks_most():
+    weights = np.array([[1, 0, 0], [0.75, 0.25, 0], [0.1, 0.6, 0.3]])
+    alt = figures.attention_heatmap(weights, WORDS).alt
+    assert "The at The (1.00), ·cat at The (0.75), ·sat at ·cat (0.60)" in alt
+
+
+def test_other_weights_give_another_picture():
+    one, other = np.eye(3), np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0]])
+    pictures = [figures.attention_heatmap(weights, WORDS).data for weights in (one, other)]
+    assert pictures[0] != pictures[1]
+
+
+def test_the_numbers_of_a_matrix_are_read_out_row_by_row():
+    assert "Row by row: 1.50, −2.00; 0.25, 3.00." in figures.matrix([[1.5, -2], [0.25, 3]]).alt
+    assert "Row by row: 1, 2, 3." in figures.matrix([1, 2, 3]).alt
+    assert "−∞" in figures.matrix([[0.5, -np.inf]]).alt
+
+
+def test_a_signed_matrix_is_orange_below_zero_and_blue_above():
+    image = pixels(figures.matrix([[-1.0, 1.0]], signed=True, values=False))
+    left, right = image[image.shape[0] // 2, [image.shape[1] // 4, 3 * image.shape[1] // 4]]
+    assert left[0] > 150 > 60 > left[2] and right[2] > 150 > 60 > right[0]
+
+
+def test_a_matrix_without_any_finite_number_is_hatched_and_no_error():
+    assert (pixels(figures.matrix([[-np.inf, np.nan]])) == (0xC3, 0xCA, 0xD2)).all(-1).any()
+
+
+def test_curves_are_told_from_first_to_last_with_their_floor():
+    alt = figures.lines({"loss": ([0, 50], [6.0, 1.25])}, "step", "nats", floor=0.712).alt
+    assert "nats against step: loss from 6 at 0 to 1.25 at 50; a dashed floor at 0.712" in alt
+
+
+def test_curves_with_gaps_or_narrow_logarithmic_ranges_can_be_drawn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        alt = figures.lines({"a": ([1, 2], [3.0, np.nan]), "b": ([1, 2], [np.inf] * 2)}, "x",
+                            "y").alt
+        narrow = figures.lines({"a": ([1, 2], [3.0, 5.0])}, "x", "y", log_y=True)
+    assert "a from 3 at 1 to nan at 2" in alt
+    left = pixels(narrow)[:, :100]
+    assert (left.sum(-1) < 300).sum() > 100                 # numbers beside the axis
+
+
+def test_tensors_of_any_kind_can_be_drawn():
+    weights = torch.eye(3, dtype=torch.bfloat16, requires_grad=True)
+    assert "The at The (1.00)" in figures.attention_heatmap(weights, WORDS).alt
+
+
+def test_a_matrix_without_room_for_numbers_is_drawn_without_them():
+    array = np.ones((40, 40))
+    assert figures.matrix(array).data == figures.matrix(array, values=False).data
+
+
+def test_curves_over_many_powers_of_ten_can_be_drawn():
+    drawn = figures.lines({"a": ([1, 2, 3], [1e-40, 1e-8, 1.0])}, "x", "y", log_y=True)
+    assert len(pixels(drawn)) > 100 and "from 1e−40" in drawn.alt
+
+
+def test_bars_carry_their_numbers_and_units():
+    alt = figures.bars(["attention", "norms"], [28_320_768, 38_400], unit=" parameters").alt
+    assert "attention 28,320,768 parameters, norms 38,400 parameters" in alt
+
+
+def test_the_highlighted_bar_has_another_colour():
+    plain, marked = (pixels(figures.bars(["a", "b"], [1, 2], highlight=name))
+                     for name in (None, "b"))
+    orange = (0xD1, 0x66, 0x0A)
+    assert not (plain == orange).all(-1).any() and (marked == orange).all(-1).sum() > 1000
+
+
+@pytest.mark.parametrize(("x", "text"), [
+    (163_009_536, "163,009,536"), (0.25, "0.25"), (3.1e-7, "3.1e−7"), (-4, "−4"), (621.83, "622"),
+    (1234.5, "1,234"), (np.inf, "∞"), (-np.inf, "−∞"), (np.nan, "nan"), (0.0, "0"),
+])
+def test_a_number_reads_well(x, text):
+    assert figures.number(x) == text
+
+
+@pytest.mark.parametrize(("token", "label"), [
+    (" cat", "·cat"), ("a b", "a b"), ("\n", "↵"), ("\t\t", "⇥⇥"), ("\x07", "\\x07"), ("é", "é"),
+    ("東", "U+6771"), ("unbelievably long token", "unbelievably lo…"), ("$x_1$", "$x_1$"),
+])
+def test_a_token_becomes_a_label(token, label):
+    assert figures.visible(token) == label
+
+
+def test_labels_that_no_font_has_or_that_look_like_formulas_cause_no_warning():
+    odd = ["$a$", "東京", "🙂", "\\frac{"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.attention_heatmap(np.eye(4), odd, "A title with $ signs $")
+        figures.bars(odd, [1, 2, 3, 4])
+        figures.matrix(np.eye(4), odd, odd)
+
+
+def test_the_diagram_colours_what_is_lit_and_nothing_else():
+    dark = figures.gpt_diagram([]).data
+    for part, (fill, outline) in figures.PARTS.items():
+        assert fill not in dark and outline not in dark
+        lit = figures.gpt_diagram([part])
+        assert outline in lit.data and f"with {part} highlighted" in lit.alt
+        others = {colours[1] for name, colours in figures.PARTS.items() if name != part}
+        assert not any(colour in lit.data for colour in others)
+
+
+def test_the_diagram_shows_every_piece_of_a_gpt():
+    words = " ".join(texts(figures.gpt_diagram(["model"])))
+    for piece in ("token embedding", "position embedding", "norm attention", "feed- forward",
+                  "residual stream", "final norm", "output head", "next token", "loss"):
+        assert piece in words
+
+
+def test_the_ids_in_the_diagram_are_those_of_gpt2():
+    ids = BPETokenizer.from_gpt2().encode("The cat sat")
+    assert [str(token) for token in ids] == [text for text in texts(figures.gpt_diagram([]))
+                                             if re.fullmatch(r"\d+", text)]
+
+
+def test_a_strip_shows_every_token_with_its_id():
+    tokens, ids = ["The", " cat", "\n", "<b>&", "\\xe6"], [5, 61, 7, 8, 9]
+    assert texts(figures.token_strip(tokens, ids)) == [
+        "The", "5", "·cat", "61", "↵", "7", "<b>&", "8", "\\xe6", "9"]
+
+
+def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():
+    chips = ElementTree.fromstring(figures.token_strip(["token"] * 60, range(60)).data)
+    boxes = [box for box in chips.iter("{http://www.w3.org/2000/svg}rect") if box.get("rx") == "5"]
+    assert len(boxes) == 60
+    assert max(float(box.get("x")) + float(box.get("width")) for box in boxes) < figures.WIDTH
+    rows = {box.get("y") for box in boxes}
+    assert len(rows) > 4
+    assert max(map(float, rows)) + 50 < float(chips.get("height"))
+    broken = ElementTree.fromstring(figures.token_strip(["a\n", "b"], [1, 2]).data)
+    heights = [box.get("y") for box in broken.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert heights[0] != heights[1]
+
+
+@pytest.mark.parametrize(("draw", "message"), [
+    (lambda: figures.attention_heatmap(np.eye(3), ["a"]), "1 labels for 3 rows"),
+    (lambda: figures.attention_heatmap(np.ones((2, 3, 3)), WORDS), "needs 2 dimensions"),
+    (lambda: figures.attention_grid(np.eye(3)), "needs 4 dimensions"),
+    (lambda: figures.matrix(np.ones((2, 2, 2))), "pick one of its matrices"),
+    (lambda: figures.matrix(np.eye(2), column_labels=["a"]), "1 labels for 2 columns"),
+    (lambda: figures.lines({"a": ([1], [1, 2])}, "x", "y"), "1 x and 2 y values"),
+    (lambda: figures.bars(["a"], [1, 2]), "1 labels for 2 bars"),
+    (lambda: figures.gpt_diagram(["atention"]), "choose from tokenizer, embedding"),
+    (lambda: figures.token_strip(["a"], [1, 2]), "1 labels for 2 ids"),
+])
+def test_what_cannot_be_drawn_is_explained(draw, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        draw()
