@@ -59,21 +59,20 @@ def own():
 def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exactly(ours, tiktoken):
     seen = set()
 
-    @settings(steady, max_examples=800)
-    @given(st.lists(any_text, min_size=20, max_size=20, unique=True))
-    def compare(texts):
-        seen.update(texts)
-        for text in texts:
-            ids = ours.encode(text)
-            assert ids == tiktoken.encode(text, disallowed_special=())
-            assert ours.decode(ids) == text
-            with_special = ours.encode(text, allowed_special="all")
-            assert with_special == tiktoken.encode(text, allowed_special="all")
-            assert ours.decode(with_special) == text
+    @settings(steady, max_examples=10_800)
+    @given(any_text)
+    def compare(text):
+        seen.add(text)
+        ids = ours.encode(text)
+        assert ids == tiktoken.encode(text, disallowed_special=())
+        assert ours.decode(ids) == text
+        with_special = ours.encode(text, allowed_special="all")
+        assert with_special == tiktoken.encode(text, allowed_special="all")
+        assert ours.decode(with_special) == text
 
     compare()
     assert len(seen) >= 10_000, f"only {len(seen)} different strings"
-    assert sum(END_OF_TEXT in text for text in seen) > 500
+    assert sum(END_OF_TEXT in text for text in seen) > 300
 
 
 def test_every_character_that_python_knows_gets_tiktokens_ids(ours, tiktoken):

@@ -38,6 +38,12 @@ def dashboard(**options) -> TrainingDashboard:
     return view
 
 
+@cache
+def sample(name: str):
+    """A view that tests only look at."""
+    return MAKERS[name]()
+
+
 MAKERS = {
     "TokenizerExplorer": lambda: TokenizerExplorer(tokenizer(), "The cat sat."),
     "AttentionExplorer": lambda: AttentionExplorer(model(), tokenizer(), "The cat sat."),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from ipywidgets import HTML, HBox
 from PIL import Image
-from samples import MAKERS
+from samples import MAKERS, sample
 
 import gptlib.views
 from gptlib.views.base import View, whole_slider
@@ -47,7 +47,7 @@ def test_every_view_has_a_sample():
 
 @every_view
 def test_a_view_says_in_one_line_what_it_shows(name):
-    view = MAKERS[name]()
+    view = sample(name)
     assert view.last_error is None
     assert repr(view) == f"<{name}: {view.shown['summary']}>"
     assert "\n" not in repr(view) and len(view.shown["summary"]) > 20
@@ -56,12 +56,12 @@ def test_a_view_says_in_one_line_what_it_shows(name):
 
 @every_view
 def test_the_same_view_made_twice_says_the_same(name):
-    assert repr(MAKERS[name]()) == repr(MAKERS[name]())
+    assert repr(MAKERS[name]()) == repr(sample(name))
 
 
 @every_view
 def test_where_no_widget_manager_is_the_picture_stands_with_its_words(name):
-    view = MAKERS[name]()
+    view = sample(name)
     data, metadata = view._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["text/plain"] == repr(view)
@@ -76,7 +76,7 @@ def test_where_no_widget_manager_is_the_picture_stands_with_its_words(name):
 
 @every_view
 def test_every_control_has_a_label_and_a_hint(name):
-    row = MAKERS[name]().children[0].children
+    row = sample(name).children[0].children
     inner = [button for box in row if isinstance(box, HBox) for button in box.children]
     controls = [child for child in [*row, *inner] if not isinstance(child, (HBox, HTML))]
     assert len(controls) > 1
@@ -86,7 +86,7 @@ def test_every_control_has_a_label_and_a_hint(name):
 
 @every_view
 def test_the_sentence_is_announced_to_screen_readers(name):
-    sentence = MAKERS[name]().children[-1].value
+    sentence = sample(name).children[-1].value
     assert 'role="status"' in sentence and 'aria-live="polite"' in sentence
 
 
@@ -124,7 +124,7 @@ def test_callbacks_run_without_gradients_whatever_their_thread_does():
 
 @every_view
 def test_making_a_view_leaves_the_learners_random_numbers_alone(name):
-    MAKERS[name]()                      # once before, for the model that the samples share
+    sample(name)                        # once before, for the model that the samples share
     state = torch.get_rng_state()
     MAKERS[name]()
     assert torch.equal(torch.get_rng_state(), state)
