@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gptlib.config import GPTConfig
 from gptlib.data import as_ids
 from gptlib.files import replacing
 from gptlib.model import GPTModel
@@ -40,9 +39,7 @@ def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> G
     Raises a FileNotFoundError, or a ValueError for a file that is not whole, not ours or altered.
     """
     header, tensors = _read(path, "model")
-    model = GPTModel(GPTConfig.of(header["config"]))
-    _fill(model, tensors)
-    return model.to(device).eval()
+    return _model(header["config"], tensors).to(device).eval()
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
@@ -80,8 +77,7 @@ def load_run(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."
         )
-    model = GPTModel(GPTConfig.of(header["config"]))
-    _fill(model, _under("model.", tensors))
+    model = _model(header["config"], _under("model.", tensors))
     run = TrainingRun(model, train_ids, validation_ids, TrainConfig(**header["train"]), device)
     states = [
         _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
@@ -97,9 +93,13 @@ def _weights(model: GPTModel) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _fill(model: GPTModel, tensors: dict[str, Tensor]) -> None:
+def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
+    """A model with these weights; the caller's random numbers are left as they were."""
+    with torch.random.fork_rng(devices=[]):
+        model = GPTModel(config)
     for name, parameter in model.named_parameters():
         parameter.copy_(tensors[name])
+    return model
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:

@@ -259,6 +259,8 @@ def lines(
     with DRAWING:
         figure = new_figure(WIDTH, 360 + (20 if title else 0))
         axes = new_axes(figure, title, x_label, y_label, grid="y")
+        if all(_is_whole(x) for x, _ in series.values()):
+            axes.locator_params(axis="x", integer=True)
         if log_y:
             set_log_y(axes)
         ends = []
@@ -295,9 +297,10 @@ def bars(
         figure = new_figure(WIDTH, 26 * len(names) + 40 + (28 if title else 0))
         axes = new_axes(figure, title)
         colours = [SERIES[1] if label == highlight else SERIES[0] for label in labels]
-        draw_bars(axes, names, values, colours, [f"{number(x)}{unit}" for x in values])
+        texts = [f"{number(x)}{unit}" for x in without_traces(values)]
+        draw_bars(axes, names, values, colours, texts)
         picture = png(figure)
-    said = ", ".join(f"{name} {number(x)}{unit}" for name, x in zip(names, values, strict=True))
+    said = ", ".join(f"{name} {text}" for name, text in zip(names, texts, strict=True))
     alt = f"{_sentence(title)}Bar chart: {said}."
     return Picture(picture, alt, width_of(figure))
 
@@ -316,6 +319,14 @@ def draw_bars(axes: Axes, names: Sequence[str], values, colours, texts: Sequence
                              ha="left" if value >= 0 else "right", fontsize=TEXT_SIZE, color=INK)
                for text, value, place in zip(texts, values, places, strict=True)]
     return drawn, written
+
+
+def without_traces(values: np.ndarray) -> np.ndarray:
+    """The values, those that no picture can show beside the largest set to 0.
+
+    Traces are what is left of rounding, another number on every processor.
+    """
+    return np.where(np.abs(values) < 1e-4 * np.abs(values).max(initial=0), 0, values)
 
 
 def number(x: float) -> str:
@@ -369,7 +380,8 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], gap: float) 
 def _cell_text(x: float, whole: bool) -> str:
     if not math.isfinite(x):
         return number(x)
-    return (f"{x:.0f}" if whole else f"{x:.2f}").replace("-", "−")
+    text = f"{x:.0f}" if whole else f"{x:.2f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def _is_whole(numbers: np.ndarray) -> bool:
@@ -379,7 +391,7 @@ def _is_whole(numbers: np.ndarray) -> bool:
 
 
 def _range_of(numbers: np.ndarray) -> str:
-    finite = numbers[~np.isnan(numbers)]
+    finite = without_traces(numbers[~np.isnan(numbers)])
     return f", from {number(finite.min())} to {number(finite.max())}" if finite.size else ""
 
 
@@ -705,7 +717,7 @@ def token_strip(labels: Sequence[str], ids: Sequence[int], title: str = "") -> P
                       f"{html.escape(title)}</text>")
     for n, (label, token_id) in enumerate(zip(labels, ids, strict=True)):
         shown = with_signs(str(label))
-        width = 12 + max(8.5 * _columns(shown), 7.3 * len(str(token_id)))
+        width = 12 + max(8.5 * _columns(shown), 7.3 * len(str(int(token_id))))
         if x + width > WIDTH - 10 and x > start:
             x, y = start, y + 60
         shapes.append(_chip(x, y, width, shown, str(int(token_id)), CHIPS[n % len(CHIPS)]))
@@ -745,6 +757,7 @@ def _svg(width: int, height: float, shapes: Sequence[str], alt: str) -> Picture:
     return Picture(
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{words}" '
         f'width="{width}" height="{height:g}" viewBox="0 0 {width} {height:g}" '
+        f'style="max-width: 100%; height: auto" '
         f'font-family="system-ui, -apple-system, \'Segoe UI\', \'DejaVu Sans\', sans-serif">'
         f'<title>{words}</title><rect width="100%" height="100%" rx="8" fill="{CARD}"/>'
         f'{"".join(shapes)}</svg>',

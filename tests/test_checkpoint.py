@@ -124,6 +124,15 @@ def test_an_altered_header_is_noticed(tmp_path):
         load_model(path)
 
 
+def test_loading_draws_no_random_numbers(tmp_path):
+    save_model(lively_model(), tmp_path / "model.safetensors")
+    save_run(new_run(), tmp_path / "run.safetensors")
+    state = torch.get_rng_state()
+    load_model(tmp_path / "model.safetensors")
+    load_run(tmp_path / "run.safetensors", TEXT, None)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_nothing_is_pickled(tmp_path):
     save_run(new_run(), tmp_path / "run.safetensors")
     content = (tmp_path / "run.safetensors").read_bytes()

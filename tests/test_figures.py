@@ -269,3 +269,10 @@ def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():
 def test_what_cannot_be_drawn_is_explained(draw, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         draw()
+
+
+def test_traces_of_rounding_are_shown_as_nothing():
+    """Another processor leaves another trace, and the text beside a picture is compared."""
+    assert "b 0" in figures.bars(["a", "b"], [0.5, 3e-9]).alt
+    assert "from 0 to 1" in figures.matrix([[1.0, 4e-9]]).alt
+    assert "b 0.0004" in figures.bars(["a", "b"], [0.5, 4e-4]).alt

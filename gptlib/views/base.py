@@ -139,8 +139,9 @@ def _words(text: str, role: str, colour: str) -> str:
 
 # -------------------------------------------------------------------------------------- controls
 
+WIDE = {"flex": "1 1 100%", "max_width": "700px"}
 _STYLE = {"description_width": "96px"}
-_LAYOUT = {"width": "320px"}
+_LAYOUT = {"flex": "1 1 290px", "max_width": "345px"}     # two beside each other on any page
 
 
 def whole_slider(label: str, low: int, high: int, value: int, hint: str = "", step: int = 1):
@@ -182,7 +183,7 @@ def text_field(label: str, value: str, hint: str = "", rows: int = 1):
     kind = widgets.Text if rows == 1 else widgets.Textarea
     options = {} if rows == 1 else {"rows": rows}
     return kind(value, description=label, tooltip=hint or label, continuous_update=False,
-                style=_STYLE, layout={"width": "min(654px, 100%)"}, **options)
+                style=_STYLE, layout=WIDE, **options)
 
 
 def choice(label: str, options: Sequence, hint: str = ""):
@@ -194,7 +195,7 @@ def choice(label: str, options: Sequence, hint: str = ""):
 def switch(label: str, value: bool, hint: str = ""):
     """A box to tick."""
     return widgets.Checkbox(value, description=label, tooltip=hint or label, indent=False,
-                            layout={"width": "160px"})
+                            layout={"width": "120px"})
 
 
 def button(label: str, action: Callable[[], object], hint: str = "", icon: str = ""):

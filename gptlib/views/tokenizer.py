@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from gptlib import figures
 from gptlib.tokenizer import BPETokenizer
-from gptlib.views.base import QUIET_COLOUR, TEXT_COLOUR, View, text_field, whole_slider
+from gptlib.views.base import QUIET_COLOUR, TEXT_COLOUR, WIDE, View, text_field, whole_slider
 
 MOST_TOKENS = 400
 
@@ -27,7 +27,7 @@ class TokenizerExplorer(View):
         self.text = text_field("text", text, "The text that is cut into tokens", rows=3)
         self.merges = whole_slider("merges", 0, n_merges, n_merges,
                                    "How many merges are done, in the order they were learnt")
-        self.merges.layout.width = "min(654px, 100%)"
+        self.merges.layout = WIDE
         self._tokens = widgets.HTML()
         super().__init__([self.text, self.merges], [self._tokens])
         self.follow(self.text, self.merges)

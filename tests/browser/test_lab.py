@@ -5,7 +5,7 @@ import pytest
 from course import NOTEBOOKS
 from nbformat.v4 import new_code_cell, new_notebook
 
-LONGEST_RUN = 300  # seconds
+LONGEST_RUN = 600  # seconds
 CHAPTERS = [path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
 

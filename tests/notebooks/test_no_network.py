@@ -6,6 +6,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from course import read
@@ -43,7 +45,9 @@ def send_a_datagram():
 
 
 def connect_by_asyncio():
-    asyncio.run(asyncio.open_connection(*FAR))
+    loop = asyncio.new_event_loop()
+    with ThreadPoolExecutor() as pool, closing(loop):  # this thread may have a loop already
+        pool.submit(loop.run_until_complete, asyncio.open_connection(*FAR)).result()
 
 
 def look_up_a_name():

@@ -126,10 +126,11 @@ def test_the_columns_of_a_history_that_grows_have_one_length(view):
 def test_starting_again_begins_a_fresh_model(view):
     view.start()
     view.wait(LONG)
-    first = view.run
+    first, samples = view.run, view.shown["samples"]
     view.start()
     view.wait(LONG)
     assert view.run is not first
+    assert view.shown["samples"] == samples and len(samples) == 1
     assert [step.loss for step in view.run.history] == [step.loss for step in first.history]
 
 
