@@ -83,12 +83,13 @@ def plain(name):
 
 
 def requirement_lines():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    return [line for line in lines if line.strip() and not line.startswith(("#", "-e "))]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = [line.partition("#")[0].strip() for line in lines]
+    return [line for line in lines if line and not line.startswith("-e ")]
 
 
 def project():
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 PIN = re.compile(r"([\w.-]+)==[\w.]+(?:; .+)?")
