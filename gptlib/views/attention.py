@@ -2,96 +2,126 @@
 
 from __future__ import annotations
 
-import html
-
-import ipywidgets as widgets
 import numpy as np
+import traitlets
 
 from gptlib import figures
-from gptlib.trace import Trace, trace
-from gptlib.views.base import TEXT_COLOUR, View, choice, text_field, whole_slider
+from gptlib.trace import Trace
+from gptlib.views.base import trace_text
+from gptlib.views.browser import MOST_BYTES, BrowserView, browser_files, pack
+from gptlib.views.session import Session
 
-MOST_TOKENS = 64
 
+class AttentionExplorer(BrowserView):
+    """All layers and heads at once, one of them enlarged, one token's weights over the text.
 
-class AttentionExplorer(View):
-    """One head's weights as a heat map, and one token's weights as numbers that sum to 1."""
+    Point at a token to see what it looks at, click to stay there; click a head to enlarge it.
+    From Python, the same settings are `prompt`, `layer`, `head`, `token` (None is the last one),
+    `mean` for the mean of a layer's heads, and `direction`: "row" for what the token looks at,
+    "column" for who looks at it.
 
-    def __init__(self, model, tokenizer, text: str):
-        """`tokenizer` is the one that the model was trained with."""
+    The models of this course learned that a story begins after `<|endoftext|>`; where the
+    tokenizer has that token, it comes first, visibly.
+    """
+
+    _esm, _css = browser_files("attention")
+
+    prompt = traitlets.Unicode().tag(sync=True)
+    layer = traitlets.Int(0).tag(sync=True)
+    head = traitlets.Int(0).tag(sync=True)
+    token = traitlets.Int(None, allow_none=True).tag(sync=True)
+    mean = traitlets.Bool(False).tag(sync=True)
+    direction = traitlets.Enum(("row", "column"), "row").tag(sync=True)
+    exact = traitlets.Bytes().tag(sync=True)     # the enlarged head, where `data` is rounded
+
+    def __init__(self, model, tokenizer, text: str | None = None, session: Session | None = None):
+        """`tokenizer` is the one that the model was trained with. Without a text, the view shows
+        the session's; with one, it becomes the session's."""
         self.model, self.tokenizer = model, tokenizer
-        config = model.config
-        self.text = text_field("text", text, "The text that the model reads")
-        self.layer = whole_slider("layer", 0, config.n_layers - 1, 0, "Which block, from below")
-        self.head = whole_slider("head", 0, config.n_heads - 1, 0, "Which head of this block")
-        self.token = choice("token", [("", 0)], "The token whose weights are listed")
-        self._weights = widgets.HTML()
-        self._traced: tuple[str, Trace, str] | None = None
-        self._stage = None
-        super().__init__([self.text, self.layer, self.head, self.token], [self._weights])
-        self.follow(self.text, self.layer, self.head, self.token)
+        self._traced: tuple[str, Trace] | None = None
+        super().__init__(session, prompt=text)
+        self.follow("prompt", "layer", "head", "token", "mean", "direction")
 
     @staticmethod
-    def compute(traced: Trace, layer: int, head: int, token: int) -> dict:
-        """The weights of one head (T, T), those of one token (T), and their sum."""
-        weights = traced[f"blocks.{layer}.attention.weights"][head]          # (T, T)
-        return {"weights": weights, "row": weights[token], "sum": float(weights[token].sum())}
+    def compute(
+        traced: Trace, layer: int, head: int, token: int, mean: bool = False,
+        direction: str = "row",
+    ) -> dict:
+        """The weights of one head, or the mean of a layer's heads (T, T); those that `token`
+        gives (row) or gets (column) (T); and their sum."""
+        heads = traced[f"blocks.{layer}.attention.weights"]                  # (H, T, T)
+        weights = heads.mean(axis=0) if mean else heads[head]                # (T, T)
+        row = weights[token] if direction == "row" else weights[:, token]    # (T)
+        return {"weights": weights, "row": row, "sum": float(row.sum(dtype=np.float64))}
 
     def update(self) -> None:
-        traced, cut = self._trace()
-        layer, head, token = self.layer.value, self.head.value, self.token.value
-        result = self.compute(traced, layer, head, token)
-        labels = [figures.visible(label) for label in traced.labels]
-        self._draw(labels, result["weights"], token)
-        order = np.argsort(-result["row"][: token + 1], kind="stable")
-        most = ", ".join(f"‘{labels[n]}’ {result['row'][n]:.3f}" for n in order[:3])
-        summary = (f"Layer {layer}, head {head}: token {token} ‘{labels[token]}’ looks at {most}"
-                   f"{' …' if token > 2 else ''}; its {token + 1} weights sum to "
-                   f"{result['sum']:.3f}.{cut}")
-        self._weights.value = _listed(labels, result["row"], token)
-        self.show(summary, self._stage, layer=layer, head=head, token=token, labels=traced.labels,
-                  **result)
+        traced = self._trace()
+        layer, head = checked_head(traced, self.layer, self.head)
+        token = checked_token(traced, self.token)
+        result = self.compute(traced, layer, head, token, self.mean, self.direction)
+        if self._rounded:
+            self.exact = pack({"weights": _lower(result["weights"])}, layer=layer, head=head,
+                              mean=self.mean)
+        where = f"Mean of layer {layer}" if self.mean else f"Layer {layer}, head {head}"
+        summary = f"{where}: {_sentence(traced.labels, token, self.direction, result)}"
+        self.show(f"{summary} {self.notice}".strip(), layer=layer, head=head, token=token,
+                  mean=self.mean, direction=self.direction, labels=traced.labels, **result)
 
-    def _trace(self) -> tuple[Trace, str]:
-        """One pass of the model per text, and a sentence where the text was cut."""
-        text = self.text.value
-        if self._traced is None or self._traced[0] != text:
-            ids = self.tokenizer.encode(text)
-            if not ids:
-                raise ValueError("The text is empty, but attention needs a token: type some text.")
-            most = min(MOST_TOKENS, self.model.config.context_length)
-            cut = "" if len(ids) <= most else (
-                f" The text has {len(ids)} tokens; only the first {most} are read.")
-            traced = trace(self.model, ids[:most], self.tokenizer.tokens(ids[:most]))
-            with self.held():
-                self.token.options = [(f"{n}  {figures.visible(label)}", n)
-                                      for n, label in enumerate(traced.labels)]
-                self.token.value = len(traced.labels) - 1
-            self._traced, self._stage = (text, traced, cut), None
-        return self._traced[1:]
+    def still(self) -> figures.Picture:
+        return figures.attention_heatmap(self.shown["weights"], self.shown["labels"])
 
-    def _draw(self, labels: list[str], weights: np.ndarray, token: int) -> None:
-        """New axes for a new text; otherwise only the colours change, and the frame moves."""
-        if self._stage is None:
-            side = figures.heatmap_side(len(labels))
-            figure = figures.new_figure(side + 180, side + 110)
-            axes = figures.new_axes(figure)
-            self._map = figures.draw_heatmap(axes, weights, labels, side / len(labels),
-                                             values=False)
-            self._frame = axes.axhspan(0, 1, facecolor="none", edgecolor="#d1660a", linewidth=2)
-            self._stage = figures.Stage(figure, self._map, self._frame)
-        figures.recolour_heatmap(self._map, weights)
-        self._frame.set_y(token - 0.5)
+    def _trace(self) -> Trace:
+        """One pass of the model per text; every head's weights go to the page together."""
+        if self._traced is None or self._traced[0] != self.prompt:
+            traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
+            if not figures.is_causal(traced.attention):
+                raise ValueError(
+                    "Some tokens look ahead, but this view draws what lies behind them only: "
+                    "take away the patch that changes the weights."
+                )
+            weights = _lower(traced.attention)                           # (L, H, T (T + 1) / 2)
+            self._rounded = weights.nbytes > MOST_BYTES - 20_000         # the labels need some
+            if self._rounded:                                            # as fine as the colors
+                weights = np.round(255 * np.sqrt(weights)).astype(np.uint8)
+            self.send_data({"weights": weights}, labels=[figures.with_signs(label)
+                                                    for label in traced.labels])
+            self._traced, self.notice = (self.prompt, traced), notice
+        return self._traced[1]
 
 
-def _listed(labels: list[str], row: np.ndarray, token: int) -> str:
-    """The weights of one token as a list of chips, darker for more."""
-    chips = "".join(
-        f'<li style="display: inline-block; margin: 2px; padding: 1px 6px; border-radius: 4px; '
-        f'background: rgba(209, 102, 10, {0.06 + 0.6 * row[n]:.2f})"><b>'
-        f"{html.escape(labels[n])}</b> {row[n]:.4f}</li>"
-        for n in range(len(labels)) if n <= token or row[n])
-    return (f'<div style="max-width: 700px; color: {TEXT_COLOUR}; line-height: 1.6">'
-            f"‘{html.escape(labels[token])}’ takes"
-            f'<ul aria-label="weights" style="display: inline; list-style: none; padding: 4px">'
-            f"{chips}</ul> sum {row.sum():.6f}</div>")
+def checked_head(traced: Trace, layer: int, head: int) -> tuple[int, int]:
+    """Layer and head, if the model has them. Raises a ValueError if not."""
+    for name, value, count in (("layer", layer, traced.config.n_layers),
+                               ("head", head, traced.config.n_heads)):
+        if not 0 <= value < count:
+            raise ValueError(
+                f"{name} is {value}, but this model has {count} {name}s: "
+                f"choose 0{f' to {count - 1}' if count > 1 else ''}."
+            )
+    return layer, head
+
+
+def checked_token(traced: Trace, token: int | None, name: str = "token") -> int:
+    """The place of a token; None and places beyond the end are the last one's. Raises a
+    ValueError for a negative one."""
+    last = len(traced.labels) - 1
+    if token is not None and token < 0:
+        raise ValueError(f"{name} is {token}, but tokens are counted from 0: choose 0 to {last}.")
+    return last if token is None else min(token, last)
+
+
+def _lower(weights: np.ndarray) -> np.ndarray:
+    """Row after row up to the diagonal.  (..., T, T) -> (..., T (T + 1) / 2)"""
+    return weights[(..., *np.tril_indices(weights.shape[-1]))].astype(np.float32)
+
+
+def _sentence(labels, token: int, direction: str, result: dict) -> str:
+    labels = [figures.visible(label) for label in labels]
+    row = result["row"]
+    places = range(token + 1) if direction == "row" else range(token, len(labels))
+    order = sorted(places, key=lambda place: -row[place])
+    most = ", ".join(f"‘{labels[n]}’ {row[n]:.3f}" for n in order[:3])
+    verb = "looks at" if direction == "row" else "is looked at by"
+    return (f"token {token} ‘{labels[token]}’ {verb} {most}{' …' if len(order) > 3 else ''}; "
+            f"{'its' if direction == 'row' else 'these'} {len(order)} "
+            f"weight{'s sum' if len(order) > 1 else ' sums'} to {result['sum']:.3f}.")

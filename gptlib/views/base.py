@@ -14,10 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import ipywidgets as widgets
+import numpy as np
 import torch
 import traitlets
 
 from gptlib.figures import DRAWING, Picture, Stage, width_of
+from gptlib.tokenizer import END_OF_TEXT
+from gptlib.trace import Trace, trace
 
 TEXT_COLOUR = "var(--jp-content-font-color1, #1f2933)"
 QUIET_COLOUR = "var(--jp-content-font-color2, #5b6570)"
@@ -33,15 +36,83 @@ class _Image(widgets.Image):
     description = traitlets.Unicode("").tag(sync=True)
 
 
-class View(widgets.VBox):
-    """Controls, a picture, and a sentence. A subclass defines `update`, which ends in `show`."""
+class BaseView:
+    """What holds for every view: it says what it shows, it says what went wrong, and goes on.
+
+    A subclass defines `update`, which computes, draws, and sets `shown`.
+    """
+
+    def __init__(self, *args, **kwargs):
+        self.last_error: Exception | None = None
+        self.shown: dict = {}
+        self._held = False
+        super().__init__(*args, **kwargs)
+
+    @property
+    def picture(self) -> Picture | None:
+        """What stands where no widget can: a still picture with its words."""
+        raise NotImplementedError
+
+    def update(self) -> None:
+        """Compute what the controls ask for, draw it, and set `shown`."""
+        raise NotImplementedError
+
+    def warn(self, message: str) -> None:
+        """Say inside the view what went wrong; an empty message takes it back."""
+        raise NotImplementedError
+
+    def refresh(self, _change=None) -> None:
+        """Run `update`. It may come from another thread, so it sets its own gradient mode."""
+        with DRAWING:
+            if not self._held:
+                with self.errors_shown(), torch.inference_mode():
+                    self.update()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Several controls change at once: no update in between."""
+        with DRAWING:                                       # other threads wait meanwhile
+            former, self._held = self._held, True
+            try:
+                yield
+            finally:
+                self._held = former
+
+    @contextmanager
+    def errors_shown(self) -> Iterator[None]:
+        """Say an error inside the view, in words, and go on."""
+        try:
+            yield
+        except Exception as error:
+            self.last_error = error
+            self.warn(_told(error))
+        else:
+            self.last_error = None
+            self.warn("")
+
+    def __repr__(self) -> str:
+        if self.last_error is not None:
+            return f"<{type(self).__name__}: error: {_told(self.last_error)}>"
+        return f"<{type(self).__name__}: {self.shown.get('summary', 'nothing shown yet')}>"
+
+    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+        """The widget for a page with a kernel, the picture for every other page."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        data = {**data, "text/plain": repr(self)}
+        if self.picture is None:
+            return data, metadata
+        picture, words = self.picture._repr_mimebundle_()
+        return {**picture, **data}, {**metadata, **words}
+
+
+class View(BaseView, widgets.VBox):
+    """Controls, a picture from the kernel, and a sentence; `update` ends in `show`."""
+
+    picture: Picture | None = None
 
     def __init__(self, controls: Sequence[widgets.Widget], below: Sequence[widgets.Widget] = ()):
         """`controls` stand above the picture, what is in `below` between picture and sentence."""
-        self.last_error: Exception | None = None
-        self.shown: dict = {}
-        self.picture: Picture | None = None
-        self._held = False
         self._alert = widgets.HTML()
         self._sentence = widgets.HTML()
         self._image = _Image(format="png", layout=widgets.Layout(
@@ -49,10 +120,6 @@ class View(widgets.VBox):
         row = widgets.HBox(list(controls), layout=widgets.Layout(
             flex_flow="row wrap", align_items="center", grid_gap="0 14px"))
         super().__init__([row, self._alert, self._image, *below, self._sentence])
-
-    def update(self) -> None:
-        """Compute what the controls ask for, draw it, and call `show`."""
-        raise NotImplementedError
 
     def show(
         self, summary: str, picture: Stage | Picture, announce: bool = True, **shown
@@ -80,47 +147,8 @@ class View(widgets.VBox):
             control.observe(self.refresh, names="value")
         self.refresh()
 
-    def refresh(self, _change=None) -> None:
-        """Run `update`. It may come from another thread, so it sets its own gradient mode."""
-        with DRAWING:
-            if not self._held:
-                with self.errors_shown(), torch.inference_mode():
-                    self.update()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Several controls change at once: no update in between."""
-        with DRAWING:                                       # other threads wait meanwhile
-            former, self._held = self._held, True
-            try:
-                yield
-            finally:
-                self._held = former
-
-    @contextmanager
-    def errors_shown(self) -> Iterator[None]:
-        """Say an error inside the view, in words, and go on."""
-        try:
-            yield
-        except Exception as error:
-            self.last_error = error
-            self._alert.value = _words(_told(error), "alert", ERROR_COLOUR)
-        else:
-            self.last_error = None
-            self._alert.value = ""
-
-    def __repr__(self) -> str:
-        if self.last_error is not None:
-            return f"<{type(self).__name__}: error: {_told(self.last_error)}>"
-        return f"<{type(self).__name__}: {self.shown.get('summary', 'nothing shown yet')}>"
-
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
-        """The widget for a page with a kernel, the picture for every other page."""
-        data = {**super()._repr_mimebundle_(**kwargs), "text/plain": repr(self)}
-        if self.picture is None:
-            return data, {}
-        picture, metadata = self.picture._repr_mimebundle_()
-        return {**picture, **data}, metadata
+    def warn(self, message: str) -> None:
+        self._alert.value = _words(message, "alert", ERROR_COLOUR) if message else ""
 
 
 def _told(error: Exception) -> str:
@@ -135,6 +163,35 @@ def _words(text: str, role: str, colour: str) -> str:
     live = "assertive" if role == "alert" else "polite"
     return (f'<div role="{role}" aria-live="{live}" style="color: {colour}; line-height: 1.5; '
             f'max-width: 700px">{html.escape(text)}</div>')
+
+
+# ------------------------------------------------------------------------------------------ text
+
+MOST_TOKENS = 64                     # of a text that a view draws token by token
+
+
+def trace_text(model, tokenizer, text: str, most: int = MOST_TOKENS) -> tuple[Trace, str]:
+    """One pass of the model over a text, and a sentence about what was cut off, if anything.
+
+    The models of this course learned that a story begins after `<|endoftext|>`, so that token
+    comes first wherever the tokenizer has it. Raises a ValueError where nothing is left to read,
+    and where the model's numbers are not finite.
+    """
+    beginning = [id_ for name, id_ in tokenizer.special_tokens.items() if name == END_OF_TEXT]
+    ids = tokenizer.encode(text)
+    if not ids:
+        raise ValueError("The text is empty, but the model needs a token to read: type some text.")
+    most = min(most, model.config.context_length) - len(beginning)
+    notice = "" if len(ids) <= most else (
+        f"The text has {len(ids)} tokens; only the first {most} are read.")
+    ids = beginning + ids[:most]
+    traced = trace(model, ids, tokenizer.tokens(ids))
+    if not np.isfinite(traced.logits).all():
+        raise ValueError(
+            "The model computes numbers that are not finite, so there is nothing to draw: "
+            "load its weights again, or train it with a smaller learning rate."
+        )
+    return traced, notice
 
 
 # -------------------------------------------------------------------------------------- controls

@@ -8,9 +8,13 @@ from gptlib.config import GPTConfig
 from gptlib.tokenizer import BPETokenizer
 from gptlib.views import (
     AttentionExplorer,
+    AttentionMicroscope,
     ConfigExplorer,
+    GenerationStepper,
     GradientFlow,
+    NeuronExplorer,
     SamplingBench,
+    TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
 )
@@ -30,6 +34,12 @@ def model():
     return lively_model(config=SMALL)
 
 
+@cache
+def checkpoints() -> tuple:
+    """Models as one run could have left them behind."""
+    return tuple((step, lively_model(seed, SMALL)) for seed, step in enumerate((0, 50, 200)))
+
+
 def dashboard(**options) -> TrainingDashboard:
     ids = tokenizer().encode(TEXT)
     view = TrainingDashboard(ids[:-60], ids[-60:], tokenizer(), floor=0.5, model_config=SMALL,
@@ -47,8 +57,12 @@ def sample(name: str):
 MAKERS = {
     "TokenizerExplorer": lambda: TokenizerExplorer(tokenizer(), "The cat sat."),
     "AttentionExplorer": lambda: AttentionExplorer(model(), tokenizer(), "The cat sat."),
+    "AttentionMicroscope": lambda: AttentionMicroscope(model(), tokenizer(), "The cat sat."),
     "GradientFlow": GradientFlow,
     "ConfigExplorer": ConfigExplorer,
     "SamplingBench": lambda: SamplingBench(model(), tokenizer(), "The cat"),
+    "NeuronExplorer": lambda: NeuronExplorer(model(), tokenizer(), "The cat sat."),
+    "GenerationStepper": lambda: GenerationStepper(model(), tokenizer(), "The cat"),
+    "TimeMachine": lambda: TimeMachine(checkpoints(), tokenizer(), "The cat sat."),
     "TrainingDashboard": dashboard,
 }

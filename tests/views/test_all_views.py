@@ -14,11 +14,21 @@ from PIL import Image
 from samples import MAKERS, sample
 
 import gptlib.views
-from gptlib.views.base import View, whole_slider
+from gptlib.views.base import BaseView, View, whole_slider
+from gptlib.views.browser import MOST_BYTES, BrowserView
 
-SOURCES = [*Path(gptlib.views.__file__).parent.glob("*.py"),
-           Path(gptlib.__file__).with_name("figures.py")]
+SOURCES = [path for path in Path(gptlib.views.__file__).parent.iterdir()
+           if path.suffix in (".py", ".js", ".css")]
+SOURCES.append(Path(gptlib.__file__).with_name("figures.py"))
+
+
+def kinds(kind: type) -> list[str]:
+    return [name for name in MAKERS if issubclass(getattr(gptlib.views, name), kind)]
+
+
 every_view = pytest.mark.parametrize("name", MAKERS)
+every_kernel_view = pytest.mark.parametrize("name", kinds(View))
+every_browser_view = pytest.mark.parametrize("name", kinds(BrowserView))
 
 
 class Fragile(View):
@@ -42,7 +52,9 @@ def alert(view) -> str:
 
 
 def test_every_view_has_a_sample():
-    assert set(MAKERS) == set(gptlib.views.__all__)
+    assert set(MAKERS) == {name for name in gptlib.views.__all__
+                           if issubclass(getattr(gptlib.views, name), BaseView)}
+    assert set(MAKERS) == {*kinds(View), *kinds(BrowserView)}
 
 
 @every_view
@@ -74,7 +86,7 @@ def test_where_no_widget_manager_is_the_picture_stands_with_its_words(name):
         assert image.getcolors(2**24) is None or len(image.getcolors(2**24)) > 20   # not blank
 
 
-@every_view
+@every_kernel_view
 def test_every_control_has_a_label_and_a_hint(name):
     row = sample(name).children[0].children
     inner = [button for box in row if isinstance(box, HBox) for button in box.children]
@@ -84,10 +96,36 @@ def test_every_control_has_a_label_and_a_hint(name):
         assert control.description and control.tooltip
 
 
-@every_view
+@every_kernel_view
 def test_the_sentence_is_announced_to_screen_readers(name):
     sentence = sample(name).children[-1].value
     assert 'role="status"' in sentence and 'aria-live="polite"' in sentence
+
+
+@every_browser_view
+def test_a_browser_view_carries_its_data_as_one_block_of_at_most_a_megabyte(name):
+    state = sample(name).get_state()
+    blocks = {key: value for key, value in state.items() if isinstance(value, bytes) and value}
+    assert "data" in blocks
+    assert sum(map(len, blocks.values())) <= MOST_BYTES
+
+
+@every_browser_view
+def test_the_module_of_a_browser_view_stands_by_itself(name):
+    module = sample(name)._esm
+    assert not re.search(r"^import ", module, re.MULTILINE)
+    assert module.count("export default") == 1
+    assert "function mount(" in module and ".gpt {" in sample(name)._css
+
+
+@every_browser_view
+def test_the_still_picture_of_a_browser_view_follows_its_settings(name):
+    view = MAKERS[name]()
+    before = view.picture
+    assert view.picture is before                           # drawn once
+    view.show("Something else is on screen now.", **{
+        key: value for key, value in view.shown.items() if key != "summary"})
+    assert view.picture is not before and view.picture.alt == view.shown["summary"]
 
 
 def test_an_error_is_said_in_the_view_and_kept_and_the_controls_go_on_working():

@@ -1,0 +1,355 @@
+// What the views of the browser share. A view's module imports from here; on a page the kernel
+// puts this text in front of the view's own, for there are no files to import from.
+
+// ------------------------------------------------------------------------------------- numbers
+
+const HOLDERS = {
+  float32: Float32Array, float64: Float64Array, int32: Int32Array, uint8: Uint8Array,
+};
+
+/**
+ * Words and arrays out of the bytes that `pack` in browser.py made; their shapes are in `shapes`.
+ * Typed arrays keep the byte order of the machine, which is little end first wherever browsers run.
+ */
+export function unpack({ buffer, byteOffset, byteLength }) {
+  const headerStart = byteOffset + 4;
+  const start = headerStart + new DataView(buffer, byteOffset, byteLength).getUint32(0, true);
+  const header = new Uint8Array(buffer, headerStart, start - headerStart);
+  const { arrays, ...words } = JSON.parse(new TextDecoder().decode(header));
+  const shapes = {};
+  for (const [name, { type, shape, offset }] of Object.entries(arrays)) {
+    const length = shape.reduce((product, side) => product * side, 1);
+    const end = start + offset + length * HOLDERS[type].BYTES_PER_ELEMENT;
+    words[name] = new HOLDERS[type](buffer.slice(start + offset, end));   // a copy is aligned
+    shapes[name] = shape;
+  }
+  return { ...words, shapes };
+}
+
+/** exp(x - max) of each number over their sum; -Infinity becomes 0. */
+export function softmax(scores) {
+  const highest = scores.reduce((most, x) => Math.max(most, x), -Infinity);
+  const powers = Float64Array.from(scores, (x) => Math.exp(x - highest));
+  const total = powers.reduce((sum, x) => sum + x, 0);
+  return powers.map((x) => x / total);
+}
+
+/** Places of the largest numbers, largest first; of equal ones the earlier comes first. */
+export function largest(numbers, count) {
+  const places = Array.from(numbers, (_, n) => n);
+  return places.sort((a, b) => numbers[b] - numbers[a] || a - b).slice(0, count);
+}
+
+/** A number for reading, with a true minus sign: 0.031, −1.500, −∞. */
+export function written(x, digits = 3) {
+  if (!Number.isFinite(x)) return Number.isNaN(x) ? "nan" : x > 0 ? "∞" : "−∞";
+  const text = x.toFixed(digits);                         // traces of rounding are shown as zero
+  return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
+}
+
+/** A token as a label, cut where it is long. Its outer white space comes as signs already. */
+export function shortened(label, limit = 14) {
+  const signs = Array.from(label);
+  return signs.length <= limit ? label : signs.slice(0, limit - 1).join("") + "…";
+}
+
+// -------------------------------------------------------------------------------------- colors
+
+const CIVIDIS = (
+  "00224e 00285b 002e6a 053371 1a386f 273e6e 32436d 3b496c 434e6c 4b546c 535a6d 5a5f6e 61656f " +
+  "686a71 6f7073 767676 7d7c78 848279 8c8878 938e78 9b9476 a39a74 aba072 b4a76f bcae6c c4b468 " +
+  "cdbb63 d5c25e dec958 e7d150 f0d846 f9e03a fee838"
+).split(" ").map(channels);
+const SIGNED = ["b4500a", "f0b27a", "ebebeb", "8fb8e0", "1f5fa8"].map(channels);
+
+function channels(code) {
+  return [0, 2, 4].map((at) => parseInt(code.slice(at, at + 2), 16));
+}
+
+function between(stops, share) {
+  const place = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
+  const low = Math.min(Math.floor(place), stops.length - 2);
+  return stops[low].map((x, n) => Math.round(x + (place - low) * (stops[low + 1][n] - x)));
+}
+
+/** Dark blue for 0 to yellow for 1, as [red, green, blue]. */
+export function cividis(share) {
+  return between(CIVIDIS, share);
+}
+
+/** The color of a weight from 0 to 1: by its square root, so that small ones can be told apart. */
+export function weightColor(weight) {
+  return cividis(Math.sqrt(Math.max(weight, 0)));
+}
+
+/** Orange for -reach, gray for 0, blue for reach, as [red, green, blue]. */
+export function signedColor(x, reach) {
+  return between(SIGNED, 0.5 + 0.5 * (x / (reach || 1)));
+}
+
+export function css([red, green, blue]) {
+  return `rgb(${red}, ${green}, ${blue})`;
+}
+
+/** The color for text on a ground: dark on light ones, white on dark ones. */
+export function inkOn([red, green, blue]) {
+  return 0.3 * red + 0.59 * green + 0.11 * blue < 128 ? "#ffffff" : "#1f2933";
+}
+
+/** A canvas of one pixel per number, which the style stretches; NaN stays transparent. */
+export function paintPixels(canvas, width, height, colorAt) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  for (let n = 0; n < width * height; n++) {
+    const color = colorAt(Math.floor(n / width), n % width);
+    if (color) image.data.set([...color, 255], 4 * n);
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** A canvas that is sharp on every screen; returns its context, measured in CSS pixels. */
+export function sharpContext(canvas, width, height) {
+  const ratio = globalThis.devicePixelRatio || 1;
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
+// ----------------------------------------------------------------------------- elements, controls
+
+/** An element with attributes, listeners (`onclick`) and children. */
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+function labelled(label, control, ...more) {
+  control.setAttribute("aria-label", label);
+  return make("label", { class: "gpt-field" }, make("span", {}, label), control, ...more);
+}
+
+// Each control below shows the setting `name` of the view, changes it, and follows it.
+
+/** A line of text, taken over on enter and when it is left. */
+export function textField(view, name, label) {
+  const take = () => view.set({ [name]: input.value });
+  const input = make("input", {
+    type: "text", spellcheck: "false", dir: "auto", "data-lm-suppress-shortcuts": "true",
+    onchange: take,
+    onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
+  });
+  view.on([name], () => { if (input.value !== view.get(name)) input.value = view.get(name); });
+  const field = labelled(label, input);
+  field.classList.add("gpt-wide");
+  return field;
+}
+
+/**
+ * A slider over the whole numbers from 0 to `last()`, which is asked again when other data comes;
+ * a setting that is empty or beyond stands for the last. `show` writes the number beside it.
+ */
+export function slider(view, name, label, last, show = String) {
+  const readout = make("output", { "aria-hidden": "true" });
+  const input = make("input", {
+    type: "range", min: 0, step: 1, "data-lm-suppress-shortcuts": "true",
+    oninput: () => view.set({ [name]: Number(input.value) }),
+  });
+  view.on([name, "data"], () => {
+    input.max = last();
+    input.disabled = last() === 0;
+    input.value = view.get(name) ?? last();
+    readout.textContent = show(Number(input.value));
+    input.setAttribute("aria-valuetext", readout.textContent);
+  });
+  return labelled(label, input, readout);
+}
+
+/** A box to tick. */
+export function tickBox(view, name, label) {
+  const input = make("input", {
+    type: "checkbox", "aria-label": label, "data-lm-suppress-shortcuts": "true",
+    onchange: () => view.set({ [name]: input.checked }),
+  });
+  view.on([name], () => { input.checked = view.get(name); });
+  return make("label", { class: "gpt-tick" }, input, label);
+}
+
+/** One of two or more; options are pairs of value and label. */
+export function choice(view, name, label, options) {
+  const group = `gpt-${name}-${Math.random()}`;          // two views on a page are two groups
+  const inputs = options.map(([value, text]) => make("input", {
+    type: "radio", name: group, "aria-label": text, "data-lm-suppress-shortcuts": "true",
+    onchange: () => view.set({ [name]: value }),
+  }));
+  view.on([name], () => options.forEach(([value], n) => {
+    inputs[n].checked = value === view.get(name);
+  }));
+  return make("div", { class: "gpt-choice", role: "radiogroup", "aria-label": label },
+    ...options.map(([, text], n) => make("label", { class: "gpt-tick" }, inputs[n], text)));
+}
+
+export function button(label, action, hint = label) {
+  return make("button", {
+    type: "button", class: "gpt-button", "aria-label": hint, title: hint, onclick: action,
+    "data-lm-suppress-shortcuts": "true",
+  }, label);
+}
+
+/** What the colors of weights mean. */
+export function weightLegend() {
+  const steps = Array.from({ length: 17 }, (_, n) => css(cividis(n / 16)));
+  const ticks = [0, 0.05, 0.25, 0.5, 1].map((weight) => make("span", {
+    style: `left: ${100 * Math.sqrt(weight)}%` }, String(weight)));
+  return legend(`linear-gradient(90deg, ${steps.join(", ")})`, ticks, "weight");
+}
+
+/** What the colors of signed numbers mean. */
+export function signedLegend(reach) {
+  const steps = SIGNED.map(css).join(", ");
+  const ticks = [-reach, 0, reach].map((x, n) => make("span", { style: `left: ${50 * n}%` },
+    written(x, 1)));
+  return legend(`linear-gradient(90deg, ${steps})`, ticks, "number");
+}
+
+function legend(gradient, ticks, what) {
+  return make("div", { class: "gpt-legend" }, make("span", {}, what),
+    make("div", { class: "gpt-scale" },
+      make("div", { class: "gpt-ramp", style: `background: ${gradient}` }),
+      make("div", { class: "gpt-ticks" }, ...ticks)),
+    make("span", { class: "gpt-swatch gpt-hatched" }), make("span", {}, "masked"));
+}
+
+/**
+ * Elements of which the tabulator reaches one, and arrow keys the others.
+ * `moves` maps keys to functions from place to place; `choose` is told the new place.
+ */
+export function arrowKeys(container, moves, place, choose) {
+  container.setAttribute("data-lm-suppress-shortcuts", "true");
+  container.addEventListener("keydown", (event) => {
+    const move = moves[event.key];
+    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    choose(move(place()));
+  });
+}
+
+// ------------------------------------------------------------------------------- life of a view
+
+/**
+ * Builds a view in the page and keeps it right: `build(view)` makes the elements, puts them into
+ * `view.controls` and `view.stage`, and says with `view.on` what follows which settings. What
+ * goes wrong, here or in the kernel, is said in words on the page, and the controls go on working.
+ */
+export function mount({ model, el }, build) {
+  const alert = make("div", { class: "gpt-alert", role: "alert" });
+  const notice = make("div", { class: "gpt-notice", role: "status" });
+  const controls = make("div", { class: "gpt-controls" });
+  const stage = make("div", { class: "gpt-stage" });
+  const root = make("div", { class: "gpt" }, controls, alert, notice, stage);
+  el.append(root);
+
+  const undo = [];
+  const failures = new Map();
+  const say = () => {
+    alert.textContent = [...failures.values(), model.get("error")].filter(Boolean).join(" ");
+    notice.textContent = model.get("error") ? "" : model.get("notice");
+    stage.classList.toggle("gpt-stale", Boolean(model.get("error")));
+  };
+  const guarded = (action) => (...values) => {
+    try {
+      failures.delete(action);
+      return action(...values);
+    } catch (error) {
+      failures.set(action, `The page could not draw this: ${error.message}.`);
+    } finally {
+      say();
+    }
+  };
+  const view = {
+    root, controls, stage, guarded,
+    get: (name) => model.get(name),
+    set(values) {
+      for (const [name, value] of Object.entries(values)) model.set(name, value);
+      model.save_changes();
+    },
+    /** Run `follow` now, and again, once per message, after any of these settings changed. */
+    on(names, follow) {
+      const act = guarded(follow);
+      const handler = once(act, undo);
+      for (const name of names) {
+        model.on(`change:${name}`, handler);
+        undo.push(() => model.off(`change:${name}`, handler));
+      }
+      act();
+    },
+    /** Run `follow` with what a block of bytes holds, now if there is one, and for every other. */
+    onData(name, follow) {
+      view.on([name], () => {
+        const data = model.get(name);
+        if (data?.byteLength) follow(unpack(data));
+      });
+    },
+    /** Run `follow` whenever the width or the theme of the page changes. */
+    onLook(follow) {
+      const act = guarded(follow);
+      if (globalThis.ResizeObserver) {
+        let width = 0;
+        const observer = new ResizeObserver(() => {
+          if (Math.abs(root.clientWidth - width) >= 1) {
+            width = root.clientWidth;
+            act();
+          }
+        });
+        observer.observe(root);
+        undo.push(() => observer.disconnect());
+      }
+      if (globalThis.MutationObserver && document.body) {
+        const observer = new MutationObserver(act);
+        observer.observe(document.body, { attributes: true, attributeFilter: [
+          "data-jp-theme-light", "data-jp-theme-name", "class"] });
+        undo.push(() => observer.disconnect());
+      }
+    },
+  };
+  for (const name of ["error", "notice"]) {
+    model.on(`change:${name}`, say);
+    undo.push(() => model.off(`change:${name}`, say));
+  }
+  say();
+  guarded(build)(view);
+  return () => {
+    undo.forEach((step) => step());
+    root.remove();
+  };
+}
+
+/** Several changes in a row lead to one action, before the next picture. */
+function once(action, undo) {
+  let waiting = false;
+  let gone = false;
+  undo.push(() => { gone = true; });
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    const act = () => {
+      waiting = false;
+      if (!gone) action();
+    };
+    if (globalThis.requestAnimationFrame && !document.hidden) requestAnimationFrame(act);
+    else queueMicrotask(act);
+  };
+}

@@ -1,0 +1,36 @@
+"""What several views look at together."""
+
+from __future__ import annotations
+
+import traitlets
+
+
+class Session(traitlets.HasTraits):
+    """A prompt, and the layer, the head and the token that are looked at.
+
+    Views that are given the same session follow each other: choose another head in one of them,
+    and the others show it too. Every view brings a session of its own, which another can share:
+
+    >>> explorer = AttentionExplorer(model, tokenizer, "The cat sat")
+    >>> microscope = AttentionMicroscope(model, tokenizer, session=explorer.session)
+
+    A token of None is the last one, and so is a token beyond the end of a text.
+    """
+
+    prompt = traitlets.Unicode()
+    layer = traitlets.Int(0)
+    head = traitlets.Int(0)
+    token = traitlets.Int(None, allow_none=True)
+
+    def __init__(self, prompt: str = "", layer: int = 0, head: int = 0, token: int | None = None):
+        super().__init__(prompt=prompt, layer=layer, head=head, token=token)
+
+    def join(self, view: traitlets.HasTraits) -> None:
+        """Keep the view's traits of these names equal to the session's from now on."""
+        for name in self.trait_names():
+            if view.has_trait(name):
+                traitlets.link((self, name), (view, name))
+
+    def __repr__(self) -> str:
+        token = "the last token" if self.token is None else f"token {self.token}"
+        return f"<Session: layer {self.layer}, head {self.head}, {token} of {self.prompt!r}>"

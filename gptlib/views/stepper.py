@@ -1,0 +1,270 @@
+"""Generation one token at a time: what is drawn, from what, and what the cache keeps."""
+
+from __future__ import annotations
+
+import html
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from torch import Tensor
+
+from gptlib import figures
+from gptlib.config import GPTConfig
+from gptlib.figures import DRAWING
+from gptlib.generation import apply_temperature, next_token
+from gptlib.tap import record
+from gptlib.tokenizer import END_OF_TEXT
+from gptlib.views import base
+from gptlib.views.base import View, button, number_slider, text_field
+
+MOST_BARS = 10
+PAGE = 128                                 # columns of the cache on screen at once
+
+
+class GenerationStepper(View):
+    """Step through generation and back: the text, the next token's probabilities, the KV cache.
+
+    The token at a position depends on the seed and the position only, so whoever goes back and
+    forth again meets the same tokens. Generation ends at the end-of-text token and where the
+    context is full.
+    """
+
+    def __init__(self, model, tokenizer, prompt: str):
+        """`tokenizer` is the one that the model was trained with. A text begins after its
+        end-of-text token, if it has one, and then the prompt may be empty."""
+        self.model, self.tokenizer = model, tokenizer
+        self._end = tokenizer.special_tokens.get(END_OF_TEXT)
+        self.prompt = text_field("prompt", prompt, "The text that the model continues")
+        self.temperature = number_slider("temperature", 0, 3, 1.0, 0.05,
+                                         "0 always takes the most probable token")
+        self.seed = widgets.BoundedIntText(
+            0, 0, 2**31 - 1, description="seed", tooltip="Another seed, another text",
+            style={"description_width": "96px"}, layout={"width": "200px"})
+        self.back_button = button("back", self.back, "Take the last token away", "step-backward")
+        self.step_button = button("step", self.step, "Append the drawn token", "step-forward")
+        self.restart_button = button("start over", self.restart, "Back to the prompt", "undo")
+        self._text = widgets.HTML()
+        self._work = widgets.HTML()
+        self._stage = None
+        super().__init__([self.prompt, self.temperature, self.seed, self.step_button,
+                          self.back_button, self.restart_button], [self._text, self._work])
+        self._begun: str | None = None                # the prompt that the cache began with
+        self.follow(self.prompt, self.temperature, self.seed)
+
+    @staticmethod
+    def compute(logits: Tensor, temperature: float, seed: int, position: int) -> dict:
+        """The probabilities of the token at `position`, and the one that `seed` draws there.
+
+        logits (V). The draw is that of `gptlib.next_token`.
+        """
+        generator = torch.Generator().manual_seed((seed << 20) + position)
+        drawn = int(next_token(logits[None], temperature, generator=generator)[0])
+        probabilities = apply_temperature(logits, temperature).softmax(dim=-1)   # (V)
+        return {"probabilities": probabilities, "drawn": drawn}
+
+    @staticmethod
+    def work(config: GPTConfig, n_prompt: int, n_held: int) -> dict:
+        """What generation has cost with the prompt and all tokens up to `n_held` in the cache.
+
+        `floats` are kept: a key and a value of C numbers for each token in each layer. Tokens
+        through the model: each once with the cache, without it all of them again in every step.
+        """
+        return {"floats": 2 * config.n_layers * config.emb_dim * n_held, "with_cache": n_held,
+                "without_cache": sum(range(n_prompt, n_held + 1))}
+
+    @property
+    def stopped(self) -> str:
+        """Why there is no next step, in a sentence, or nothing."""
+        if len(self._ids) > self._n_prompt and self._ids[-1] == self._end:
+            return "The end-of-text token was drawn, so the text is complete."
+        if len(self._ids) >= self.model.config.context_length:
+            return (f"The context of {self.model.config.context_length} tokens is full: the model "
+                    "sees no more at once.")
+        return ""
+
+    def step(self) -> None:
+        """Append the drawn token, and let the model read it."""
+        with DRAWING:
+            if self._ready and not self.stopped:
+                with self.errors_shown(), torch.inference_mode():
+                    self._ids.append(self.shown["drawn"])
+                    if self._ids[-1] != self._end:
+                        self._feed(self._ids[-1:])
+                    self.update()
+
+    def back(self) -> None:
+        """Take the last token away; the cache forgets its keys and values."""
+        with DRAWING:
+            if self._ready and len(self._ids) > self._n_prompt:
+                with self.errors_shown(), torch.inference_mode():
+                    self._ids.pop()
+                    if len(self._ids) < self._cache[0].length:
+                        self._forget(len(self._ids) - 1)
+                        self._feed(self._ids[-1:])      # its scores are those to draw from
+                    self.update()
+
+    def restart(self) -> None:
+        """Begin again with the prompt."""
+        with DRAWING:
+            self._begun = None
+            self.refresh()
+
+    def update(self) -> None:
+        if self._begun != self.prompt.value:
+            self._begin()
+        temperature, position = self.temperature.value, self._cache[0].length
+        result = self.compute(self._logits, temperature, self.seed.value, position)
+        result["work"] = self.work(self.model.config, self._n_prompt, position)
+        best = result["probabilities"].argsort(descending=True, stable=True)[:MOST_BARS].tolist()
+        if result["drawn"] not in best:
+            best[-1] = result["drawn"]
+        self._draw(result, best)
+        tokens = self.tokenizer.tokens(self._ids)
+        self._text.value = _chips(tokens, self._n_prompt)
+        self._work.value = _table(result["work"], self.model.config)
+        self.step_button.disabled = bool(self.stopped)
+        self.back_button.disabled = len(self._ids) == self._n_prompt
+        label = figures.visible(self.tokenizer.tokens([result["drawn"]])[0])
+        probability = float(result["probabilities"][result["drawn"]])
+        n_new = len(self._ids) - self._n_prompt
+        upcoming = self.stopped or (
+            f"Next, at position {position}, comes ‘{label}’, whose probability is "
+            f"{probability:.3f}.")
+        summary = (f"{n_new} new token{'' if n_new == 1 else 's'} after a prompt of "
+                   f"{self._n_prompt}. {upcoming} The cache holds {position} token"
+                   f"{'' if position == 1 else 's'}, "
+                   f"{result['work']['floats']:,} numbers.{self._notice}")
+        self.show(summary, self._stage, ids=list(self._ids), best=best, stopped=self.stopped,
+                  text=self.tokenizer.decode(self._ids[self._first:]), **result)
+
+    # ----- model and cache
+
+    @property
+    def _ready(self) -> bool:
+        """Whether the prompt on screen could be read."""
+        return self._begun is not None and self.prompt.value == self._begun
+
+    def _begin(self) -> None:
+        """Read the prompt into a new cache."""
+        self._begun = None
+        self._ids = self._prompt_ids()
+        self._n_prompt = len(self._ids)
+        self._cache = self.model.new_cache()
+        config = self.model.config
+        self._sizes = np.full((config.n_layers, config.context_length), np.nan)
+        self._feed(self._ids)
+        self._begun = self.prompt.value
+
+    def _prompt_ids(self) -> list[int]:
+        ids = self.tokenizer.encode(self.prompt.value)
+        first = [] if self._end is None else [self._end]
+        if not ids and not first:
+            raise ValueError(
+                "The prompt is empty, but the model needs a token to go on from: type a word.")
+        most = self.model.config.context_length - len(first) - 1
+        self._first, self._notice = len(first), ""
+        if len(ids) > most:
+            self._notice = (f" The prompt has {len(ids)} tokens; only the last {most} are read, "
+                            "so that one has room after them.")
+        return first + ids[max(0, len(ids) - most):]
+
+    def _feed(self, ids: list[int]) -> None:
+        """Let the model read new tokens; the cache keeps their keys and values."""
+        start = self._cache[0].length
+        names = [f"blocks.{layer}.attention.keys" for layer in range(len(self._cache))]
+        with record(self.model, *names) as keys:
+            logits = self.model(torch.tensor([ids], device=self.model.device), self._cache)
+        for layer, name in enumerate(names):
+            sizes = keys[name][0].float().square().sum(dim=(0, 2)).sqrt()        # (new), of (H, D)
+            self._sizes[layer, start : start + len(ids)] = sizes.cpu().numpy()
+        self._logits = logits[0, -1].float().cpu()
+        self._new = (start, len(ids))
+        if not self._logits.isfinite().all():
+            raise ValueError(
+                "The model computes numbers that are not finite, so no token can be drawn: "
+                "load its weights again, or train it with a smaller learning rate.")
+
+    def _forget(self, length: int) -> None:
+        for layer in self._cache:
+            layer.length = length
+        self._sizes[:, length:] = np.nan
+
+    # ----- picture
+
+    def _draw(self, result: dict, best: list[int]) -> None:
+        page = (self._cache[0].length - 1) // PAGE * PAGE
+        if self._stage is None or self._page != page:
+            self._build(page, len(best))
+        labels = [figures.visible(label) for label in self.tokenizer.tokens(best)]
+        self._bar_axes.set_yticks(range(len(labels)), labels, fontsize=figures.TEXT_SIZE,
+                                  parse_math=False)
+        probabilities = result["probabilities"][best].tolist()
+        self._bar_axes.set_xlim(0, 1.3 * max(probabilities))
+        for bar, text, token, p in zip(*self._bars, best, probabilities, strict=True):
+            drawn = token == result["drawn"]
+            bar.set_width(p)
+            bar.set_color(figures.SERIES[int(drawn)])
+            text.xy = (p, text.xy[1])
+            text.set_text(f"{p:.3f}  drawn" if drawn else f"{p:.3f}")
+        self._cells.set_data(self._sizes[:, page : page + PAGE])
+        self._cells.set_clim(0, np.nanmax(self._sizes))
+        start, count = self._new
+        self._frame.set_x(max(start, page) - 0.5)
+        self._frame.set_width(start + count - max(start, page))
+
+    def _build(self, page: int, n_bars: int) -> None:
+        from matplotlib.patches import Rectangle
+
+        L, context = self._sizes.shape
+        end = min(page + PAGE, context)
+        height = min(16 * L + 20, 240)
+        figure = figures.new_figure(figures.WIDTH, 250 + height + 100)
+        places = figure.add_gridspec(2, 1, height_ratios=[250, height + 20])
+        self._bar_axes = figures.new_axes(figure, "Next token", position=places[0])
+        self._bars = figures.draw_bars(self._bar_axes, ["m" * 12] * n_bars, [0.0] * n_bars,
+                                       figures.SERIES[0], [""] * n_bars)
+        axes = figures.new_axes(figure, "KV cache: size of each key; the new column is framed",
+                                "position", "layer", position=places[1])
+        axes.add_patch(Rectangle((page - 0.5, -0.5), end - page, L, facecolor="#f1f3f5",
+                                 edgecolor="#c3cad2", linewidth=0, hatch="////", zorder=0))
+        self._cells = axes.imshow(self._sizes[:, page:end], cmap="cividis", aspect="auto",
+                                  interpolation="nearest",
+                                  extent=(page - 0.5, end - 0.5, L - 0.5, -0.5))
+        self._frame = axes.add_patch(Rectangle((0, -0.5), 1, L, fill=False, linewidth=2.2,
+                                               edgecolor=figures.SERIES[1], clip_on=False))
+        axes.set_yticks(range(0, L, max(1, L // 6)))
+        axes.locator_params(axis="x", integer=True, nbins=9)
+        self._page = page
+        self._stage = figures.Stage(figure, self._bar_axes, self._cells, self._frame)
+
+
+def _chips(tokens: list[str], n_prompt: int) -> str:
+    """The text so far: the prompt in gray, what was generated in color."""
+    chips = []
+    for n, token in enumerate(tokens):
+        ground = "#e3e6ea" if n < n_prompt else figures.CHIPS[0]
+        edge = figures.SERIES[1] if n >= n_prompt and n == len(tokens) - 1 else ground
+        chips.append(
+            f'<li title="position {n}" style="display: inline-block; margin: 0 2px 4px 0; '
+            f"padding: 1px 4px; border-radius: 4px; border: 2px solid {edge}; white-space: pre; "
+            f"font-family: var(--jp-code-font-family, monospace); color: {figures.INK}; "
+            f'background: {ground}">{html.escape(figures.with_signs(token))}</li>'
+            + ("<br>" if token.endswith("\n") else ""))
+    return (f'<ul aria-label="text so far" dir="auto" style="list-style: none; padding: 0; '
+            f'margin: 4px 0; max-width: 700px">{"".join(chips)}</ul>')
+
+
+def _table(work: dict, config: GPTConfig) -> str:
+    rows = (
+        ("numbers in the cache", work["floats"],
+         f"a key and a value of {config.emb_dim} for each token, in {config.n_layers} layers"),
+        ("tokens through the model", work["with_cache"], "each once, for the cache remembers"),
+        ("without a cache", work["without_cache"], "the whole text again for every step"))
+    cells = "".join(
+        f'<tr><th scope="row" style="text-align: left; padding: 1px 16px 1px 0">{name}</th>'
+        f'<td style="text-align: right; padding: 1px 16px">{count:,}</td>'
+        f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
+        for name, count, why in rows)
+    return (f'<table style="color: {base.TEXT_COLOUR}; line-height: 1.5; max-width: 700px">'
+            f"{cells}</table>")

@@ -1,0 +1,352 @@
+// The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
+
+import {
+  arrowKeys, css, inkOn, largest, make, mount, sharpContext, shortened, slider, weightColor,
+  weightLegend, written,
+} from "./common.js";
+
+// ------------------------------------------------------------------------------------- numbers
+
+/** The weights of one head at one checkpoint: T (T + 1) / 2 numbers, row after row. */
+export function weightsAt({ weights, shapes }, checkpoint, layer, head) {
+  const [, layers, heads, length] = shapes.weights;
+  const start = ((checkpoint * layers + layer) * heads + head) * length;
+  return Float64Array.from(weights.subarray(start, start + length), (x) => (x / 255) ** 2);
+}
+
+/** What one token looks at. */
+export function rowOf(triangle, token) {
+  const start = (token * (token + 1)) / 2;
+  return triangle.subarray(start, start + token + 1);
+}
+
+/** The probability that a checkpoint gave to each token; NaN for the first, which none precedes. */
+export function probabilitiesAt({ surprise, shapes }, checkpoint) {
+  const count = shapes.surprise[1];
+  const row = surprise.subarray(checkpoint * count, (checkpoint + 1) * count);
+  return Float64Array.of(NaN, ...Array.from(row, (x) => Math.exp(-x)));
+}
+
+/** From steps to shares of a width; by their logarithms where they grow by powers. */
+export function placesOf(steps) {
+  const positive = steps.filter((step) => step > 0);
+  const [first, last] = [Math.min(...positive), Math.max(...steps)];
+  if (steps.length < 2 || !positive.length) return steps.map(() => 0.5);
+  const grown = last / first > 20
+    ? steps.map((step) => Math.log2(1 + step / first)) : steps.slice();
+  const [low, high] = [Math.min(...grown), Math.max(...grown)];
+  return grown.map((x) => (high > low ? (x - low) / (high - low) : 0.5));
+}
+
+// ---------------------------------------------------------------------------------------- view
+
+const COLORS = Array.from({ length: 256 }, (_, n) => css(weightColor((n / 255) ** 2)));
+const HINT = "Rows look at columns. Point at a cell for its weight.";
+
+const render = (context) => mount(context, (view) => {
+  const state = { data: null, hovered: null };
+
+  view.root.classList.add("gpt-time");
+  const said = make("p", { class: "gpt-said", "aria-live": "polite" });
+  const curve = make("canvas", { class: "gpt-curve", role: "img", title: "Click to travel there" });
+  const sampleTitle = make("p", { class: "gpt-heading" });
+  const sample = make("div", { class: "gpt-sample", dir: "auto" });
+  const sampleEnd = make("p", { class: "gpt-quiet gpt-small" });
+  const chips = make("div", { class: "gpt-chips", role: "group", "aria-label": "tokens" });
+  const detail = make("p", { class: "gpt-said gpt-quiet", "aria-live": "polite" });
+  const mapTitle = make("p", { class: "gpt-heading" });
+  const map = make("canvas", { class: "gpt-map", role: "img" });
+  const pointed = make("p", { class: "gpt-quiet gpt-said" }, HINT);
+  const lossTitle = make("p", { class: "gpt-heading" });
+  view.stage.append(said, make("div", { class: "gpt-columns" },
+    make("div", { class: "gpt-left" }, lossTitle, curve, sampleTitle, sample, sampleEnd,
+      make("p", { class: "gpt-heading" }, "How probable each token of the text was to it"),
+      chips, detail),
+    make("div", { class: "gpt-right" }, mapTitle, map, pointed, weightLegend())));
+
+  const last = () => state.data.steps.length - 1;
+  const here = () => Math.min(view.get("checkpoint") ?? Infinity, last());
+  const count = () => state.data.labels.length;
+  const locked = () => Math.min(view.get("token") ?? Infinity, count() - 1);
+  const token = () => state.hovered ?? locked();
+  const stepName = (n) => state.data.steps[n].toLocaleString("en");
+
+  function draw() {
+    if (!state.data) return;
+    const { samples, ended, losses, floor, lossName, shapes } = state.data;
+    const [, layers, heads] = shapes.weights;
+    const [layer, head] = [view.get("layer"), view.get("head")];
+    if (layer >= layers || head >= heads || here() < 0) return;      // the kernel says so
+    const n = here();
+    state.triangle = weightsAt(state.data, n, layer, head);
+    state.probabilities = probabilitiesAt(state.data, n);
+    const above = floor === null ? "" : `, ${written(Math.abs(losses[n] - floor))} `
+      + `${losses[n] >= floor ? "above" : "below"} the floor`;
+    said.textContent = `After step ${stepName(n)}: ${lossName} ${written(losses[n])} nats per `
+      + `token${above}.`;
+    lossTitle.textContent = lossName[0].toUpperCase() + lossName.slice(1);
+    sampleTitle.textContent = `What it tells after step ${stepName(n)}`;
+    sample.textContent = samples[n];
+    sampleEnd.textContent = ended[n] ? "The text ends by itself." : "The text was cut off here.";
+    mapTitle.textContent = `Layer ${layer}, head ${head} after step ${stepName(n)}`;
+    drawCurve();
+    paintChips();
+    drawMap();
+  }
+
+  // ----- the loss
+
+  function drawCurve() {
+    const { steps, losses, floor } = state.data;
+    const width = Math.min(curve.parentElement.clientWidth || 440, 560);
+    const height = 150;
+    const [left, right, top, bottom] = [44, 14, 10, 22];
+    const context = sharpContext(curve, width, height);
+    const look = looks(view.root);
+    const lowest = Math.min(...losses, floor ?? Infinity);
+    const highest = Math.max(...losses);
+    const pad = 0.08 * (highest - lowest || 1);
+    const y = (loss) => top + ((highest + pad - loss) / (highest - lowest + 2 * pad || 1))
+      * (height - top - bottom);
+    const x = state.places.map((share) => left + share * (width - left - right));
+    state.columns = x;
+    context.font = `11px ${look("font-family")}`;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    for (const loss of ticks(lowest - pad, highest + pad)) {
+      rule(context, look("--gpt-line"), [left, y(loss)], [width - right, y(loss)]);
+      context.fillStyle = look("--gpt-quiet");
+      context.fillText(String(loss).replace("-", "−"), left - 7, y(loss));
+    }
+    if (floor !== null) {
+      rule(context, look("--gpt-quiet"), [left, y(floor)], [width - right, y(floor)], [5, 4]);
+      context.textAlign = "left";
+      context.fillText("floor", left + 4, y(floor) - 7);
+    }
+    rule(context, look("--gpt-accent"), [x[here()], top], [x[here()], height - bottom]);
+    context.strokeStyle = look("--gpt-blue");
+    context.lineWidth = 2;
+    context.beginPath();
+    losses.forEach((loss, n) => context.lineTo(x[n], y(loss)));
+    context.stroke();
+    losses.forEach((loss, n) => {
+      context.fillStyle = look(n === here() ? "--gpt-accent" : "--gpt-blue");
+      context.beginPath();
+      context.arc(x[n], y(loss), n === here() ? 6 : 3.5, 0, 2 * Math.PI);
+      context.fill();
+    });
+    context.textAlign = "center";
+    let free = -Infinity;
+    steps.forEach((_, n) => {
+      const room = context.measureText(stepName(n)).width / 2 + 4;
+      if (n !== here() && (x[n] - room < free || Math.abs(x[n] - x[here()]) < 2.4 * room)) return;
+      context.fillStyle = look(n === here() ? "--gpt-ink" : "--gpt-quiet");
+      context.fillText(stepName(n), Math.min(x[n], width - room), height - 8);
+      free = x[n] + room;
+    });
+    curve.setAttribute("aria-label", `${said.textContent} Loss of ${losses.length} checkpoints, `
+      + `from ${written(losses[0])} to ${written(losses[last()])}.`);
+  }
+
+  curve.addEventListener("click", view.guarded((event) => {
+    const at = event.clientX - curve.getBoundingClientRect().left;
+    const away = state.columns.map((x) => -Math.abs(x - at));
+    view.set({ checkpoint: largest(away, 1)[0] });
+  }));
+
+  // ----- the text
+
+  function makeChips() {
+    chips.replaceChildren(...state.data.labels.map((label, n) => make("button", {
+      type: "button", class: "gpt-chip", onclick: () => view.set({ token: n }),
+      onpointerenter: view.guarded(() => hover(n)),
+      onpointerleave: view.guarded(() => hover(null)),
+    }, make("bdi", {}, label), make("small", {}, " "))));
+  }
+
+  function paintChips() {
+    chips.querySelectorAll("button").forEach((button, n) => {
+      const p = state.probabilities[n];
+      const ground = Number.isNaN(p) ? null : weightColor(p);
+      button.classList.toggle("gpt-hatched", !ground);
+      button.classList.toggle("gpt-current", n === token());
+      button.style.backgroundColor = ground ? css(ground) : "";
+      button.style.color = ground ? inkOn(ground) : "";
+      button.lastChild.textContent = ground ? p.toFixed(2) : "–";
+      button.tabIndex = n === locked() ? 0 : -1;
+      button.setAttribute("aria-pressed", String(n === locked()));
+      button.setAttribute("aria-label", `token ${n} ${state.data.labels[n]}, `
+        + (ground ? `probability ${written(p, 4)}` : "read first"));
+    });
+    const { labels } = state.data;
+    const row = rowOf(state.triangle, token());
+    const most = largest(row, 3).map((n) => `‘${labels[n]}’ ${row[n].toFixed(2)}`).join(", ");
+    const p = state.probabilities[token()];
+    const known = Number.isNaN(p) ? "is read first" : `had probability ${written(p, 4)}`;
+    detail.textContent = `Token ${token()} ‘${labels[token()]}’ ${known}; this head looks from `
+      + `there at ${most}.`;
+  }
+
+  function hover(n) {
+    state.hovered = n;
+    paintChips();
+    drawMap();
+  }
+
+  arrowKeys(chips, {
+    ArrowRight: (n) => n + 1, ArrowDown: (n) => n + 1, End: () => Infinity,
+    ArrowLeft: (n) => n - 1, ArrowUp: (n) => n - 1, Home: () => 0,
+  }, locked, (n) => {
+    const next = Math.max(0, Math.min(n, count() - 1));
+    state.hovered = null;
+    view.set({ token: next });
+    chips.querySelectorAll("button")[next].focus();
+  });
+
+  // ----- one head
+
+  let shape = null;
+
+  function drawMap() {
+    const room = Math.min(map.parentElement.clientWidth || 440, 520);
+    const look = looks(view.root);
+    const font = `11px ${look("font-family")}`;
+    const measure = map.getContext("2d");
+    measure.font = font;
+    const names = state.data.labels.map((label) => shortened(label, 12));
+    const widths = names.map((name) => measure.measureText(name).width);
+    const gutter = 10 + Math.ceil(Math.max(...widths));
+    const cell = Math.min(28, (room - gutter - 2) / count());
+    const edge = (n) => gutter + Math.round(n * cell);
+    shape = { gutter, cell, font };
+    const context = sharpContext(map, edge(count()) + 2, edge(count()) + 2);
+    hatch(context, gutter, edge(count()) - gutter, look("--gpt-line"));
+    for (let query = 0; query < count(); query++) {
+      const row = rowOf(state.triangle, query);
+      row.forEach((weight, key) => {
+        context.fillStyle = COLORS[Math.round(255 * Math.sqrt(weight))];
+        context.fillRect(edge(key), edge(query), edge(key + 1) - edge(key),
+          edge(query + 1) - edge(query));
+      });
+    }
+    context.strokeStyle = look("--gpt-accent");
+    context.lineWidth = 2;
+    context.strokeRect(gutter, edge(token()), edge(count()) - gutter, edge(token() + 1)
+      - edge(token()));
+    drawNames(context, names, look("--gpt-ink"), look("--gpt-quiet"));
+    map.setAttribute("aria-label", `${mapTitle.textContent}. ${detail.textContent}`);
+  }
+
+  /** All names where there is room; else those of the token and of what it looks at most. */
+  function drawNames(context, names, ink, quiet) {
+    const { gutter, cell, font } = shape;
+    const strong = largest(rowOf(state.triangle, token()), 3);
+    context.font = font;
+    context.textBaseline = "middle";
+    names.forEach((name, n) => {
+      context.fillStyle = n === token() || strong.includes(n) ? ink : quiet;
+      if (cell >= 9.5 || n === token()) {
+        context.textAlign = "right";
+        context.fillText(name, gutter - 5, gutter + (n + 0.5) * cell);
+      }
+      const near = strong.slice(0, strong.indexOf(n)).some((m) => Math.abs(m - n) * cell < 11);
+      if (cell >= 9.5 || (strong.includes(n) && !near)) {
+        context.save();
+        context.translate(gutter + (n + 0.5) * cell, gutter - 5);
+        context.rotate(-Math.PI / 2);
+        context.textAlign = "left";
+        context.fillText(name, 0, 0);
+        context.restore();
+      }
+    });
+  }
+
+  map.addEventListener("pointermove", view.guarded((event) => {
+    if (!state.data) return;
+    const box = map.getBoundingClientRect();
+    const [key, query] = [event.clientX - box.left, event.clientY - box.top]
+      .map((at) => Math.floor((at - shape.gutter) / shape.cell));
+    if (key < 0 || query < 0 || key >= count() || query >= count()) {
+      leave();
+      return;
+    }
+    const { labels } = state.data;
+    pointed.textContent = key > query
+      ? `‘${labels[query]}’ may not look ahead at ‘${labels[key]}’.`
+      : `‘${labels[query]}’ looks at ‘${labels[key]}’ with weight `
+        + `${rowOf(state.triangle, query)[key].toFixed(2)}.`;
+    if (query !== state.hovered) hover(query);
+  }));
+  const leave = () => {
+    pointed.textContent = HINT;
+    if (state.hovered !== null) hover(null);
+  };
+  map.addEventListener("pointerleave", view.guarded(leave));
+  map.addEventListener("click", () => {
+    if (state.hovered !== null) view.set({ token: state.hovered });
+  });
+
+  // ----- what follows what
+
+  view.onData("data", (data) => {
+    Object.assign(state, { data, hovered: null, places: placesOf(data.steps) });
+    const [, layers, heads] = data.shapes.weights;
+    view.controls.replaceChildren(
+      slider(view, "checkpoint", "after step", last, stepName),
+      slider(view, "layer", "layer", () => layers - 1),
+      slider(view, "head", "head", () => heads - 1),
+    );
+    makeChips();
+    draw();
+  });
+  view.on(["checkpoint", "layer", "head", "token"], draw);
+  view.onLook(draw);
+});
+
+/** The colors and the font that the page's style has now. */
+function looks(element) {
+  const style = getComputedStyle(element);
+  return (name) => style.getPropertyValue(name).trim();
+}
+
+function rule(context, color, from, to, dashes = []) {
+  context.save();
+  context.strokeStyle = color;
+  context.lineWidth = 1;
+  context.setLineDash(dashes);
+  context.beginPath();
+  context.moveTo(...from);
+  context.lineTo(...to);
+  context.stroke();
+  context.restore();
+}
+
+/** Three to six round numbers between two. */
+export function ticks(low, high) {
+  const power = 10 ** Math.floor(Math.log10((high - low) / 3));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((s) => (high - low) / s <= 6);
+  const found = [];
+  for (let n = Math.ceil(low / step); n * step <= high; n++) {
+    found.push(Number((n * step).toPrecision(6)));
+  }
+  return found;
+}
+
+/** Slanted lines over a square, under the cells that are drawn later. */
+function hatch(context, start, side, color) {
+  context.save();
+  context.beginPath();
+  context.rect(start, start, side, side);
+  context.clip();
+  context.strokeStyle = color;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let x = -side; x < side; x += 5) {
+    context.moveTo(start + x, start + side);
+    context.lineTo(start + x + side, start);
+  }
+  context.stroke();
+  context.restore();
+}
+
+export default { render };

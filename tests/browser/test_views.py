@@ -1,0 +1,318 @@
+"""The views that live in the browser, in one: real elements, real keys, a real pointer."""
+
+import re
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from page import ViewPage
+from playwright.sync_api import expect
+from views.samples import MAKERS, model, tokenizer
+
+import gptlib.views
+from gptlib.views import AttentionExplorer, AttentionMicroscope
+from gptlib.views.browser import BrowserView
+
+SENTENCE = "The cat sat on."
+every_browser_view = pytest.mark.parametrize(
+    "name", [name for name in MAKERS if issubclass(getattr(gptlib.views, name), BrowserView)])
+
+
+@pytest.fixture
+def opened(chromium):
+    """Opens a view on a page; afterwards, nobody may have complained or asked for anything."""
+    pages = []
+
+    def opened(view: BrowserView, width: int = 1280, **options) -> ViewPage:
+        page = chromium.new_page(viewport={"width": width, "height": 800}, **options)
+        pages.append(ViewPage(page, view))
+        return pages[-1]
+
+    yield opened
+    for page in pages:
+        complaints, requests = page.complaints, page.requests
+        page.close()
+        assert complaints == []
+        assert [url for url in requests if not url.startswith(("blob:", "data:"))] == []
+
+
+def explorer() -> AttentionExplorer:
+    return AttentionExplorer(model(), tokenizer(), SENTENCE)
+
+
+def microscope() -> AttentionMicroscope:
+    return AttentionMicroscope(model(), tokenizer(), SENTENCE)
+
+
+# ----------------------------------------------------------------------------------- every view
+
+
+@every_browser_view
+def test_every_control_has_a_name_and_keeps_its_keys_from_jupyterlab(opened, name):
+    page = opened(MAKERS[name]())
+    controls = page.locator("input, button, select, textarea")
+    assert controls.count() > 2
+    for control in controls.all():
+        assert control.get_attribute("aria-label")
+        assert control.evaluate("c => c.closest('[data-lm-suppress-shortcuts]') !== null")
+
+
+@every_browser_view
+def test_what_is_on_screen_is_also_said_to_screen_readers(opened, name):
+    page = opened(MAKERS[name]())
+    said = page.locator("[aria-live=polite]").first.text_content()
+    assert len(said) > 20
+    for canvas in page.locator("canvas:not([aria-hidden])").all():
+        assert canvas.get_attribute("role") == "img" and canvas.get_attribute("aria-label")
+
+
+@every_browser_view
+@pytest.mark.parametrize("width", [1280, 800])
+def test_no_view_is_wider_than_its_page(opened, name, width):
+    page = opened(MAKERS[name](), width)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@every_browser_view
+def test_an_error_of_the_kernel_is_said_and_taken_back(opened, name):
+    page = opened(MAKERS[name]())
+    page.send(error="The text is empty, but <b>something</b> is needed.")
+    alert = page.get_by_role("alert")
+    assert alert.text_content() == "The text is empty, but <b>something</b> is needed."
+    page.send(error="")
+    assert alert.text_content() == ""
+
+
+@every_browser_view
+def test_a_view_without_data_says_why_and_still_takes_a_text(opened, name):
+    view = MAKERS[name]()
+    view.data, view.error = b"", "There is nothing to draw."
+    page = opened(view)
+    assert page.get_by_role("alert").text_content() == "There is nothing to draw."
+    assert page.locator("input[type=text]").count() == view.has_trait("prompt")
+
+
+@every_browser_view
+def test_data_that_cannot_be_read_is_said_in_the_view(opened, name):
+    page = opened(MAKERS[name]())
+    page.send(data=b"\xff\xff\x00\x00not a header")
+    assert "could not draw" in page.get_by_role("alert").text_content()
+
+
+@every_browser_view
+def test_a_closed_view_leaves_nothing_behind(opened, name):
+    page = opened(MAKERS[name]())
+    assert page.evaluate("model.listeners()") > 0
+    page.evaluate("dispose()")
+    assert page.evaluate("model.listeners()") == 0
+    assert page.locator("#view").inner_html() == ""
+
+
+@every_browser_view
+def test_a_view_is_readable_on_a_dark_page(opened, name):
+    page = opened(MAKERS[name]())
+    page.evaluate("""() => {
+        document.body.style.setProperty('--jp-content-font-color1', 'rgb(250, 250, 250)');
+        document.body.dataset.jpThemeLight = 'false';
+    }""")
+    page.settle()
+    ink = page.locator(".gpt").evaluate("root => getComputedStyle(root).color")
+    assert ink == "rgb(250, 250, 250)"
+
+
+# ----------------------------------------------------------------------------- AttentionExplorer
+
+
+def said(page) -> str:
+    page.settle()
+    return page.locator("[aria-live=polite]").first.text_content()
+
+
+def test_pointing_at_a_token_previews_its_weights_and_a_click_stays_with_them(opened):
+    view = explorer()
+    page = opened(view)
+    last = len(view.shown["labels"]) - 1
+    assert said(page).startswith(f"Token {last} ")
+    page.get_by_role("button", name=re.compile("^token 2 ")).hover()
+    assert said(page).startswith("Token 2 ") and page.saved == []
+    page.locator("input[type=text]").hover()
+    assert said(page).startswith(f"Token {last} ")
+    page.get_by_role("button", name=re.compile("^token 2 ")).click()
+    page.locator("input[type=text]").hover()
+    assert said(page).startswith("Token 2 ") and page.saved == [["token", 2]]
+
+
+def test_what_the_page_says_are_the_kernels_numbers(opened):
+    view = explorer()
+    view.layer, view.head, view.token = 1, 2, 3
+    page = opened(view)
+    for n, weight in enumerate(view.shown["row"][:4]):
+        name = f"token {n} {view.shown['labels'][n].replace(' ', '·')}, gives {weight:.4f}"
+        assert page.get_by_role("button", name=name, exact=True).count() == 1
+    assert "its 4 weights sum to 1.0000." in said(page)
+    assert page.get_by_role("button", name=re.compile(", masked$")).count() == (
+        len(view.shown["labels"]) - 4)
+
+
+def test_arrow_keys_move_through_tokens_and_heads(opened):
+    page = opened(explorer())
+    page.get_by_role("button", name="layer 0, head 0", exact=True).focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(key)
+    assert page.saved == [["layer", 1], ["head", 1], ["head", 0]]          # none left of head 0
+    pressed = page.locator(".gpt-head[aria-pressed=true]")
+    page.settle()
+    assert pressed.get_attribute("aria-label") == "layer 1, head 0"
+    page.get_by_role("button", name=re.compile("^token 4 ")).click()
+    page.keyboard.press("ArrowLeft")
+    assert said(page).startswith("Token 3 ")
+    page.keyboard.press("Home")
+    assert said(page).startswith("Token 0 ")
+
+
+def test_the_mean_of_a_layer_can_be_enlarged(opened):
+    page = opened(explorer())
+    page.get_by_role("button", name="layer 1, mean of heads").click()
+    page.settle()
+    assert page.get_by_text("Layer 1, mean of its heads", exact=True).is_visible()
+    assert page.saved == [["layer", 1], ["mean", True]]
+
+
+def test_who_looks_at_the_token_is_a_column(opened):
+    page = opened(explorer())
+    page.get_by_role("button", name=re.compile("^token 2 ")).click()
+    page.get_by_role("radio", name="who looks at the token").check()
+    assert "is looked at by" in said(page)
+    assert page.get_by_role("button", name=re.compile("^token 1 .*, masked$")).count() == 1
+
+
+def test_two_views_on_a_page_do_not_share_their_radio_buttons(opened):
+    names = [opened(explorer()).locator("input[type=radio]").first.get_attribute("name")
+             for _ in range(2)]
+    assert names[0] != names[1]
+
+
+def test_the_enlarged_head_answers_the_pointer(opened):
+    page = opened(explorer())
+    box = page.locator("canvas.gpt-map").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] - 8)
+    below = page.locator(".gpt-right")
+    assert re.search(r"looks at ‘\.’ with weight 0\.\d{6}\.", below.inner_text())
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
+    assert "may not look ahead" in below.inner_text()
+
+
+def test_a_new_text_goes_to_the_kernel_and_its_answer_is_drawn(opened):
+    view = explorer()
+    page = opened(view)
+    page.get_by_label("text", exact=True).fill("A dog")
+    page.keyboard.press("Enter")
+    assert page.saved == [["prompt", "A dog"]]
+    view.prompt = "A dog"
+    page.send(data=view.data)
+    chips = page.get_by_role("group", name="tokens").get_by_role("button")
+    assert chips.count() == len(view.shown["labels"])
+
+
+# --------------------------------------------------------------------------- AttentionMicroscope
+
+
+def test_every_product_of_a_query_and_a_key_can_be_read(opened):
+    view = microscope()
+    view.token = 3
+    page = opened(view)
+    page.get_by_role("row").nth(2).hover()                  # the header is a row too: key 1
+    page.settle()
+    numbers = page.locator(".gpt-numbers").first.locator("b").all_inner_texts()
+    expected = [f"{x:.3f}".replace("-", "−") for x in view.shown["products"][1]]
+    assert numbers == [text if float(text.replace("−", "-")) else text.strip("−")
+                       for text in expected]
+
+
+def test_arrow_keys_move_from_key_to_key(opened):
+    page = opened(microscope())
+    rows = page.locator("tbody tr")
+    rows.nth(0).click()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    page.settle()
+    assert [value for name, value in page.saved if name == "key"] == [0, 1, rows.count() - 1]
+    assert rows.last.get_attribute("aria-current") == "true"
+
+
+def test_the_switches_change_the_numbers_and_the_page_says_how_far_off_they_are(opened):
+    view = microscope()
+    view.token = 1
+    page = opened(view)
+    assert "equals the model's" in said(page)
+    page.get_by_role("checkbox", name="causal mask").uncheck()
+    view.mask = False
+    assert f"up to {view.shown['off']:.3f} away from the model's" in said(page)
+    weights = page.locator("tbody .gpt-weight").all_inner_texts()
+    assert weights == [f"{weight:.4f}" for weight in view.shown["weights"]]
+    page.get_by_role("checkbox", name="scale by √D").uncheck()
+    page.settle()
+    assert page.get_by_role("columnheader", name="no scale").count() == 1
+
+
+def test_another_query_is_drawn_without_asking_the_kernel(opened):
+    view = microscope()
+    page = opened(view)
+    page.get_by_label("query", exact=True).focus()
+    page.keyboard.press("Home")
+    page.settle()
+    assert page.saved[-1] == ["token", 0]
+    assert page.locator("tbody .gpt-weight").all_inner_texts()[0] == "1.0000"
+
+
+# ------------------------------------------------------------------------------- in JupyterLab
+
+
+def test_views_in_jupyterlab_follow_each_other_and_answer_while_a_cell_runs(lab):
+    cells = [
+        "from gptlib import BPETokenizer, GPTModel\n"
+        "from gptlib.views import AttentionExplorer, AttentionMicroscope\n"
+        "tokenizer = BPETokenizer.train('Mia had a red ball. ' * 3, 265)\n"
+        "model = GPTModel(dict(vocab_size=265, context_length=32, emb_dim=32, n_heads=4,\n"
+        "                      n_layers=2, drop_rate=0.0, qkv_bias=False)).eval()\n"
+        "explorer = AttentionExplorer(model, tokenizer, 'Mia had a red ball.')\n"
+        "explorer",
+        "microscope = AttentionMicroscope(model, tokenizer, session=explorer.session)\n"
+        "microscope",
+    ]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+    nbformat.write(notebook, lab.folder / "97_views.ipynb")
+
+    with lab.open("97_views.ipynb") as chapter:
+        chapter.run_all(seconds=60)
+        page = chapter.page
+        head = page.get_by_role("button", name="layer 1, head 2", exact=True)
+        head.click()
+        microscope = page.locator(".gpt-microscope")
+        expect(microscope.get_by_label("layer", exact=True)).to_have_value("1")
+        expect(microscope.get_by_label("head", exact=True)).to_have_value("2")
+
+        microscope.get_by_label("query", exact=True).fill("3")
+        chips = page.get_by_role("group", name="tokens").get_by_role("button")
+        expect(chips.nth(3)).to_have_attribute("aria-pressed", "true")
+
+        page.get_by_label("text", exact=True).first.fill(".")
+        page.keyboard.press("Enter")
+        expect(microscope.locator("tbody tr")).to_have_count(2)        # where it begins, and "."
+
+        page.evaluate("""() => {
+            const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+            window.finished = false;
+            kernel.requestExecute({ code: 'import time; time.sleep(60)' }).done.then(
+                () => { window.finished = true; });
+        }""")
+        chips.nth(1).hover()
+        expect(page.locator(".gpt-attention [aria-live=polite]")).to_have_text(
+            re.compile("^Token 1 "))
+        page.get_by_role("button", name="layer 0, head 1", exact=True).click()
+        expect(microscope.get_by_label("head", exact=True)).to_have_value("1")
+        assert not page.evaluate("window.finished")             # the kernel answered beside it
+
+        assert chapter.foreign_requests == []
+        assert chapter.console_errors == []
