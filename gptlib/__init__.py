@@ -14,4 +14,4 @@ from gptlib.training import (
 from gptlib.generation import complete, generate, next_token
 from gptlib.checkpoint import load_model, load_run, save_model, save_run
 from gptlib.trace import Trace, trace
-from gptlib.storyteller import storyteller
+from gptlib.storyteller import storyteller, tell_stories

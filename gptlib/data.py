@@ -6,11 +6,13 @@ T + 1 ids, and one window holds T examples at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
 
 IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the same convention
 
@@ -49,6 +51,12 @@ def windows(
         )
     pieces = ids.unfold(0, context_length + 1, stride)                   # (W, T + 1)
     return pieces[:, :-1], pieces[:, 1:]
+
+
+def join_documents(texts: Iterable[str], tokenizer: BPETokenizer) -> list[int]:
+    """The ids of all texts in one row, each text closed by the tokenizer's end-of-text token."""
+    end_token = tokenizer.special_tokens[END_OF_TEXT]
+    return [token for text in texts for token in [*tokenizer.encode(text), end_token]]
 
 
 def document_windows(

@@ -1,17 +1,44 @@
 """The storyteller: a small trained model that ships with the course and knows one thing, stories.
 
-`make storyteller` trains it anew; `gptlib/assets/storyteller.md` says how well it does.
+`make storyteller` trains it anew, by the recipe below; `gptlib/assets/storyteller.md` says how
+well it does.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from gptlib.checkpoint import load_model
+from gptlib.config import GPTConfig
+from gptlib.generation import generate
 from gptlib.model import GPTModel
-from gptlib.tokenizer import BPETokenizer
+from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
 
 ASSETS = Path(__file__).parent / "assets"
+
+# The recipe. Few blocks learn fastest here, and small heads find each other sooner than large ones.
+SEED = 1
+MODEL = {
+    "vocab_size": 960, "context_length": 128, "emb_dim": 128, "n_heads": 8, "n_layers": 2,
+    "drop_rate": 0.0, "qkv_bias": False,
+}
+TRAINING = {
+    "batch_size": 16, "optimizer": "muon", "learning_rate": 0.01, "muon_learning_rate": 0.035,
+    "warmup_steps": 20, "schedule": "linear", "weight_decay": 0.0,
+}
+
+
+class Checkpoint(NamedTuple):
+    """The storyteller as it was after so many steps of its training."""
+
+    step: int
+    validation_loss: float  # nats per token
+    model: GPTModel
 
 
 def storyteller() -> tuple[GPTModel, BPETokenizer]:
@@ -20,5 +47,52 @@ def storyteller() -> tuple[GPTModel, BPETokenizer]:
     A story is what follows `<|endoftext|>`, up to the next one. Raises a ValueError where a file
     is not the one that was shipped.
     """
-    model = load_model(ASSETS / "storyteller.safetensors")
-    return model, BPETokenizer.load(ASSETS / "storyteller.tokenizer.json")
+    return (
+        load_model(_asset("storyteller.safetensors")),
+        BPETokenizer.load(_asset("storyteller.tokenizer.json")),
+    )
+
+
+def storyteller_checkpoints() -> list[Checkpoint]:
+    """The storyteller's way, from random weights to what it is now. Raises as `storyteller`."""
+    losses = json.loads(_asset("storyteller.losses.json").read_text(encoding="utf-8"))
+    steps = [int(step) for step in losses]
+    models = [
+        untrained(),
+        *(load_model(_asset(f"storyteller.{step}.safetensors")) for step in steps[1:-1]),
+        storyteller()[0],
+    ]
+    return [Checkpoint(*known) for known in zip(steps, losses.values(), models, strict=True)]
+
+
+def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0) -> list[str]:
+    """`n` stories told side by side at temperature 1, each up to its end or the context's."""
+    end_token = tokenizer.special_tokens[END_OF_TEXT]
+    told = generate(
+        model, [[end_token]] * n, model.config.context_length - 1, stop_token=end_token,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return [
+        tokenizer.decode([token for token in row if token is not None])
+        for row in zip(*told, strict=True)
+    ]
+
+
+def untrained() -> GPTModel:
+    """The storyteller before its first step; torch's own random state stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        return GPTModel(GPTConfig.of(MODEL)).eval()
+
+
+def _asset(name: str) -> Path:
+    """The path of a shipped file, after a look at its digest."""
+    path = ASSETS / name
+    sums = (ASSETS / "SHA256SUMS").read_text(encoding="utf-8").split()
+    expected = dict(zip(sums[1::2], sums[::2], strict=True)).get(name)
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise ValueError(
+            f"{path} is missing or not the file that was shipped: restore it with git checkout, "
+            "or train the storyteller anew with make storyteller."
+        )
+    return path

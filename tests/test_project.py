@@ -117,7 +117,8 @@ COMES_WITH = {
 ], ids=["the library", "everything"])
 def test_whatever_is_imported_is_required(folders, extra):
     files = sources(*folders)
-    own = {"gptlib", "llms_from_scratch", *(path.stem for path in files)}  # a peer, see speed.py
+    own = {"gptlib", *(path.stem for path in files), *(path.parent.name for path in files)}
+    own.add("llms_from_scratch")  # a peer, see benchmarks/speed.py
     required = {plain(name) for name in project()["dependencies"]}
     required |= {plain(PIN.match(line)[1]) for line in extra}
     distributions = packages_distributions()

@@ -25,18 +25,16 @@ from gptlib.corpus.storybook import (
 )
 
 FIRST_STORY = (
-    "Everybody at the old mill knew Zoe, the clever goose. On a sunny Thursday Zoe played "
-    "hide-and-seek with Max the elegant cat. Max hid in the haystack, and Zoe counted to eight. "
-    "She looked in the flowerpot and found only a green cushion. Then Max sneezed. "
-    '"I see you in the haystack!" said Zoe. Even the green cushion got a turn at hiding, and oh, '
-    "how thankful they were. Then Zoe went home to the old mill and dreamed of a big parade."
+    "Everybody at the old mill knew Zoe the owl, who was often sleepy. One windy morning Zoe sat "
+    'at home with her brown boat. Then Max the bee knocked at the window. "Come out and chase the '
+    'leaves!" buzzed Max. "May my boat come too?" asked Zoe. So off they went, Zoe in front, Max '
+    "behind and the boat in the middle, and oh, how thankful they were. Ever since that Sunday, "
+    "Zoe and Max have been the best of friends."
 )
 FIRST_FACTS = {
-    "plot": "hiding", "ending": "discovered", "feeling": "thankful", "dream": "a big parade",
-    "hero": "Zoe", "kind": "goose", "trait": "clever", "home": "at the old mill",
-    "friend": "Max", "friend_kind": "cat", "friend_trait": "elegant",
-    "day": "Thursday", "sky": "sunny", "count": "eight", "colour": "green", "thing": "cushion",
-    "spot": "in the haystack", "other_spot": "in the flowerpot",
+    "plot": "playing", "ending": "played outside", "feeling": "thankful", "day": "Sunday",
+    "hero": "Zoe", "kind": "owl", "trait": "sleepy", "home": "at the old mill",
+    "friend": "Max", "friend_kind": "bee", "sky": "windy", "color": "brown", "thing": "boat",
 }
 
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -106,13 +104,14 @@ def test_a_small_count_changes_by_what_was_given_away():
         count, given, left, birds = (
             NUMBERS.index(facts[name]) for name in ("count", "given", "left", "birds")
         )
-        assert left == count - given >= 2 and birds != count
+        assert left == count - given >= 2 or count == 3
+        assert left == count - given > 0 and birds > 2
 
 
 def test_the_giver_and_the_receiver_are_named():
     for plot, giver, receiver in (
         ("giving", "hero", "friend"), ("sharing", "hero", "friend"),
-        ("guessing", "friend", "hero"), ("returning", "hero", "friend"),
+        ("visiting", "hero", "friend"),
     ):
         facts = story_of(plot).facts
         assert (facts["giver"], facts["receiver"]) == (facts[giver], facts[receiver])
@@ -136,7 +135,7 @@ def test_the_validation_part_has_the_same_entropy():
 def test_on_a_small_grammar_everything_agrees_with_its_list_of_texts(make):
     small = make()
     texts = dict(texts_of(small))
-    assert len(texts) == small.number_of_texts > 10
+    assert len(texts) == small.number_of_texts > 6
     assert math.fsum(texts.values()) == pytest.approx(1, abs=1e-12)
     assert small.entropy == pytest.approx(-sum(p * math.log(p) for p in texts.values()), abs=1e-12)
     for text, chance in texts.items():
@@ -145,8 +144,8 @@ def test_on_a_small_grammar_everything_agrees_with_its_list_of_texts(make):
 
 def test_the_numbers_are_not_all_equally_likely_so_the_entropy_needs_the_recursion():
     small = number_grammar()
-    assert small.number_of_texts == 13                                  # 1 + 6 * 2
-    assert small.entropy == pytest.approx(math.log(7) + 6 / 7 * math.log(2))
+    assert small.number_of_texts == 7                                   # 1 + 3 * 2
+    assert small.entropy == pytest.approx(math.log(4) + 3 / 4 * math.log(2))
 
 
 def test_there_are_more_than_a_million_million_stories():
@@ -210,9 +209,10 @@ def test_what_was_said_early_is_known_for_certain_later():
 
 
 def test_next_words_completes_a_word_and_agrees_with_the_letters():
-    assert next_words("Once upon a time there was") == {" a": 7 / 8, " an": 1 / 8}
-    assert next_words("Once upon a time there was an ele") == {"gant": 1.0}
-    prefix = "Ida was a tiny"
+    half = next_words("Ida the frog was shy and lived on the")
+    assert half == pytest.approx({" hill.": 0.5, " island.": 0.5})
+    assert next_words("Ida the owl was ele") == {"gant": 1.0}
+    prefix = "This is the story of Ida the"
     by_letter = math.exp(nats_of_beginning(prefix) - nats_of_beginning(prefix + " frog "))
     assert next_words(prefix)[" frog"] == pytest.approx(by_letter)
 
@@ -231,11 +231,11 @@ def test_the_surprise_of_a_beginning_grows_to_that_of_the_story():
     "plot, fact, wrong, reason",
     [
         ("sharing", "left", "twelve", "leaves"),
-        ("losing", "colour", "brown", "is {colour}"),
+        ("losing", "color", "black", "is {color}"),
         ("losing", "thing", "piano", "the story is about"),
         ("visiting", "friend", "Bob", "the friend is called {friend}"),
         ("hiding", "spot", "on the roof", "it was {spot}"),
-        ("giving", "kept", "piano", "kept the {kept}"),
+        ("giving", "gift_color", "black", "the {gift} is {gift_color}"),
     ],
 )
 def test_a_contradiction_is_reported_with_its_place_and_reason(plot, fact, wrong, reason):
@@ -252,7 +252,7 @@ def test_a_contradiction_is_reported_with_its_place_and_reason(plot, fact, wrong
 
 def test_a_wrong_pronoun_is_reported_with_the_reason():
     with pytest.raises(ReadingError, match=r"'Her', but .*'His' \(Tom is a he\)"):
-        parse("Tom was a tiny frog and lived on the hill. Her favourite thing was a red kite.")
+        parse("Tom the frog was shy and lived on the hill. Her favorite thing was a red kite.")
 
 
 def test_a_wrong_remainder_is_reported_as_a_sum():
@@ -335,7 +335,7 @@ def test_one_story_in_eight_is_for_validation():
 
 def test_the_stories_are_as_long_as_promised(told):
     for story in told:
-        assert 60 <= len(story.text.split()) <= 120
+        assert 60 <= len(story.text.split()) <= 110
         assert 5 <= len(re.findall(r"[.!?]", story.text)) <= 14
 
 
@@ -350,25 +350,23 @@ def test_articles_spacing_quotes_and_capitals_are_right(told):
 
 
 def test_pronouns_agree_with_the_hero(told):
-    girls = {str(word) for word in storybook.TABLES["name"] if word.forms["he"] == "she"}
+    girls = {str(word) for word in storybook.GIRLS}
     for story in told:
-        if story.facts["plot"] in ("losing", "visiting", "playing"):
+        if story.facts["plot"] in ("losing", "playing"):
             assert bool(re.search(r"\b[Hh]er\b", story.text)) == (story.facts["hero"] in girls)
 
 
-def test_no_two_characters_share_a_name_and_no_two_things_are_the_same(told):
+def test_a_girl_s_friend_is_a_boy_and_a_boy_s_a_girl_so_that_she_and_he_are_clear(told):
+    girls = {str(word) for word in storybook.GIRLS}
     for story in told:
-        for group in (("hero", "friend", "stranger"), ("thing", "other_thing"), ("count", "birds"),
-                      ("colour", "other_colour"), ("kind", "friend_kind", "stranger_kind")):
-            values = [story.facts[name] for name in group if name in story.facts]
-            assert len(values) == len(set(values))
+        assert (story.facts["hero"] in girls) != (story.facts["friend"] in girls)
 
 
 def test_every_rule_and_every_plot_is_told(told):
     plots = Counter(story.facts["plot"] for story in told)
-    assert len(plots) == len(storybook.RULES["plot"]) == 10
-    assert min(plots.values()) > 5_000 / 10 * 0.8
-    assert len({story.facts["ending"] for story in told}) == 10
+    assert len(plots) == len(storybook.RULES["plot"]) == 7
+    assert min(plots.values()) > 5_000 / 7 * 0.8
+    assert len({story.facts["ending"] for story in told}) == 7
 
 
 # Bad input

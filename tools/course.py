@@ -16,6 +16,7 @@ from gptlib.files import replacing
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 WORKBOOK = ROOT / "workbook"
+SITE = ROOT / "site"
 
 # Every kernel of the course runs under these, whoever starts it.
 ENVIRONMENT = {

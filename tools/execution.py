@@ -41,25 +41,33 @@ def execute(path: Path) -> None:
     notebook = read(path)
     clear_outputs(notebook)
     running: dict[str, NotebookNode] = {}
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_TIMEOUT,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        record_timing=False,
-        store_widget_state=False,
-        coalesce_streams=True,
+    client = client_for(
+        notebook, path, store_widget_state=False,
         on_cell_execute=lambda cell, cell_index: running.update(cell=cell),
     )
-    client.create_kernel_manager().transport_encryption = transport_encryption()
     try:
-        # A folder of its own, so that nobody's IPython settings colour what is stored.
+        # A folder of its own, so that nobody's IPython settings color what is stored.
         with tempfile.TemporaryDirectory() as ipython_folder:
             client.execute(env={**os.environ, "IPYTHONDIR": ipython_folder})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         place = _place(running["cell"], notebook) if running else "before the first cell"
         raise CourseError(f"{path.name}, {place}: {_what(error)}") from error
     write(normalised(notebook), path)
+
+
+def client_for(notebook: NotebookNode, path: Path, **options) -> NotebookClient:
+    """What runs `notebook` in the folder of its file."""
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+        coalesce_streams=True,
+        **options,
+    )
+    client.create_kernel_manager().transport_encryption = transport_encryption()
+    return client
 
 
 def clear_outputs(notebook: NotebookNode) -> None:

@@ -4,6 +4,7 @@
     python tools/notebooks.py workbook            your own copies only
     python tools/notebooks.py execute [02 ...]    run chapters, store what they show
     python tools/notebooks.py check [02 ...]      the rules that every chapter keeps
+    python tools/notebooks.py site [02 ...]       pages that need neither kernel nor network
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ import sys
 import time
 from pathlib import Path
 
-from course import WORKBOOK, CourseError, chapters, prepare_environment
+from course import SITE, WORKBOOK, CourseError, chapters, prepare_environment
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], usage="notebooks.py {lab,workbook,execute,check} ..."
+        description=__doc__.splitlines()[0],
+        usage="notebooks.py {lab,workbook,execute,check,site} ...",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("execute", "check"):
+    for name in ("execute", "check", "site"):
         commands.add_parser(name).add_argument("chapters", nargs="*", help="such as 02; else all")
+    commands.choices["site"].add_argument("--into", type=Path, default=SITE, help="the folder")
     for name in ("workbook", "lab"):
         commands.add_parser(name).add_argument(
             "--into", type=Path, default=WORKBOOK, help="the folder for your copies"
@@ -37,6 +40,8 @@ def main() -> int:
             return run_execute(arguments.chapters)
         if arguments.command == "check":
             return run_check(arguments.chapters)
+        if arguments.command == "site":
+            return run_site(arguments.chapters, arguments.into)
         return run_workbook(arguments.into, open_lab=arguments.command == "lab", lab_args=others)
     except (CourseError, OSError) as error:
         print(error, file=sys.stderr)
@@ -68,6 +73,14 @@ def run_check(names: list[str]) -> int:
         print(line, file=sys.stderr)
     print(f"\n{len(paths)} chapters, {len(found)} problems")
     return 1 if found else 0
+
+
+def run_site(names: list[str], folder: Path) -> int:
+    from pages import write_pages
+
+    for path in write_pages(chapters(names), folder):
+        print(path)
+    return 0
 
 
 def run_workbook(folder: Path, open_lab: bool, lab_args: list[str]) -> int:

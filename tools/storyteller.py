@@ -2,11 +2,13 @@
 
     make storyteller
 
-Everything is seeded: the same machine gives the same file. The model card says what came out.
+Everything is seeded: the same machine gives the same files. The model card says what came out.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import time
 
@@ -14,23 +16,25 @@ import torch
 
 from gptlib.checkpoint import save_model
 from gptlib.corpus import storybook
+from gptlib.data import join_documents
 from gptlib.files import replacing
-from gptlib.generation import generate
 from gptlib.model import GPTModel, count_parameters
-from gptlib.storyteller import ASSETS, storyteller
+from gptlib.storyteller import (
+    ASSETS,
+    MODEL,
+    SEED,
+    TRAINING,
+    storyteller,
+    tell_stories,
+    untrained,
+)
 from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
 from gptlib.training import TrainConfig, TrainingRun, evaluate
 
-MODEL = {
-    "vocab_size": 1024, "context_length": 128, "emb_dim": 192, "n_heads": 6, "n_layers": 3,
-    "drop_rate": 0.0, "qkv_bias": False,
-}
-N_STORIES = 20_000
-TRAINING = {
-    "steps": 2000, "batch_size": 12, "optimizer": "muon", "learning_rate": 8e-3,
-    "muon_learning_rate": 0.03, "warmup_steps": 20, "schedule": "linear", "weight_decay": 0.0,
-}
-N_JUDGED = 300
+N_STORIES = 100_000
+STEPS = 6000
+STATIONS = (50, 100, 200, 400, 800, 1600)  # the steps whose weights are kept beside the last ones
+N_JUDGED = 1000
 
 CARD = """# The storyteller
 
@@ -41,67 +45,78 @@ A small GPT that ships with the course. It has read {n_stories:,} stories of the
 |---|---|
 | model | {n_layers} blocks of width {emb_dim}, {n_heads} heads, context {context_length} |
 | parameters | {n_parameters:,}, stored as float16 |
-| tokenizer | byte-pair encoding, {vocab_size} tokens, learnt from the first 3,000 stories |
-| data | `storybook.stories({n_stories}, seed=1)` |
-| made by | `make storyteller` (seed 1, {steps} steps, {minutes:.0f} minutes on two cores) |
+| tokenizer | byte-pair encoding, {vocab_size} tokens, learned from the first 3,000 stories |
+| data | `storybook.stories({n_stories}, seed={seed})` |
+| made by | `make storyteller` (seed {seed}, {steps} steps, {minutes:.0f} minutes on two cores) |
 | loss | {loss:.2f} nats per validation story, {ratio:.3f} times the floor of {floor:.2f} |
-| valid | {valid:.0%} of {n_judged} stories told at temperature 1, {new:.0%} of these new |
+| valid | {valid:.1%} of {n_judged:,} stories told at temperature 1, {new:.1%} of these new |
+| on the way | its weights after {stations} steps |
 
-Its stories may still contradict themselves: a red kite can become a blue one. The license is that
-of the course.
+Now and then its stories still contradict themselves. The license is that of the course.
 """
 
 
 def main() -> int:
-    train = [story.text for story in storybook.stories(N_STORIES, seed=1)]
+    torch.set_num_threads(2)
+    train = [story.text for story in storybook.stories(N_STORIES, SEED)]
     tokenizer = BPETokenizer.train(END_OF_TEXT.join(train[:3000]), MODEL["vocab_size"])
+    validation = list(storybook.stories(1000, SEED + 1, part="validation"))
+    validation_ids = join_documents([story.text for story in validation], tokenizer)
     end_token = tokenizer.special_tokens[END_OF_TEXT]
-    config = TrainConfig(**TRAINING, end_token=end_token, evaluate_every=200)
 
-    torch.manual_seed(1)
-    ids = story_ids(train, tokenizer, end_token)
-    run = TrainingRun(GPTModel(MODEL), ids, None, config, device="cpu")
+    config = TrainConfig(steps=STEPS, **TRAINING, end_token=end_token, evaluate_every=STEPS)
+    ids = join_documents(train, tokenizer)
+    run = TrainingRun(untrained(), ids, None, config, device="cpu")
+    losses = {0: evaluate(run.model, validation_ids, end_token=end_token)}
     started = time.monotonic()
     for step in run:
         if step.step % 100 == 0:
             print(f"step {step.step}: {step.loss:.3f} nats per token", flush=True)
+        if step.step in STATIONS or step.step == STEPS:
+            losses[step.step] = keep(run.model, step.step, validation_ids, end_token)
     minutes = (time.monotonic() - started) / 60
 
     tokenizer.save(ASSETS / "storyteller.tokenizer.json")
-    save_model(run.model, ASSETS / "storyteller.safetensors", torch.float16)
-    with replacing(ASSETS / "storyteller.md") as temporary:
-        temporary.write_text(card(train, minutes), encoding="utf-8")
+    write("storyteller.losses.json", json.dumps(losses))
+    sign()
+    write("storyteller.md", card(train, validation, minutes))
     print((ASSETS / "storyteller.md").read_text(encoding="utf-8"))
     return 0
 
 
-def story_ids(stories: list[str], tokenizer: BPETokenizer, end_token: int) -> list[int]:
-    """All stories in one row, each closed by the end token."""
-    return [token for text in stories for token in [*tokenizer.encode(text), end_token]]
+def keep(model: GPTModel, step: int, validation_ids: list[int], end_token: int) -> float:
+    """Store the weights of this step, and return their loss."""
+    name = "storyteller.safetensors" if step == STEPS else f"storyteller.{step}.safetensors"
+    save_model(model, ASSETS / name, torch.float16)
+    return round(evaluate(model, validation_ids, end_token=end_token), 4)
 
 
-def card(train: list[str], minutes: float) -> str:
+def write(name: str, text: str) -> None:
+    with replacing(ASSETS / name) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sign() -> None:
+    """Write down the digest of each file that `storyteller` and its like will read."""
+    files = sorted(path for path in ASSETS.glob("storyteller.*") if path.suffix != ".md")
+    write("SHA256SUMS", "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files
+    ))
+
+
+def card(train: list[str], validation: list[storybook.Story], minutes: float) -> str:
     """What the files that were just written can do, measured."""
     model, tokenizer = storyteller()
     end_token = tokenizer.special_tokens[END_OF_TEXT]
-    stories = list(storybook.stories(1000, seed=2, part="validation"))
-    ids = story_ids([story.text for story in stories], tokenizer, end_token)
-    loss = evaluate(model, ids, end_token=end_token) * len(ids) / len(stories)
-    floor = sum(story.nats for story in stories) / len(stories)
-    generator = torch.Generator().manual_seed(0)
-    told = generate(
-        model, [[end_token]] * N_JUDGED, MODEL["context_length"] - 1, stop_token=end_token,
-        generator=generator,
-    )
-    texts = [
-        tokenizer.decode([token for token in row if token is not None])
-        for row in zip(*told, strict=True)
-    ]
-    judgement = storybook.judge(texts, seen=train)
+    ids = join_documents([story.text for story in validation], tokenizer)
+    loss = evaluate(model, ids, end_token=end_token) * len(ids) / len(validation)
+    floor = sum(story.nats for story in validation) / len(validation)
+    judgement = storybook.judge(tell_stories(model, tokenizer, N_JUDGED), seen=train)
     return CARD.format(
-        **MODEL, n_stories=N_STORIES, n_parameters=count_parameters(model),
-        steps=TRAINING["steps"], minutes=minutes, loss=loss, ratio=loss / floor, floor=floor,
+        **MODEL, n_stories=N_STORIES, n_parameters=count_parameters(model), seed=SEED,
+        steps=STEPS, minutes=minutes, loss=loss, ratio=loss / floor, floor=floor,
         valid=judgement.valid, n_judged=N_JUDGED, new=judgement.new,
+        stations=", ".join(map(str, STATIONS)),
     )
 
 

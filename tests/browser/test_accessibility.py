@@ -1,0 +1,70 @@
+"""axe looks at every view, as a tool that reads pages for people who cannot see them would."""
+
+import nbformat
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from nbformat.v4 import new_code_cell, new_notebook
+from page import ViewPage
+from views.samples import MAKERS
+
+import gptlib.views
+from gptlib.views.browser import BrowserView
+
+# axe's two highest ranks of four.
+SERIOUS = {"serious", "critical"}
+OF_THE_BROWSER = [
+    name for name in MAKERS if issubclass(getattr(gptlib.views, name), BrowserView)
+]
+MODEL = """
+import torch
+from gptlib import BPETokenizer, GPTModel
+from gptlib.views import *
+text = "The cat sat on the mat. The dog sat on the cat. " * 12
+tokenizer = BPETokenizer.train(text, 270)
+ids = tokenizer.encode(text)
+model = GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_heads": 4,
+                  "n_layers": 2, "drop_rate": 0.0, "qkv_bias": False})
+"""
+OF_THE_KERNEL = {
+    "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
+    "GradientFlow": "GradientFlow()",
+    "ConfigExplorer": "ConfigExplorer()",
+    "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
+    "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
+    "TrainingDashboard": "TrainingDashboard(ids[:-60], ids[-60:], tokenizer, floor=0.5)",
+}
+
+
+def serious_violations(page, context=None) -> list[str]:
+    found = Axe().run(page, context=context).response["violations"]
+    return [
+        f"{one['id']}: {one['help']} {[node['html'][:160] for node in one['nodes']]}"
+        for one in found if one["impact"] in SERIOUS
+    ]
+
+
+def test_no_view_is_forgotten():
+    assert set(OF_THE_BROWSER) | set(OF_THE_KERNEL) == set(MAKERS)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", OF_THE_BROWSER)
+def test_axe_finds_nothing_serious_in_a_view_of_the_browser(chromium, name, scheme):
+    page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    view = ViewPage(page, MAKERS[name]())
+    if scheme == "dark":
+        page.evaluate("() => document.body.setAttribute('data-jp-theme-light', 'false')")
+    assert serious_violations(view.page, "#view") == []
+    page.close()
+
+
+def test_axe_finds_nothing_serious_in_the_views_of_the_kernel(lab):
+    cells = [MODEL, *OF_THE_KERNEL.values()]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+    nbformat.write(notebook, lab.folder / "98_views.ipynb")
+    with lab.open("98_views.ipynb") as chapter:
+        chapter.run_all(seconds=120)
+        chapter.page.wait_for_function(
+            f"() => document.querySelectorAll('.widget-vbox').length >= {len(OF_THE_KERNEL)}")
+        assert serious_violations(chapter.page, ".jp-OutputArea-output") == []

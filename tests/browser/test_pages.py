@@ -1,0 +1,72 @@
+"""A chapter as a page: opened as a file, with the network off, its views work."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from pages import write_pages
+
+CELLS = [
+    new_markdown_cell("# Far from any kernel\n\nThe score is $q \\cdot k / \\sqrt{D}$, and `$5$` "
+                      "is code. [Go on](01_next.ipynb)."),
+    new_code_cell("import torch\nfrom gptlib import GPTModel, storyteller\n"
+                  "from gptlib.views import AttentionExplorer, GradientFlow"),
+    new_code_cell("model, tokenizer = storyteller()\n"
+                  "AttentionExplorer(model, tokenizer, 'Tom the bear was shy.')"),
+    new_code_cell("GradientFlow()"),
+]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chapters")
+    nbformat.write(new_notebook(cells=CELLS), folder / "00_start.ipynb")
+    nbformat.write(new_notebook(cells=[new_markdown_cell("# Next")]), folder / "01_next.ipynb")
+    paths = [folder / "00_start.ipynb", folder / "01_next.ipynb"]
+    return write_pages(paths, folder / "site")
+
+
+@pytest.fixture
+def page(chromium, pages):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+    page = context.new_page()
+    page.asked, page.complaints = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda message: page.complaints.append(message.text)
+            if message.type == "error" else None)
+    page.goto(pages[0].as_uri())
+    page.wait_for_selector("html[data-ready=true]")
+    yield page
+    context.close()
+
+
+def test_a_page_asks_for_nothing_but_itself_and_complains_of_nothing(page):
+    assert [url for url in page.asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert page.complaints == []
+
+
+def test_formulas_are_drawn_and_code_stays_code(page):
+    assert page.locator("math msqrt").count() == 1
+    assert page.get_by_text("$5$", exact=True).count() == 1
+
+
+def test_a_view_of_the_browser_answers_the_pointer_without_a_kernel(page):
+    view = page.locator(".live")
+    before = view.inner_text()
+    view.get_by_role("radio", name="who looks at the token").check()
+    assert view.inner_text() != before
+
+
+def test_a_view_of_the_kernel_is_a_picture_with_words(page):
+    picture = page.locator("main img")
+    assert picture.count() == 1
+    assert len(picture.get_attribute("alt")) > 40
+    assert picture.evaluate("image => image.naturalWidth") > 300
+
+
+def test_the_pages_lead_to_each_other(page):
+    page.get_by_role("link", name="Go on").click()
+    assert page.title() == "Next"
+    page.get_by_role("link", name="start").first.click()
+    page.wait_for_selector("html[data-ready=true]")
+    assert page.title() == "Far from any kernel"

@@ -1,0 +1,114 @@
+"""The model that ships: it is what its card says, and a damaged file is told from a whole one."""
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gptlib import evaluate, storyteller
+from gptlib.corpus import storybook
+from gptlib.data import join_documents
+from gptlib.storyteller import ASSETS, storyteller_checkpoints, tell_stories, untrained
+from gptlib.tokenizer import END_OF_TEXT
+
+shipped = importlib.import_module("gptlib.storyteller")  # gptlib.storyteller is the function
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return list(storybook.stories(60, seed=7, part="validation"))
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The assets in a folder of their own, where they may be damaged."""
+    folder = tmp_path / "assets"
+    shutil.copytree(ASSETS, folder)
+    monkeypatch.setattr(shipped, "ASSETS", folder)
+    return folder
+
+
+def loss_per_story(model, tokenizer, stories):
+    ids = join_documents([story.text for story in stories], tokenizer)
+    loss = evaluate(model, ids, end_token=tokenizer.special_tokens[END_OF_TEXT])
+    return loss * len(ids) / len(stories)
+
+
+def test_the_storyteller_is_within_one_percent_of_the_best_possible_loss(validation):
+    floor = sum(story.nats for story in validation) / len(validation)
+    assert floor * 0.999 < loss_per_story(*storyteller(), validation) < floor * 1.01
+
+
+def test_nearly_all_of_its_stories_are_valid_and_new():
+    told = tell_stories(*storyteller(), 100, seed=3)
+    seen = {story.text for story in storybook.stories(2000, shipped.SEED)}
+    verdict = storybook.judge(told, seen)
+    assert verdict.valid >= 0.9
+    assert verdict.new >= 0.95
+
+
+def test_telling_is_repeatable_and_draws_nothing_from_the_common_random_numbers():
+    model, tokenizer = storyteller()
+    before = torch.get_rng_state()
+    assert tell_stories(model, tokenizer, 2, seed=1) == tell_stories(model, tokenizer, 2, seed=1)
+    assert tell_stories(model, tokenizer, 2, seed=1) != tell_stories(model, tokenizer, 2, seed=2)
+    untrained()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_checkpoints_lead_from_random_weights_to_the_storyteller(validation):
+    checkpoints = storyteller_checkpoints()
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    losses = [checkpoint.validation_loss for checkpoint in checkpoints]
+    assert len(checkpoints) >= 7 and steps == sorted(steps) and steps[0] == 0
+    assert losses == sorted(losses, reverse=True)
+    tokenizer = storyteller()[1]
+    tokens = len(join_documents([story.text for story in validation], tokenizer)) / len(validation)
+    for checkpoint in checkpoints:
+        loss = loss_per_story(checkpoint.model, tokenizer, validation) / tokens
+        assert loss == pytest.approx(checkpoint.validation_loss, rel=0.05)
+
+
+def test_the_files_are_as_small_as_promised():
+    sizes = {path.name: path.stat().st_size for path in ASSETS.iterdir()}
+    own = ("storyteller.safetensors", "storyteller.tokenizer.json", "storyteller.md")
+    assert sum(sizes[name] for name in own) <= 5e6
+    assert sum(sizes.values()) - sum(sizes[name] for name in own) <= 8e6
+
+
+def test_every_file_that_is_read_is_signed():
+    signed = (ASSETS / "SHA256SUMS").read_text().split()[1::2]
+    losses = json.loads((ASSETS / "storyteller.losses.json").read_text())
+    stations = [f"storyteller.{step}.safetensors" for step in list(losses)[1:-1]]
+    assert set(signed) == {
+        "storyteller.safetensors", "storyteller.tokenizer.json", "storyteller.losses.json",
+        *stations,
+    }
+
+
+@pytest.mark.parametrize("name", ["storyteller.safetensors", "storyteller.tokenizer.json"])
+def test_a_file_with_a_wrong_digest_is_refused_in_one_sentence(copied, name):
+    content = bytearray((copied / name).read_bytes())
+    content[-1] ^= 1
+    (copied / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is missing or not the file") as error:
+        storyteller()
+    assert "make storyteller" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_checkpoint_is_named(copied):
+    next(copied.glob("storyteller.*00.safetensors")).unlink()
+    with pytest.raises(ValueError, match=r"storyteller\.\d+\.safetensors is missing"):
+        storyteller_checkpoints()
+
+
+def test_loading_needs_neither_the_corpus_nor_a_figure():
+    program = (
+        "import sys, gptlib; gptlib.storyteller(); "
+        "assert not {'gptlib.corpus.storybook', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

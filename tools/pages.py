@@ -1,0 +1,145 @@
+"""The chapters as pages for a browser: no kernel, no network, and the views still work.
+
+A page is one file. Formulas are MathML, pictures lie inside it with their alternative text, and a
+view that lives in the browser is there with its numbers and its own code. Of a view that needs the
+kernel, the page has the picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import html
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from course import CourseError, code_cells, read
+from execution import WIDGET_VIEW, client_for
+from latex2mathml.converter import convert
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+
+from gptlib.files import replacing
+
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+HERE = Path(__file__).parent
+# Code stays as it is; $$...$$ and $...$ outside of it are formulas.
+FORMULA = re.compile(
+    r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$",
+    re.DOTALL,
+)
+
+
+def write_pages(paths: list[Path], folder: Path) -> list[Path]:
+    """Run each chapter and write it to `folder` as a page; the first one is also index.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = []
+    for number, path in enumerate(paths):
+        beside = [paths[n] if 0 <= n < len(paths) else None for n in (number - 1, number + 1)]
+        text = page(path, *beside)
+        names = [f"{path.stem}.html", *(["index.html"] if number == 0 else [])]
+        for name in names:
+            with replacing(folder / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        pages.append(folder / names[0])
+    return pages
+
+
+def page(path: Path, before: Path | None, after: Path | None) -> str:
+    """A chapter, run now, as the text of its page."""
+    notebook = with_widgets(path)
+    states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = FORMULA.sub(_formula, cell.source.replace(".ipynb)", ".html)"))
+        for output in cell.get("outputs", []):
+            _make_readable(output, states)
+    notebook.metadata.pop("widgets", None)
+    exporter = HTMLExporter(template_name="basic")
+    body, _ = exporter.from_notebook_node(notebook)
+    title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
+    return _template("page.html", {
+        "TITLE": html.escape(title[1] if title else path.stem),
+        "STYLE": (HERE / "page.css").read_text(encoding="utf-8") + _code_colors(),
+        "SCRIPT": (HERE / "page.js").read_text(encoding="utf-8") if "data-view" in body else "",
+        "WAY": "".join(_link(words, to) for words, to in (("← {}", before), ("{} →", after)) if to),
+        "BODY": body,
+    })
+
+
+def with_widgets(path: Path) -> NotebookNode:
+    """The chapter after a run of its own, with the state of its widgets. The file stays as it is.
+
+    Raises a CourseError where a cell fails.
+    """
+    notebook = copy.deepcopy(read(path))
+    client = client_for(notebook, path, store_widget_state=True)
+    try:
+        with tempfile.TemporaryDirectory() as ipython_folder:
+            client.execute(env={**os.environ, "IPYTHONDIR": ipython_folder})
+    except CellExecutionError as error:
+        raise CourseError(f"{path.name}: {error.ename}: {error.evalue}") from error
+    assert all(cell.execution_count for cell in code_cells(notebook))
+    return notebook
+
+
+def _make_readable(output: NotebookNode, states: dict) -> None:
+    """Put HTML in the place of a live view, and of a picture, whose words would be lost."""
+    data = output.get("data", {})
+    model = states.get(data.get(WIDGET_VIEW, {}).get("model_id"), {})
+    data.pop(WIDGET_VIEW, None)
+    if "_esm" in model.get("state", {}):
+        output.data = NotebookNode({"text/html": _live(model)})
+    elif "image/png" in data:
+        known = output.get("metadata", {}).get("image/png", {})
+        width = f' width="{known["width"]}"' if "width" in known else ""
+        output.data = NotebookNode({"text/html": (
+            f'<img alt="{html.escape(known.get("alt", ""))}"{width} '
+            f'src="data:image/png;base64,{data["image/png"].strip()}">'
+        )})
+
+
+def _live(model: dict) -> str:
+    """A view with its numbers, its code and its style, for `page.js` to start."""
+    state = {
+        name: ["json", value] for name, value in model["state"].items()
+        if not name.startswith("_") and name not in ("layout", "tabbable", "tooltip")
+    }
+    for buffer in model.get("buffers", []):
+        state[buffer["path"][0]] = ["bytes", buffer["data"]]
+    parts = {
+        "state": state, "module": model["state"]["_esm"], "style": model["state"].get("_css", ""),
+    }
+    packed = base64.b64encode(json.dumps(parts).encode()).decode()
+    return f'<div class="live" data-view="{packed}"></div>'
+
+
+def _formula(found: re.Match) -> str:
+    if found["code"]:
+        return found["code"]
+    if found["block"]:
+        return "\n" + convert(found["block"].strip(), display="block") + "\n"
+    return convert(found["inline"])
+
+
+def _code_colors() -> str:
+    """Python in color, by day and by night."""
+    day = HtmlFormatter(style="default").get_style_defs(".highlight")
+    night = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{day}\n@media (prefers-color-scheme: dark) {{\n{night}\n}}"
+
+
+def _link(words: str, to: Path) -> str:
+    name = words.format(to.stem[3:].replace("_", " "))
+    return f'<a href="{to.stem}.html">{name}</a>'
+
+
+def _template(name: str, parts: dict[str, str]) -> str:
+    """A page in which each NAME between two percent signs is replaced, all at once."""
+    text = (HERE / name).read_text(encoding="utf-8")
+    return re.sub("%(" + "|".join(parts) + ")%", lambda found: parts[found[1]], text)
