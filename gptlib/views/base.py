@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -106,6 +107,36 @@ class BaseView:
         return {**picture, **data}, {**metadata, **words}
 
 
+class _Names(anywidget.AnyWidget):
+    """Gives the handle of every slider around it the name that stands beside the slider.
+
+    The page's own code leaves these handles without one, so a screen reader could only say
+    "slider" of each.
+    """
+
+    _esm = """
+    const name = (view) => view.querySelectorAll(".noUi-handle").forEach((handle) => {
+      const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label");
+      if (label) handle.setAttribute("aria-label", label.textContent);
+    });
+    export default {
+      render({ el }) {
+        el.hidden = true;
+        let observer;
+        const begin = () => {
+          const view = el.closest(".widget-vbox");
+          if (!view) return requestAnimationFrame(begin);
+          name(view);
+          observer = new MutationObserver(() => name(view));
+          observer.observe(view, { childList: true, subtree: true });
+        };
+        begin();
+        return () => observer?.disconnect();
+      },
+    };
+    """
+
+
 class View(BaseView, widgets.VBox):
     """Controls, a picture from the kernel, and a sentence; `update` ends in `show`."""
 
@@ -119,7 +150,7 @@ class View(BaseView, widgets.VBox):
             max_width="100%", height="auto", object_fit="contain", display="none"))
         row = widgets.HBox(list(controls), layout=widgets.Layout(
             flex_flow="row wrap", align_items="center", grid_gap="0 14px"))
-        super().__init__([row, self._alert, self._image, *below, self._sentence])
+        super().__init__([row, self._alert, self._image, *below, self._sentence, _Names()])
 
     def show(
         self, summary: str, picture: Stage | Picture, announce: bool = True, **shown

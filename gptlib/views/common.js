@@ -91,9 +91,13 @@ export function css([red, green, blue]) {
   return `rgb(${red}, ${green}, ${blue})`;
 }
 
-/** The color for text on a ground: dark on light ones, white on dark ones. */
-export function inkOn([red, green, blue]) {
-  return 0.3 * red + 0.59 * green + 0.11 * blue < 128 ? "#ffffff" : "#1f2933";
+/** The color for text on a ground, black or white: the one with more contrast (WCAG 2.2). */
+export function inkOn(ground) {
+  const [red, green, blue] = ground.map((value) => {
+    const share = value / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";
 }
 
 /** A canvas of one pixel per number, which the style stretches; NaN stays transparent. */

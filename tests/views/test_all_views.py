@@ -98,7 +98,7 @@ def test_every_control_has_a_label_and_a_hint(name):
 
 @every_kernel_view
 def test_the_sentence_is_announced_to_screen_readers(name):
-    sentence = sample(name).children[-1].value
+    sentence = sample(name).children[-2].value
     assert 'role="status"' in sentence and 'aria-live="polite"' in sentence
 
 
