@@ -1,7 +1,8 @@
 # make lab        opens the course in JupyterLab (the first time it installs what that needs)
 # make test       proves that everything works (10 minutes)
 # make chapters   runs the chapters again and stores what they show
-# make storyteller   trains the model that ships with the course anew (some minutes)
+# make site       writes the chapters as pages that need neither kernel nor network
+# make storyteller   trains the model that ships with the course anew (10 minutes)
 
 # Your python3 if it is new enough, else the newest that is: make lab PYTHON=python3.12 chooses.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
@@ -10,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV = .venv
 VENV_PYTHON = $(VENV)/bin/python
 
-.PHONY: lab test chapters storyteller
+.PHONY: lab test chapters site storyteller
 
 lab: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py lab $(LAB_ARGS)
@@ -20,6 +21,9 @@ test: $(VENV)/installed-for-tests
 
 chapters: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py execute $(CHAPTERS)
+
+site: $(VENV)/installed-for-tests
+	@$(VENV_PYTHON) tools/notebooks.py site $(CHAPTERS)
 
 storyteller: $(VENV)/installed
 	@$(VENV_PYTHON) tools/storyteller.py

@@ -73,7 +73,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Two additions to the residual stream, each computed from a normalised copy of it.
+    """Two additions to the residual stream, each computed from a normalized copy of it.
 
     The pre-norm arrangement of GPT-2: Radford et al. (2019), section 2.3.
     """

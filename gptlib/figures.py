@@ -28,7 +28,7 @@ DRAWING = threading.RLock()      # matplotlib is not thread-safe: one picture at
 CARD, INK, MUTED, GRID = "#fcfcfa", "#1f2933", "#5b6570", "#dfe3e8"
 SERIES = ("#1f5fa8", "#d1660a", "#2f8050", "#8a4fa3", "#5b6570", "#b3364a")
 CHIPS = ("#cfe3f7", "#fbdcb8", "#d2ebd3", "#e6d8f0", "#f7d3d6", "#e3e3c4")
-SIGNED = ("#b4500a", "#f0b27a", "#ebebeb", "#8fb8e0", "#1f5fa8")     # orange, grey, blue
+SIGNED = ("#b4500a", "#f0b27a", "#ebebeb", "#8fb8e0", "#1f5fa8")     # orange, gray, blue
 WIDTH = 700                                                          # of most pictures, in pixels
 TEXT_SIZE, SMALL_SIZE = 10.0, 8.5                                    # points: 13 and 11 pixels
 
@@ -110,7 +110,7 @@ def attention_grid(attention, title: str = "") -> Picture:
                middles[:L], [f"layer {layer}" for layer in range(L)], SMALL_SIZE, rotation=0)
         axes.set_xlim(-0.5, (H - 1) * pitch + T - 0.5)
         axes.set_ylim((L - 1) * pitch + T - 0.5, -0.5)
-        _colour_bar(figure, axes, image)
+        _color_bar(figure, axes, image)
         picture = png(figure)
     alt = (f"{_sentence(title)}Attention weights of {L} layers with {H} heads each over {T} "
            "tokens, one small heat map per head.")
@@ -138,11 +138,11 @@ def draw_heatmap(
     if values and T <= 12:
         shown = _without_future(weights)
         _write_cells(axes, shown, image.norm(shown), "cividis", whole=False)
-    _colour_bar(axes.figure, axes, image)
+    _color_bar(axes.figure, axes, image)
     return image
 
 
-def recolour_heatmap(image, weights: np.ndarray) -> None:
+def recolor_heatmap(image, weights: np.ndarray) -> None:
     """Give a drawn heat map other weights of the same shape."""
     image.set_data(_without_future(weights))
 
@@ -160,7 +160,7 @@ def _without_future(weights: np.ndarray) -> np.ndarray:
 
 
 def _weight_scale():
-    """Colours by the square root of a weight, so that small ones can be told from none."""
+    """Colors by the square root of a weight, so that small ones can be told from none."""
     from matplotlib.colors import PowerNorm
 
     return PowerNorm(0.5, 0, 1)
@@ -180,7 +180,7 @@ def _hatch(axes: Axes, polygons: Sequence[np.ndarray]) -> None:
                                        linewidth=0, hatch="////", zorder=0), autolim=False)
 
 
-def _colour_bar(figure: Figure, axes: Axes, image) -> None:
+def _color_bar(figure: Figure, axes: Axes, image) -> None:
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, ticks=[0, 0.05, 0.25, 0.5, 1])
     bar.ax.set_yticklabels(["0", "0.05", "0.25", "0.5", "1"], fontsize=SMALL_SIZE, color=MUTED)
     bar.ax.tick_params(length=0)
@@ -199,10 +199,10 @@ def matrix(
     signed: bool = False,
     title: str = "",
 ) -> Picture:
-    """A matrix (R, C) as coloured cells; a vector is one row.
+    """A matrix (R, C) as colored cells; a vector is one row.
 
     The numbers stand in the cells where they have room, unless `values` is False. `signed` paints
-    negative numbers orange, zero grey, positive ones blue. A cell of -inf or NaN is hatched.
+    negative numbers orange, zero gray, positive ones blue. A cell of -inf or NaN is hatched.
     """
     array = np.atleast_2d(_array(array, "array"))
     if array.ndim != 2:
@@ -220,17 +220,17 @@ def matrix(
                             rows * cell_height + (60 if column_labels else 24)
                             + (28 if title else 0))
         axes = new_axes(figure, title)
-        norm, colours = _matrix_scale(numbers, signed)
+        norm, colors = _matrix_scale(numbers, signed)
         square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
         _hatch(axes, [square + cell[::-1] for cell in np.argwhere(np.isnan(numbers))])
-        image = axes.imshow(numbers, cmap=colours, norm=norm, aspect="auto",
+        image = axes.imshow(numbers, cmap=colors, norm=norm, aspect="auto",
                             interpolation="nearest")
         _ticks(axes, range(columns), [visible(label) for label in column_labels or [""] * columns],
                range(rows), [visible(label) for label in row_labels or [""] * rows], TEXT_SIZE,
                rotation=0 if columns * 8 < 560 and _short(column_labels, cell_width) else 90)
         axes.xaxis.tick_top()
         if values and cell_width >= 34 and cell_height >= 16:
-            _write_cells(axes, array, image.norm(numbers), colours, _is_whole(numbers))
+            _write_cells(axes, array, image.norm(numbers), colors, _is_whole(numbers))
         picture = png(figure)
     alt = f"{_sentence(title)}Matrix of {rows} by {columns} numbers{_range_of(numbers)}."
     if array.size <= 24:
@@ -264,11 +264,11 @@ def lines(
         if log_y:
             set_log_y(axes)
         ends = []
-        for (name, (x, y)), colour in zip(series.items(), cycle(SERIES), strict=False):
-            axes.plot(x, y, color=colour, linewidth=2, solid_capstyle="round",
+        for (name, (x, y)), color in zip(series.items(), cycle(SERIES), strict=False):
+            axes.plot(x, y, color=color, linewidth=2, solid_capstyle="round",
                       marker="o" if len(x) <= 12 else None, markersize=4)
             finite = y[np.isfinite(y)]
-            ends.append((name, finite[-1] if finite.size else 0.0, colour))
+            ends.append((name, finite[-1] if finite.size else 0.0, color))
         if floor is not None:
             axes.axhline(floor, color=MUTED, linewidth=1.2, linestyle=(0, (5, 4)))
             ends.append((f"floor {number(floor)}", floor, MUTED))
@@ -296,19 +296,19 @@ def bars(
     with DRAWING:
         figure = new_figure(WIDTH, 26 * len(names) + 40 + (28 if title else 0))
         axes = new_axes(figure, title)
-        colours = [SERIES[1] if label == highlight else SERIES[0] for label in labels]
+        colors = [SERIES[1] if label == highlight else SERIES[0] for label in labels]
         texts = [f"{number(x)}{unit}" for x in without_traces(values)]
-        draw_bars(axes, names, values, colours, texts)
+        draw_bars(axes, names, values, colors, texts)
         picture = png(figure)
     said = ", ".join(f"{name} {text}" for name, text in zip(names, texts, strict=True))
     alt = f"{_sentence(title)}Bar chart: {said}."
     return Picture(picture, alt, width_of(figure))
 
 
-def draw_bars(axes: Axes, names: Sequence[str], values, colours, texts: Sequence[str]):
+def draw_bars(axes: Axes, names: Sequence[str], values, colors, texts: Sequence[str]):
     """Draw horizontal bars into `axes`; returns matplotlib's bars and the texts beside them."""
     places = np.arange(len(names))
-    drawn = axes.barh(places, values, color=colours, height=0.72)
+    drawn = axes.barh(places, values, color=colors, height=0.72)
     axes.axvline(0, color=GRID, linewidth=1)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_yticks(places, names, fontsize=TEXT_SIZE, parse_math=False)
@@ -350,11 +350,11 @@ def _matrix_scale(numbers: np.ndarray, signed: bool):
     return Normalize(low, high) if low < high else Normalize(0, 1), "cividis"
 
 
-def _write_cells(axes: Axes, array: np.ndarray, shades: np.ndarray, colours, whole: bool) -> None:
-    """Write each number into its cell, dark on light colours and light on dark ones."""
+def _write_cells(axes: Axes, array: np.ndarray, shades: np.ndarray, colors, whole: bool) -> None:
+    """Write each number into its cell, dark on light colors and light on dark ones."""
     import matplotlib
 
-    palette = matplotlib.colormaps[colours] if isinstance(colours, str) else colours
+    palette = matplotlib.colormaps[colors] if isinstance(colors, str) else colors
     for (row, column), x in np.ndenumerate(array):
         if np.isnan(x):
             continue
@@ -365,15 +365,15 @@ def _write_cells(axes: Axes, array: np.ndarray, shades: np.ndarray, colours, who
 
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], gap: float) -> None:
-    """Write each (name, y, colour) to the right of its curve's end, none over another."""
+    """Write each (name, y, color) to the right of its curve's end, none over another."""
     axes.margins(x=0.01)
     axes.autoscale_view()
     to_height = (axes.transScale + axes.transLimits).transform
     heights = {name: np.clip(to_height((axes.get_xlim()[1], y))[1], 0, 1) for name, y, _ in ends}
     last = -math.inf
-    for name, _, colour in sorted(ends, key=lambda end: heights[end[0]]):
+    for name, _, color in sorted(ends, key=lambda end: heights[end[0]]):
         last = max(heights[name], last + gap)
-        axes.text(1.015, last, name, color=colour, fontsize=TEXT_SIZE, va="center",
+        axes.text(1.015, last, name, color=color, fontsize=TEXT_SIZE, va="center",
                   transform=axes.transAxes, parse_math=False)
 
 
@@ -565,7 +565,7 @@ PALE = ("#f3f4f6", "#c5ccd4")
 
 
 def gpt_diagram(lit: Collection[str]) -> Picture:
-    """The whole GPT, from text to the next token, with the parts named in `lit` coloured.
+    """The whole GPT, from text to the next token, with the parts named in `lit` colored.
 
     The parts are "tokenizer", "embedding", "attention", "block", "model", "training" and
     "generation". Raises a ValueError for any other.
@@ -642,18 +642,18 @@ def _draw_head(draw: _Diagram) -> None:
 
 
 class _Diagram:
-    """Collects SVG shapes, each coloured by the part of the GPT to which it belongs."""
+    """Collects SVG shapes, each colored by the part of the GPT to which it belongs."""
 
     def __init__(self, lit: Collection[str]):
         self.lit = lit
         self.shapes: list[str] = []
 
-    def colours(self, part: str) -> tuple[str, str, str]:
-        """Fill, outline and text colour."""
+    def colors(self, part: str) -> tuple[str, str, str]:
+        """Fill, outline and text color."""
         return (*PARTS[part], INK) if part in self.lit else (*PALE, "#66707b")
 
     def box(self, part, x, y, width, height, *lines_, small=False, fill=None) -> None:
-        own_fill, outline, _ = self.colours(part)
+        own_fill, outline, _ = self.colors(part)
         self.shapes.append(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" '
                            f'fill="{fill or own_fill}" stroke="{outline}" stroke-width="1.4"/>')
         for n, line in enumerate(lines_):
@@ -666,26 +666,26 @@ class _Diagram:
             self.text(part, x + 12, y + 18, label, anchor="start", small=True)
 
     def text(self, part, x, y, content, small=False, anchor="middle") -> None:
-        colour = self.colours(part)[2]
-        self.shapes.append(f'<text x="{x:g}" y="{y:g}" fill="{colour}" text-anchor="{anchor}" '
+        color = self.colors(part)[2]
+        self.shapes.append(f'<text x="{x:g}" y="{y:g}" fill="{color}" text-anchor="{anchor}" '
                            f'font-size="{12 if small else 13.5}">{html.escape(content)}</text>')
 
     def path(self, part, d, width=1.6) -> None:
         """A line along `d` (M, H and V only) that ends in an arrow head."""
-        outline = self.colours(part)[1]
+        outline = self.colors(part)[1]
         self.shapes.append(f'<path d="{d}" fill="none" stroke="{outline}" '
                            f'stroke-width="{width}"/>')
         self.shapes.append(f'<path d="{_arrow_head(d)}" fill="{outline}"/>')
 
     def plus(self, part, x, y) -> None:
-        fill, outline, _ = self.colours(part)
+        fill, outline, _ = self.colors(part)
         self.shapes.append(f'<circle cx="{x}" cy="{y}" r="11" fill="{fill}" stroke="{outline}" '
                            f'stroke-width="1.6"/><path d="M{x - 5} {y} h10 M{x} {y - 5} v10" '
                            f'stroke="{outline}" stroke-width="2"/>')
 
     def bar(self, part, x, y, width, height) -> None:
         self.shapes.append(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" '
-                           f'fill="{self.colours(part)[1]}"/>')
+                           f'fill="{self.colors(part)[1]}"/>')
 
 
 def _arrow_head(d: str) -> str:
@@ -705,8 +705,39 @@ def _arrow_head(d: str) -> str:
             f"L{back[0] - 4 * uy:g} {back[1] - 4 * ux:g} Z")
 
 
+def tensor_shapes(shapes: Mapping[str, Sequence[int]]) -> Picture:
+    """Tensors on their way through a model, {name: shape}, a line each, the first on top.
+
+    A bar is as long as a tensor has numbers for one token. (B, H, T, D) is cut into its H heads,
+    (B, T) is a single number per token.
+    """
+    widest = max(math.prod(_per_token(shape)) for shape in shapes.values())
+    shapes_drawn = []
+    for row, (name, shape) in enumerate(shapes.items()):
+        heads, size = _per_token(shape)
+        y, length = 34 + 28 * row, 300 * size / widest
+        shapes_drawn += [
+            f'<text x="16" y="{y}" font-size="13.5" fill="{INK}">{html.escape(name)}</text>',
+            f'<text x="246" y="{y}" font-size="13.5" fill="{MUTED}">'
+            f"{html.escape(str(tuple(shape)))}</text>",
+        ]
+        shapes_drawn += [
+            f'<rect x="{380 + length * head:.1f}" y="{y - 14}" width="{max(1.5, length - 1):.1f}" '
+            f'height="18" fill="{SERIES[0] if heads == 1 else SERIES[1]}"/>'
+            for head in range(heads)
+        ]
+    said = "; ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    alt = f"Shapes of tensors, with bars for the numbers per token: {said}."
+    return _svg(WIDTH, 28 * len(shapes) + 26, shapes_drawn, alt)
+
+
+def _per_token(shape: Sequence[int]) -> tuple[int, int]:
+    """Heads, and numbers per token and head, of (B, T), (B, T, C) or (B, H, T, D)."""
+    return (shape[1] if len(shape) == 4 else 1, shape[-1] if len(shape) > 2 else 1)
+
+
 def token_strip(labels: Sequence[str], ids: Sequence[int], title: str = "") -> Picture:
-    """A text cut into its tokens, each on its own colour, with the ids below.
+    """A text cut into its tokens, each on its own color, with the ids below.
 
     labels (T) as from `tokenizer.tokens(ids)`, ids (T).
     """
@@ -732,11 +763,11 @@ def token_strip(labels: Sequence[str], ids: Sequence[int], title: str = "") -> P
     return _svg(WIDTH, height, shapes, alt)
 
 
-def _chip(x: float, y: float, width: float, label: str, below: str, colour: str) -> str:
+def _chip(x: float, y: float, width: float, label: str, below: str, color: str) -> str:
     middle = x + width / 2
     mono = 'text-anchor="middle" font-family="DejaVu Sans Mono, Menlo, Consolas, monospace"'
     return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="30" rx="5" fill="{colour}"/>'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="30" rx="5" fill="{color}"/>'
         f'<text x="{middle:.1f}" y="{y + 20:.1f}" font-size="14" fill="{INK}" {mono} '
         f'textLength="{8.5 * _columns(label):.1f}" lengthAdjust="spacingAndGlyphs">'
         f"{html.escape(label)}</text>"

@@ -16,7 +16,7 @@ from gptlib.model import GPTModel
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """Below 1 the favourites gain, above 1 the outsiders; 0 leaves the first best token only.
+    """Below 1 the favorites gain, above 1 the outsiders; 0 leaves the first best token only.
 
     logits (..., V) -> (..., V). Raises a ValueError for a temperature below 0.
     """

@@ -36,7 +36,7 @@ class GPTModel(nn.Module):
         self.output_head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
         if config.tie_weights:
             self.output_head.weight = self.token_embedding.weight
-        self._initialise()
+        self._initialize()
         self._store_by_columns()
 
     def forward(self, ids: Tensor, cache: list[KVCache] | None = None) -> Tensor:
@@ -66,7 +66,7 @@ class GPTModel(nn.Module):
         return self.token_embedding.weight.device
 
     @torch.no_grad()
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         """N(0, 0.02) for every matrix, 0 for every bias, as GPT-2 starts.
 
         Each block adds to the residual stream twice; the projections that do so start smaller by

@@ -70,7 +70,7 @@ def setup(chapter: int) -> Chapter:
 
 
 class _PageStyle(Style):
-    """JupyterLab's own colours, light or dark as its theme; elsewhere those of its light theme."""
+    """JupyterLab's own colors, light or dark as its theme; elsewhere those of its light theme."""
 
     background_color = "var(--jp-cell-editor-background,#f5f5f5)"
     styles: ClassVar[dict] = {
@@ -91,7 +91,7 @@ class _PageStyle(Style):
 
 @dataclass(frozen=True)
 class Source:
-    """Source code that a page shows in colour and a terminal as it stands."""
+    """Source code that a page shows in color and a terminal as it stands."""
 
     file: str
     code: str

@@ -67,7 +67,7 @@ def pre_split(text: str) -> list[str]:
 
 
 def count_pairs(ids: Sequence[int]) -> Counter[tuple[int, int]]:
-    """How often each pair of neighbours occurs.  [1, 2, 1, 2] -> {(1, 2): 2, (2, 1): 1}"""
+    """How often each pair of neighbors occurs.  [1, 2, 1, 2] -> {(1, 2): 2, (2, 1): 1}"""
     return Counter(pairwise(ids))
 
 
@@ -125,7 +125,7 @@ def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, i
 
 
 class BPETokenizer:
-    """Text to token ids and back, by merges that were learnt before.
+    """Text to token ids and back, by merges that were learned before.
 
     Ids 0 to 255 are the bytes, then comes a token for each merge, then the special tokens. An id of
     the first 256 is the byte's own value, unless `byte_order` lists the bytes in another order.
@@ -160,7 +160,7 @@ class BPETokenizer:
     ) -> BPETokenizer:
         """Learn the merges of a text, until there are `vocab_size` tokens of all kinds.
 
-        A special token in the text ends a word; nothing is learnt from its letters.
+        A special token in the text ends a word; nothing is learned from its letters.
         Raises a ValueError for an empty text, a lone surrogate in it, and a vocabulary that is
         smaller than bytes and special tokens or larger than the text has pairs for.
         """
@@ -177,7 +177,7 @@ class BPETokenizer:
                 f"tokens need {smallest}: choose more; each further one is a merge."
             )
         if not text:
-            raise ValueError("The text is empty, but merges are learnt from it: pass some text.")
+            raise ValueError("The text is empty, but merges are learned from it: pass some text.")
 
         words = Counter()
         for piece in _split_at(special_tokens, text)[::2]:
@@ -215,7 +215,7 @@ class BPETokenizer:
         return ids
 
     def _encode_word(self, word: str) -> list[int]:
-        """Merge as in training: of all pairs in the word, the one that was learnt first."""
+        """Merge as in training: of all pairs in the word, the one that was learned first."""
         if word in self._known_words:
             return self._known_words[word]
         ids = [self._id_of_byte[byte] for byte in word.encode()]

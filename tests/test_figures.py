@@ -181,7 +181,7 @@ def test_bars_carry_their_numbers_and_units():
     assert "attention 28,320,768 parameters, norms 38,400 parameters" in alt
 
 
-def test_the_highlighted_bar_has_another_colour():
+def test_the_highlighted_bar_has_another_color():
     plain, marked = (pixels(figures.bars(["a", "b"], [1, 2], highlight=name))
                      for name in (None, "b"))
     orange = (0xD1, 0x66, 0x0A)
@@ -213,14 +213,14 @@ def test_labels_that_no_font_has_or_that_look_like_formulas_cause_no_warning():
         figures.matrix(np.eye(4), odd, odd)
 
 
-def test_the_diagram_colours_what_is_lit_and_nothing_else():
+def test_the_diagram_colors_what_is_lit_and_nothing_else():
     dark = figures.gpt_diagram([]).data
     for part, (fill, outline) in figures.PARTS.items():
         assert fill not in dark and outline not in dark
         lit = figures.gpt_diagram([part])
         assert outline in lit.data and f"with {part} highlighted" in lit.alt
-        others = {colours[1] for name, colours in figures.PARTS.items() if name != part}
-        assert not any(colour in lit.data for colour in others)
+        others = {colors[1] for name, colors in figures.PARTS.items() if name != part}
+        assert not any(color in lit.data for color in others)
 
 
 def test_the_diagram_shows_every_piece_of_a_gpt():

@@ -58,7 +58,7 @@ def test_the_last_space_of_several_goes_with_the_next_word():
     assert pre_split("a\n\n\tb  ") == ["a", "\n\n", "\t", "b", "  "]
 
 
-def test_count_pairs_counts_neighbours_overlapping_ones_too():
+def test_count_pairs_counts_neighbors_overlapping_ones_too():
     assert count_pairs([1, 2, 1, 2, 3]) == {(1, 2): 2, (2, 1): 1, (2, 3): 1}
     assert count_pairs([7, 7, 7]) == {(7, 7): 2}
     assert count_pairs([5]) == count_pairs([]) == {}
@@ -72,12 +72,12 @@ def test_merge_goes_from_left_to_right_and_leaves_its_input_alone():
     assert ids == [1, 1, 1, 2, 1, 1]
 
 
-def test_the_most_frequent_pair_is_learnt_first_and_words_count_as_often_as_they_occur():
+def test_the_most_frequent_pair_is_learned_first_and_words_count_as_often_as_they_occur():
     assert learn_merges({b"ab": 3, b"xyz": 2}, 3) == [(97, 98), (120, 121), (257, 122)]
     assert learn_merges({b"ab": 2, b"xyz": 3}, 1) == [(120, 121)]
 
 
-def test_equally_frequent_pairs_are_learnt_in_the_order_of_their_ids():
+def test_equally_frequent_pairs_are_learned_in_the_order_of_their_ids():
     assert learn_merges({b"zy": 1, b"cd": 1, b"ca": 1, b"ab": 1}, 4) == [
         (97, 98), (99, 97), (99, 100), (122, 121)
     ]
@@ -120,7 +120,7 @@ def test_no_token_reaches_across_two_words():
         BPETokenizer.train("a b. " * 50, vocab_size=259, special_tokens=())
 
 
-def test_special_tokens_in_the_training_text_end_words_and_are_not_learnt():
+def test_special_tokens_in_the_training_text_end_words_and_are_not_learned():
     with_specials = BPETokenizer.train(f"abab{END_OF_TEXT}" * 20 + "cdcd", vocab_size=261)
     assert with_specials.tokens(range(256, 260)) == ["ab", "abab", "cd", "cdcd"]
 
@@ -197,7 +197,7 @@ def test_encoding_a_text_and_decoding_it_gives_the_text_back(story):
         assert story.decode(story.encode(text)) == text
 
 
-def test_learnt_words_become_fewer_tokens(story):
+def test_learned_words_become_fewer_tokens(story):
     assert story.tokens(story.encode("The cat")) == ["The", " cat"]
     assert len(story.encode(STORY)) < len(STORY) / 2
 

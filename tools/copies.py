@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from course import CourseError, read, write
-from execution import clear_outputs, normalised
+from execution import clear_outputs, normalized
 from nbformat import NotebookNode
 
 from gptlib.files import replacing
@@ -68,7 +68,7 @@ def _digest_or_none(copy: Path) -> str | None:
 
 
 def _write_copy(chapter: Path, copy: Path) -> None:
-    notebook = normalised(read(chapter))
+    notebook = normalized(read(chapter))
     clear_outputs(notebook)
     write(notebook, copy)
 

@@ -52,7 +52,7 @@ def execute(path: Path) -> None:
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         place = _place(running["cell"], notebook) if running else "before the first cell"
         raise CourseError(f"{path.name}, {place}: {_what(error)}") from error
-    write(normalised(notebook), path)
+    write(normalized(notebook), path)
 
 
 def client_for(notebook: NotebookNode, path: Path, **options) -> NotebookClient:
@@ -75,18 +75,18 @@ def clear_outputs(notebook: NotebookNode) -> None:
         cell.outputs, cell.execution_count = [], None
 
 
-def normalised(notebook: NotebookNode) -> NotebookNode:
+def normalized(notebook: NotebookNode) -> NotebookNode:
     """A copy of `notebook` that holds only what a reader needs and what is always the same."""
     notebook = copy.deepcopy(notebook)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     notebook.metadata = from_dict(NOTEBOOK_METADATA)
     seen: dict[str, int] = {}
     for cell in notebook.cells:
-        _normalise_cell(cell, seen)
+        _normalize_cell(cell, seen)
     return notebook
 
 
-def _normalise_cell(cell: NotebookNode, seen: dict[str, int]) -> None:
+def _normalize_cell(cell: NotebookNode, seen: dict[str, int]) -> None:
     # An id that follows from the text stays the same however the file was made.
     digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:8]
     seen[digest] = seen.get(digest, 0) + 1

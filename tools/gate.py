@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from course import chapter_number, code_cells, read, tags
-from execution import WIDGET_VIEW, normalised
+from execution import WIDGET_VIEW, normalized
 from nbformat import NotebookNode
 
 MAX_LINES = 12
@@ -178,7 +178,7 @@ def _order_problems(notebook: NotebookNode) -> Iterator[str]:
 def _whole_problems(notebook: NotebookNode) -> Iterator[str]:
     if "widgets" in notebook.metadata:
         yield "stores the state of widgets: run `tools/notebooks.py execute`."
-    elif notebook != normalised(notebook):
+    elif notebook != normalized(notebook):
         yield "is not as `tools/notebooks.py execute` leaves it: run that."
     ignored = sum("nbval-ignore-output" in tags(cell) for cell in notebook.cells)
     if ignored > 1:

@@ -23,9 +23,9 @@ from gptlib.figures import DRAWING, Picture, Stage, width_of
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.trace import Trace, trace
 
-TEXT_COLOUR = "var(--jp-content-font-color1, #1f2933)"
-QUIET_COLOUR = "var(--jp-content-font-color2, #5b6570)"
-ERROR_COLOUR = "var(--jp-error-color1, #b3261e)"
+TEXT_COLOR = "var(--jp-content-font-color1, #1f2933)"
+QUIET_COLOR = "var(--jp-content-font-color2, #5b6570)"
+ERROR_COLOR = "var(--jp-error-color1, #b3261e)"
 
 
 class _Image(widgets.Image):
@@ -169,7 +169,7 @@ class View(BaseView, widgets.VBox):
             self._image.layout.display = None
         self.picture = picture
         if announce:
-            self._sentence.value = _words(summary, "status", TEXT_COLOUR)
+            self._sentence.value = _words(summary, "status", TEXT_COLOR)
         self.shown = {"summary": summary, **shown}
 
     def follow(self, *controls: widgets.Widget) -> None:
@@ -179,7 +179,7 @@ class View(BaseView, widgets.VBox):
         self.refresh()
 
     def warn(self, message: str) -> None:
-        self._alert.value = _words(message, "alert", ERROR_COLOUR) if message else ""
+        self._alert.value = _words(message, "alert", ERROR_COLOR) if message else ""
 
 
 def _told(error: Exception) -> str:
@@ -190,9 +190,9 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _words(text: str, role: str, colour: str) -> str:
+def _words(text: str, role: str, color: str) -> str:
     live = "assertive" if role == "alert" else "polite"
-    return (f'<div role="{role}" aria-live="{live}" style="color: {colour}; line-height: 1.5; '
+    return (f'<div role="{role}" aria-live="{live}" style="color: {color}; line-height: 1.5; '
             f'max-width: 700px">{html.escape(text)}</div>')
 
 

@@ -140,7 +140,7 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-function labelled(label, control, ...more) {
+function labeled(label, control, ...more) {
   control.setAttribute("aria-label", label);
   return make("label", { class: "gpt-field" }, make("span", {}, label), control, ...more);
 }
@@ -156,7 +156,7 @@ export function textField(view, name, label) {
     onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
   });
   view.on([name], () => { if (input.value !== view.get(name)) input.value = view.get(name); });
-  const field = labelled(label, input);
+  const field = labeled(label, input);
   field.classList.add("gpt-wide");
   return field;
 }
@@ -178,7 +178,7 @@ export function slider(view, name, label, last, show = String) {
     readout.textContent = show(Number(input.value));
     input.setAttribute("aria-valuetext", readout.textContent);
   });
-  return labelled(label, input, readout);
+  return labeled(label, input, readout);
 }
 
 /** A box to tick. */

@@ -11,7 +11,7 @@ from gptlib import figures
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.figures import DRAWING
 from gptlib.model import parameters_by_part
-from gptlib.views.base import TEXT_COLOUR, View, choice, switch, whole_slider
+from gptlib.views.base import TEXT_COLOR, View, choice, switch, whole_slider
 
 MIB = 2**20
 
@@ -138,5 +138,5 @@ def _table(result: dict) -> str:
         f'<td style="text-align: right; padding: 1px 16px; white-space: nowrap">{value}</td>'
         f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
         for name, (value, why) in rows.items())
-    return (f'<table style="color: {TEXT_COLOUR}; line-height: 1.5; max-width: 700px">{cells}'
+    return (f'<table style="color: {TEXT_COLOR}; line-height: 1.5; max-width: 700px">{cells}'
             "</table>")

@@ -35,9 +35,9 @@ def stack_of_blocks(seed: int = 0) -> nn.ModuleList:
 
 def through_block(block: TransformerBlock, x: Tensor, shortcuts: bool, norm: bool) -> Tensor:
     """`TransformerBlock.forward`, of which the shortcuts or the norms can be left out."""
-    for normalise, part in ((block.attention_norm, block.attention),
+    for normalize, part in ((block.attention_norm, block.attention),
                             (block.feed_forward_norm, block.feed_forward)):
-        found = part(normalise(x) if norm else x)
+        found = part(normalize(x) if norm else x)
         x = x + found if shortcuts else found
     return x
 
@@ -48,7 +48,7 @@ class GradientFlow(View):
     def __init__(self):
         self.depth = whole_slider("depth", 2, DEEPEST, 12, "Number of blocks in the stack")
         self.shortcuts = switch("shortcuts", True, "x + f(x) in place of f(x)")
-        self.norm = switch("norms", True, "f works on a normalised copy of x")
+        self.norm = switch("norms", True, "f works on a normalized copy of x")
         super().__init__([self.depth, self.shortcuts, self.norm])
         with torch.inference_mode(False):
             self._blocks = stack_of_blocks()
@@ -105,7 +105,7 @@ class GradientFlow(View):
         self._stage = figures.Stage(figure, *self._axes)
 
     def _draw(self, result: dict) -> None:
-        """This setting in blue, and in grey the one before it."""
+        """This setting in blue, and in gray the one before it."""
         former = self._former
         for axes, (pale, strong), name in zip(self._axes, self._curves, ("gradient", "likeness"),
                                               strict=True):

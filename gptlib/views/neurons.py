@@ -187,8 +187,8 @@ def _colored(tokens, profile: np.ndarray, neuron: int, chosen: int) -> str:
             f"border: 2px solid {edge}; font-family: var(--jp-code-font-family, monospace); "
             f'background: rgba({color}, {0.62 * abs(value) / reach:.2f})">'
             f"{html.escape(figures.with_signs(token))}</span>"
-            f'<span style="font-size: 11px; color: {base.QUIET_COLOUR}">{_value(value)}</span>'
+            f'<span style="font-size: 11px; color: {base.QUIET_COLOR}">{_value(value)}</span>'
             f"</li>" + ("<br>" if token.endswith("\n") else ""))
-    return (f'<div style="max-width: 700px; color: {base.TEXT_COLOUR}">The text as neuron {neuron} '
+    return (f'<div style="max-width: 700px; color: {base.TEXT_COLOR}">The text as neuron {neuron} '
             f'sees it:<ul aria-label="activations of neuron {neuron} by token" dir="auto" '
             f'style="list-style: none; padding: 0; margin: 4px 0">{"".join(chips)}</ul></div>')

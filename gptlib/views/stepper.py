@@ -266,5 +266,5 @@ def _table(work: dict, config: GPTConfig) -> str:
         f'<td style="text-align: right; padding: 1px 16px">{count:,}</td>'
         f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
         for name, count, why in rows)
-    return (f'<table style="color: {base.TEXT_COLOUR}; line-height: 1.5; max-width: 700px">'
+    return (f'<table style="color: {base.TEXT_COLOR}; line-height: 1.5; max-width: 700px">'
             f"{cells}</table>")

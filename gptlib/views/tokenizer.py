@@ -8,13 +8,13 @@ import ipywidgets as widgets
 
 from gptlib import figures
 from gptlib.tokenizer import BPETokenizer
-from gptlib.views.base import QUIET_COLOUR, TEXT_COLOUR, WIDE, View, text_field, whole_slider
+from gptlib.views.base import QUIET_COLOR, TEXT_COLOR, WIDE, View, text_field, whole_slider
 
 MOST_TOKENS = 400
 
 
 class TokenizerExplorer(View):
-    """A text as coloured tokens with ids and bytes, after as many merges as you like."""
+    """A text as colored tokens with ids and bytes, after as many merges as you like."""
 
     def __init__(self, tokenizer: BPETokenizer, text: str):
         if not isinstance(tokenizer, BPETokenizer):
@@ -26,7 +26,7 @@ class TokenizerExplorer(View):
         n_merges = len(tokenizer.merges)
         self.text = text_field("text", text, "The text that is cut into tokens", rows=3)
         self.merges = whole_slider("merges", 0, n_merges, n_merges,
-                                   "How many merges are done, in the order they were learnt")
+                                   "How many merges are done, in the order they were learned")
         self.merges.layout = WIDE
         self._tokens = widgets.HTML()
         super().__init__([self.text, self.merges], [self._tokens])
@@ -70,7 +70,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
-    """One coloured box per token: its text, its id, its bytes."""
+    """One colored box per token: its text, its id, its bytes."""
     boxes = []
     for n, (token, token_id, content) in enumerate(zip(tokens, ids, contents, strict=True)):
         text = html.escape(figures.with_signs(token))
@@ -81,7 +81,7 @@ def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
             f"font-family: var(--jp-code-font-family, monospace); color: {figures.INK}; "
             f'background: {figures.CHIPS[n % len(figures.CHIPS)]}">{text}</span>'
             f'<span style="font-size: 12px">{token_id}</span>'
-            f'<span style="display: block; font-size: 10.5px; color: {QUIET_COLOUR}">'
+            f'<span style="display: block; font-size: 10.5px; color: {QUIET_COLOR}">'
             f"{content.hex(' ')}</span></li>" + ("<br>" if token.endswith("\n") else ""))
     return (f'<ul aria-label="tokens with ids and bytes" style="list-style: none; padding: 0; '
-            f'margin: 4px 0; max-width: 700px; color: {TEXT_COLOUR}">{"".join(boxes)}</ul>')
+            f'margin: 4px 0; max-width: 700px; color: {TEXT_COLOR}">{"".join(boxes)}</ul>')

@@ -20,8 +20,8 @@ from gptlib.model import GPTModel, parameters_by_part
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.training import Step, TrainConfig, TrainingRun
 from gptlib.views.base import (
-    QUIET_COLOUR,
-    TEXT_COLOUR,
+    QUIET_COLOR,
+    TEXT_COLOR,
     View,
     button,
     choice,
@@ -299,12 +299,12 @@ def _small_model(vocab_size: int) -> GPTConfig:
 
 
 def _quiet(text: str) -> str:
-    return f'<div style="color: {QUIET_COLOUR}">{html.escape(text)}</div>'
+    return f'<div style="color: {QUIET_COLOR}">{html.escape(text)}</div>'
 
 
 def _sample_block(step: int, text: str) -> str:
-    return (f'<figure style="margin: 6px 0; max-width: 700px; color: {TEXT_COLOUR}">'
-            f'<figcaption style="color: {QUIET_COLOUR}">What it writes after {step:,} steps'
+    return (f'<figure style="margin: 6px 0; max-width: 700px; color: {TEXT_COLOR}">'
+            f'<figcaption style="color: {QUIET_COLOR}">What it writes after {step:,} steps'
             f'</figcaption><blockquote style="margin: 2px 0; padding-left: 12px; white-space: '
             f'pre-wrap; line-height: 1.5; border-left: 3px solid {figures.SERIES[0]}">'
             f"{html.escape(text)}</blockquote></figure>")

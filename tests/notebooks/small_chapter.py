@@ -1,7 +1,7 @@
 """A small chapter that keeps every rule, for tests that break one."""
 
 from course import write
-from execution import WIDGET_VIEW, normalised
+from execution import WIDGET_VIEW, normalized
 from nbformat.v4 import (
     new_code_cell,
     new_markdown_cell,
@@ -39,7 +39,7 @@ def printed(line, name="stdout"):
 
 def good_chapter():
     """The chapter as `execute` would leave it."""
-    return normalised(new_notebook(cells=[
+    return normalized(new_notebook(cells=[
         text("# Sums\n\nTwo make a third; see [the end](#The-end) and [here](02_sums.ipynb)."),
         code("print(1 + 1)", printed("2\n"), count=1),
         code("def add(a, b):\n    return a + b", count=2),

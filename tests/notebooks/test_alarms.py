@@ -7,7 +7,7 @@ import pytest
 from course import ENVIRONMENT, ROOT, read, write
 from execution import execute
 from nbformat.v4 import new_notebook
-from run_tests import Part, counts, run, summarise
+from run_tests import Part, counts, run, summarize
 from small_chapter import code, good_chapter, save, text
 
 NBVAL = [
@@ -127,9 +127,9 @@ def test_the_runner_fails_if_any_part_failed(tmp_path, capsys):
     bad = run(Part("bad", [sys.executable, "-c", "print('why'); raise SystemExit(3)"]), tmp_path)
     assert (good.passed, good.failed) == (1, 0)
     assert (bad.passed, bad.failed, bad.output) == (0, 1, "why\n")
-    assert summarise([good]) == 0
+    assert summarize([good]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed"
-    assert summarise([good, bad]) == 1
+    assert summarize([good, bad]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 1 failed"
 
 

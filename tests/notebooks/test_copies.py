@@ -154,7 +154,7 @@ def test_a_lost_list_loses_no_work_and_is_made_again(course):
     assert (folder / "02_sums.ipynb").read_bytes() == before
     new_edition_of_first = "# newer, too"
     edit(paths[0], new_edition_of_first)
-    hand_out(paths, folder)  # the untouched copy was recognised, so it follows
+    hand_out(paths, folder)  # the untouched copy was recognized, so it follows
     assert read(folder / "01_a.ipynb").cells[1].source == new_edition_of_first
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from course import code_cells
-from execution import WIDGET_VIEW, normalised
+from execution import WIDGET_VIEW, normalized
 from gate import count_words, is_compared, problems, report
 from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_output
@@ -190,7 +190,7 @@ def test_the_gate_says_what_is_wrong(tmp_path, change, said):
 def test_a_picture_that_is_described_passes(tmp_path, outputs):
     notebook = good_chapter()
     code_cells(notebook)[0].outputs = outputs
-    assert problems(save(normalised(notebook), tmp_path)) == []
+    assert problems(save(normalized(notebook), tmp_path)) == []
 
 
 @pytest.mark.parametrize(("cell", "compared"), [

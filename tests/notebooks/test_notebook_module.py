@@ -80,10 +80,10 @@ def test_source_escapes_what_html_would_take_for_markup():
     assert "&lt;b&gt;" in page
 
 
-def test_every_colour_of_the_source_follows_the_theme_and_has_a_fallback():
-    colours = re.findall(r"(?:color|background): ([^;\"]+)", notebook.source(config)._repr_html_())
-    assert len(colours) > 50
-    assert all(re.fullmatch(r"var\(--jp-[\w-]+,#\w+\)|none", colour) for colour in colours)
+def test_every_color_of_the_source_follows_the_theme_and_has_a_fallback():
+    colors = re.findall(r"(?:color|background): ([^;\"]+)", notebook.source(config)._repr_html_())
+    assert len(colors) > 50
+    assert all(re.fullmatch(r"var\(--jp-[\w-]+,#\w+\)|none", color) for color in colors)
 
 
 @pytest.mark.parametrize("thing", [3, "attention", math.sqrt, torch.matmul])

@@ -21,7 +21,7 @@ def test_without_merges_every_byte_is_a_token():
     assert "Every byte is a token" in view.shown["summary"]
 
 
-def test_with_the_first_merges_the_text_is_cut_as_by_a_tokenizer_that_learnt_no_more():
+def test_with_the_first_merges_the_text_is_cut_as_by_a_tokenizer_that_learned_no_more():
     view = TokenizerExplorer(tokenizer(), SENTENCE)
     lengths = []
     for n in range(len(tokenizer().merges) + 1):
