@@ -1,0 +1,146 @@
+"""How long a view takes to answer, on the page and in the kernel.
+
+    python benchmarks/views.py [--moves 60]
+
+A view of the browser is opened in Chromium and its controls are moved; counted is the work that the
+page does for one move, from the event to the end of its drawing. A view of the kernel is moved in
+this process; counted is the time until the new picture is ready to be sent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from playwright.sync_api import sync_playwright
+
+from gptlib import storyteller
+from gptlib.corpus import storybook
+from gptlib.model import GPTModel
+from gptlib.storyteller import storyteller_checkpoints
+from gptlib.tokenizer import BPETokenizer
+from gptlib.views import (
+    AttentionExplorer,
+    AttentionMicroscope,
+    ConfigExplorer,
+    GenerationStepper,
+    GradientFlow,
+    NeuronExplorer,
+    SamplingBench,
+    TimeMachine,
+    TokenizerExplorer,
+)
+from gptlib.views.browser import BrowserView
+
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path += [str(TESTS / "browser"), str(TESTS / "notebooks")]
+
+# Moves every slider of a page in turn, and adds up the time that its handlers take.
+MOVES = """async (moves) => {
+  const controls = [...document.querySelectorAll("#view :is([type=range], [type=radio])")];
+  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  let work = 0;
+  const later = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (act) => later((time) => {
+    const started = performance.now();
+    act(time);
+    work += performance.now() - started;
+  });
+  const times = [];
+  for (let n = 0; n < moves; n += 1) {
+    const control = controls[n % controls.length];
+    work = 0;
+    const started = performance.now();
+    if (control.type === "radio") control.click();
+    else {
+      const [low, high] = [Number(control.min || 0), Number(control.max || 100)];
+      control.value = low + ((n * 0.37) % 1) * (high - low);
+      control.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    work += performance.now() - started;
+    await frame();
+    await frame();
+    times.push(work);
+  }
+  return times;
+}"""
+
+
+def views() -> dict[str, BrowserView | object]:
+    """Each view as large as the course ever shows it, and two that are larger."""
+    model, tokenizer = storyteller()
+    text = next(storybook.stories(1, seed=3)).text
+    points = storyteller_checkpoints()
+    large = GPTModel({"vocab_size": tokenizer.vocab_size, "context_length": 64, "emb_dim": 144,
+                      "n_heads": 9, "n_layers": 30, "drop_rate": 0.0, "qkv_bias": False})
+    return {
+        "AttentionExplorer": AttentionExplorer(model, tokenizer, text),
+        "AttentionExplorer, 30 layers x 9 heads": AttentionExplorer(large, tokenizer, text),
+        "AttentionMicroscope": AttentionMicroscope(model, tokenizer, text),
+        "SamplingBench": SamplingBench(model, tokenizer, "Once upon a time"),
+        "SamplingBench, 50,257 tokens": SamplingBench(*vast(), "Once"),
+        "TimeMachine": TimeMachine([(p.step, p.model) for p in points], tokenizer, text),
+        "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
+        "GradientFlow": GradientFlow(),
+        "ConfigExplorer": ConfigExplorer(),
+        "NeuronExplorer": NeuronExplorer(model, tokenizer, text),
+        "GenerationStepper": GenerationStepper(model, tokenizer, ""),
+    }
+
+
+def vast() -> tuple[GPTModel, BPETokenizer]:
+    """A model with GPT-2's vocabulary."""
+    return GPTModel({"vocab_size": 50_257, "context_length": 32, "emb_dim": 32, "n_heads": 2,
+                     "n_layers": 1, "drop_rate": 0.0, "qkv_bias": False}), BPETokenizer.from_gpt2()
+
+
+def on_the_page(browser, view: BrowserView, moves: int) -> list[float]:
+    """Milliseconds of work per move, in Chromium."""
+    from page import ViewPage
+
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    times = ViewPage(page, view).page.evaluate(MOVES, moves)
+    page.close()
+    return times[3:]
+
+
+def in_the_kernel(view, moves: int) -> list[float]:
+    """Milliseconds per move until the new picture is ready."""
+    from driving import moves_of_the_kernel
+
+    times = []
+    while len(times) < moves:
+        for control, name, value in [*moves_of_the_kernel(view)] or [(view, None, None)]:
+            started = time.perf_counter()
+            view.step() if name is None else setattr(control, name, value)
+            times.append(1000 * (time.perf_counter() - started))
+    return times[3:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--moves", type=int, default=60)
+    moves = parser.parse_args().moves
+    torch.set_num_threads(2)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        print("| view | where | median ms | 95 % below |\n|---|---|---|---|")
+        for name, view in views().items():
+            of_the_browser = isinstance(view, BrowserView)
+            times = on_the_page(browser, view, moves) if of_the_browser else in_the_kernel(
+                view, moves)
+            where = "browser" if of_the_browser else "kernel"
+            print(f"| {name} | {where} | {statistics.median(times):.1f} | "
+                  f"{np.percentile(times, 95):.1f} |", flush=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
