@@ -1,0 +1,496 @@
+"""Exercises of chapter 2. Below each solution stand the mistakes that are known, with what a
+learner is told about them; then the trials, then the exercise with its hints."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gptlib.attention import attention as library_attention
+from gptlib.attention import attention_weights as library_attention_weights
+from gptlib.attention import causal_mask as library_causal_mask
+from gptlib.attention import split_heads as library_split_heads
+from gptlib.exercises.answers import TensorAnswer
+from gptlib.exercises.exercise import Exercise, Property
+from gptlib.exercises.properties import gradient_reaches, normal
+
+# --------------------------------------------------------------------------------- causal_mask
+
+
+def causal_mask(n_tokens):
+    """True where a query (row) may look at a key (column).  -> (T, T) bool"""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()
+
+
+def _upside_down(n_tokens):
+    """Your triangle is upside down: it shows the future and hides the past; .tril() keeps the
+    lower one."""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).triu()
+
+
+def _without_itself(n_tokens):
+    """The diagonal is missing: a token may look at itself, too, and the first one has nobody
+    else."""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril(-1)
+
+
+def _marks_the_forbidden(n_tokens):
+    """Yours is True where looking is forbidden; here True means that it is allowed, so turn it
+    around with ~."""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).triu(1)
+
+
+def _no_triangle(n_tokens):
+    """Everything is allowed: keep only the lower triangle, the past."""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool)
+
+
+def _one_ahead(n_tokens):
+    """The triangle reaches one token too far: every token sees its successor, the very token it
+    has to predict."""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril(1)
+
+
+def _only_itself(n_tokens):
+    """Only the diagonal is allowed: a token would never see another one."""
+    return torch.eye(n_tokens, dtype=torch.bool)
+
+
+def _ones_and_zeros(n_tokens):
+    """The triangle is the right one, but made of the numbers 1 and 0: dtype=torch.bool makes it
+    True and False."""
+    return torch.ones(n_tokens, n_tokens).tril()
+
+
+def _nothing_allowed(n_tokens):
+    """Nobody may look at anything: begin with ones, not with zeros."""
+    return torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+
+
+def _mask_in_words(index, got, expected):
+    query, key = index
+    if got:
+        return (f"mask[{query}, {key}] is True, but token {query} must not look at token {key}, "
+                "which comes after it.")
+    itself = "itself" if query == key else f"token {key}, which came before it"
+    return f"mask[{query}, {key}] is False, but token {query} may look at {itself}."
+
+
+CAUSAL_MASK = Exercise(
+    "02.causal_mask",
+    goal="Say which tokens each token may look at: itself and those before it.",
+    solution=causal_mask,
+    reference=library_causal_mask,
+    returns=TensorAnswer("mask", ("T", "T"), dtype="bool", words=_mask_in_words),
+    cases=lambda generator: [(4,), (7,), (1,), (2,), (16,)],
+    mistakes=[_upside_down, _without_itself, _marks_the_forbidden, _no_triangle, _one_ahead,
+              _only_itself, _ones_and_zeros, _nothing_allowed],
+    hints=(
+        "Draw the table for three tokens on paper. Row 0 may look at column 0 only, row 2 at all "
+        "three columns. What shape do the marks have?",
+        """
+        1. Make a square table of n_tokens rows and columns in which everything is True.
+        2. Keep its lower triangle, with the diagonal; the rest becomes False.
+        """,
+        """
+        everything = torch.ones(n_tokens, n_tokens, dtype=torch.bool)
+        return ...                            # the lower triangle: a method of four letters
+        """,
+    ),
+)
+
+
+# --------------------------------------------------------------------------- attention_weights
+
+
+def attention_weights(queries, keys, mask):
+    """How much each query takes from each key; every row sums to 1.
+
+    queries (..., T, D), keys (..., S, D), mask (T, S) bool -> (..., T, S)
+    """
+    scores = queries @ keys.transpose(-2, -1)             # (..., T, S)
+    scores = scores / math.sqrt(queries.shape[-1])
+    scores = scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(dim=-1)
+
+
+def _no_mask(queries, keys, mask):
+    """The mask is not used: every query looks at every key, those of later tokens included."""
+    return (queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])).softmax(dim=-1)
+
+
+def _mask_too_late(queries, keys, mask):
+    """The mask comes after the softmax, so the rows no longer sum to 1, and the future still
+    counts in the sum that softmax divided by: set the scores to minus infinity before it."""
+    return _no_mask(queries, keys, mask) * mask
+
+
+def _no_scale(queries, keys, mask):
+    """The scores are not divided by the square root of D, the width of a query."""
+    return _softmax_of(queries @ keys.transpose(-2, -1), mask)
+
+
+def _divided_by_width(queries, keys, mask):
+    """The scores are divided by D itself; it must be its square root."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) / queries.shape[-1], mask)
+
+
+def _multiplied_by_root(queries, keys, mask):
+    """The scores are multiplied by the square root of D; they must be divided by it."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) * math.sqrt(queries.shape[-1]), mask)
+
+
+def _divided_by_tokens(queries, keys, mask):
+    """The scores are divided by the square root of the number of keys; it must be D, the last
+    axis of the queries."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-2]), mask)
+
+
+def _divided_after_softmax(queries, keys, mask):
+    """The weights are divided by the square root of D, so they no longer sum to 1: divide the
+    scores, before the softmax."""
+    return _softmax_of(queries @ keys.transpose(-2, -1), mask) / math.sqrt(queries.shape[-1])
+
+
+def _softmax_over_queries(queries, keys, mask):
+    """The softmax runs over the queries, so columns sum to 1 instead of rows: use dim=-1."""
+    scores = _scaled_scores(queries, keys).masked_fill(~mask, -math.inf)
+    return scores.softmax(dim=-2)
+
+
+def _no_softmax(queries, keys, mask):
+    """These are still scores: the softmax, which makes shares of them, is missing."""
+    return _scaled_scores(queries, keys).masked_fill(~mask, -math.inf)
+
+
+def _scores_without_mask(queries, keys, mask):
+    """These are still scores: both the mask and the softmax are missing."""
+    return _scaled_scores(queries, keys)
+
+
+def _mask_turned_around(queries, keys, mask):
+    """The mask is used the wrong way around: True means that a query may look, so minus infinity
+    goes where it is False, which is ~mask."""
+    return _softmax_of(_scaled_scores(queries, keys), ~mask)
+
+
+def _zero_before_softmax(queries, keys, mask):
+    """Forbidden scores are set to 0, but softmax gives a score of 0 a share like any other: only
+    minus infinity gets none."""
+    return _scaled_scores(queries, keys).masked_fill(~mask, 0).softmax(dim=-1)
+
+
+def _zero_times_infinity(queries, keys, mask):
+    """A product with infinity is not a number where the other factor is 0: use
+    masked_fill(~mask, -math.inf)."""
+    return (_scaled_scores(queries, keys) + ~mask * -math.inf).softmax(dim=-1)
+
+
+def _roles_swapped(queries, keys, mask):
+    """Queries and keys are swapped: rows must stand for queries and columns for keys, which is
+    queries @ keys.transpose(-2, -1)."""
+    return attention_weights(keys, queries, mask)
+
+
+def _own_triangle(queries, keys, mask):
+    """You build a mask of your own; use the one that is given, which may be another one."""
+    return attention_weights(queries, keys, torch.ones_like(mask).tril())
+
+
+def _scaled_scores(queries, keys):
+    return queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+
+
+def _softmax_of(scores, mask):
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+def _queries_and_keys(generator):
+    """As many queries as keys; more keys; more axes; another mask than the causal one; T = 1."""
+    patchy = torch.rand(6, 6, generator=generator) < 0.5
+    for leading, T, S, D, mask in (
+        ((), 4, 4, 3, library_causal_mask(4)),
+        ((), 4, 6, 5, library_causal_mask(4, 6)),
+        ((2, 3), 5, 8, 7, library_causal_mask(5, 8)),
+        ((2,), 6, 6, 9, patchy | torch.eye(6, dtype=torch.bool)),
+        ((3, 2), 1, 1, 4, library_causal_mask(1)),
+    ):
+        yield 2 * normal(generator, *leading, T, D), normal(generator, *leading, S, D), mask
+
+
+def _square_inputs(generator):
+    return normal(generator, 2, 5, 3), normal(generator, 2, 5, 3), library_causal_mask(5)
+
+
+def _rows_sum_to_one(answer):
+    weights = answer(*_square_inputs(torch.Generator().manual_seed(3)))
+    if torch.allclose(weights.sum(dim=-1).double(), torch.ones(2, 5).double(), atol=1e-4):
+        return None
+    return "the rows do not sum to 1: the softmax must be the last step."
+
+
+def _weights_look_ahead(answer):
+    queries, keys, mask = _square_inputs(torch.Generator().manual_seed(4))
+    changed = keys.clone()
+    changed[:, -1] += 3
+    before, after = answer(queries, keys, mask), answer(queries, changed, mask)
+    if torch.allclose(before[:, :-1], after[:, :-1], atol=1e-5):
+        return None
+    return "a change of the last key changes the weights of earlier queries, which must not see it."
+
+
+ATTENTION_WEIGHTS = Exercise(
+    "02.attention_weights",
+    goal="Compare every query with every key, and turn the scores into shares.",
+    solution=attention_weights,
+    reference=library_attention_weights,
+    returns=TensorAnswer("weights", ("T", "S"), leading=True),
+    cases=lambda generator: list(_queries_and_keys(generator)),
+    mistakes=[_no_mask, _mask_too_late, _no_scale, _divided_by_width, _multiplied_by_root,
+              _divided_by_tokens, _divided_after_softmax, _softmax_over_queries, _no_softmax,
+              _scores_without_mask, _mask_turned_around, _zero_before_softmax,
+              _zero_times_infinity, _roles_swapped, _own_triangle],
+    hints=(
+        "Four steps: compare, scale, mask, share out. A dot product compares; which matrix "
+        "product takes all dot products of queries and keys at once?",
+        """
+        1. scores: queries times keys, the last two axes of the keys transposed
+        2. divide by the square root of the width of a query
+        3. where the mask is False, the score becomes minus infinity
+        4. softmax along the last axis
+        """,
+        """
+        scores = queries @ keys.transpose(-2, -1)
+        scores = scores / math.sqrt(queries.shape[-1])
+        scores = ...                          # masked_fill, where the mask is not True
+        return scores.softmax(dim=-1)
+        """,
+    ),
+    properties=[
+        Property("rows sum to 1", _rows_sum_to_one),
+        Property("no look-ahead", _weights_look_ahead),
+        gradient_reaches(("queries", "keys"), _square_inputs),
+    ],
+)
+
+
+# ----------------------------------------------------------------------------------- attention
+
+
+def attention(queries, keys, values, mask):
+    """The values, averaged with the attention weights.
+
+    queries (..., T, D), keys (..., S, D), values (..., S, D), mask (T, S) bool -> (..., T, D)
+    """
+    return attention_weights(queries, keys, mask) @ values
+
+
+def _returns_the_weights(queries, keys, values, mask):
+    """These are the weights: the values, which are to be averaged with them, are missing."""
+    return attention_weights(queries, keys, mask)
+
+
+def _weights_transposed(queries, keys, values, mask):
+    """The weights are transposed: row t of the weights belongs to query t, so it is
+    weights @ values as they stand."""
+    return attention_weights(queries, keys, mask).transpose(-2, -1) @ values
+
+
+def _averages_the_keys(queries, keys, values, mask):
+    """You average the keys: keys only decide how much is taken, and what is taken are the
+    values."""
+    return attention_weights(queries, keys, mask) @ keys
+
+
+def _averages_the_queries(queries, keys, values, mask):
+    """You average the queries: queries only ask, and what is taken are the values."""
+    return attention_weights(queries, keys, mask) @ queries
+
+
+def _values_as_keys(queries, keys, values, mask):
+    """The queries are compared with the values: they must be compared with the keys."""
+    return attention_weights(queries, values, mask) @ values
+
+
+def _attention_without_mask(queries, keys, values, mask):
+    """The mask is not used: every token gathers from later ones, too."""
+    return _no_mask(queries, keys, mask) @ values
+
+
+def _attention_mask_too_late(queries, keys, values, mask):
+    """The mask comes after the softmax, so the shares of a row no longer sum to 1: set the scores
+    to minus infinity before it."""
+    return _mask_too_late(queries, keys, mask) @ values
+
+
+def _attention_without_scale(queries, keys, values, mask):
+    """The scores are not divided by the square root of D, the width of a query."""
+    return _no_scale(queries, keys, mask) @ values
+
+
+def _attention_without_softmax(queries, keys, values, mask):
+    """The softmax is missing: the values are added up with raw scores instead of shares."""
+    return _scaled_scores(queries, keys).masked_fill(~mask, 0) @ values
+
+
+def _attention_over_queries(queries, keys, values, mask):
+    """The softmax runs over the queries instead of the keys: use dim=-1."""
+    return _softmax_over_queries(queries, keys, mask) @ values
+
+
+def _attention_roles_swapped(queries, keys, values, mask):
+    """Queries and keys are swapped: attention_weights gets the queries first."""
+    return attention_weights(keys, queries, mask) @ values
+
+
+def _plain_average(queries, keys, values, mask):
+    """Every token it may see gets the same share: the shares must come from queries and keys."""
+    return (mask / mask.sum(dim=-1, keepdim=True)) @ values
+
+
+def _with_values(generator):
+    for queries, keys, mask in _queries_and_keys(generator):
+        yield queries, keys, normal(generator, *keys.shape), mask
+
+
+def _square_with_values(generator):
+    queries, keys, mask = _square_inputs(generator)
+    return queries, keys, normal(generator, 2, 5, 3), mask
+
+
+def _attention_looks_ahead(answer):
+    queries, keys, values, mask = _square_with_values(torch.Generator().manual_seed(5))
+    keys_too, values_too = keys.clone(), values.clone()
+    keys_too[:, -1] += 3
+    values_too[:, -1] -= 2
+    before = answer(queries, keys, values, mask)
+    after = answer(queries, keys_too, values_too, mask)
+    if torch.allclose(before[:, :-1], after[:, :-1], atol=1e-5):
+        return None
+    return "a change of the last token changes what earlier tokens gather: they must not see it."
+
+
+ATTENTION = Exercise(
+    "02.attention",
+    goal="Let every token gather the values of the tokens it looks at.",
+    solution=attention,
+    reference=library_attention,
+    returns=TensorAnswer("output", ("T", "D"), leading=True),
+    cases=lambda generator: list(_with_values(generator)),
+    mistakes=[_averages_the_keys, _returns_the_weights, _weights_transposed,
+              _averages_the_queries, _values_as_keys, _attention_without_mask,
+              _attention_mask_too_late, _attention_without_scale, _attention_without_softmax,
+              _attention_over_queries, _attention_roles_swapped, _plain_average],
+    hints=(
+        "You have the shares already: attention_weights gives a row of them for every query. "
+        "What did step 1 of the chapter do with a table of shares and a table of vectors?",
+        """
+        1. the weights, from queries, keys and mask
+        2. the matrix product of the weights with the values
+        """,
+        """
+        weights = attention_weights(queries, keys, mask)      # (..., T, S)
+        return ...                                            # (..., T, S) times (..., S, D)
+        """,
+    ),
+    properties=[
+        Property("no look-ahead", _attention_looks_ahead),
+        gradient_reaches(("queries", "keys", "values"), _square_with_values),
+    ],
+)
+
+
+# --------------------------------------------------------------------------------- split_heads
+
+
+def split_heads(x, n_heads):
+    """Cut each token's vector into one piece per head.  (B, T, C) -> (B, H, T, D)"""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads).transpose(1, 2)
+
+
+def _no_transpose(x, n_heads):
+    """The heads are cut, but still stand behind the tokens, as (B, T, H, D): swap axes 1 and 2
+    with transpose(1, 2)."""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads)
+
+
+def _only_relabeled(x, n_heads):
+    """The shape is right, but view alone fills it in reading order and mixes the tokens up: cut
+    the last axis first, as (B, T, H, D), and transpose then."""
+    B, T, C = x.shape
+    return x.reshape(B, n_heads, T, C // n_heads)
+
+
+def _interleaved(x, n_heads):
+    """Each head gets every H-th number; it must get D neighbors: the last axis becomes (H, D), in
+    this order."""
+    B, T, C = x.shape
+    return x.view(B, T, C // n_heads, n_heads).permute(0, 3, 1, 2)
+
+
+def _sizes_swapped(x, n_heads):
+    """The number of heads and their width are swapped: the last axis becomes (H, D), in this
+    order, before you transpose."""
+    B, T, C = x.shape
+    return x.view(B, T, C // n_heads, n_heads).transpose(1, 2)
+
+
+def _heads_first(x, n_heads):
+    """The heads stand before the batch; the order is (B, H, T, D)."""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads).permute(2, 0, 1, 3)
+
+
+def _tokens_last(x, n_heads):
+    """The last two axes are swapped; the order is (B, H, T, D)."""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads).permute(0, 2, 3, 1)
+
+
+def _columns_relabeled(x, n_heads):
+    """The shape is right, but the tokens are mixed up: cut the last axis first, as (B, T, H, D),
+    and let transpose move the axis of the heads."""
+    B, T, C = x.shape
+    return x.transpose(1, 2).reshape(B, n_heads, T, C // n_heads)
+
+
+def _untouched(x, n_heads):
+    """Nothing was cut: view(B, T, n_heads, C // n_heads) cuts the last axis into pieces."""
+    return x
+
+
+def _to_split(generator):
+    for B, T, C, n_heads in ((2, 5, 12, 3), (3, 4, 10, 2), (1, 1, 6, 3), (2, 3, 7, 1)):
+        yield normal(generator, B, T, C), n_heads
+
+
+SPLIT_HEADS = Exercise(
+    "02.split_heads",
+    goal="Give every head its own piece of each token's vector.",
+    solution=split_heads,
+    reference=library_split_heads,
+    returns=TensorAnswer("heads", ("B", "H", "T", "D")),
+    cases=lambda generator: list(_to_split(generator)),
+    mistakes=[_only_relabeled, _no_transpose, _interleaved, _sizes_swapped, _heads_first,
+              _tokens_last, _columns_relabeled, _untouched],
+    hints=(
+        "Two steps: cut, then move. Only the last axis is cut, so (B, T, C) becomes four axes "
+        "first; and the matrix products of attention run over the last two axes.",
+        """
+        1. B, T, C are the sizes of x; each head is D = C // n_heads wide
+        2. view x as (B, T, n_heads, D): the tokens stay where they are
+        3. swap axes 1 and 2, so that a head's tokens stand together
+        """,
+        """
+        B, T, C = x.shape
+        pieces = x.view(B, T, n_heads, C // n_heads)          # (B, T, H, D)
+        return ...                                            # (B, H, T, D)
+        """,
+    ),
+    properties=[gradient_reaches(("x",), lambda generator: (normal(generator, 2, 3, 8), 4))],
+)
+
+EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, ATTENTION, SPLIT_HEADS)

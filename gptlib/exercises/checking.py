@@ -1,0 +1,394 @@
+"""Judging a learner's function: a few trial calls, the first problem, its likely cause in words.
+
+The order is that in which a beginner can use it: nothing written, nothing returned, the wrong kind
+of thing, the wrong shape, then wrong numbers. A wrong answer that is known has a name.
+"""
+
+from __future__ import annotations
+
+import copy
+import html
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gptlib.exercises import progress
+from gptlib.exercises.answers import Kind, described
+from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
+from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
+
+SEED = 0
+SIGNS = {"todo": "⬜", "right": "✅", "wrong": "❌", "raised": "💥"}
+_COLORS = {
+    "todo": "var(--jp-border-color1, #9aa5b1)", "right": "var(--jp-success-color1, #2e7d32)",
+    "wrong": "var(--jp-error-color1, #c62828)", "raised": "var(--jp-warn-color1, #c25700)",
+}
+
+
+class NotSolved(AssertionError):
+    """What GPTLIB_CHECK=require makes of every result that is not right."""
+
+
+class _Verdict(Exception):
+    """The end of a judgement: a status and its sentence."""
+
+    def __init__(self, status: str, text: str):
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+class LearnersOrLibrarys:
+    """The learner's function where it is right, until then the library's. Call it as either."""
+
+    def __init__(self, exercise: Exercise, function: Callable | None):
+        self._exercise, self._function = exercise, function
+        self.__name__, self.__doc__ = exercise.name, exercise.solution.__doc__
+
+    def __call__(self, *arguments, **named):
+        if self._function is None:
+            return self._exercise.reference(*arguments, **named)
+        answer = self._function(*arguments, **named)
+        return self._exercise.returns.tidy(answer, (*arguments, *named.values()))
+
+    def __repr__(self) -> str:
+        if self._function is None:
+            return f"the library's {self.__name__} (yours takes its place as soon as it is right)"
+        return f"your own {self.__name__}"
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a check found out, in one line; `use` is the function to go on with."""
+
+    exercise: Exercise
+    status: str                        # "todo", "right", "wrong" or "raised"
+    text: str
+    use: LearnersOrLibrarys = field(compare=False)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "right"
+
+    def __repr__(self) -> str:
+        return f"{SIGNS[self.status]} {self.exercise.name}: {self.text}"
+
+    def _repr_html_(self) -> str:
+        name, text = html.escape(self.exercise.name), html.escape(self.text)
+        more = "" if self.ok else (
+            f'<br><span style="opacity: 0.75">Stuck? <code>check.{name}.hint(1)</code></span>')
+        return (f'<div role="status" style="border-left: 4px solid {_COLORS[self.status]}; '
+                f'padding: 0.3em 0.8em; line-height: 1.5; max-width: 700px">'
+                f"{SIGNS[self.status]} <b>{name}</b>: {text}{more}</div>")
+
+
+@dataclass(frozen=True, repr=False)
+class Note:
+    """A hint or a solution, as text."""
+
+    title: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.text}" if self.text else self.title
+
+    def _repr_html_(self) -> str:
+        return (f'<p style="margin: 0.2em 0">{html.escape(self.title)}</p><pre style="margin: 0; '
+                f'padding: 0.4em 0.8em; white-space: pre-wrap">{html.escape(self.text)}</pre>')
+
+
+class Check:
+    """`check.causal_mask`: call it with your function, or ask it for help."""
+
+    def __init__(self, exercise: Exercise):
+        self.exercise = exercise
+        self.__doc__ = exercise.goal
+
+    def __call__(self, function: Callable = TODO) -> Result:
+        """Judge a function. It never stops the notebook, unless GPTLIB_CHECK=require."""
+        status, text = judge(self.exercise, function)
+        use = LearnersOrLibrarys(self.exercise, function if status == "right" else None)
+        result = Result(self.exercise, status, text, use)
+        progress.record(self.exercise.id, status)
+        if os.environ.get("GPTLIB_CHECK") == "require" and not result.ok:
+            raise NotSolved(repr(result))
+        return result
+
+    def hint(self, number: int = 1) -> Note:
+        """1 is a nudge, 2 says the steps, 3 gives all but one line."""
+        hints = self.exercise.hints
+        if isinstance(number, bool) or number not in range(1, len(hints) + 1):
+            return Note(f"There is no hint {number!r}: this exercise has hints 1 to {len(hints)}.",
+                        "")
+        return Note(f"Hint {number} of {len(hints)} for {self.exercise.name}",
+                    inspect.cleandoc(hints[number - 1]))
+
+    def solution(self) -> Note:
+        """One right answer; yours may look different."""
+        return Note(f"One way to write {self.exercise.name}", self.exercise.solution_source)
+
+    def __repr__(self) -> str:
+        return f"check.{self.exercise.name}: {self.exercise.goal}"
+
+
+# ------------------------------------------------------------------------------- the judgement
+
+
+def judge(exercise: Exercise, function: Any) -> tuple[str, str]:
+    """-> status ("todo", "right", "wrong" or "raised") and one line of text."""
+    try:
+        _check_callable(exercise, function)
+        with undisturbed():
+            trials = _Trials(exercise, function)
+            with time_limit(TIME_LIMIT):
+                return trials.verdict()
+    except _Verdict as verdict:
+        return verdict.status, verdict.text
+    except OutOfTime:
+        return "raised", (f"stopped after {TIME_LIMIT:.0f} seconds: it has not returned yet; look "
+                          "for a loop that never ends, or that does far too much.")
+    except Exception as error:  # what it returned is an object that bears no question
+        return "wrong", (f"what it returns cannot be read ({type(error).__name__}): return a plain "
+                         "value.")
+
+
+def _check_callable(exercise: Exercise, function: Any) -> None:
+    if isinstance(function, Todo):
+        raise _Verdict("todo", _NOT_DONE)
+    if isinstance(function, LearnersOrLibrarys) or callable(function):
+        _check_parameters(exercise, function)
+        return
+    raise _Verdict("wrong", (
+        f"the check was given {described(function)}, but needs the function itself: write "
+        f"check.{exercise.name}({exercise.name}), without calling it."))
+
+
+_NOT_A_NUMBER = ("That is not a number: look for a division by zero, a logarithm of zero, or a row "
+                 "in which everything is minus infinity.")
+_NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
+
+
+def _check_parameters(exercise: Exercise, function: Callable) -> None:
+    """The trial calls pass the arguments by place, so their number must fit."""
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return
+    try:
+        signature.bind(*exercise.parameters)
+    except TypeError:
+        wanted, got = ", ".join(exercise.parameters), ", ".join(signature.parameters)
+        raise _Verdict("wrong", (
+            f"your function takes ({got}), but is called with ({wanted}): keep the first line of "
+            "the cell as it was.")) from None
+
+
+class _Trials:
+    """All trial calls of one check."""
+
+    def __init__(self, exercise: Exercise, function: Callable):
+        self.exercise, self.function = exercise, function
+        self.returns = exercise.returns
+        self.cases = [tuple(case) for case in exercise.cases(_generator())]
+        self.answers: list = []                # what was observed, as far as the trials went
+        self.expected: list = []
+
+    def verdict(self) -> tuple[str, str]:
+        for case in self.cases:
+            self._try(case)
+        self._compare()
+        self._repeat()
+        for fact in self.exercise.properties:
+            problem = _asked(fact.broken, self._call)
+            if problem:
+                raise _Verdict("wrong", problem)
+        return "right", self._tried()
+
+    def _try(self, case: tuple) -> None:
+        """One call; its answer must be well-formed, and the inputs as they were."""
+        given, given_too = copy.deepcopy(case), copy.deepcopy(case)
+        result = self._call(*given)
+        expected = self.exercise.reference(*given_too)
+        self.expected.append(self.exercise.observe(expected, given_too))
+        answer = self._observed(result, given, case)
+        self.answers.append(answer)
+        problem = _asked(self.returns.malformed, answer, self.expected[-1])
+        if problem:
+            self._wrong(case, problem)
+        if not self.exercise.changes_inputs:
+            self._check_untouched(given, case)
+        # What is compared later must not change with what the function does next.
+        self.answers[-1] = copy.deepcopy(_detached(answer))
+
+    def _compare(self) -> None:
+        """The numbers of all answers so far."""
+        for case, answer, expected in zip(self.cases, self.answers, self.expected, strict=False):
+            problem = _asked(self.returns.difference, answer, expected)
+            if problem:
+                self._wrong(case, problem)
+
+    def _call(self, *arguments) -> Any:
+        """The learner's result. An exception, None and TODO end the judgement here."""
+        result = attempt(self.function, arguments)
+        if isinstance(result, Raised):
+            self._raised(result, arguments)
+        parts = list(result) if isinstance(result, (tuple, list)) else [result]
+        if any(isinstance(part, Todo) for part in parts):
+            raise _Verdict("todo", _NOT_DONE)
+        if result is None:
+            raise _Verdict("wrong", "it returns None. Did you forget `return`?")
+        return result
+
+    def _raised(self, result: Raised, arguments: tuple) -> None:
+        if isinstance(result.error, NotDoneYet):
+            raise _Verdict("todo", "not done yet: it uses a function that still returns TODO. "
+                                   "Write that one first.")
+        self._compare()  # what went wrong before it raised tells more
+        where = f"{result.where}, " if result.where else ""
+        text = f"{where}{result.what} (called with {self._written(arguments)})."
+        cause = self._known_error(result)
+        raise _Verdict("raised", f"{text} {cause}" if cause else text)
+
+    def _known_error(self, result: Raised) -> str | None:
+        """The known mistake that raises the very same."""
+        for case in self.cases[len(self.answers) :][:1]:
+            for mistake in self.exercise.mistakes:
+                same = attempt(mistake, copy.deepcopy(case))
+                if isinstance(same, Raised) and same.what == result.what:
+                    return self.exercise.diagnosis(mistake)
+        return None
+
+    def _observed(self, result: Any, given: tuple, case: tuple) -> Any:
+        try:
+            return self.exercise.observe(result, given)
+        except Exception:  # the result is of a kind that cannot be looked into
+            return result
+
+    def _check_untouched(self, given: tuple, case: tuple) -> None:
+        for name, now, before in zip(self.exercise.parameters, given, case, strict=False):
+            if not _equal(now, before):
+                raise _Verdict("wrong", (
+                    f"it changes its input {name}, which others still need: work on a copy, and "
+                    "mind `+=`, `[...] =` and methods that end in an underscore."))
+
+    def _wrong(self, case: tuple, problem: str) -> None:
+        """End with where it goes wrong, and why, if the mistake is a known one."""
+        cause = self._known_mistake() or ("" if " is nan" not in problem else _NOT_A_NUMBER)
+        where = f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
+        text = f"{where}{problem}"
+        raise _Verdict("wrong", f"{text} {cause}" if cause else text)
+
+    def _known_mistake(self) -> str | None:
+        """What explains all answers; or else the first wrong one, and most of the others."""
+        trials = list(zip(self.cases, self.answers, strict=False))
+        for mistake in self.exercise.mistakes:
+            if all(self._explains(mistake, *trial) for trial in trials):
+                return self.exercise.diagnosis(mistake)
+        wrong = [trial for trial, expected in zip(trials, self.expected, strict=False)
+                 if not _alike(self.returns, trial[1], expected)]
+        explained = {mistake: sum(self._explains(mistake, *trial) for trial in wrong)
+                     for mistake in self.exercise.mistakes
+                     if wrong and self._explains(mistake, *wrong[0])}
+        likeliest = max(explained, key=explained.get, default=None)
+        return self.exercise.diagnosis(likeliest) if explained.get(likeliest, 0) > 1 else None
+
+    def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool:
+        """Whether a known mistake gives the same answer."""
+        given = copy.deepcopy(case)
+        result = attempt(mistake, given)
+        if isinstance(result, Raised):
+            return False
+        return _alike(self.returns, self.exercise.observe(result, given), answer)
+
+    def _repeat(self) -> None:
+        """The same input once more: a function must not depend on chance or on former calls."""
+        given = copy.deepcopy(self.cases[0])
+        again = self._observed(self._call(*given), given, self.cases[0])
+        if not _alike(self.returns, again, self.answers[0]):
+            raise _Verdict("wrong", "called twice with the same input, it returns two different "
+                                    "things: it must depend on nothing but its arguments.")
+
+    def _tried(self) -> str:
+        facts = [f"right on {len(self.cases)} trials of different sizes"]
+        if not self.exercise.changes_inputs:
+            facts.append("inputs untouched")
+        return "; ".join([*facts, *(fact.name for fact in self.exercise.properties)]) + "."
+
+    def _written(self, arguments: tuple, parts: bool = True) -> str:
+        """The arguments by name; without `parts`, only tensors and what can be read at a glance."""
+        named = zip(self.exercise.parameters, arguments, strict=False)
+        return ", ".join(_argument(name, x) for name, x in named
+                         if parts or isinstance(x, Tensor) or _is_small(x))
+
+
+def _asked(question: Callable, *arguments) -> str | None:
+    """A question about a result, which may be an object that bears no question."""
+    try:
+        return question(*arguments)
+    except _Verdict:
+        raise
+    except Exception as error:
+        return f"what it returns cannot be read ({type(error).__name__}): return a plain value."
+
+
+def _alike(returns: Kind, answer: Any, other: Any) -> bool:
+    try:
+        return returns.alike(answer, other)
+    except Exception:
+        return False
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(SEED)
+
+
+def _is_small(value: Any) -> bool:
+    """Whether the value itself says more than its shape."""
+    large = isinstance(value, (Tensor, nn.Module, Optimizer)) or _are_tensors(value)
+    return not large and not callable(value)
+
+
+def _are_tensors(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value)
+
+
+def _argument(name: str, value: Any) -> str:
+    """An argument as a message shows it: a tensor by its shape, a number as it is."""
+    if isinstance(value, Tensor):
+        return f"{name} of shape {tuple(value.shape)}"
+    if _are_tensors(value):
+        return f"{name} a pair of shape {tuple(value[0].shape)}"
+    if isinstance(value, (nn.Module, Optimizer)) or callable(value):
+        return f"{name} of class {type(value).__name__}"
+    text = " ".join(repr(value).split())
+    return f"{name} = {text if len(text) <= 60 else text[:58] + ' …'}"
+
+
+def _detached(value: Any) -> Any:
+    """Without the history of its computation, which cannot be copied."""
+    if isinstance(value, Tensor):
+        with torch._C.DisableTorchFunctionSubclass():
+            return value.detach().as_subclass(Tensor)
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_detached, value)) if type(value) in (tuple, list) else value
+    return value
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether an input is what it was before."""
+    if isinstance(other, Tensor):
+        return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(other, nn.Module):
+        ours, theirs = one.state_dict(), other.state_dict()
+        return ours.keys() == theirs.keys() and all(
+            torch.equal(ours[key], theirs[key]) for key in ours)
+    if isinstance(other, (tuple, list)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in other)
+    return callable(other) or one == other

@@ -1,0 +1,846 @@
+"""Exercises of chapter 4. Below each solution stand the mistakes that are known, with what a
+learner is told about them; then the trials, then the exercise with its hints."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gptlib.attention import causal_mask
+from gptlib.blocks import LayerNorm, TransformerBlock
+from gptlib.config import GPTConfig
+from gptlib.exercises.answers import NumberAnswer, TensorAnswer, described
+from gptlib.exercises.exercise import Exercise, Property
+from gptlib.exercises.properties import gradient_reaches, normal, shaken
+from gptlib.model import GPTModel
+from gptlib.model import count_parameters as library_count_parameters
+
+
+def _config(V, N, C, H, L, **more):
+    return GPTConfig(vocab_size=V, context_length=N, emb_dim=C, n_heads=H, n_layers=L,
+                     drop_rate=0.0, qkv_bias=True, **more)
+
+
+# --------------------------------------------------------------------------------------- embed
+
+
+def embed(ids, token_table, position_table):
+    """The first page of the stream: each token's row, plus the row of the place where it stands.
+
+    ids (B, T), token_table (V, C), position_table (N, C) -> (B, T, C); T is at most N
+    """
+    positions = torch.arange(ids.shape[1])                # (T)
+    return token_table[ids] + position_table[positions]
+
+
+def _no_positions(ids, token_table, position_table):
+    """The positions are missing: a token would enter with the same vector wherever it stands."""
+    return token_table[ids]
+
+
+def _counted_from_one(ids, token_table, position_table):
+    """You count the positions from 1, so every token gets the row of the place after it: the first
+    one stands at position 0."""
+    return token_table[ids] + position_table[1 : ids.shape[1] + 1]
+
+
+def _only_positions(ids, token_table, position_table):
+    """The tokens are missing: only where they stand is left, not which they are."""
+    return position_table[: ids.shape[1]] + 0 * token_table[ids]
+
+
+def _positions_by_id(ids, token_table, position_table):
+    """You look up the positions with the ids: a position is where a token stands, 0, 1, 2, and so
+    on, whatever its id is."""
+    return token_table[ids] + position_table[ids]
+
+
+def _tables_swapped(ids, token_table, position_table):
+    """The two tables are swapped: ids belong to token_table, positions to position_table."""
+    return position_table[ids] + token_table[: ids.shape[1]]
+
+
+def _first_position_for_all(ids, token_table, position_table):
+    """Every token gets the row of position 0: each needs the row of its own place."""
+    return token_table[ids] + position_table[0]
+
+
+def _last_position_for_all(ids, token_table, position_table):
+    """Every token gets the row of the last place: each needs the row of its own place."""
+    return token_table[ids] + position_table[ids.shape[1] - 1]
+
+
+def _length_for_all(ids, token_table, position_table):
+    """Every token gets the row that belongs to the number of tokens: each needs the row of its own
+    place, from torch.arange."""
+    return token_table[ids] + position_table[ids.shape[1]]
+
+
+def _counted_backward(ids, token_table, position_table):
+    """You count the positions from the end: the first token stands at position 0."""
+    return token_table[ids] + position_table[: ids.shape[1]].flip(0)
+
+
+def _last_rows(ids, token_table, position_table):
+    """You take the last rows of position_table: a text begins at position 0, so take its first
+    ones."""
+    return token_table[ids] + position_table[-ids.shape[1] :]
+
+
+def _counted_through_the_batch(ids, token_table, position_table):
+    """You go on counting from one text of the batch to the next: each of them begins at position
+    0."""
+    B, T = ids.shape
+    return token_table[ids] + position_table[torch.arange(B * T).view(B, T)]
+
+
+def _place_in_batch(ids, token_table, position_table):
+    """You add a row for the number of the text in the batch: the position is the place of a token
+    within its text."""
+    return token_table[ids] + position_table[: ids.shape[0], None]
+
+
+def _as_many_places_as_texts(ids, token_table, position_table):
+    """You take a row for each text of the batch: take one for each token, ids.shape[1]."""
+    return token_table[ids] + position_table[: ids.shape[0]]
+
+
+def _numbers_of_places(ids, token_table, position_table):
+    """You add the number of the place itself: add its row from position_table."""
+    return token_table[ids] + torch.arange(ids.shape[1])[:, None]
+
+
+def _all_places(ids, token_table, position_table):
+    """You add the rows of all places in the context: take the first T of position_table only."""
+    return token_table[ids] + position_table
+
+
+def _side_by_side(ids, token_table, position_table):
+    """You put the two rows side by side: add them, so that the width stays C."""
+    rows = token_table[ids]
+    return torch.cat([rows, position_table[: ids.shape[1]].expand_as(rows)], dim=-1)
+
+
+def _multiplied(ids, token_table, position_table):
+    """You multiply the two rows: add them."""
+    return token_table[ids] * position_table[: ids.shape[1]]
+
+
+def _subtracted(ids, token_table, position_table):
+    """You subtract the row of the place: add it."""
+    return token_table[ids] - position_table[: ids.shape[1]]
+
+
+def _averaged(ids, token_table, position_table):
+    """You take the mean of the two rows: just add them."""
+    return (token_table[ids] + position_table[: ids.shape[1]]) / 2
+
+
+def _tokens_scaled(ids, token_table, position_table):
+    """You multiply the token's row by the root of C, as in the paper of 2017: GPT-2 adds the rows
+    as they are."""
+    return token_table[ids] * token_table.shape[1] ** 0.5 + position_table[: ids.shape[1]]
+
+
+def _to_embed(generator):
+    """In the first trials both tables have rows for all ids, so wrong lookups succeed, too."""
+    for B, T, V, N, C in ((2, 3, 7, 9, 4), (3, 4, 8, 13, 5), (2, 6, 19, 8, 3), (4, 1, 5, 2, 6)):
+        ids = torch.randint(V, (B, T), generator=generator)
+        yield ids, normal(generator, V, C), normal(generator, N, C)
+
+
+_REACHES_TABLES = gradient_reaches(
+    ("token_table", "position_table"),
+    lambda generator: (normal(generator, 4, 3), normal(generator, 5, 3)),
+)
+
+
+def _gradient_misses_tables(answer):
+    ids = torch.tensor([[2, 0, 3, 2]])
+    return _REACHES_TABLES.broken(lambda *tables: answer(ids, *tables))
+
+
+EMBED = Exercise(
+    "04.embed",
+    goal="Turn ids into vectors that say which token it is, and where it stands.",
+    solution=embed,
+    reference=embed,                           # a test holds it and the library's model together
+    returns=TensorAnswer("x", ("B", "T", "C")),
+    cases=lambda generator: list(_to_embed(generator)),
+    mistakes=[_no_positions, _counted_from_one, _only_positions, _positions_by_id,
+              _tables_swapped, _first_position_for_all, _last_position_for_all, _length_for_all,
+              _counted_backward, _last_rows, _counted_through_the_batch, _place_in_batch,
+              _as_many_places_as_texts, _numbers_of_places, _all_places,
+              _side_by_side, _multiplied, _subtracted, _averaged, _tokens_scaled],
+    hints=(
+        "Two lookups and a sum. table[3] is row 3 of a table; what is table[ids], when ids has "
+        "shape (B, T)? And which ids do the positions of T tokens have?",
+        """
+        1. the rows of token_table that belong to ids
+        2. the first T rows of position_table: T is the number of columns of ids
+        3. their sum; torch repeats the second for every text of the batch
+        """,
+        """
+        positions = torch.arange(ids.shape[1])                # (T)
+        return ...                                            # (B, T, C) plus (T, C)
+        """,
+    ),
+    properties=[Property("gradients pass", _gradient_misses_tables)],
+)
+
+
+# --------------------------------------------------------------------------------- gpt_forward
+
+
+def gpt_forward(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """Token ids in, a score for every possible next token out, at every position.
+
+    ids (B, T), a list of blocks, and four layers, each called like a function.  -> (B, T, V)
+    """
+    positions = torch.arange(ids.shape[1])                # (T)
+    x = token_embedding(ids) + position_embedding(positions)
+    for block in blocks:
+        x = block(x)                                      # (B, T, C)
+    return output_head(final_norm(x))
+
+
+def _no_final_norm(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """The last norm is missing: the head reads final_norm(x), a page brought to its fixed size."""
+    positions = torch.arange(ids.shape[1])
+    x = token_embedding(ids) + position_embedding(positions)
+    for block in blocks:
+        x = block(x)
+    return output_head(x)
+
+
+def _forward(parts, positions=None, first=lambda x: x, step=lambda x, block: block(x), take=None):
+    """A forward pass with one thing changed."""
+    ids, token_embedding, position_embedding, blocks, final_norm, output_head = parts
+    positions = torch.arange(ids.shape[1]) if positions is None else positions
+    x = first(token_embedding(ids) + position_embedding(positions))
+    for block in blocks if take is None else take(blocks):
+        x = step(x, block)
+    return output_head(final_norm(x))
+
+
+def _tokens_only(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """The positions are missing: add position_embedding(positions) at the entrance."""
+    x = token_embedding(ids)
+    for block in blocks:
+        x = block(x)
+    return output_head(final_norm(x))
+
+
+def _neither_places_nor_norm(ids, token_embedding, position_embedding, blocks, final_norm,
+                             output_head):
+    """Both the positions at the entrance and the last norm are missing."""
+    x = token_embedding(ids)
+    for block in blocks:
+        x = block(x)
+    return output_head(x)
+
+
+def _places_from_one(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You count the positions from 1: the first token stands at position 0."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, torch.arange(1, ids.shape[1] + 1))
+
+
+def _places_by_id(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You give the ids to position_embedding: it needs the places, 0, 1, 2, and so on."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, ids)
+
+
+def _places_in_every_block(ids, token_embedding, position_embedding, blocks, final_norm,
+                           output_head):
+    """You add the positions before every block: once, at the entrance, is enough."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    places = position_embedding(torch.arange(ids.shape[1]))
+    return _forward(parts, first=lambda x: x - places, step=lambda x, block: block(x + places))
+
+
+def _result_dropped(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """Every block reads the embeddings, and only the last one's result is used: each must read
+    what the one before it has written, x = block(x)."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, take=lambda blocks: list(blocks)[-1:])
+
+
+def _only_the_first_block(ids, token_embedding, position_embedding, blocks, final_norm,
+                          output_head):
+    """Only the first block is used: x goes through all of them, so let no `return` stand within
+    the loop."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, take=lambda blocks: list(blocks)[:1])
+
+
+def _without_blocks(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """The stream is the same as before the blocks: call every block, and keep what it returns, as
+    in x = block(x)."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, take=lambda blocks: [])
+
+
+def _last_block_missing(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """The last block is left out: x goes through all of them."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, take=lambda blocks: list(blocks)[:-1])
+
+
+def _from_the_last_block(ids, token_embedding, position_embedding, blocks, final_norm,
+                         output_head):
+    """The blocks run in the reverse order: begin with the first one."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, take=lambda blocks: list(blocks)[::-1])
+
+
+def _shortcut_around_blocks(ids, token_embedding, position_embedding, blocks, final_norm,
+                            output_head):
+    """You add each block's result to x: a block holds its shortcuts itself, so it is
+    x = block(x)."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, step=lambda x, block: x + block(x))
+
+
+def _norm_after_each_block(ids, token_embedding, position_embedding, blocks, final_norm,
+                           output_head):
+    """You call final_norm after every block: it runs once, after the last, so check the
+    indentation."""
+    ids_to_x = (ids, token_embedding, position_embedding, blocks, lambda x: x, output_head)
+    return _forward(ids_to_x, step=lambda x, block: final_norm(block(x)))
+
+
+def _norm_before_each_block(ids, token_embedding, position_embedding, blocks, final_norm,
+                            output_head):
+    """You call final_norm before every block: each block has norms of its own, and this one
+    belongs between the last block and the head."""
+    ids_to_x = (ids, token_embedding, position_embedding, blocks, lambda x: x, output_head)
+    return _forward(ids_to_x, step=lambda x, block: block(final_norm(x)))
+
+
+def _norm_at_the_entrance(ids, token_embedding, position_embedding, blocks, final_norm,
+                          output_head):
+    """You call final_norm before the blocks: it belongs behind the last one, before the head."""
+    ids_to_x = (ids, token_embedding, position_embedding, blocks, lambda x: x, output_head)
+    return _forward(ids_to_x, first=final_norm)
+
+
+def _norm_at_both_ends(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You call final_norm at the entrance, too: it belongs before the head only."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, first=final_norm)
+
+
+def _no_head(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """This is the last page of the stream: output_head, which makes scores of it, is missing."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, lambda x: x)
+    return _forward(parts)
+
+
+def _no_norm_no_head(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """This is the stream behind the last block: final_norm and output_head are missing."""
+    return _forward((ids, token_embedding, position_embedding, blocks, lambda x: x, lambda x: x))
+
+
+def _token_table_as_head(ids, token_embedding, position_embedding, blocks, final_norm,
+                         output_head):
+    """You compare the page with the token embedding, as though the two were tied: use output_head,
+    which may be a matrix of its own."""
+    table = token_embedding.weight
+    return _forward((ids, token_embedding, position_embedding, blocks, final_norm,
+                     lambda x: x @ table.T))
+
+
+def _probabilities(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """These are probabilities: a model returns scores, and softmax comes later, in the loss or
+    when a token is drawn."""
+    return gpt_forward(
+        ids, token_embedding, position_embedding, blocks, final_norm, output_head).softmax(dim=-1)
+
+
+def _log_probabilities(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """These are logarithms of probabilities: a model returns scores, as they come out of
+    output_head."""
+    return gpt_forward(ids, token_embedding, position_embedding, blocks, final_norm,
+                       output_head).log_softmax(dim=-1)
+
+
+def _last_token_only(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You return the scores behind the last token only: training needs those of every position."""
+    return gpt_forward(
+        ids, token_embedding, position_embedding, blocks, final_norm, output_head)[:, -1]
+
+
+def _last_token_kept(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """Only the last position is left: training needs the scores of every position, (B, T, V)."""
+    return gpt_forward(
+        ids, token_embedding, position_embedding, blocks, final_norm, output_head)[:, -1:]
+
+
+def _best_tokens(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """These are the tokens with the best scores: return the scores themselves."""
+    return gpt_forward(
+        ids, token_embedding, position_embedding, blocks, final_norm, output_head).argmax(dim=-1)
+
+
+def _norms_everywhere(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You call final_norm before every block, too: each block has norms of its own."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, step=lambda x, block: block(final_norm(x)))
+
+
+def _norm_after_head(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You call final_norm after the head: it belongs before it, where the width is still C."""
+    parts = (ids, token_embedding, position_embedding, blocks, lambda x: x, output_head)
+    return final_norm(_forward(parts))
+
+
+def _same_block_again(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You use the first block again and again: take the next one each time."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, step=lambda x, block: blocks[0](x))
+
+
+def _blocks_side_by_side(ids, token_embedding, position_embedding, blocks, final_norm,
+                         output_head):
+    """You add up what all blocks make of the embeddings: each must read what the one before it has
+    written, x = block(x)."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, first=lambda x: sum(block(x) for block in blocks),
+                    take=lambda blocks: [])
+
+
+def _places_per_text(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You take a place for each text of the batch: take one for each token, ids.shape[1]."""
+    return token_embedding(ids) + position_embedding(torch.arange(ids.shape[0]))
+
+
+def _number_as_places(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You give a single number to position_embedding: it needs a tensor of all places, from
+    torch.arange."""
+    return token_embedding(ids) + position_embedding(ids.shape[1])
+
+
+def _layers_as_tables(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """The embeddings are layers here: call them, as in token_embedding(ids)."""
+    return token_embedding[ids] + position_embedding[torch.arange(ids.shape[1])]
+
+
+def _blocks_called(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You call the list of blocks: call each of them, one after the other, for block in blocks."""
+    return blocks(token_embedding(ids) + position_embedding(torch.arange(ids.shape[1])))
+
+
+def _gpt_parts(generator):
+    """Sizes all different, and other numbers of blocks; in the first, ids are valid places."""
+    for B, T, V, N, C, H, L in ((2, 4, 7, 9, 6, 3, 3), (3, 5, 13, 8, 4, 2, 2),
+                                (1, 1, 11, 4, 8, 4, 2)):
+        config = _config(V, N, C, H, L)
+        ids = torch.randint(V, (B, T), generator=generator)
+        blocks = nn.ModuleList(TransformerBlock(config) for _ in range(L))
+        parts = (nn.Embedding(V, C), nn.Embedding(N, C), blocks, LayerNorm(C),
+                 nn.Linear(C, V, bias=False))
+        yield ids, *(shaken(generator, part) for part in parts)
+
+
+def _logits_look_ahead(answer):
+    ids, *parts = next(_gpt_parts(torch.Generator().manual_seed(1)))
+    changed = ids.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % 7
+    before, after = answer(ids, *copy.deepcopy(parts)), answer(changed, *copy.deepcopy(parts))
+    if torch.allclose(before[:, :-1], after[:, :-1], atol=1e-4):
+        return None
+    return "another last token changes the scores of earlier positions, which must not see it."
+
+
+def _gradient_misses_parts(answer):
+    parts = next(_gpt_parts(torch.Generator().manual_seed(2)))
+    names = list(GPT_FORWARD.parameters)[1:]
+    for part in parts[1:]:
+        part.requires_grad_(True)
+    logits = answer(*parts)
+    if logits.requires_grad:
+        (logits.square().sum()).backward()
+    for name, part in zip(names, parts[1:], strict=True):
+        if any(parameter.grad is None for parameter in part.parameters()):
+            return (f"the numbers are right, but no gradient reaches {name}, so it could not be "
+                    "trained: stay with torch operations, without .detach() and torch.no_grad().")
+    return None
+
+
+GPT_FORWARD = Exercise(
+    "04.gpt_forward",
+    goal="Send ids through the whole model: entrance, blocks, norm, head.",
+    solution=gpt_forward,
+    reference=gpt_forward,                     # a test holds it and the library's class together
+    returns=TensorAnswer("logits", ("B", "T", "V"), rtol=1e-3, atol=1e-4),
+    cases=lambda generator: list(_gpt_parts(generator)),
+    mistakes=[_no_final_norm, _tokens_only, _neither_places_nor_norm, _places_from_one,
+              _places_by_id,
+              _places_in_every_block, _result_dropped, _only_the_first_block, _without_blocks,
+              _last_block_missing, _from_the_last_block, _shortcut_around_blocks,
+              _norm_after_each_block, _norm_before_each_block, _norm_at_the_entrance,
+              _norm_at_both_ends, _no_head, _no_norm_no_head, _token_table_as_head,
+              _probabilities, _log_probabilities, _last_token_only, _last_token_kept,
+              _best_tokens, _norms_everywhere, _norm_after_head, _same_block_again,
+              _blocks_side_by_side, _places_per_text, _number_as_places, _layers_as_tables,
+              _blocks_called],
+    hints=(
+        "Follow the map from the entrance to the exit, and write one line per part. The two "
+        "embeddings are layers here: call them, the one with ids, the other with positions.",
+        """
+        1. positions 0 to T - 1
+        2. x: the embedding of the ids plus the embedding of the positions
+        3. for every block in turn: x becomes what the block makes of x
+        4. the norm, then the head
+        """,
+        """
+        positions = torch.arange(ids.shape[1])                # (T)
+        x = token_embedding(ids) + position_embedding(positions)
+        for block in blocks:
+            ...                               # the page goes through the block
+        return output_head(final_norm(x))
+        """,
+    ),
+    properties=[
+        Property("no look-ahead", _logits_look_ahead),
+        Property("gradients pass", _gradient_misses_parts),
+    ],
+)
+
+
+# ---------------------------------------------------------------------------- count_parameters
+
+
+def count_parameters(model):
+    """Number of trainable numbers in a model; a matrix that is used twice counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _tensors(model):
+    """You count the tensors: count the numbers in each of them, which is .numel()."""
+    return len(list(model.parameters()))
+
+
+def _shared_twice(model):
+    """A matrix that is used in two places counts twice: model.parameters() names each only
+    once."""
+    return sum(p.numel() for _, p in model.named_parameters(remove_duplicate=False))
+
+
+def _whole_state(model):
+    """You count what is in state_dict(), which is more than what is trained: buffers such as a
+    mask, and a matrix that is used twice, once for each place; model.parameters() holds what you
+    need."""
+    return sum(x.numel() for x in model.state_dict().values())
+
+
+def _with_buffers(model):
+    """You count the buffers, too, such as a mask: nothing in them is ever trained."""
+    return library_count_parameters(model) + sum(x.numel() for x in model.buffers())
+
+
+def _rows(model):
+    """You count the rows: len() of a matrix is only its first size, .numel() is all its
+    numbers."""
+    return sum(len(p) for p in model.parameters())
+
+
+def _sizes_added(model):
+    """You add the sizes of each tensor: a matrix with m rows and n columns has m times n
+    numbers."""
+    return sum(sum(p.shape) for p in model.parameters())
+
+
+def _values_added(model):
+    """You add up the numbers themselves: count them, with .numel()."""
+    return sum(p.sum().item() for p in model.parameters())
+
+
+def _in_bytes(model):
+    """This is the memory in bytes: count the numbers, each of which takes 4 bytes."""
+    return sum(p.numel() * p.element_size() for p in model.parameters())
+
+
+def _matrices_only(model):
+    """You count the matrices only: biases, and the scales and shifts of norms, are trained,
+    too."""
+    return sum(p.numel() for p in model.parameters() if p.dim() > 1)
+
+
+def _without_biases(model):
+    """The biases are missing: they are trained like everything else."""
+    return sum(p.numel() for name, p in model.named_parameters() if not name.endswith("bias"))
+
+
+def _two_sizes_each(model):
+    """Not every tensor is a matrix, a bias has only one size: .numel() works for all of them."""
+    return sum(p.shape[0] * p.shape[1] for p in model.parameters())
+
+
+def _module_by_module(model):
+    """You go through model.modules() and count each part again within every part that holds it:
+    model.parameters() walks through all of them already."""
+    return sum(p.numel() for module in model.modules() for p in module.parameters())
+
+
+def _children_by_themselves(model):
+    """You add up what the parts hold, so a matrix that two parts share counts twice, and a single
+    layer, which has no parts, counts nothing: ask the model as a whole."""
+    return sum(p.numel() for part in model.children() for p in part.parameters())
+
+
+def _without_embeddings(model):
+    """The embeddings are missing: they are trained like everything else."""
+    tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
+    return library_count_parameters(model) - sum(table.numel() for table in tables)
+
+
+def _last_tensor(model):
+    """You count the last tensor only: begin the sum before the loop, not anew in each round."""
+    return list(model.parameters())[-1].numel()
+
+
+def _first_tensor(model):
+    """You count the first tensor only: let no `return` stand within the loop."""
+    return next(model.parameters()).numel()
+
+
+def _to_count(generator):
+    """A layer; a model; one that uses a matrix twice; one with a mask in it; a single number."""
+    with_mask = GPTModel(_config(13, 7, 4, 2, 1))
+    with_mask.register_buffer("mask", causal_mask(7))
+    models = (nn.Linear(3, 4), GPTModel(_config(11, 5, 6, 3, 2)),
+              GPTModel(_config(17, 9, 8, 2, 3, tie_weights=True)), with_mask,
+              nn.Linear(1, 1, bias=False))
+    for model in models:
+        yield (shaken(generator, model).requires_grad_(True),)
+
+
+COUNT_PARAMETERS = Exercise(
+    "04.count_parameters",
+    goal="Count what is trained.",
+    solution=count_parameters,
+    reference=library_count_parameters,
+    returns=NumberAnswer("count", rtol=0),
+    cases=lambda generator: list(_to_count(generator)),
+    mistakes=[_tensors, _shared_twice, _whole_state, _with_buffers, _rows, _sizes_added,
+              _values_added, _in_bytes, _matrices_only, _without_biases, _two_sizes_each,
+              _module_by_module, _children_by_themselves, _without_embeddings, _last_tensor,
+              _first_tensor],
+    hints=(
+        "model.parameters() gives all tensors that are trained, one after the other, each of them "
+        "once. How many numbers are in one?",
+        """
+        1. go through model.parameters()
+        2. count the numbers of each, with .numel()
+        3. add it all up
+        """,
+        """
+        total = 0
+        for parameter in model.parameters():
+            ...                               # total grows by the numbers in this one
+        return total
+        """,
+    ),
+)
+
+
+# --------------------------------------------------------------------------------- tie_weights
+
+
+def tie_weights(model):
+    """Let the output head use the matrix of the token embedding, the very same.
+
+    Changes `model.output_head`, and returns the model.
+    """
+    model.output_head.weight = model.token_embedding.weight
+    return model
+
+
+def _copied(model):
+    """The head has a copy of the matrix: after one step of training the two would differ; assign
+    the parameter itself, without copying its numbers."""
+    model.output_head.weight = torch.nn.Parameter(model.token_embedding.weight.detach().clone())
+    return model
+
+
+def _second_parameter(model):
+    """The numbers are shared, but the head still has a parameter of its own: it counts twice, and
+    an optimizer would move it twice; assign the parameter itself, without .data and without
+    making a new one."""
+    model.output_head.weight = nn.Parameter(model.token_embedding.weight.detach())
+    return model
+
+
+def _other_way_round(model):
+    """It is tied the other way round: the token embedding has got the head's matrix, but its own
+    is to be kept."""
+    model.token_embedding.weight = model.output_head.weight
+    return model
+
+
+def _as_before(model):
+    """The model is as before: the weight of its output head must become that of its token
+    embedding."""
+    return model
+
+
+def _transposed(model):
+    """The matrix is transposed: both have a row of C numbers for each of V tokens, so it fits as
+    it is."""
+    model.output_head.weight = nn.Parameter(model.token_embedding.weight.T)
+    return model
+
+
+def _whole_layer(model):
+    """You put the whole layer in place of the head: an embedding looks up rows and cannot multiply
+    by them; share only its weight."""
+    model.output_head = model.token_embedding
+    return model
+
+
+def _layer_as_weight(model):
+    """You assign the layer: assign its matrix, model.token_embedding.weight."""
+    model.output_head.weight = model.token_embedding
+    return model
+
+
+def _wrong_table(model):
+    """The head has got the position embedding: it needs the table of the tokens."""
+    model.output_head.weight = model.position_embedding.weight
+    return model
+
+
+def _tied_copy(model):
+    """You tie a copy of the model: change the one that is given, and return it."""
+    return tie_weights(copy.deepcopy(model))
+
+
+def _returns_matrix(model):
+    """The weights are tied, but what you return is the matrix: return the model."""
+    return tie_weights(model).output_head.weight
+
+
+def _two_new_ones(model):
+    """The two are tied, but to a new parameter, so an optimizer that was made before would not
+    move it: keep the token embedding's own."""
+    shared = nn.Parameter(model.token_embedding.weight.detach().clone())
+    model.token_embedding.weight = model.output_head.weight = shared
+    return model
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """How the head and the token embedding of a model hang together, as plain facts."""
+
+    returned: str                  # "the model", "a copy of the model", or what else it is
+    head: str                      # the class of the output head
+    shared: str                    # "one parameter", "the same numbers", or "nothing"
+    kept: bool                     # whether the token embedding has the parameter that it had
+    head_weight: Tensor
+    token_weight: Tensor
+
+
+class SmallModel(GPTModel):
+    """A model that remembers, through deepcopy, which parameter its token embedding began with."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.began_with = [self.token_embedding.weight]
+
+
+def _wiring(returned, arguments):
+    model = arguments[0]
+    words = "the model" if returned is model else described(returned)
+    if isinstance(returned, GPTModel) and returned is not model:
+        words = "a copy of the model"
+    head, table = model.output_head, model.token_embedding.weight
+    shared = "nothing"
+    if head.weight is table:
+        shared = "one parameter"
+    elif head.weight.shape == table.shape and head.weight.data_ptr() == table.data_ptr():
+        shared = "the same numbers"
+    return Wiring(words, type(head).__name__, shared, table is model.began_with[0],
+                  head.weight.detach().clone(), table.detach().clone())
+
+
+@dataclass(frozen=True)
+class TiedModel:
+    """A model whose output head uses the matrix of its token embedding."""
+
+    name: str = "model"
+
+    def malformed(self, answer: Any, expected: Wiring) -> str | None:
+        if not isinstance(answer, Wiring):
+            return "the model has lost its output head or its token embedding: keep both."
+        if answer.returned != "the model":
+            return f"you return {answer.returned}, but must return the model that was given."
+        if answer.head != expected.head:
+            return (f"the output head is now of class {answer.head}, but must stay a "
+                    f"{expected.head} layer.")
+        shape, wanted = tuple(answer.head_weight.shape), tuple(expected.head_weight.shape)
+        if shape != wanted:
+            return f"the head's weight has shape {shape}, but must be {wanted}, that is (V, C)."
+        return None
+
+    def difference(self, answer: Wiring, expected: Wiring) -> str | None:
+        if not torch.equal(answer.token_weight, expected.token_weight):
+            return "the token embedding has other numbers than before, but must keep its own."
+        if not torch.equal(answer.head_weight, expected.head_weight):
+            return "the head's matrix is not that of the token embedding."
+        if answer.shared != "one parameter":
+            return "head and token embedding have equal numbers, but are two parameters."
+        return None if answer.kept else "the token embedding has a new parameter."
+
+    def alike(self, answer: Any, other: Any) -> bool:
+        if not (isinstance(answer, Wiring) and isinstance(other, Wiring)):
+            return False
+        facts = [(w.returned, w.head, w.shared, w.kept) for w in (answer, other)]
+        return facts[0] == facts[1] and all(
+            torch.equal(getattr(answer, name), getattr(other, name))
+            for name in ("head_weight", "token_weight"))
+
+    def tidy(self, answer: GPTModel, arguments: tuple) -> GPTModel:
+        return answer
+
+
+def _to_tie(generator):
+    """Models of several sizes, whose two matrices differ."""
+    for V, N, C, H in ((11, 5, 6, 3), (13, 7, 4, 2), (3, 1, 2, 1)):
+        yield (shaken(generator, SmallModel(_config(V, N, C, H, 1))),)
+
+
+TIE_WEIGHTS = Exercise(
+    "04.tie_weights",
+    goal="Let one matrix serve at the entrance and at the exit.",
+    solution=tie_weights,
+    reference=tie_weights,                     # a test holds it and the library's class together
+    returns=TiedModel(),
+    cases=lambda generator: list(_to_tie(generator)),
+    mistakes=[_copied, _second_parameter, _other_way_round, _as_before, _transposed, _whole_layer,
+              _layer_as_weight,
+              _wrong_table, _tied_copy, _returns_matrix, _two_new_ones],
+    hints=(
+        "In Python, two names can stand for one object. The token embedding keeps its matrix in "
+        "its attribute weight, and so does the head. What does `a.weight = b.weight` do?",
+        """
+        1. the weight of the output head becomes the weight of the token embedding: no copy, no
+           .data, no new nn.Parameter
+        2. return the model
+        """,
+        """
+        model.output_head.weight = ...
+        return model
+        """,
+    ),
+    changes_inputs=True,
+    observe=_wiring,
+)
+
+EXERCISES = (EMBED, GPT_FORWARD, COUNT_PARAMETERS, TIE_WEIGHTS)

@@ -1,0 +1,75 @@
+"""Random inputs for the trials, and facts that several exercises test."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gptlib.exercises.exercise import Property
+
+
+def normal(generator: Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Random numbers with mean 0 and variance 1."""
+    return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def shaken(generator: Generator, module: nn.Module) -> nn.Module:
+    """The module with random numbers for all its weights, none of them 0 or 1."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.5 * normal(generator, *parameter.shape))
+    return module.requires_grad_(False)
+
+
+def gradient_reaches(names: tuple[str, ...], arguments: Callable[[Generator], tuple]) -> Property:
+    """A change of each of the first arguments, called `names`, changes the result smoothly.
+
+    Whoever takes numbers out of tensors on the way, cannot train what stands before.
+    """
+
+    def broken(answer: Callable) -> str | None:
+        given = arguments(torch.Generator().manual_seed(1))
+        inputs = [x.requires_grad_() for x in given[: len(names)]]
+        result = answer(*inputs, *given[len(names) :])
+        for name, x in zip(names, inputs, strict=True):
+            try:
+                gradient = _gradient(result, x)
+            except RuntimeError:
+                return (
+                    "the numbers are right, but torch cannot find the gradients, because something "
+                    "that they need was changed in place: write x = x + ... instead of x += ..."
+                )
+            if gradient is None or not gradient.isfinite().all() or not gradient.any():
+                return (
+                    f"the numbers are right, but no gradient reaches {name}, so a model could not "
+                    "be trained through it: stay with torch operations, without .item(), "
+                    ".tolist(), .numpy(), .detach() or torch.tensor(...)."
+                )
+        return None
+
+    return Property("gradients pass", broken)
+
+
+def _gradient(result: Tensor, x: Tensor) -> Tensor | None:
+    if not result.requires_grad:
+        return None
+    weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype).view(result.shape)
+    return torch.autograd.grad((result * weights).sum(), x, retain_graph=True, allow_unused=True)[0]
+
+
+def each_token_alone(arguments: Callable[[Generator], tuple]) -> Property:
+    """The last token of x (B, T, C) changes; nothing may change at the others."""
+
+    def broken(answer: Callable) -> str | None:
+        x, *rest = arguments(torch.Generator().manual_seed(2))
+        changed = x.clone()
+        changed[..., -1, :] += 1
+        before, after = (answer(one.clone(), *copy.deepcopy(rest)) for one in (x, changed))
+        if torch.allclose(before[..., :-1, :], after[..., :-1, :], rtol=1e-4, atol=1e-5):
+            return None
+        return "a change of the last token changes others: each token must be treated by itself."
+
+    return Property("each token by itself", broken)

@@ -1,0 +1,493 @@
+"""Exercises of chapter 1. Below each solution stand the mistakes that are known, with what a
+learner is told about them; then the trials, then the exercise with its hints."""
+# ruff: noqa: B905, RUF007 -- zip(ids, ids[1:]) is what the chapter teaches
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+
+import torch
+
+from gptlib.data import windows as library_windows
+from gptlib.exercises.answers import CountsAnswer, IdsAnswer, SeveralAnswers, TensorAnswer
+from gptlib.exercises.exercise import Exercise, Property
+from gptlib.tokenizer import BPETokenizer, learn_merges
+from gptlib.tokenizer import count_pairs as library_count_pairs
+from gptlib.tokenizer import merge as library_merge
+
+# --------------------------------------------------------------------------------- count_pairs
+
+
+def count_pairs(ids):
+    """How often each pair of neighbors occurs.  [1, 2, 1, 2] -> {(1, 2): 2, (2, 1): 1}"""
+    return Counter(zip(ids, ids[1:]))
+
+
+def _every_other_pair(ids):
+    """You step over every second pair: each token has a neighbor on both sides, so
+    [1, 2, 3] has two pairs, (1, 2) and (2, 3)."""
+    return Counter(zip(ids[::2], ids[1::2]))
+
+
+def _single_tokens(ids):
+    """You count single tokens: lay the row next to a copy of itself that is moved on by one."""
+    return Counter(ids)
+
+
+def _order_ignored(ids):
+    """The order within a pair counts: (1, 2) and (2, 1) are two different pairs."""
+    return Counter((min(pair), max(pair)) for pair in zip(ids, ids[1:]))
+
+
+def _right_then_left(ids):
+    """Each of your pairs is the wrong way around: the left token comes first."""
+    return Counter(zip(ids[1:], ids))
+
+
+def _around_the_end(ids):
+    """You count the last token and the first one as neighbors: a row is no circle."""
+    return Counter(zip(ids, ids[1:] + ids[:1], strict=True))
+
+
+def _last_one_missing(ids):
+    """The last pair is left out: a row of N tokens has N - 1 pairs."""
+    return Counter(zip(ids, ids[1:-1]))
+
+
+def _first_one_missing(ids):
+    """The first pair is left out: begin at place 0."""
+    return Counter(zip(ids[1:], ids[2:]))
+
+
+def _each_once(ids):
+    """Every pair is counted only once: add 1 each time that it occurs."""
+    return dict.fromkeys(zip(ids, ids[1:]), 1)
+
+
+def _not_only_neighbors(ids):
+    """You pair every token with all that follow it: only the next one is its neighbor."""
+    return Counter(combinations(ids, 2))
+
+
+def _without_overlap(ids):
+    """Pairs may overlap when they are counted: [7, 7, 7] has the pair (7, 7) twice."""
+    counts, place = Counter(), 0
+    while place < len(ids) - 1:
+        counts[ids[place], ids[place + 1]] += 1
+        place += 2 if ids[place] == ids[place + 1] else 1
+    return counts
+
+
+def _one_too_low(ids):
+    """Every count is too low by one: a pair that is met for the first time counts 1, not 0."""
+    return {pair: count - 1 for pair, count in count_pairs(ids).items()}
+
+
+COUNT_PAIRS = Exercise(
+    "01.count_pairs",
+    goal="Count which two tokens stand side by side, and how often.",
+    solution=count_pairs,
+    reference=library_count_pairs,
+    returns=CountsAnswer(),
+    cases=lambda generator: [
+        ([1, 2, 1, 2, 3],), ([7, 7, 7],), (list(b"thought the other"),), ([5],),
+        (torch.randint(4, (41,), generator=generator).tolist(),),
+    ],
+    mistakes=[_single_tokens, _every_other_pair, _order_ignored, _right_then_left, _around_the_end,
+              _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
+              _without_overlap, _one_too_low],
+    hints=(
+        "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
+        "stand above each other?",
+        """
+        1. zip(ids, ids[1:]) gives every token together with the next one
+        2. count how often each of these pairs comes: a Counter does that, or a dictionary in a loop
+        """,
+        """
+        pairs = zip(ids, ids[1:])
+        return ...                            # what counts the things that it is given?
+        """,
+    ),
+    properties=[Property("overlapping pairs counted", lambda answer: None
+                         if answer([3, 3, 3, 3]) == {(3, 3): 3} else
+                         "[3, 3, 3, 3] holds the pair (3, 3) three times.")],
+)
+
+
+# --------------------------------------------------------------------------------------- merge
+
+
+def merge(ids, pair, new_id):
+    """Replace each occurrence of `pair`, from left to right.  [1, 1, 1], (1, 1), 9 -> [9, 1]"""
+    merged = []
+    for token in ids:
+        if merged and (merged[-1], token) == pair:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+def _only_the_first(ids, pair, new_id):
+    """Only the first occurrence is replaced: go on to the end of the row."""
+    for place in range(len(ids) - 1):
+        if (ids[place], ids[place + 1]) == pair:
+            return [*ids[:place], new_id, *ids[place + 2 :]]
+    return ids
+
+
+def _partner_stays(ids, pair, new_id):
+    """The right token of a pair stays behind: the new token stands for both, so skip it."""
+    pairs = zip(ids, [*ids[1:], None], strict=True)
+    return [new_id if (left, right) == pair else left for left, right in pairs]
+
+
+def _left_one_stays(ids, pair, new_id):
+    """The left token of a pair stays behind: the new token stands for both, so it replaces the
+    token before it."""
+    pairs = zip([None, *ids], ids)
+    return [new_id if (left, right) == pair else right for left, right in pairs]
+
+
+def _pair_removed(ids, pair, new_id):
+    """The pair disappears, and the new token does not come in its place."""
+    return [token for token in merge(ids, pair, new_id) if token != new_id]
+
+
+def _both_replaced(ids, pair, new_id):
+    """Every pair becomes two new tokens: two old ones make one new one, so the row gets shorter."""
+    return [x for token in merge(ids, pair, new_id)
+            for x in ([new_id, new_id] if token == new_id else [token])]
+
+
+def _right_to_left(ids, pair, new_id):
+    """You go from right to left: in [1, 1, 1], the first two become one, and the last one stays."""
+    return merge(ids[::-1], pair[::-1], new_id)[::-1]
+
+
+def _end_forgotten(ids, pair, new_id):
+    """The last token is lost when it belongs to no pair: do not stop one place early."""
+    merged = merge(ids, pair, new_id)
+    return merged if (*ids[-2:],) == pair and merged[-1] == new_id else merged[:-1]
+
+
+def _either_order(ids, pair, new_id):
+    """The order counts: only left, then right is replaced, not right, then left."""
+    merged = []
+    for token in ids:
+        if merged and (merged[-1], token) in (pair, pair[::-1]):
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+def _single_ones_replaced(ids, pair, new_id):
+    """You replace each token of the pair wherever it stands: both must stand side by side."""
+    return [new_id if token in pair else token for token in ids]
+
+
+def _nothing_replaced(ids, pair, new_id):
+    """Nothing was replaced: compare the tuple (left, right) with pair."""
+    return list(ids)
+
+
+MERGE = Exercise(
+    "01.merge",
+    goal="Make one token of two, wherever they stand side by side.",
+    solution=merge,
+    reference=library_merge,
+    returns=IdsAnswer(),
+    cases=lambda generator: [
+        ([5, 1, 2, 3, 1, 2, 4], (1, 2), 9), ([1, 1, 1], (1, 1), 256), ([2, 1, 2, 1, 1], (2, 1), 8),
+        ([1, 2, 3, 1], (1, 2), 9), ([1, 1, 1, 1, 1], (1, 1), 9), ([4], (4, 4), 256),
+        ([2, 1, 3, 1, 2], (1, 2), 7), (list(b"thought the other"), (116, 104), 256),
+        (torch.randint(3, (53,), generator=generator).tolist(), (0, 2), 300),
+    ],
+    mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
+              _both_replaced, _right_to_left, _end_forgotten, _either_order,
+              _single_ones_replaced],
+    hints=(
+        "Build a new list while you walk through the old one. When does the token that you have "
+        "just reached complete the pair?",
+        """
+        1. begin with an empty list
+        2. for each token: if the last one of the new list and this one are the pair,
+           the last one becomes new_id
+        3. otherwise append the token
+        4. return the new list
+        """,
+        """
+        merged = []
+        for token in ids:
+            if merged and (merged[-1], token) == pair:
+                ...                           # what becomes of merged[-1]?
+            else:
+                merged.append(token)
+        return merged
+        """,
+    ),
+)
+
+
+# -------------------------------------------------------------------------------------- encode
+
+
+def encode(word, merges):
+    """The token ids of a word: its bytes, merged, the pair that was learned first goes first.
+
+    Pair number n of `merges` becomes token 256 + n.  "the", [(116, 104)] -> [256, 101]
+    """
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+def _only_bytes(word, merges):
+    """These are the bytes: nothing has been merged yet."""
+    return list(word.encode("utf-8"))
+
+
+def _letters(word, merges):
+    """You begin with the numbers of the letters, ord(...); begin with the bytes of the text,
+    word.encode("utf-8")."""
+    return _merged([ord(letter) for letter in word], merges)
+
+
+def _another_encoding(word, merges):
+    """You begin with other bytes: the text must be encoded as "utf-8"."""
+    return _merged(list(word.encode("utf-16-le")), merges)
+
+
+def _last_learned_first(word, merges):
+    """You begin with the merge that was learned last: the first one goes first."""
+    ids = list(word.encode("utf-8"))
+    for n in reversed(range(len(merges))):
+        ids = merge(ids, merges[n], 256 + n)
+    return ids
+
+
+def _leftmost_first(word, merges):
+    """You merge whatever pair comes first in the word: of all pairs in it, the one that was
+    learned first goes first, wherever it stands."""
+    new_ids = {pair: 256 + n for n, pair in enumerate(merges)}
+    ids = list(word.encode("utf-8"))
+    while pair := next((p for p in zip(ids, ids[1:]) if p in new_ids), None):
+        ids = merge(ids, pair, new_ids[pair])
+    return ids
+
+
+def _one_merge_only(word, merges):
+    """You stop after the first merge of the list: return after the loop, not inside it."""
+    return _merged(list(word.encode("utf-8")), merges[:1])
+
+
+def _ids_from_zero(word, merges):
+    """The new ids begin at 0, but those are bytes: merge number n makes token 256 + n."""
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, n)
+    return ids
+
+
+def _ids_one_too_high(word, merges):
+    """Your new ids begin at 257: merge number 0 makes token 256."""
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 257 + n)
+    return ids
+
+
+def _always_the_same_id(word, merges):
+    """Every merge makes the same id: merge number n makes token 256 + n."""
+    ids = list(word.encode("utf-8"))
+    for pair in merges:
+        ids = merge(ids, pair, 256)
+    return ids
+
+
+def _most_frequent_first(word, merges):
+    """You merge the pair that is most frequent in this word: that is training; in encoding, the
+    order of the merges decides."""
+    new_ids = {pair: 256 + n for n, pair in enumerate(merges)}
+    ids = list(word.encode("utf-8"))
+    while known := [p for p in zip(ids, ids[1:]) if p in new_ids]:
+        pair = Counter(known).most_common(1)[0][0]
+        ids = merge(ids, pair, new_ids[pair])
+    return ids
+
+
+def _merged(ids, merges):
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+_TRAINED = learn_merges({b"thought": 3, b" the": 5, b" other": 4, b" three": 2, b" oath": 1}, 14)
+
+
+ENCODE = Exercise(
+    "01.encode",
+    goal="Spell a word in tokens with merges that were learned before.",
+    solution=encode,
+    reference=lambda word, merges: BPETokenizer(merges).encode(word),
+    returns=IdsAnswer(),
+    cases=lambda generator: [
+        ("the", [(116, 104), (256, 101)]), ("abc", [(98, 99), (97, 98)]), ("Zoë", [(90, 111)]),
+        ("a", [(97, 97)]), ("aaaaaaa", [(97, 97), (256, 256)]), ("🐭", []),
+        (" thermometer", _TRAINED), ("thought", _TRAINED),
+        ("cabab", [(99, 97), (97, 98)]),
+    ],
+    mistakes=[_only_bytes, _letters, _another_encoding, _last_learned_first, _leftmost_first,
+              _one_merge_only, _ids_from_zero, _ids_one_too_high, _always_the_same_id,
+              _most_frequent_first],
+    hints=(
+        "A merge may use the result of an earlier one, never that of a later one. So what happens "
+        "if you go through the list of merges once, from its beginning?",
+        """
+        1. ids are the bytes of the word, as a list
+        2. for each merge, in the order of the list: replace its pair by its new id, 256 + n
+        3. return what is left
+        """,
+        """
+        ids = list(word.encode("utf-8"))
+        for n, pair in enumerate(merges):
+            ids = ...                         # merge: which pair, which new id?
+        return ids
+        """,
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------- windows
+
+
+def windows(ids, context_length):
+    """Cut a text into windows; the targets are the inputs moved on by one token.
+
+    ids (N) -> inputs (W, T), targets (W, T), T = context_length; what fills no window is left out.
+    """
+    n_windows = (len(ids) - 1) // context_length
+    end = n_windows * context_length
+    inputs = ids[:end].view(n_windows, context_length)
+    targets = ids[1 : end + 1].view(n_windows, context_length)
+    return inputs, targets
+
+
+def _not_moved(ids, context_length):
+    """The targets are the inputs themselves: a model would learn to repeat; move them on by one
+    token."""
+    n_windows = (len(ids) - 1) // context_length
+    inputs = ids[: n_windows * context_length].view(n_windows, context_length)
+    return inputs, inputs.clone()
+
+
+def _moved_back(ids, context_length):
+    """Your targets are the tokens before the inputs: a model would learn to read backward; the
+    inputs begin at place 0, the targets at place 1."""
+    inputs, targets = windows(ids, context_length)
+    return targets, inputs
+
+
+def _moved_by_two(ids, context_length):
+    """The targets are moved on by two tokens; it must be one."""
+    n_windows = (len(ids) - 2) // context_length
+    end = n_windows * context_length
+    return (ids[:end].view(n_windows, context_length),
+            ids[2 : end + 2].view(n_windows, context_length))
+
+
+def _rolled(ids, context_length):
+    """The last target of each window is the window's own first token: it must be the token that
+    follows in the text."""
+    inputs, _ = windows(ids, context_length)
+    return inputs, inputs.roll(-1, dims=1)
+
+
+def _overlapping(ids, context_length):
+    """Your windows start at every token and overlap: one starts where the one before has ended."""
+    pieces = ids.unfold(0, context_length + 1, 1)
+    return pieces[:, :-1], pieces[:, 1:]
+
+
+def _gap_between(ids, context_length):
+    """You cut the text into pieces of T + 1 tokens, so one input is lost between each two windows:
+    a window's last target is the next window's first input."""
+    pieces = ids.unfold(0, context_length + 1, context_length + 1)
+    return pieces[:, :-1], pieces[:, 1:]
+
+
+def _last_window_lost(ids, context_length):
+    """The last window is missing: (N - 1) // T windows fit."""
+    inputs, targets = windows(ids, context_length)
+    return inputs[:-1], targets[:-1]
+
+
+def _one_target_each(ids, context_length):
+    """You give each window one target: every token has a target of its own, the next token, so a
+    window holds T examples."""
+    inputs, targets = windows(ids, context_length)
+    return inputs, targets[:, -1]
+
+
+def _one_long_row(ids, context_length):
+    """This is one long row: cut it into rows of context_length tokens with view."""
+    inputs, targets = windows(ids, context_length)
+    return inputs.flatten(), targets.flatten()
+
+
+def _by_columns(ids, context_length):
+    """The text runs down the columns: each window is a row of tokens that follow each other."""
+    n_windows = (len(ids) - 1) // context_length
+    end = n_windows * context_length
+    return (ids[:end].view(context_length, n_windows).T,
+            ids[1 : end + 1].view(context_length, n_windows).T)
+
+
+def _to_cut(generator):
+    for N, T in ((11, 4), (12, 4), (13, 4), (37, 5), (4, 3), (6, 1)):
+        yield torch.randperm(500, generator=generator)[:N], T
+
+
+def _texts_do_not_meet(answer):
+    """The targets are the inputs moved on by one token; windows follow each other."""
+    ids = torch.arange(100, 124)
+    inputs, targets = answer(ids, 5)
+    if torch.equal(inputs.flatten() + 1, targets.flatten()):
+        return None
+    return "each target must be the token that follows its input."
+
+
+WINDOWS = Exercise(
+    "01.windows",
+    goal="Cut a text into the examples that a model learns from.",
+    solution=windows,
+    reference=library_windows,
+    returns=SeveralAnswers((TensorAnswer("inputs", ("W", "T"), dtype="whole"),
+                            TensorAnswer("targets", ("W", "T"), dtype="whole"))),
+    cases=lambda generator: list(_to_cut(generator)),
+    mistakes=[_moved_by_two, _not_moved, _moved_back, _rolled, _overlapping, _gap_between,
+              _last_window_lost, _one_target_each, _one_long_row, _by_columns],
+    hints=(
+        "Take ten tokens and windows of four. Write the inputs of both windows down, and under "
+        "each token the one that follows it in the text. Which tokens of the text do the targets "
+        "use, from which place to which?",
+        """
+        1. the number of windows: how often T fits into N - 1, for the last target needs a token
+        2. inputs: the first n_windows * T tokens, as rows of T
+        3. targets: the same, but beginning at place 1
+        """,
+        """
+        n_windows = (len(ids) - 1) // context_length
+        end = n_windows * context_length
+        inputs = ids[:end].view(n_windows, context_length)
+        targets = ...                         # likewise, moved on by one
+        return inputs, targets
+        """,
+    ),
+    properties=[Property("each target follows its input", _texts_do_not_meet)],
+)
+
+EXERCISES = (COUNT_PAIRS, MERGE, ENCODE, WINDOWS)

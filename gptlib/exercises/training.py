@@ -1,0 +1,1001 @@
+"""Exercises of chapter 5. Below each solution stand the mistakes that are known, with what a
+learner is told about them; then the trials, then the exercise with its hints."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gptlib.exercises.answers import NumberAnswer, TensorAnswer
+from gptlib.exercises.exercise import Exercise, Property
+from gptlib.exercises.properties import gradient_reaches, normal
+from gptlib.optimizer import share_of_peak
+from gptlib.training import next_token_loss
+
+# ------------------------------------------------------------------------------- cross_entropy
+
+
+def cross_entropy(logits, targets):
+    """The mean surprise at the true next tokens, in nats: -log softmax(logits)[target].
+
+    logits (B, T, V), targets (B, T) -> one number, as a tensor, so that gradients can flow back
+    """
+    log_probabilities = logits.log_softmax(dim=-1)                       # (B, T, V)
+    true_ones = log_probabilities.gather(-1, targets[..., None])         # (B, T, 1)
+    return -true_ones.mean()
+
+
+def _no_minus(logits, targets):
+    """The minus sign is missing: the logarithm of a probability is negative, a surprise is not."""
+    return logits.log_softmax(dim=-1).gather(-1, targets[..., None]).mean()
+
+
+def _no_softmax(logits, targets):
+    """These are scores, not yet probabilities: the softmax over the vocabulary is missing, and its
+    logarithm."""
+    return -_at_targets(logits, targets).mean()
+
+
+def _softmax_over_tokens(logits, targets):
+    """The softmax runs over the tokens of the text: it must run over the vocabulary, dim=-1."""
+    return -_at_targets(logits.log_softmax(dim=1), targets).mean()
+
+
+def _softmax_over_batch(logits, targets):
+    """The softmax runs over the batch: it must run over the vocabulary, dim=-1."""
+    return -_at_targets(logits.log_softmax(dim=0), targets).mean()
+
+
+def _softmax_twice(logits, targets):
+    """The softmax is applied twice: torch's cross_entropy and log_softmax take raw scores and do
+    it themselves."""
+    return -_at_targets(logits.softmax(dim=-1).log_softmax(dim=-1), targets).mean()
+
+
+def _no_logarithm(logits, targets):
+    """The logarithm is missing: this is the mean probability of the true tokens."""
+    return _at_targets(logits.softmax(dim=-1), targets).mean()
+
+
+def _minus_probability(logits, targets):
+    """The logarithm is missing: this is minus the mean probability of the true tokens."""
+    return -_at_targets(logits.softmax(dim=-1), targets).mean()
+
+
+def _one_minus_probability(logits, targets):
+    """This is 1 minus the probability: surprise is minus its logarithm, which adds up over a
+    text."""
+    return (1 - _at_targets(logits.softmax(dim=-1), targets)).mean()
+
+
+def _averaged_too_early(logits, targets):
+    """You average the probabilities and take the logarithm then: take the logarithm of each, and
+    average these."""
+    return -_at_targets(logits.softmax(dim=-1), targets).mean().log()
+
+
+def _summed(logits, targets):
+    """These are the surprises of all tokens added up: take their mean, so that the loss does not
+    depend on the size of the batch."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets).sum()
+
+
+def _per_text(logits, targets):
+    """You add up the tokens of each text and average over the texts only: divide by the number of
+    all tokens, B times T."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets).sum() / len(targets)
+
+
+def _averaged_over_vocabulary(logits, targets):
+    """You divide by the size of the vocabulary, too: there is one surprise per token, so divide
+    by B times T."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets).mean() / logits.shape[-1]
+
+
+def _targets_unused(logits, targets):
+    """This is the mean over all tokens of the vocabulary: only the entry of the true one counts,
+    so pick it with gather."""
+    return -logits.log_softmax(dim=-1).mean()
+
+
+def _best_instead_of_true(logits, targets):
+    """You look up the most probable token: look up the true one, whose id stands in targets."""
+    return -logits.log_softmax(dim=-1).amax(dim=-1).mean()
+
+
+def _last_token(logits, targets):
+    """Only the last token of each text counts: all of them do."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)[:, -1].mean()
+
+
+def _shifted_again(logits, targets):
+    """You move the targets on by one, but they are the next tokens already: position t of logits
+    belongs to position t of targets."""
+    return -_at_targets(logits.log_softmax(dim=-1)[:, :-1], targets[:, 1:]).mean()
+
+
+def _shifted_back(logits, targets):
+    """You compare each position with the target before it: position t of logits belongs to
+    position t of targets."""
+    return -_at_targets(logits.log_softmax(dim=-1)[:, 1:], targets[:, :-1]).mean()
+
+
+def _not_averaged(logits, targets):
+    """This is the surprise at each token: the mean over all of them is missing."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)
+
+
+def _in_bits(logits, targets):
+    """This is in bits: use the natural logarithm, log and not log2."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets).mean() / math.log(2)
+
+
+def _exponentiated(logits, targets):
+    """This is the perplexity: leave out the exponential at the end."""
+    return cross_entropy(logits, targets).exp()
+
+
+def _not_flattened(logits, targets):
+    """torch's cross_entropy looks for the vocabulary on the second axis: flatten B and T into one,
+    logits.flatten(0, 1) and targets.flatten()."""
+    return F.cross_entropy(logits, targets)
+
+
+def _squared(logits, targets):
+    """This is the squared distance between probabilities and truth: a language model is measured
+    by the logarithm of the true token's probability."""
+    truth = F.one_hot(targets, logits.shape[-1])
+    return (logits.softmax(dim=-1) - truth).square().mean()
+
+
+def _all_targets_everywhere(logits, targets):
+    """You look up all targets at every position: each position has one of its own, and gather
+    picks just that."""
+    return -logits.log_softmax(dim=-1)[..., targets].mean()
+
+
+def _gathered_along_tokens(logits, targets):
+    """You gather along the tokens: the ids are places in the vocabulary, so it is
+    gather(-1, ...)."""
+    return -logits.log_softmax(dim=-1).gather(1, targets[..., None]).mean()
+
+
+def _divided_by_batch(logits, targets):
+    """You divide by the number of texts once more: the mean is enough."""
+    return cross_entropy(logits, targets) / len(targets)
+
+
+def _base_ten(logits, targets):
+    """You use the logarithm to base 10: use the natural one, log and not log10."""
+    return cross_entropy(logits, targets) / math.log(10)
+
+
+def _share_of_errors(logits, targets):
+    """You count how often the best token is not the true one: the loss asks how probable the true
+    one was."""
+    return (logits.argmax(dim=-1) != targets).to(logits).mean()
+
+
+def _entropy(logits, targets):
+    """This is the entropy of the prediction, which does not ask what came next: pick the true
+    token with gather."""
+    log_probabilities = logits.log_softmax(dim=-1)
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=-1).mean()
+
+
+def _at_targets(x, targets):
+    return x.gather(-1, targets[..., None])[..., 0]                      # (B, T)
+
+
+@dataclass(frozen=True)
+class LossAnswer(TensorAnswer):
+    """A single number as a tensor, with what a beginner should know about it."""
+
+    def malformed(self, answer: Any, expected: Tensor) -> str | None:
+        if isinstance(answer, (int, float)) and not isinstance(answer, bool):
+            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
+                    "gradient can flow back through it: leave out .item() and float().")
+        if isinstance(answer, Tensor) and answer.shape != expected.shape:
+            return (f"your {self.name} has shape {tuple(answer.shape)}, but must be one number, of "
+                    "shape (): average over all tokens.")
+        return super().malformed(answer, expected)
+
+    def _place(self, index: tuple) -> str:
+        return f"the {self.name}"
+
+
+def _scores(generator, B, T, V):
+    return 2 * normal(generator, B, T, V), torch.randint(V, (B, T), generator=generator)
+
+
+def _scores_and_targets(generator):
+    """Sizes all different; some targets are improbable; a text of one token."""
+    for sizes in ((2, 3, 5), (3, 5, 4), (4, 2, 7), (1, 6, 3), (5, 1, 8)):
+        yield _scores(generator, *sizes)
+
+
+def _fails_for_large_scores(answer):
+    logits = torch.tensor([[[300.0, 0.0, -200.0], [1000.0, -50.0, 1000.5]]])
+    targets = torch.tensor([[1, 2]])
+    expected = next_token_loss(logits, targets).item()
+    got = float(answer(logits.clone(), targets.clone()))
+    if math.isclose(got, expected, rel_tol=1e-4):
+        return None
+    return (f"the numbers are right, but for scores of several hundred it gives {got:.4g} instead "
+            f"of {expected:.4g}: exp() grows beyond every number there, or softmax gives a 0 that "
+            "has no logarithm. log_softmax takes both steps at once, safely.")
+
+
+CROSS_ENTROPY = Exercise(
+    "05.cross_entropy",
+    goal="Measure how much a text surprises a model.",
+    solution=cross_entropy,
+    reference=next_token_loss,
+    returns=LossAnswer("loss", ()),
+    cases=lambda generator: list(_scores_and_targets(generator)),
+    mistakes=[_no_minus, _no_softmax, _softmax_over_tokens, _softmax_over_batch, _softmax_twice,
+              _no_logarithm, _minus_probability, _one_minus_probability, _averaged_too_early,
+              _summed, _per_text, _averaged_over_vocabulary, _targets_unused,
+              _best_instead_of_true, _last_token, _shifted_again, _shifted_back, _not_averaged,
+              _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
+              _all_targets_everywhere, _gathered_along_tokens, _divided_by_batch, _base_ten,
+              _share_of_errors],
+    hints=(
+        "Step 1 of the chapter did it for one position and every possible target. Here are B "
+        "times T positions, and the target of each says which entry of its row counts.",
+        """
+        1. the logarithm of the softmax, over the vocabulary: (B, T, V)
+        2. from each row the entry of its target: gather along the last axis picks it, and needs
+           targets of shape (B, T, 1)
+        3. minus the mean over all of them
+        """,
+        """
+        log_probabilities = logits.log_softmax(dim=-1)        # (B, T, V)
+        true_ones = log_probabilities.gather(-1, targets[..., None])
+        return ...                                            # one number, above 0
+        """,
+    ),
+    properties=[
+        Property("safe for large scores", _fails_for_large_scores),
+        gradient_reaches(("logits",), lambda generator: _scores(generator, 2, 3, 5)),
+    ],
+)
+
+
+# ---------------------------------------------------------------------------------- perplexity
+
+
+def perplexity(surprises):
+    """Among how many equally likely tokens a model hesitates: e to the mean surprise.
+
+    surprises (...) in nats, one for each token -> one number, at least 1
+    """
+    return math.exp(surprises.mean())
+
+
+def _mean_of_exponentials(surprises):
+    """You take the exponential of each surprise and average these: average the surprises first,
+    then take the exponential once."""
+    return surprises.exp().mean()
+
+
+def _power_of_two(surprises):
+    """You raise 2 to the mean, which is right for bits: these are nats, so raise e, with exp."""
+    return 2 ** surprises.mean()
+
+
+def _no_exponential(surprises):
+    """This is the loss, in nats: the exponential is missing."""
+    return surprises.mean()
+
+
+def _exponential_of_sum(surprises):
+    """You add the surprises up: take their mean, so that a long text is no worse than a short
+    one."""
+    return surprises.sum().exp()
+
+
+def _probability(surprises):
+    """This is the typical probability of a token, below 1: leave out the minus sign, and it
+    becomes a number of tokens."""
+    return (-surprises.mean()).exp()
+
+
+def _of_mean_probability(surprises):
+    """You average the probabilities of the tokens: average their surprises, which are logarithms,
+    and take the exponential then."""
+    return 1 / (-surprises).exp().mean()
+
+
+def _of_median(surprises):
+    """This uses the median: use the mean, so that every surprise counts."""
+    return surprises.median().exp()
+
+
+def _of_bits(surprises):
+    """You turn nats into bits before the exponential: e belongs to nats as they are, and 2 would
+    belong to bits."""
+    return (surprises.mean() / math.log(2)).exp()
+
+
+def _logarithm(surprises):
+    """You take the logarithm: surprises are logarithms already, and exp turns one back."""
+    return surprises.mean().log()
+
+
+def _power_of_ten(surprises):
+    """You raise 10 to the mean: these are nats, so raise e, with exp."""
+    return 10 ** surprises.mean()
+
+
+def _of_largest(surprises):
+    """This uses the largest surprise: use the mean of all."""
+    return surprises.max().exp()
+
+
+def _per_row(surprises):
+    """You add everything up, but divide by the number of rows only: divide by the number of
+    tokens, as .mean() does."""
+    return (surprises.sum() / len(surprises)).exp()
+
+
+def _less_one(surprises):
+    """This is 1 too little: exp is enough, expm1 subtracts 1."""
+    return surprises.mean().exp() - 1
+
+
+def _to_average(generator):
+    """The surprises of a text, of a batch, of a single token; those at what was nearly certain."""
+    for shape in ((3,), (2, 4), (1,), (3, 5, 2)):
+        yield (-torch.log(0.05 + 0.95 * torch.rand(shape, generator=generator)),)
+    yield (torch.full((6,), 0.001),)
+
+
+PERPLEXITY = Exercise(
+    "05.perplexity",
+    goal="Turn a loss back into a number of tokens.",
+    solution=perplexity,
+    reference=perplexity,                      # a test holds it and the loss of a model together
+    returns=NumberAnswer("perplexity"),
+    cases=lambda generator: list(_to_average(generator)),
+    mistakes=[_mean_of_exponentials, _power_of_two, _no_exponential, _exponential_of_sum,
+              _probability, _of_mean_probability, _of_median, _of_bits, _logarithm, _power_of_ten,
+              _of_largest, _per_row, _less_one],
+    hints=(
+        "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
+        "does the average come before it, or after?",
+        """
+        1. the mean of all surprises
+        2. e to the power of it
+        """,
+        """
+        loss = surprises.mean()
+        return ...                            # math.exp, or loss.exp()
+        """,
+    ),
+)
+
+
+# ---------------------------------------------------------------------------------- train_step
+
+
+def train_step(model, optimizer, inputs, targets, clip_norm):
+    """One step of training. Changes the model, and returns the loss before the change.
+
+    inputs (B, T), targets (B, T); a gradient longer than clip_norm is cut to that length
+    """
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+def _no_clip(model, optimizer, inputs, targets, clip_norm):
+    """The gradient is not cut when the optimizer uses it: clip_grad_norm_ belongs after backward,
+    which computes the gradient, and before step, which uses it."""
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _clipped_too_late(model, optimizer, inputs, targets, clip_norm):
+    """The gradient is cut after the step, when it has been used already: clip_grad_norm_ belongs
+    between backward and step."""
+    loss = _no_clip(model, optimizer, inputs, targets, clip_norm)
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    return loss
+
+
+def _gradients_add_up(model, optimizer, inputs, targets, clip_norm):
+    """The first step is right, but the second one moves along its gradient, too: backward adds to
+    what is there, so forget it with optimizer.zero_grad() before."""
+    loss = _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss
+
+
+def _no_movement(model, optimizer, inputs, targets, clip_norm):
+    """The weights have not moved, for step finds no gradient: backward must come before it, and
+    zero_grad must not stand between the two."""
+    loss = _backward(model, inputs, targets)
+    optimizer.zero_grad()
+    optimizer.step()
+    return loss
+
+
+def _no_step(model, optimizer, inputs, targets, clip_norm):
+    """The gradient is there, but nobody uses it: optimizer.step() is missing."""
+    optimizer.zero_grad()
+    loss = _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    return loss
+
+
+def _no_step_no_clip(model, optimizer, inputs, targets, clip_norm):
+    """There is a gradient, but it is neither cut nor used: clip_grad_norm_ and optimizer.step()
+    are missing, or stand before backward."""
+    optimizer.zero_grad()
+    return _backward(model, inputs, targets)
+
+
+def _cut_by_value(model, optimizer, inputs, targets, clip_norm):
+    """You cut each number of the gradient by itself, which turns its direction: clip_grad_norm_
+    makes the whole of it shorter."""
+    optimizer.zero_grad()
+    loss = _backward(model, inputs, targets)
+    nn.utils.clip_grad_value_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss
+
+
+def _cut_by_part(model, optimizer, inputs, targets, clip_norm):
+    """You cut the gradient of each tensor by itself: it is the length of all of them together that
+    counts, so give clip_grad_norm_ all parameters at once."""
+    optimizer.zero_grad()
+    loss = _backward(model, inputs, targets)
+    for parameter in model.parameters():
+        nn.utils.clip_grad_norm_(parameter, clip_norm)
+    optimizer.step()
+    return loss
+
+
+def _always_that_length(model, optimizer, inputs, targets, clip_norm):
+    """You bring every gradient to the length clip_norm: one that is shorter stays as it is."""
+    optimizer.zero_grad()
+    loss = _backward(model, inputs, targets)
+    norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
+    for parameter in model.parameters():
+        parameter.grad.mul_(clip_norm / norm)
+    optimizer.step()
+    return loss
+
+
+def _cut_at_one(model, optimizer, inputs, targets, clip_norm):
+    """The gradient is always cut at 1: use clip_norm, which is given."""
+    return train_step(model, optimizer, inputs, targets, 1.0)
+
+
+def _two_steps(model, optimizer, inputs, targets, clip_norm):
+    """The optimizer takes two steps with one gradient: call step once."""
+    loss = train_step(model, optimizer, inputs, targets, clip_norm)
+    optimizer.step()
+    return loss
+
+
+def _loss_afterward(model, optimizer, inputs, targets, clip_norm):
+    """The weights are right, but this is the loss after the step: return the one from which the
+    gradient was computed."""
+    train_step(model, optimizer, inputs, targets, clip_norm)
+    return next_token_loss(model(inputs), targets).item()
+
+
+def _returns_norm(model, optimizer, inputs, targets, clip_norm):
+    """The weights are right, but this is the length of the gradient: return the loss."""
+    optimizer.zero_grad()
+    next_token_loss(model(inputs), targets).backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return norm.item()
+
+
+def _uphill(model, optimizer, inputs, targets, clip_norm):
+    """The weights move uphill: the optimizer goes against the gradient by itself, so the loss
+    needs no minus sign before backward."""
+    return _step_with(lambda x, y: -next_token_loss(x, y), model, optimizer, inputs, targets,
+                      clip_norm)
+
+
+def _summed_loss(model, optimizer, inputs, targets, clip_norm):
+    """This is the loss of all tokens added up: use their mean, as next_token_loss does."""
+    return _step_with(lambda x, y: next_token_loss(x, y) * y.numel(), model, optimizer, inputs,
+                      targets, clip_norm)
+
+
+def _predicts_its_input(model, optimizer, inputs, targets, clip_norm):
+    """The scores are compared with the inputs, which the model has just read: compare them with
+    the targets."""
+    return train_step(model, optimizer, inputs, inputs, clip_norm)
+
+
+def _reads_the_targets(model, optimizer, inputs, targets, clip_norm):
+    """The model reads the targets, which it is to predict: give it the inputs."""
+    return train_step(model, optimizer, targets, targets, clip_norm)
+
+
+def _swapped(model, optimizer, inputs, targets, clip_norm):
+    """Inputs and targets are swapped: the model reads the inputs and is to predict the targets."""
+    return train_step(model, optimizer, targets, inputs, clip_norm)
+
+
+def _moved_again(model, optimizer, inputs, targets, clip_norm):
+    """You move the targets on by one, but they are the next tokens already: compare position t of
+    the scores with position t of the targets."""
+    return _step_with(lambda x, y: next_token_loss(x[:, :-1], y[:, 1:]), model, optimizer, inputs,
+                      targets, clip_norm)
+
+
+def _softmax_before_loss(model, optimizer, inputs, targets, clip_norm):
+    """The loss gets probabilities: give it the scores as they are, it applies softmax itself."""
+    return _step_with(lambda x, y: next_token_loss(x.softmax(dim=-1), y), model, optimizer, inputs,
+                      targets, clip_norm)
+
+
+def _scores_not_flattened(model, optimizer, inputs, targets, clip_norm):
+    """You give scores of three axes to torch's cross_entropy, which looks for the vocabulary on
+    the second: use next_token_loss."""
+    return F.cross_entropy(model(inputs), targets)
+
+
+def _moved_by_hand(model, optimizer, inputs, targets, clip_norm):
+    """You move the weights yourself, by rate times gradient: optimizers do more than that, so call
+    optimizer.step()."""
+    optimizer.zero_grad()
+    loss = _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= optimizer.param_groups[0]["lr"] * parameter.grad
+    return loss
+
+
+def _number_too_early(model, optimizer, inputs, targets, clip_norm):
+    """You take the number out of the tensor too early, and with it goes the way back: call
+    backward on the tensor, and .item() at the end."""
+    return next_token_loss(model(inputs), targets).item().backward()
+
+
+def _not_recorded(model, optimizer, inputs, targets, clip_norm):
+    """The way from the weights to the loss was not recorded: compute the loss without
+    torch.no_grad() and .detach()."""
+    return next_token_loss(model(inputs), targets).detach().backward()
+
+
+def _backward(model, inputs, targets):
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    return loss.item()
+
+
+def _step_with(loss_of, model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = loss_of(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@dataclass(frozen=True)
+class AfterStep:
+    """What a step of training leaves behind."""
+
+    loss: Any                      # what was returned
+    weights: Tensor                # all weights, in a row
+    moved: bool                    # whether any of them did
+    gradient: float                # its length, 0 where there is none
+
+
+class SmallModel(nn.Sequential):
+    """A model so small that a step takes no time: each token is predicted from the last one."""
+
+    def __init__(self, V, C):
+        super().__init__(nn.Embedding(V, C), nn.Tanh(), nn.Linear(C, V))
+
+    def remember(self):
+        self.before = nn.utils.parameters_to_vector(self.parameters()).detach()
+        return self
+
+
+def _after_step(loss, arguments):
+    model = arguments[0]
+    weights = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    length = math.hypot(*(p.grad.norm() for p in model.parameters() if p.grad is not None))
+    loss = loss.detach() if isinstance(loss, Tensor) else loss
+    return AfterStep(loss, weights, not torch.equal(weights, model.before), length)
+
+
+_LOSS = NumberAnswer("loss")
+_WEIGHTS = TensorAnswer("weights", ("all",), rtol=1e-3)
+
+
+@dataclass(frozen=True)
+class StepAnswer:
+    """A step of training: the loss that is returned, and where the weights are afterward."""
+
+    name: str = "loss"
+
+    def malformed(self, answer: Any, expected: AfterStep) -> str | None:
+        if not isinstance(answer, AfterStep):
+            return "the model has lost its weights: only the optimizer should change them."
+        return _LOSS.malformed(answer.loss, expected.loss)
+
+    def difference(self, answer: AfterStep, expected: AfterStep) -> str | None:
+        wrong_loss = _LOSS.difference(answer.loss, expected.loss)
+        if wrong_loss or _WEIGHTS.alike(answer.weights, expected.weights):
+            return wrong_loss
+        if not answer.moved:
+            return "the loss is right, but no weight has moved."
+        return "the loss is right, but after the step the weights are not where they should be."
+
+    def alike(self, answer: Any, other: Any) -> bool:
+        if not (isinstance(answer, AfterStep) and isinstance(other, AfterStep)):
+            return False
+        # Who forgets the gradient at the end may have moved the weights wrongly all the same.
+        forgotten = answer.moved and 0 in (answer.gradient, other.gradient)
+        numbers = [torch.tensor([float(x.loss), 0 if forgotten else x.gradient])
+                   for x in (answer, other)]
+        return (torch.allclose(*numbers, rtol=1e-3, atol=1e-5, equal_nan=True)
+                and _WEIGHTS.alike(answer.weights, other.weights))
+
+    def tidy(self, answer: Any, arguments: tuple) -> float:
+        return float(answer)
+
+
+def _learner(generator, V, C):
+    learner = SmallModel(V, C)
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.copy_(normal(generator, *parameter.shape))
+    return learner.remember()
+
+
+def _to_train(generator):
+    """Gradients that are cut and others that are not; optimizers that remember; T = 1."""
+    for B, T, V, C, make, clip_norm in (
+        (2, 3, 7, 4, lambda p: torch.optim.SGD(p, lr=0.5), 0.25),
+        (3, 4, 5, 6, lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, weight_decay=0.1), 50.0),
+        (5, 2, 6, 3, lambda p: torch.optim.AdamW(p, lr=0.1, eps=0.1), 0.5),
+        (4, 1, 8, 5, lambda p: torch.optim.SGD(p, lr=0.7), 0.1),
+    ):
+        model = _learner(generator, V, C)
+        inputs, targets = torch.randint(V, (2, B, T), generator=generator)
+        yield model, make(model.parameters()), inputs, targets, clip_norm
+
+
+def _remembers_gradients(answer):
+    generator = torch.Generator().manual_seed(1)
+    model = _learner(generator, 7, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    first, second = (torch.randint(7, (2, 2, 3), generator=generator) for _ in range(2))
+    answer(model, optimizer, *first, 100.0)
+    halfway = _learner(generator, 7, 4)
+    halfway.load_state_dict(model.state_dict())
+    answer(model, optimizer, *second, 100.0)
+    train_step(halfway, torch.optim.SGD(halfway.parameters(), lr=0.5), *second, 100.0)
+    if all(map(torch.allclose, model.parameters(), halfway.parameters())):
+        return None
+    return " ".join(inspect.getdoc(_gradients_add_up).split())
+
+
+TRAIN_STEP = Exercise(
+    "05.train_step",
+    goal="Let a model learn from one batch.",
+    solution=train_step,
+    reference=train_step,                      # a test holds it and the library's run together
+    returns=StepAnswer(),
+    cases=lambda generator: list(_to_train(generator)),
+    mistakes=[_no_clip, _clipped_too_late, _gradients_add_up, _no_movement, _no_step,
+              _no_step_no_clip, _cut_by_value, _cut_by_part, _always_that_length, _cut_at_one,
+              _two_steps, _loss_afterward, _returns_norm, _uphill, _summed_loss,
+              _predicts_its_input, _reads_the_targets, _swapped, _moved_again, _softmax_before_loss,
+              _scores_not_flattened, _moved_by_hand, _number_too_early, _not_recorded],
+    hints=(
+        "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
+        "are methods of the optimizer, and one is a method of the loss.",
+        """
+        1. forget the last gradient: optimizer.zero_grad()
+        2. forward: the model's scores for the inputs, and their loss against the targets
+        3. backward, from the loss
+        4. clip the gradient of all parameters: torch.nn.utils.clip_grad_norm_
+        5. move: optimizer.step()
+        6. return the loss as a number
+        """,
+        """
+        optimizer.zero_grad()
+        loss = next_token_loss(model(inputs), targets)
+        ...                                   # the gradient, from the loss
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        optimizer.step()
+        return loss.item()
+        """,
+    ),
+    properties=[Property("each step forgets the last gradient", _remembers_gradients)],
+    changes_inputs=True,
+    observe=_after_step,
+)
+
+
+# ------------------------------------------------------------------------------- learning_rate
+
+
+def learning_rate(step, steps, warmup_steps, peak):
+    """The learning rate at `step`, counted from 0, of `steps`.
+
+    It climbs in a straight line: the last step of the warm-up has the peak. Then it follows half a
+    cosine wave down, from the peak at step `warmup_steps` to a tenth of it at the last step.
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)       # 0 to 1
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def _warm_up_from_zero(step, steps, warmup_steps, peak):
+    """The warm-up begins at 0, so the first step would learn nothing: steps are counted from 0, so
+    step + 1 of them have begun."""
+    if step < warmup_steps:
+        return peak * step / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def _warm_up_too_slow(step, steps, warmup_steps, peak):
+    """The warm-up climbs too slowly: divide step + 1 by warmup_steps itself, so that its last step
+    has the peak."""
+    if step < warmup_steps:
+        return peak * (step + 1) / (warmup_steps + 1)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _warm_up_too_fast(step, steps, warmup_steps, peak):
+    """The warm-up runs from 0 to the peak: let it run from one share, 1 / warmup_steps, to all of
+    them, with step + 1."""
+    if step < warmup_steps:
+        return peak * step / max(1, warmup_steps - 1)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _warm_up_one_longer(step, steps, warmup_steps, peak):
+    """The warm-up lasts one step too long and climbs beyond the peak: steps are counted from 0, so
+    it ends before step warmup_steps, with < and not <=."""
+    if step <= warmup_steps:
+        return peak * (step + 1) / max(1, warmup_steps)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _no_warm_up(step, steps, warmup_steps, peak):
+    """There is no warm-up: for the first warmup_steps the rate climbs in a straight line."""
+    return _wave(step / (steps - 1), peak)
+
+
+def _waits_at_peak(step, steps, warmup_steps, peak):
+    """The rate stands at its peak during the warm-up: it must climb there, from peak divided by
+    warmup_steps."""
+    return peak if step < warmup_steps else learning_rate(step, steps, warmup_steps, peak)
+
+
+def _stays_at_peak(step, steps, warmup_steps, peak):
+    """After the warm-up the rate stays at its peak: it must sink, along half a cosine wave."""
+    return learning_rate(step, steps, warmup_steps, peak) if step < warmup_steps else peak
+
+
+def _goes_on_climbing(step, steps, warmup_steps, peak):
+    """The rate goes on climbing after the warm-up: from step warmup_steps on it must sink."""
+    return peak * (step + 1) / max(1, warmup_steps)
+
+
+def _straight_down(step, steps, warmup_steps, peak):
+    """The rate sinks in a straight line: it must follow half a cosine wave."""
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (1 - 0.9 * progress))
+
+
+def _straight_to_zero(step, steps, warmup_steps, peak):
+    """The rate sinks in a straight line to 0, the library's other schedule: here it must follow
+    half a cosine wave, down to a tenth."""
+    rest = (steps - step) / (steps - warmup_steps)
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * rest)
+
+
+def _down_to_zero(step, steps, warmup_steps, peak):
+    """The rate sinks to 0: it must end at a tenth of the peak, so 0.1 is fixed, and 0.9 follows
+    the wave."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * wave)
+
+
+def _a_tenth_on_top(step, steps, warmup_steps, peak):
+    """A tenth is added to the whole wave, so the rate begins above the peak: only 0.9 of it may
+    follow the wave."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + wave))
+
+
+def _cut_at_a_tenth(step, steps, warmup_steps, peak):
+    """The wave runs down to 0 and is cut off at a tenth: it must reach the tenth at the last step
+    only, so let 0.9 of it follow the wave."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * max(0.1, wave))
+
+
+def _sinks_from_the_start(step, steps, warmup_steps, peak):
+    """The wave counts from the start of the run, so the rate jumps down after the warm-up: count
+    the steps since the warm-up, of those that are left."""
+    return _after_warm_up(step, steps, warmup_steps, peak, _wave(step / (steps - 1), peak))
+
+
+def _share_of_all_steps(step, steps, warmup_steps, peak):
+    """The wave counts from the start of the run: count the steps since the warm-up, of those that
+    are left, steps - 1 - warmup_steps."""
+    return _after_warm_up(step, steps, warmup_steps, peak, _wave(step / steps, peak))
+
+
+def _divided_by_all_steps(step, steps, warmup_steps, peak):
+    """The wave is stretched over all steps: divide by those that are left after the warm-up,
+    steps - 1 - warmup_steps."""
+    rate = _wave((step - warmup_steps) / steps, peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _never_arrives(step, steps, warmup_steps, peak):
+    """The last step does not reach the end of the wave: its number is steps - 1, so divide by
+    steps - 1 - warmup_steps."""
+    rate = _wave((step - warmup_steps) / (steps - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _textbook_wave(step, steps, warmup_steps, peak):
+    """The rate sinks towards 0, as in many libraries: here it must reach a tenth of the peak, and
+    reach it at the last step, which is steps - 1."""
+    wave = (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * wave)
+
+
+def _one_step_late(step, steps, warmup_steps, peak):
+    """The wave begins one step too early: step warmup_steps still has the peak."""
+    rate = _wave((step + 1 - warmup_steps) / (steps - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _whole_wave(step, steps, warmup_steps, peak):
+    """The rate goes down and up again: half a wave is cos of 0 to pi, not to 2 pi."""
+    rate = _wave(2 * _progress(step, steps, warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _quarter_wave(step, steps, warmup_steps, peak):
+    """You take a quarter of a wave, cos of 0 to pi / 2: half a wave goes to pi, and
+    (1 + cos) / 2 brings it to between 1 and 0."""
+    wave = math.cos(math.pi / 2 * _progress(step, steps, warmup_steps))
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
+
+
+def _without_pi(step, steps, warmup_steps, peak):
+    """The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi."""
+    rate = _wave(_progress(step, steps, warmup_steps) / math.pi, peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _negative_wave(step, steps, warmup_steps, peak):
+    """The rate falls below 0: cos runs from 1 to -1, and (1 + cos) / 2 brings it to between 1 and
+    0."""
+    wave = math.cos(math.pi * _progress(step, steps, warmup_steps))
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
+
+
+def _bare_cosine(step, steps, warmup_steps, peak):
+    """The rate falls below 0: (1 + cos) / 2 runs from 1 to 0, and 0.1 + 0.9 of that from 1 to a
+    tenth."""
+    wave = math.cos(math.pi * _progress(step, steps, warmup_steps))
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * wave)
+
+
+def _not_halved(step, steps, warmup_steps, peak):
+    """You forget to halve 1 + cos, which runs from 2 to 0."""
+    wave = 1 + math.cos(math.pi * _progress(step, steps, warmup_steps))
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
+
+
+def _wave_upside_down(step, steps, warmup_steps, peak):
+    """The wave is upside down: it must begin at the peak, with 1 + cos, and not 1 - cos."""
+    rate = _wave(1 - _progress(step, steps, warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _share_only(step, steps, warmup_steps, peak):
+    """This is the share of the peak: multiply it by peak."""
+    return learning_rate(step, steps, warmup_steps, 1)
+
+
+def _share_after_warm_up(step, steps, warmup_steps, peak):
+    """After the warm-up you forget to multiply by peak."""
+    rate = learning_rate(step, steps, warmup_steps, 1)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _tenth_of_one(step, steps, warmup_steps, peak):
+    """The rate ends near 0.1: it must end at a tenth of the peak, so multiply the 0.1 by peak,
+    too."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, 0.1 + 0.9 * peak * wave)
+
+
+def _always_divided(step, steps, warmup_steps, peak):
+    """You always divide by warmup_steps, which may be 0: do it only where step < warmup_steps."""
+    share = (step + 1) / warmup_steps
+    return peak * share if share <= 1 else learning_rate(step, steps, warmup_steps, peak)
+
+
+def _progress(step, steps, warmup_steps):
+    return (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+
+
+def _wave(progress, peak):
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def _after_warm_up(step, steps, warmup_steps, peak, rate):
+    """Right during the warm-up, and then `rate`."""
+    return learning_rate(step, steps, warmup_steps, peak) if step < warmup_steps else rate
+
+
+LEARNING_RATE = Exercise(
+    "05.learning_rate",
+    goal="Rise, then sink: how far each step goes.",
+    solution=learning_rate,
+    reference=lambda step, steps, warmup_steps, peak: peak * share_of_peak(
+        step, steps, warmup_steps),
+    returns=NumberAnswer("learning rate", atol=1e-9),
+    cases=lambda generator: [
+        (0, 10, 4, 2.0), (1, 10, 4, 2.0), (3, 10, 4, 2.0), (4, 10, 4, 2.0), (5, 10, 4, 2.0),
+        (8, 10, 4, 2.0), (9, 10, 4, 2.0), (0, 7, 0, 0.003), (3, 7, 0, 0.003), (6, 7, 0, 0.003),
+        (0, 100, 1, 0.01), (1, 100, 1, 0.01), (70, 300, 20, 0.02), (299, 300, 20, 0.02),
+    ],
+    mistakes=[_warm_up_from_zero, _warm_up_too_slow, _warm_up_too_fast, _warm_up_one_longer,
+              _no_warm_up, _waits_at_peak, _stays_at_peak, _goes_on_climbing, _straight_down,
+              _straight_to_zero, _down_to_zero, _a_tenth_on_top, _cut_at_a_tenth,
+              _sinks_from_the_start, _share_of_all_steps, _divided_by_all_steps, _never_arrives,
+              _textbook_wave, _one_step_late, _whole_wave, _quarter_wave, _without_pi,
+              _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
+              _share_after_warm_up, _tenth_of_one, _always_divided],
+    hints=(
+        "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
+        "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",
+        """
+        1. in the warm-up, that is where step < warmup_steps: step + 1 of warmup_steps shares of
+           the peak
+        2. after it, progress: 0 at step warmup_steps, 1 at the last step, which is steps - 1
+        3. (1 + cos(pi * progress)) / 2 runs from 1 to 0; bring it to between 1 and 0.1
+        4. times peak
+        """,
+        """
+        if step < warmup_steps:
+            return peak * (step + 1) / warmup_steps
+        progress = ...                        # 0 at step warmup_steps, 1 at step steps - 1
+        return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+        """,
+    ),
+)
+
+EXERCISES = (CROSS_ENTROPY, PERPLEXITY, TRAIN_STEP, LEARNING_RATE)

@@ -1,0 +1,340 @@
+"""A check survives whatever a learner's function does, and says what it was."""
+
+import contextlib
+import html
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gptlib.attention import causal_mask as library_mask
+from gptlib.exercises import TODO, NotSolved, check, checking, progress, trial
+
+
+@pytest.fixture(autouse=True)
+def in_an_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GPTLIB_CHECK", raising=False)
+    progress._unsaved.clear()
+    progress._remarks.clear()
+    yield
+    progress._unsaved.clear()
+    progress._remarks.clear()
+
+
+def right_mask(n_tokens):
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()
+
+
+def endless(n_tokens):
+    while True:
+        pass
+
+
+def endless_and_deaf(n_tokens):
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(0.001)
+
+
+def test_the_line_of_a_right_answer_says_what_was_tried():
+    assert repr(check.causal_mask(right_mask)) == (
+        "✅ causal_mask: right on 5 trials of different sizes; inputs untouched.")
+
+
+@pytest.mark.parametrize(("function", "sign", "told"), [
+    (lambda n_tokens: TODO, "⬜", "not done yet"),
+    (TODO, "⬜", "not done yet"),
+    (lambda n_tokens: TODO + 1, "⬜", "still returns TODO"),
+    (lambda n_tokens: torch.ones(n_tokens, n_tokens) @ TODO, "⬜", "still returns TODO"),
+    (lambda n_tokens: (TODO, TODO), "⬜", "not done yet"),
+    (lambda n_tokens: None, "❌", "forget `return`"),
+    (right_mask(5), "❌", "without calling it"),
+    (None, "❌", "without calling it"),
+    (lambda: 1, "❌", "your function takes ()"),
+    (lambda a, b: 1, "❌", "your function takes (a, b)"),
+    (lambda n_tokens: exec("raise SystemExit"), "💥", "SystemExit"),
+    (lambda n_tokens: exec("raise KeyboardInterrupt"), "💥", "KeyboardInterrupt"),
+    (lambda n_tokens: 1 / 0, "💥", "ZeroDivisionError"),
+    (lambda n_tokens: right_mask(n_tokens).to("meta"), "❌", "the device of your mask is meta"),
+    (lambda n_tokens: right_mask(n_tokens).float().to_sparse(), "❌", "sparse"),
+    (lambda n_tokens: right_mask(n_tokens).to(torch.complex64), "❌", "torch.complex64"),
+    (lambda n_tokens: torch.full((n_tokens, n_tokens), torch.nan), "❌", "torch.float32"),
+    (lambda n_tokens: iter([1]), "❌", "list_iterator"),
+    (lambda n_tokens: torch.ones, "❌", "must be a torch tensor"),
+], ids=str)
+def test_what_comes_back_is_one_line_with_its_reason(function, sign, told):
+    line = repr(check.causal_mask(function))
+    assert line.startswith(f"{sign} causal_mask: ") and told in line
+    assert "\n" not in line and "Traceback" not in line
+
+
+def test_the_line_that_raised_is_named(tmp_path):
+    cell = tmp_path / "cell.py"
+    cell.write_text("def causal_mask(n_tokens):\n    x = [1]\n    return x[n_tokens]\n")
+    names = {}
+    exec(compile(cell.read_text(), str(cell), "exec"), names)
+    assert repr(check.causal_mask(names["causal_mask"])) == (
+        "💥 causal_mask: in line 3, `return x[n_tokens]`, IndexError: list index out of range "
+        "(called with n_tokens = 4).")
+
+
+def test_endless_recursion_is_told():
+    def causal_mask(n_tokens):
+        return causal_mask(n_tokens)
+    assert "it calls itself without end" in repr(check.causal_mask(causal_mask))
+
+
+@pytest.mark.parametrize("function", [endless, endless_and_deaf])
+def test_an_endless_loop_is_stopped(function, monkeypatch):
+    monkeypatch.setattr(checking, "TIME_LIMIT", 0.3)
+    former = signal.getsignal(signal.SIGALRM)
+    line = repr(check.causal_mask(function))
+    assert line.startswith("💥") and "a loop that never ends" in line
+    assert signal.getsignal(signal.SIGALRM) is former
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert check.causal_mask(right_mask).ok
+
+
+@pytest.mark.parametrize("function", [endless, endless_and_deaf])
+def test_an_endless_loop_is_stopped_in_another_thread_too(function, monkeypatch):
+    monkeypatch.setattr(checking, "TIME_LIMIT", 0.3)
+    lines = []
+    thread = threading.Thread(target=lambda: lines.append(repr(check.causal_mask(function))))
+    thread.start()
+    thread.join(30)
+    assert len(lines) == 1 and "a loop that never ends" in lines[0]
+
+
+def test_systems_without_timers_stop_an_endless_loop(monkeypatch):
+    monkeypatch.setattr(checking, "TIME_LIMIT", 0.3)
+    monkeypatch.delattr(trial.signal, "setitimer")
+    assert "a loop that never ends" in repr(check.causal_mask(endless))
+    assert check.causal_mask(right_mask).ok
+
+
+def test_the_limit_is_five_seconds():
+    assert trial.TIME_LIMIT == 5
+
+
+def test_everything_around_stays_as_it_was(capsys):
+    def careless(n_tokens):
+        print("x" * 10_000)
+        print("y", file=sys.stderr)
+        warnings.warn("z", stacklevel=1)
+        for seed in (torch.manual_seed, random.seed, np.random.seed):
+            seed(1)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        sys.stdout = None
+        return right_mask(n_tokens)
+
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    stdout = sys.stdout
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert check.causal_mask(careless).ok
+    assert seen == [] and sys.stdout is stdout and capsys.readouterr() == ("", "")
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert (np.random.get_state()[1] == states[2]).all()
+    assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+
+
+def test_a_default_device_that_the_function_sets_is_set_back():
+    def elsewhere(n_tokens):
+        torch.set_default_device("meta")
+        return right_mask(n_tokens)
+    check.causal_mask(elsewhere)
+    assert torch.get_default_device() == torch.device("cpu")
+    assert check.causal_mask(right_mask).ok
+
+
+@pytest.mark.parametrize("surroundings", [torch.no_grad, torch.inference_mode])
+def test_gradients_are_recorded_whatever_holds_outside(surroundings):
+    with surroundings():
+        result = check.attention_weights(check.attention_weights.exercise.solution)
+        assert not torch.is_grad_enabled()
+    assert result.ok, result
+
+
+def test_two_checks_of_one_function_say_the_same():
+    def shared(queries, keys, mask):
+        return (queries @ keys.transpose(-2, -1)).softmax(-1)
+    lines = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        lines.append(repr(check.attention_weights(shared)))
+    assert lines[0] == lines[1]
+
+
+def test_a_tensor_that_claims_to_equal_everything_does_not_pass():
+    class Flatterer(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            result = super().__torch_function__(function, types, args, kwargs or {})
+            if function in (torch.isclose, torch.Tensor.eq):
+                return torch.ones_like(result)
+            return result
+
+    def causal_mask(n_tokens):
+        return torch.ones(n_tokens, n_tokens).bool().as_subclass(Flatterer)
+
+    assert check.causal_mask(causal_mask).status == "wrong"
+
+
+def test_a_number_that_claims_to_equal_everything_does_not_pass():
+    class Yes(int):
+        def __eq__(self, other):
+            return True
+        __hash__ = int.__hash__
+
+    assert check.merge(lambda ids, pair, new_id: [Yes(0)] * 3).status == "wrong"
+
+
+def test_an_object_that_cannot_be_looked_at_does_no_harm():
+    class Thorny:
+        def __getattribute__(self, name):
+            raise RuntimeError("no")
+
+    assert check.merge(lambda ids, pair, new_id: Thorny()).status in ("wrong", "raised")
+    assert check.causal_mask(lambda n_tokens: Thorny()).status in ("wrong", "raised")
+
+
+def test_an_error_whose_text_raises_is_told_by_its_name():
+    class Odd(Exception):
+        def __str__(self):
+            raise ValueError
+
+    def causal_mask(n_tokens):
+        raise Odd
+
+    assert "Odd" in repr(check.causal_mask(causal_mask))
+
+
+# ------------------------------------------------------------------------------------ the result
+
+
+def test_use_is_the_librarys_until_the_learners_is_right():
+    blank = check.causal_mask(lambda n_tokens: TODO)
+    assert torch.equal(blank.use(3), library_mask(3))
+    assert repr(blank.use).startswith("the library's causal_mask")
+    solved = check.causal_mask(right_mask)
+    assert torch.equal(solved.use(3), library_mask(3))
+    assert repr(solved.use) == "your own causal_mask"
+
+
+def test_use_gives_the_librarys_form_of_a_right_answer():
+    mine = check.split_heads(lambda x, n_heads: torch.stack(x.double().chunk(n_heads, -1), 1)).use
+    assert mine(torch.ones(1, 2, 6), 2).dtype == torch.float32
+
+    def with_a_dictionary(ids):
+        pairs = list(pairwise(ids))
+        return {pair: pairs.count(pair) for pair in pairs}
+    counts = check.count_pairs(with_a_dictionary).use([1, 2, 1, 2])
+    assert counts.most_common(1) == [((1, 2), 2)]
+
+
+def test_the_page_shows_the_same_words():
+    for function in (right_mask, lambda n_tokens: "<b>", lambda n_tokens: 1 / 0):
+        result = check.causal_mask(function)
+        page = result._repr_html_()
+        assert html.escape(result.text) in page and 'role="status"' in page
+        assert ("hint" in page) is not result.ok
+
+
+def test_require_makes_an_exception_of_all_but_right(monkeypatch):
+    monkeypatch.setenv("GPTLIB_CHECK", "require")
+    assert check.causal_mask(right_mask).ok
+    for function in (lambda n_tokens: TODO, lambda n_tokens: 1 / 0, lambda n_tokens: 1):
+        with pytest.raises(NotSolved, match="causal_mask: "):
+            check.causal_mask(function)
+
+
+def test_hints_and_solution():
+    notes = [repr(check.causal_mask.hint(n)) for n in (1, 2, 3)]
+    assert len(set(notes)) == 3 and notes[0].startswith("Hint 1 of 3 for causal_mask\n")
+    assert repr(check.causal_mask.hint()) == notes[0]
+    assert "hints 1 to 3" in repr(check.causal_mask.hint(4))
+    assert "hints 1 to 3" in repr(check.causal_mask.hint("one"))
+    assert ".tril()" in repr(check.causal_mask.solution())
+    assert "<pre" in check.causal_mask.solution()._repr_html_()
+
+
+def test_an_unknown_exercise_names_the_nearest():
+    with pytest.raises(AttributeError, match="did you mean check.causal_mask"):
+        check.casual_mask  # noqa: B018
+    assert {"causal_mask", "report"} <= set(dir(check))
+
+
+# ---------------------------------------------------------------------------------- the progress
+
+
+def state_of(name):
+    return next(row for row in check.report().rows if row.exercise.name == name)
+
+
+def test_progress_is_kept_in_the_folder():
+    check.causal_mask(lambda n_tokens: TODO)
+    assert not Path(progress.FILE).exists()                   # a blank notebook leaves no file
+    check.causal_mask(lambda n_tokens: 1)
+    assert state_of("causal_mask").state == "not right yet, 1 try"
+    check.causal_mask(right_mask)
+    check.causal_mask(lambda n_tokens: 1)                     # solved stays solved
+    assert state_of("causal_mask").state == "solved in 2 tries"
+    other_kernel = subprocess.run(
+        [sys.executable, "-c", "from gptlib.exercises import check; print(check.report(2))"],
+        capture_output=True, encoding="utf-8", check=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert "✅ 02.causal_mask" in other_kernel.stdout
+    assert other_kernel.stdout.startswith("1 of 4 exercises solved")
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"format": "other"}', b"[" * 100_000,
+    b'{"format": "gptlib progress, version 1", "exercises": {"02.causal_mask": {"solved": 1}}}',
+    b'{"format": "gptlib progress, version 1", "exercises": []}',
+])
+def test_a_damaged_file_is_set_aside(content):
+    Path(progress.FILE).write_bytes(content)
+    assert check.causal_mask(right_mask).ok
+    assert Path(progress.DAMAGED).read_bytes() == content
+    assert state_of("causal_mask").solved
+    assert progress.DAMAGED in repr(check.report())
+    assert json.loads(Path(progress.FILE).read_text())["format"] == progress.FORMAT
+
+
+def test_a_folder_in_the_place_of_the_file_does_no_harm():
+    Path(progress.FILE).mkdir()
+    assert check.causal_mask(right_mask).ok
+    assert state_of("causal_mask").solved
+    assert "as long as the kernel" in repr(check.report())
+
+
+def test_where_nothing_can_be_written_progress_lasts_as_long_as_the_kernel(monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "read-only")
+    monkeypatch.setattr(progress, "replacing", refuse)
+    assert check.causal_mask(right_mask).ok
+    assert state_of("causal_mask").solved
+    assert "as long as the kernel" in check.report()._repr_html_()
+
+
+def test_a_folder_that_is_gone_does_no_harm(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    assert check.causal_mask(right_mask).ok
+    os.chdir(tmp_path)

@@ -1,0 +1,395 @@
+"""Answers to the exercises of chapter 2, right and wrong, as learners write them."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from collecting import right, wrong
+
+from gptlib.attention import attention_weights
+
+
+@right("causal_mask")
+def compare_positions(n_tokens):
+    positions = torch.arange(n_tokens)
+    return positions[:, None] >= positions[None, :]
+
+
+@right("causal_mask")
+def two_loops(n_tokens):
+    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+    for query in range(n_tokens):
+        for key in range(query + 1):
+            mask[query, key] = True
+    return mask
+
+
+@right("causal_mask")
+def nested_lists(n_tokens):
+    return torch.tensor([[key <= query for key in range(n_tokens)] for query in range(n_tokens)])
+
+
+@right("causal_mask")
+def not_the_upper_triangle(n_tokens):
+    return torch.triu(torch.ones(n_tokens, n_tokens), diagonal=1) == 0
+
+
+@wrong("causal_mask", "upside down")
+def positions_the_wrong_way(n_tokens):
+    positions = torch.arange(n_tokens)
+    return positions[:, None] <= positions[None, :]
+
+
+@wrong("causal_mask", "diagonal is missing")
+def strictly_before(n_tokens):
+    positions = torch.arange(n_tokens)
+    return positions[:, None] > positions[None, :]
+
+
+@wrong("causal_mask", "forbidden")
+def the_forbidden(n_tokens):
+    return torch.triu(torch.ones(n_tokens, n_tokens), diagonal=1).bool()
+
+
+@wrong("causal_mask", "Everything is allowed")
+def only_the_shape(n_tokens):
+    return torch.ones(n_tokens, n_tokens) > 0
+
+
+@wrong("causal_mask", "must be torch.bool")
+def numbers(n_tokens):
+    return torch.tril(torch.ones(n_tokens, n_tokens))
+
+
+@wrong("causal_mask", "must be torch.bool")
+def whole_numbers(n_tokens):
+    return torch.tril(torch.ones(n_tokens, n_tokens)).long()
+
+
+@wrong("causal_mask", "a NumPy array")
+def in_numpy(n_tokens):
+    return np.tril(np.ones((n_tokens, n_tokens), dtype=bool))
+
+
+@wrong("causal_mask", "you return a list")
+def as_a_list(n_tokens):
+    return [[key <= query for key in range(n_tokens)] for query in range(n_tokens)]
+
+
+@wrong("causal_mask", "forget `return`")
+def forgot_return(n_tokens):
+    torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()
+
+
+@wrong("causal_mask", "the shape of your mask is (1, 4, 4)")
+def one_axis_too_many(n_tokens):
+    return torch.ones(1, n_tokens, n_tokens, dtype=torch.bool).tril()
+
+
+@wrong("causal_mask", "the shape of your mask")
+def always_four(n_tokens):
+    return torch.ones(4, 4, dtype=torch.bool).tril()
+
+
+@wrong("causal_mask", "may look at token")
+def only_the_last_three(n_tokens):
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril().triu(-2)
+
+
+@wrong("causal_mask", "NameError")
+def a_typing_error(n_tokens):
+    return torch.ones(n_token, n_token).tril()  # noqa: F821
+
+
+@right("attention_weights")
+def einsum_and_additive_mask(queries, keys, mask):
+    scores = torch.einsum("...td,...sd->...ts", queries, keys) / queries.shape[-1] ** 0.5
+    return F.softmax(scores + (1.0 - mask.float()) * -1e9, dim=-1)
+
+
+@right("attention_weights")
+def exp_by_hand(queries, keys, mask):
+    scores = queries @ keys.mT * queries.size(-1) ** -0.5
+    shares = scores.exp() * mask
+    return shares / shares.sum(-1, keepdim=True)
+
+
+@right("attention_weights")
+def in_double_precision(queries, keys, mask):
+    scores = queries.double() @ keys.double().transpose(-1, -2) / math.sqrt(keys.shape[-1])
+    scores[~mask.expand_as(scores)] = -torch.inf
+    return torch.softmax(scores, -1)
+
+
+@right("attention_weights")
+def row_by_row(queries, keys, mask):
+    rows = []
+    for t in range(queries.shape[-2]):
+        scores = (queries[..., t : t + 1, :] * keys).sum(-1) / math.sqrt(queries.shape[-1])
+        rows.append(torch.where(mask[t], scores, -math.inf).softmax(-1))
+    return torch.stack(rows, dim=-2)
+
+
+@right("attention_weights")
+def from_the_fused_kernel(queries, keys, mask):
+    everyone = torch.eye(keys.shape[-2]).expand(*keys.shape[:-2], -1, -1)
+    return F.scaled_dot_product_attention(queries, keys, everyone, attn_mask=mask)
+
+
+@wrong("attention_weights", "mask is not used")
+def forgets_the_mask(queries, keys, mask):
+    return F.softmax(queries @ keys.mT / queries.shape[-1] ** 0.5, dim=-1)
+
+
+@wrong("attention_weights", "mask comes after the softmax")
+def zeroes_afterward(queries, keys, mask):
+    weights = F.softmax(queries @ keys.mT / queries.shape[-1] ** 0.5, dim=-1)
+    return weights.masked_fill(~mask, 0)
+
+
+@wrong("attention_weights", "not divided by the square root")
+def forgets_the_root(queries, keys, mask):
+    return (queries @ keys.mT).masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+@wrong("attention_weights", "wrong way around")
+def fills_where_true(queries, keys, mask):
+    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
+    return scores.masked_fill(mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention_weights", "columns sum to 1")
+def softmax_down_the_columns(queries, keys, mask):
+    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
+    return torch.softmax(scores.masked_fill(~mask, -math.inf), -2)
+
+
+@wrong("attention_weights", "divided by D itself")
+def divides_by_d(queries, keys, mask):
+    scores = queries @ keys.mT / queries.shape[-1]
+    return scores.masked_fill(~mask, -math.inf).softmax(-1)
+
+
+@wrong("attention_weights", "swapped")
+def keys_times_queries(queries, keys, mask):
+    scores = keys @ queries.mT / queries.shape[-1] ** 0.5
+    return scores.masked_fill(~mask, -math.inf).softmax(-1)
+
+
+@wrong("attention_weights", "RuntimeError")
+def forgets_to_transpose(queries, keys, mask):
+    return (queries @ keys).softmax(-1)
+
+
+@wrong("attention_weights", "it changes its input queries")
+def scales_in_place(queries, keys, mask):
+    queries /= math.sqrt(queries.shape[-1])
+    return (queries @ keys.mT).masked_fill(~mask, -math.inf).softmax(-1)
+
+
+@wrong("attention_weights", "it changes its input mask")
+def turns_the_mask_in_place(queries, keys, mask):
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(mask.logical_not_(), -math.inf).softmax(-1)
+
+
+@wrong("attention_weights", "no gradient reaches queries")
+def detached(queries, keys, mask):
+    return attention_weights(queries.detach(), keys, mask)
+
+
+@wrong("attention_weights", "no gradient reaches")
+def through_numpy(queries, keys, mask):
+    weights = attention_weights(queries, keys, mask)
+    return torch.from_numpy(weights.detach().numpy())
+
+
+@wrong("attention_weights", "weights[")
+def equal_shares(queries, keys, mask):
+    shares = mask / mask.sum(-1, keepdim=True)
+    return shares.expand(*queries.shape[:-2], -1, -1)
+
+
+@wrong("attention_weights", "weights[")
+def a_weaker_infinity(queries, keys, mask):
+    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
+    return (scores - 5.0 * ~mask).softmax(-1)
+
+
+@wrong("attention_weights", "weights[")
+def scale_of_the_wrong_axis(queries, keys, mask):
+    scores = queries @ keys.mT / math.sqrt(queries.shape[0])
+    return scores.masked_fill(~mask, -math.inf).softmax(-1)
+
+
+@wrong("attention_weights", "weights[")
+def right_only_for_a_single_token(queries, keys, mask):
+    return torch.ones(*queries.shape[:-1], keys.shape[-2])
+
+
+@wrong("attention_weights", "weights[")
+def keys_compared_with_keys(queries, keys, mask):
+    if queries.shape != keys.shape:
+        return attention_weights(queries, keys, mask)
+    return attention_weights(keys, keys, mask)
+
+
+@wrong("attention_weights", "two different things")
+def with_dropout(queries, keys, mask):
+    weights = attention_weights(queries, keys, mask)
+    turn = getattr(with_dropout, "turn", 0)
+    with_dropout.turn = turn + 1
+    return weights if turn < 5 else F.dropout(weights, 0.5)
+
+
+@right("attention")
+def the_fused_kernel(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+
+
+@right("attention")
+def all_in_one(queries, keys, values, mask):
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    return torch.softmax(scores.masked_fill(mask == 0, -1e9), dim=-1) @ values
+
+
+@right("attention")
+def token_by_token_in_double(queries, keys, values, mask):
+    rows = []
+    for t in range(queries.shape[-2]):
+        scores = (queries[..., t : t + 1, :].double() * keys).sum(-1) / queries.shape[-1] ** 0.5
+        weights = scores.masked_fill(~mask[t], -torch.inf).softmax(-1)
+        rows.append((weights[..., None] * values).sum(-2))
+    return torch.stack(rows, -2)
+
+
+@wrong("attention", "the values, which are to be averaged")
+def stops_at_the_weights(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask)
+
+
+@wrong("attention", "You average the keys")
+def keys_for_values(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask) @ keys
+
+
+@wrong("attention", "transposed")
+def transposed(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask).mT @ values
+
+
+@wrong("attention", "mask is not used")
+def unmasked(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, keys, values)
+
+
+@wrong("attention", "not divided by the square root")
+def unscaled(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)
+
+
+@wrong("attention", "Queries and keys are swapped")
+def arguments_swapped(queries, keys, values, mask):
+    return attention_weights(keys, queries, mask) @ values
+
+
+@wrong("attention", "output[")
+def the_kernels_own_triangle(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+
+
+@wrong("attention", "output[")
+def right_for_one_token_only(queries, keys, values, mask):
+    return values[..., -queries.shape[-2] :, :]
+
+
+@wrong("attention", "output[")
+def elementwise_by_mistake(queries, keys, values, mask):
+    weights = attention_weights(queries, keys, mask)
+    return weights.sum(-1, keepdim=True) * values[..., : queries.shape[-2], :]
+
+
+@wrong("attention", "the shape of your output")
+def one_batch_only(queries, keys, values, mask):
+    while queries.dim() > 2:
+        queries, keys, values = queries[0], keys[0], values[0]
+    return attention_weights(queries, keys, mask) @ values
+
+
+@wrong("attention", "no gradient reaches values")
+def values_taken_out(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask) @ torch.tensor(values.tolist())
+
+
+@right("split_heads")
+def reshape_and_permute(x, n_heads):
+    return x.reshape(*x.shape[:2], n_heads, -1).permute(0, 2, 1, 3)
+
+
+@right("split_heads")
+def chunks_stacked(x, n_heads):
+    return torch.stack(x.chunk(n_heads, dim=-1), dim=1)
+
+
+@right("split_heads")
+def a_loop_over_heads(x, n_heads):
+    B, T, C = x.shape
+    D = C // n_heads
+    heads = torch.empty(B, n_heads, T, D, dtype=torch.float64)
+    for head in range(n_heads):
+        heads[:, head] = x[:, :, head * D : (head + 1) * D]
+    return heads
+
+
+@wrong("split_heads", "reading order")
+def only_a_view(x, n_heads):
+    B, T, C = x.shape
+    return x.view(B, n_heads, T, C // n_heads)
+
+
+@wrong("split_heads", "still stand behind the tokens")
+def no_transpose(x, n_heads):
+    return x.unflatten(-1, (n_heads, -1))
+
+
+@wrong("split_heads", "every H-th number")
+def every_other_number(x, n_heads):
+    return torch.stack([x[:, :, head::n_heads] for head in range(n_heads)], dim=1)
+
+
+@wrong("split_heads", "number of heads and their width are swapped")
+def sizes_swapped(x, n_heads):
+    B, T, C = x.shape
+    return x.view(B, T, C // n_heads, n_heads).transpose(1, 2)
+
+
+@wrong("split_heads", "The last two axes are swapped")
+def tokens_last(x, n_heads):
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads).transpose(1, 2).transpose(2, 3)
+
+
+@wrong("split_heads", "heads stand before the batch")
+def heads_in_front(x, n_heads):
+    return torch.stack(x.chunk(n_heads, dim=-1))
+
+
+@wrong("split_heads", "a tuple")
+def pieces_in_a_tuple(x, n_heads):
+    return x.chunk(n_heads, dim=-1)
+
+
+@wrong("split_heads", "RuntimeError")
+def for_even_sizes_only(x, n_heads):
+    return x.view(x.shape[0], x.shape[1], 2, -1).transpose(1, 2).view(-1, n_heads, 2, 2)
+
+
+@wrong("split_heads", "heads[")
+def heads_in_reverse(x, n_heads):
+    return torch.stack(x.chunk(n_heads, dim=-1)[::-1], dim=1)
+
+
+@wrong("split_heads", "heads[")
+def the_first_head_for_all(x, n_heads):
+    return torch.stack([x.chunk(n_heads, dim=-1)[0]] * n_heads, dim=1)

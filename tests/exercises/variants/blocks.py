@@ -1,0 +1,342 @@
+"""Answers to the exercises of chapter 3, right and wrong, as learners write them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from collecting import right, wrong
+
+from gptlib.blocks import gelu
+
+
+@right("layer_norm")
+def from_torch(x, scale, shift, eps=1e-5):
+    return F.layer_norm(x, scale.shape, scale, shift, eps)
+
+
+@right("layer_norm")
+def by_sums(x, scale, shift, eps=1e-5):
+    C = x.shape[-1]
+    centered = x - (x.sum(-1) / C).unsqueeze(-1)
+    variance = (centered**2).sum(-1, keepdim=True) / C
+    return shift + centered * (variance + eps) ** -0.5 * scale
+
+
+@right("layer_norm")
+def in_double(x, scale, shift, eps=1e-5):
+    x = x.double()
+    variance, mean = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
+    return (x - mean).div(torch.sqrt(variance + eps)).mul(scale).add(shift)
+
+
+@right("layer_norm")
+def in_place_on_an_own_copy(x, scale, shift, eps=1e-5):
+    x = x - x.mean(-1, keepdim=True)
+    deviation = (x.square().mean(-1, keepdim=True) + eps).sqrt()
+    x = x / deviation
+    x *= scale
+    x += shift
+    return x
+
+
+@wrong("layer_norm", "C - 1")
+def unbiased_by_default(x, scale, shift, eps=1e-5):
+    mean = x.mean(-1, keepdim=True)
+    return scale * (x - mean) / torch.sqrt(x.var(-1, keepdim=True) + eps) + shift
+
+
+@wrong("layer_norm", "torch's std")
+def with_std(x, scale, shift, eps=1e-5):
+    return scale * (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + eps) + shift
+
+
+@wrong("layer_norm", "outside the root")
+def eps_outside_the_root(x, scale, shift, eps=1e-5):
+    deviation = x.std(-1, keepdim=True, correction=0)
+    return scale * (x - x.mean(-1, keepdim=True)) / (deviation + eps) + shift
+
+
+@wrong("layer_norm", "eps is missing")
+def without_eps(x, scale, shift, eps=1e-5):
+    deviation = x.std(-1, keepdim=True, correction=0)
+    return scale * (x - x.mean(-1, keepdim=True)) / deviation + shift
+
+
+@wrong("layer_norm", "taken over the tokens")
+def over_the_tokens(x, scale, shift, eps=1e-5):
+    mean, variance = x.mean(-2, keepdim=True), x.var(-2, keepdim=True, correction=0)
+    return scale * (x - mean) / torch.sqrt(variance + eps) + shift
+
+
+@wrong("layer_norm", "RuntimeError")
+def forgets_keepdim(x, scale, shift, eps=1e-5):
+    return scale * (x - x.mean(-1)) / torch.sqrt(x.var(-1, correction=0) + eps) + shift
+
+
+@wrong("layer_norm", "learned scale and shift are missing")
+def only_normalizes(x, scale, shift, eps=1e-5):
+    return F.layer_norm(x, scale.shape, eps=eps)
+
+
+@wrong("layer_norm", "it changes its input x")
+def on_the_input(x, scale, shift, eps=1e-5):
+    x -= x.mean(-1, keepdim=True)
+    return scale * x / (x.square().mean(-1, keepdim=True) + eps).sqrt() + shift
+
+
+@wrong("layer_norm", "output[")
+def absolute_deviation(x, scale, shift, eps=1e-5):
+    centered = x - x.mean(-1, keepdim=True)
+    return scale * centered / (centered.abs().mean(-1, keepdim=True) + eps) + shift
+
+
+@wrong("layer_norm", "your function takes (x, scale, shift)")
+def without_the_argument(x, scale, shift):
+    return F.layer_norm(x, scale.shape, scale, shift)
+
+
+@wrong("layer_norm", "no gradient reaches scale")
+def scale_detached(x, scale, shift, eps=1e-5):
+    return F.layer_norm(x, scale.shape, scale.detach(), shift, eps)
+
+
+@right("gelu")
+def torchs_tanh_form(x):
+    return F.gelu(x, approximate="tanh")
+
+
+@right("gelu")
+def with_a_sigmoid(x):
+    return x * torch.sigmoid(2 * (2 / math.pi) ** 0.5 * (x + 0.044715 * x.pow(3)))
+
+
+@right("gelu")
+def in_double_by_steps(x):
+    x = x.double()
+    inner = torch.sqrt(torch.tensor(2 / torch.pi)) * (x + 0.044715 * torch.pow(x, 3))
+    return x / 2 * (1 + inner.tanh())
+
+
+@wrong("gelu", "error function")
+def torchs_default(x):
+    return F.gelu(x)
+
+
+@wrong("gelu", "error function")
+def erf_by_hand(x):
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+@wrong("gelu", "This is ReLU")
+def clamped(x):
+    return x.clamp(min=0)
+
+
+@wrong("gelu", "SiLU")
+def swish(x):
+    return F.silu(x)
+
+
+@wrong("gelu", "factor 0.5")
+def without_half(x):
+    return x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu", "without its square root")
+def without_root(x):
+    return 0.5 * x * (1 + torch.tanh((2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu", "x is squared")
+def wrong_power(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x)))
+
+
+@wrong("gelu", "output[")
+def root_upside_down(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(math.pi / 2) * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu", "output[")
+def bracket_too_early(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * x + 0.044715 * x**3))
+
+
+@wrong("gelu", "TypeError")
+def math_instead_of_torch(x):
+    return 0.5 * x * (1 + math.tanh([x]))
+
+
+@wrong("gelu", "output[")
+def a_constant_with_a_slip(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.44715 * x**3)))
+
+
+@wrong("gelu", "it changes its input x")
+def in_place(x):
+    return x.mul_(torch.sigmoid(2 * (2 / math.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
+@right("feed_forward")
+def three_lines(x, expand, contract):
+    x = expand(x)
+    x = F.gelu(x, approximate="tanh")
+    return contract(x)
+
+
+@right("feed_forward")
+def with_the_weights_themselves(x, expand, contract):
+    hidden = gelu(x @ expand.weight.T + expand.bias)
+    return hidden @ contract.weight.T + contract.bias
+
+
+@wrong("feed_forward", "gelu is missing")
+def linear_only(x, expand, contract):
+    return contract(expand(x))
+
+
+@wrong("feed_forward", "ReLU")
+def the_older_bend(x, expand, contract):
+    return contract(torch.relu(expand(x)))
+
+
+@wrong("feed_forward", "error function")
+def default_gelu(x, expand, contract):
+    return contract(torch.nn.GELU()(expand(x)))
+
+
+@wrong("feed_forward", "after contract")
+def bend_last(x, expand, contract):
+    return F.gelu(contract(expand(x)), approximate="tanh")
+
+
+@wrong("feed_forward", "outside of this network")
+def adds_x(x, expand, contract):
+    return x + contract(gelu(expand(x)))
+
+
+@wrong("feed_forward", "RuntimeError")
+def the_wrong_order(x, expand, contract):
+    return expand(gelu(contract(x)))
+
+
+@wrong("feed_forward", "still wide")
+def forgets_to_contract(x, expand, contract):
+    return gelu(expand(x))
+
+
+@wrong("feed_forward", "output[")
+def forgets_the_biases(x, expand, contract):
+    return gelu(x @ expand.weight.T) @ contract.weight.T
+
+
+@wrong("feed_forward", "output[")
+def averages_the_tokens(x, expand, contract):
+    return contract(gelu(expand(x.mean(1, keepdim=True)))).expand_as(x)
+
+
+@wrong("feed_forward", "it changes its input expand")
+def doubles_a_weight(x, expand, contract):
+    with torch.no_grad():
+        expand.weight.mul_(1.0)
+        expand.bias.add_(1.0)
+        hidden = gelu(expand(x) - 1.0)
+    return contract(hidden)
+
+
+@right("transformer_block")
+def with_names_for_all(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    found = attention(attention_norm(x))
+    middle = x + found
+    thought = feed_forward(feed_forward_norm(middle))
+    return middle + thought
+
+
+@right("transformer_block")
+def with_lists_of_parts(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    for norm, part in [(attention_norm, attention), (feed_forward_norm, feed_forward)]:
+        x = torch.add(part(norm(x)), x)
+    return x
+
+
+@wrong("transformer_block", "changed in place")
+def in_place_on_a_clone(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x.clone()
+    x += attention(attention_norm(x))
+    x += feed_forward(feed_forward_norm(x))
+    return x
+
+
+@wrong("transformer_block", "it changes its input x")
+def in_place_on_the_stream(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x += attention(attention_norm(x))
+    x += feed_forward(feed_forward_norm(x))
+    return x
+
+
+@wrong("transformer_block", "Both shortcuts")
+def a_chain(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    return feed_forward(feed_forward_norm(attention(attention_norm(x))))
+
+
+@wrong("transformer_block", "as in 2017")
+def post_norm(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = attention_norm(attention(x) + x)
+    return feed_forward_norm(feed_forward(x) + x)
+
+
+@wrong("transformer_block", "takes the place of x")
+def loses_the_stream(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = attention_norm(x)
+    x = x + attention(x)
+    x = feed_forward_norm(x)
+    x = x + feed_forward(x)
+    return x
+
+
+@wrong("transformer_block", "reads the old x")
+def in_parallel(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    gathered, thought = attention(attention_norm(x)), feed_forward(feed_forward_norm(x))
+    return x + gathered + thought
+
+
+@wrong("transformer_block", "added to the old x")
+def forgets_what_was_found(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    y = x + attention(attention_norm(x))
+    return x + feed_forward(feed_forward_norm(y))
+
+
+@wrong("transformer_block", "two norms are swapped")
+def mixes_up_the_norms(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(feed_forward_norm(x))
+    return x + feed_forward(attention_norm(x))
+
+
+@wrong("transformer_block", "first: a token gathers")
+def thinks_first(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + feed_forward(feed_forward_norm(x))
+    return x + attention(attention_norm(x))
+
+
+@wrong("transformer_block", "output[")
+def adds_x_twice(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    y = x + attention(attention_norm(x))
+    return x + y + feed_forward(feed_forward_norm(y))
+
+
+@wrong("transformer_block", "output[")
+def subtracts(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(attention_norm(x))
+    return x - feed_forward(feed_forward_norm(x))
+
+
+@wrong("transformer_block", "output[")
+def x_unchanged(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    return x.clone()
+
+
+@wrong("transformer_block", "no gradient reaches x")
+def cut_off(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    with torch.no_grad():
+        x = x + attention(attention_norm(x))
+        return x + feed_forward(feed_forward_norm(x))

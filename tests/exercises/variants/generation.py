@@ -1,0 +1,487 @@
+"""Answers to the exercises of chapter 6, right and wrong, as learners write them."""
+
+import math
+
+import numpy as np
+import torch
+from collecting import right, wrong
+
+
+@right("apply_temperature")
+def best_by_comparison(logits, temperature):
+    if not temperature:
+        return logits.masked_fill(logits < logits.max(dim=-1, keepdim=True).values, -math.inf)
+    return logits * (1 / temperature)
+
+
+@right("apply_temperature")
+def in_double_precision_less_the_best(logits, temperature):
+    gaps = (logits - logits.amax(-1, keepdim=True)).double()
+    if temperature == 0:
+        return torch.where(gaps == 0, 0.0, -math.inf)
+    return gaps.div(temperature)
+
+
+@right("apply_temperature")
+def logarithms_of_probabilities(logits, temperature):
+    if temperature == 0.0:
+        winners = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1])
+        return winners.to(logits).log()
+    return (logits / temperature).log_softmax(-1)
+
+
+@wrong("apply_temperature", "multiply by the temperature")
+def times(logits, temperature):
+    if temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 1.0)
+    return temperature * logits
+
+
+@wrong("apply_temperature", "0 needs a line of its own")
+def times_always(logits, temperature):
+    return torch.mul(logits, temperature)
+
+
+@wrong("apply_temperature", "give it a line of its own")
+def divides_always(logits, temperature):
+    return torch.div(logits, temperature)
+
+
+@wrong("apply_temperature", "leaves only the best")
+def zero_means_off(logits, temperature):
+    return logits * 1 if temperature == 0 else logits / temperature
+
+
+@wrong("apply_temperature", "you return the best token")
+def token_at_zero(logits, temperature):
+    if temperature == 0:
+        return torch.argmax(logits, dim=-1)
+    return logits / temperature
+
+
+@wrong("apply_temperature", "These are probabilities")
+def softmax_included(logits, temperature):
+    if temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits)
+    return torch.softmax(logits / temperature, dim=-1)
+
+
+@wrong("apply_temperature", "divide the scores, before the softmax")
+def softmax_first(logits, temperature):
+    if temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 1.0)
+    return torch.softmax(logits, dim=-1) / temperature
+
+
+@wrong("apply_temperature", "best in each row")
+def best_of_all(logits, temperature):
+    if temperature == 0:
+        return torch.where(logits == logits.max(), logits, -math.inf)
+    return logits / temperature
+
+
+@wrong("apply_temperature", "changes its input logits")
+def in_place(logits, temperature):
+    if temperature == 0:
+        return logits.masked_fill(logits < logits.max(dim=-1, keepdim=True).values, -math.inf)
+    logits /= temperature
+    return logits
+
+
+@wrong("apply_temperature", "a NumPy array")
+def with_numpy(logits, temperature):
+    return logits.numpy() / np.float32(temperature or 1)
+
+
+@wrong("apply_temperature", "every token keeps a score")
+def an_epsilon(logits, temperature):
+    return logits / max(temperature, 1e-8)
+
+
+@wrong("apply_temperature", "should be -inf")
+def another_epsilon(logits, temperature):
+    return logits / (temperature + 1e-6)
+
+
+@wrong("apply_temperature", "give it a line of its own")
+def inverse_first(logits, temperature):
+    return logits * (1 / temperature)
+
+
+@right("top_k")
+def by_order(logits, k):
+    order = logits.argsort(dim=-1, descending=True, stable=True)
+    return logits.scatter(-1, order[..., k:], -math.inf)
+
+
+@right("top_k")
+def by_a_mask(logits, k):
+    keep = torch.zeros_like(logits, dtype=torch.bool)
+    keep.scatter_(-1, logits.topk(k).indices, True)
+    return torch.where(keep, logits, torch.tensor(-math.inf))
+
+
+@right("top_k")
+def row_by_row(logits, k):
+    rows = logits.reshape(-1, logits.shape[-1]).clone()
+    for row in rows:
+        for place in row.argsort()[: len(row) - k]:
+            row[place] = -math.inf
+    return rows.reshape(logits.shape)
+
+
+@right("top_k")
+def by_rank(logits, k):
+    ranks = logits.argsort(dim=-1, descending=True).argsort(dim=-1)
+    return logits.masked_fill(ranks >= k, float("-inf"))
+
+
+@wrong("top_k", "so more than k are left")
+def below_the_border(logits, k):
+    out = logits.clone()
+    out[out < torch.topk(out, k).values[..., [-1]]] = -float("inf")
+    return out
+
+
+@wrong("top_k", "so more than k are left")
+def as_in_the_first_draft(logits, k):
+    border = logits.sort(dim=-1, descending=True).values[..., k - 1 : k]
+    return torch.where(logits >= border, logits, -math.inf)
+
+
+@wrong("top_k", "Only the k scores are left")
+def shorter_rows(logits, k):
+    return logits.sort(dim=-1, descending=True).values[..., :k]
+
+
+@wrong("top_k", "ids of the k best")
+def places(logits, k):
+    return torch.topk(logits, k)[1]
+
+
+@wrong("top_k", "only -inf gets none")
+def zeros_elsewhere(logits, k):
+    values, indices = logits.topk(k)
+    return torch.zeros_like(logits).scatter(-1, indices, values)
+
+
+@wrong("top_k", "One token too few")
+def above_the_border(logits, k):
+    border = logits.topk(k).values[..., -1:]
+    return torch.where(logits > border, logits, -math.inf)
+
+
+@wrong("top_k", "One token too many")
+def next_border(logits, k):
+    border = logits.sort(dim=-1, descending=True).values[..., min(k, logits.shape[-1] - 1)]
+    return logits.masked_fill(logits < border[..., None], -math.inf)
+
+
+@wrong("top_k", "keep the worst")
+def smallest(logits, k):
+    order = logits.argsort(dim=-1)
+    return logits.scatter(-1, order[..., k:], -math.inf)
+
+
+@wrong("top_k", "they are the ones to keep")
+def best_forbidden(logits, k):
+    order = logits.argsort(dim=-1, descending=True)
+    return logits.scatter(-1, order[..., :k], -math.inf)
+
+
+@wrong("top_k", "belong to other tokens")
+def left_sorted(logits, k):
+    out = logits.sort(dim=-1, descending=True).values.clone()
+    out[..., k:] = -math.inf
+    return out
+
+
+@wrong("top_k", "keep k in each row")
+def border_of_all(logits, k):
+    border = logits.flatten().sort(descending=True).values[k - 1]
+    return torch.where(logits >= border, logits, -math.inf)
+
+
+@wrong("top_k", "first k tokens of the vocabulary")
+def cut_off(logits, k):
+    out = logits.clone()
+    out[..., k:] = -math.inf
+    return out
+
+
+@wrong("top_k", "changes its input logits")
+def top_k_in_place(logits, k):
+    order = logits.argsort(dim=-1, descending=True)
+    return logits.scatter_(-1, order[..., k:], -math.inf)
+
+
+@wrong("top_k", "should be -inf")
+def a_large_number(logits, k):
+    order = logits.argsort(dim=-1, descending=True)
+    return logits.scatter(-1, order[..., k:], -1.0)
+
+
+@wrong("top_k", "These are probabilities")
+def shares(logits, k):
+    order = logits.argsort(dim=-1, descending=True)
+    return logits.scatter(-1, order[..., k:], -math.inf).softmax(-1)
+
+
+@right("top_p")
+def upward(logits, p):
+    ordered, order = logits.sort(dim=-1)
+    rest = ordered.softmax(-1).cumsum(-1)                 # this one and all that are worse
+    out = rest <= 1 - p + 1e-7
+    out[..., -1] = False
+    return logits.masked_fill(torch.zeros_like(out).scatter(-1, order, out), -math.inf)
+
+
+@right("top_p")
+def moved_by_one(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    ruled_out = ordered.softmax(-1).cumsum(-1) > p
+    ruled_out[..., 1:] = ruled_out[..., :-1].clone()
+    ruled_out[..., 0] = False
+    return logits.masked_fill(ruled_out.scatter(-1, order, ruled_out.clone()), -float("inf"))
+
+
+@right("top_p")
+def one_by_one(logits, p):
+    rows = logits.reshape(-1, logits.shape[-1])
+    out = torch.full_like(rows, -math.inf)
+    for row, kept in zip(rows, out, strict=True):
+        probabilities, total = row.double().softmax(-1), 0.0
+        for token in row.argsort(descending=True).tolist():
+            if total >= p:
+                break
+            kept[token] = row[token]
+            total += probabilities[token].item()
+    return out.reshape(logits.shape)
+
+
+@right("top_p")
+def by_pairs(logits, p):
+    probabilities = logits.softmax(-1)
+    better = logits[..., None, :] > logits[..., :, None]
+    before = (better * probabilities[..., None, :]).sum(-1)
+    return torch.where(before < p, logits, -math.inf)
+
+
+@wrong("top_p", "reaches p is dropped")
+def crossing_lost(logits, p):
+    ordered, order = torch.sort(logits, descending=True)
+    ordered[torch.cumsum(ordered.softmax(-1), -1) > p] = -math.inf
+    return torch.zeros_like(logits).scatter_(-1, order, ordered)
+
+
+@wrong("top_p", "unless it is the best one")
+def crossing_lost_but_one_kept(logits, p):
+    ordered, order = torch.sort(logits, descending=True)
+    out = torch.cumsum(ordered.softmax(-1), -1) > p
+    out[..., 0] = False
+    return torch.zeros_like(logits).scatter_(-1, order, ordered.masked_fill(out, -math.inf))
+
+
+@wrong("top_p", "in the order of the vocabulary")
+def unsorted(logits, p):
+    shares = logits.softmax(-1)
+    return torch.where(shares.cumsum(-1) - shares < p, logits, -math.inf)
+
+
+@wrong("top_p", "sort with descending=True")
+def worst_first(logits, p):
+    ordered, order = logits.sort(dim=-1)
+    shares = ordered.softmax(-1)
+    ordered[shares.cumsum(-1) - shares >= p] = -math.inf
+    return torch.zeros_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "belong to other tokens")
+def stays_sorted(logits, p):
+    ordered = logits.sort(dim=-1, descending=True).values
+    shares = ordered.softmax(-1)
+    return torch.where(shares.cumsum(-1) - shares < p, ordered, -math.inf)
+
+
+@wrong("top_p", "the scores are not sorted")
+def mask_of_another_order(logits, p):
+    shares = logits.softmax(-1).sort(dim=-1, descending=True).values
+    return logits.masked_fill(shares.cumsum(-1) - shares >= p, -math.inf)
+
+
+@wrong("top_p", "probability p by themselves")
+def one_alone(logits, p):
+    return torch.where(logits.softmax(-1) >= p, logits, -math.inf)
+
+
+@wrong("top_p", "This is min-p")
+def min_p(logits, p):
+    shares = logits.softmax(-1)
+    return logits.masked_fill(shares < p * shares.max(-1, keepdim=True).values, -math.inf)
+
+
+@wrong("top_p", "add up scores")
+def sums_of_scores(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= p, -math.inf)
+    return torch.zeros_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "A gather with the same order")
+def sorted_twice(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    shares = ordered.softmax(-1)
+    ordered = ordered.masked_fill(shares.cumsum(-1) - shares >= p, -math.inf)
+    return torch.gather(ordered, -1, order)
+
+
+@wrong("top_p", "only -inf gets none")
+def zero_scores(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    shares = ordered.softmax(-1)
+    ordered = ordered.masked_fill(shares.cumsum(-1) - shares >= p, 0)
+    return torch.zeros_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "turn the condition around")
+def tail_kept(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    shares = ordered.softmax(-1)
+    ordered = ordered.masked_fill(shares.cumsum(-1) - shares < p, -math.inf)
+    return torch.zeros_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "scores[")
+def always_two(logits, p):
+    order = logits.argsort(dim=-1, descending=True)
+    return logits.scatter(-1, order[..., 2:], -math.inf)
+
+
+@right("extend_cache")
+def with_lists(cache, keys, values):
+    pairs = zip(cache or (keys[:, :, :0], values[:, :, :0]), (keys, values), strict=True)
+    return [torch.cat(pair, -2) for pair in pairs]
+
+
+@right("extend_cache")
+def room_set_aside(cache, keys, values):
+    if cache is None:
+        return keys.clone(), values.clone()
+    B, H, S, D = cache[0].shape
+    T = keys.shape[2]
+    room = keys.new_empty(2, B, H, S + T, D)
+    room[0, :, :, :S], room[1, :, :, :S] = cache
+    room[:, :, :, S:] = torch.stack([keys, values])
+    return tuple(room)
+
+
+@right("extend_cache")
+def token_by_token(cache, keys, values):
+    old = ([], []) if cache is None else [list(x.unbind(2)) for x in cache]
+    new = [x.unbind(2) for x in (keys, values)]
+    return tuple(torch.stack([*a, *b], dim=2) for a, b in zip(old, new, strict=True))
+
+
+@wrong("extend_cache", "append them at the end")
+def prepended(cache, keys, values):
+    if cache is None:
+        return keys, values
+    k, v = cache
+    return torch.cat((keys, k), dim=-2), torch.cat((values, v), dim=-2)
+
+
+@wrong("extend_cache", "earlier tokens are lost")
+def overwritten(cache, keys, values):
+    cache = (keys, values)
+    return cache
+
+
+@wrong("extend_cache", "along the heads")
+def first_free_axis(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return torch.cat([cache[0], keys], dim=1), torch.cat([cache[1], values], dim=1)
+
+
+@wrong("extend_cache", "along the batch")
+def default_axis(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return torch.cat([cache[0], keys]), torch.cat([cache[1], values])
+
+
+@wrong("extend_cache", "along the width")
+def last_axis(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return torch.cat([cache[0], keys], -1), torch.cat([cache[1], values], -1)
+
+
+@wrong("extend_cache", "Only the keys have grown")
+def forgot_the_values(cache, keys, values):
+    if cache is not None:
+        keys = torch.cat([cache[0], keys], dim=2)
+    return keys, values
+
+
+@wrong("extend_cache", "return the keys first")
+def values_first(cache, keys, values):
+    if cache is None:
+        return values, keys
+    return torch.cat([cache[1], values], dim=2), torch.cat([cache[0], keys], dim=2)
+
+
+@wrong("extend_cache", "keys twice")
+def copied_line(cache, keys, values):
+    if cache is None:
+        return keys, keys
+    k = torch.cat([cache[0], keys], dim=2)
+    v = torch.cat([cache[0], keys], dim=2)
+    return k, v
+
+
+@wrong("extend_cache", "with torch.cat")
+def plus(cache, keys, values):
+    if cache is None:
+        return keys, values
+    k, v = cache
+    return k + keys, v + values
+
+
+@wrong("extend_cache", "as a pair")
+def in_one_tensor(cache, keys, values):
+    if cache is not None:
+        keys, values = torch.cat([cache[0], keys], 2), torch.cat([cache[1], values], 2)
+    return torch.stack((keys, values))
+
+
+@wrong("extend_cache", "new tokens are missing")
+def returns_the_old(cache, keys, values):
+    if cache is None:
+        return keys, values
+    torch.cat([cache[0], keys], dim=2)
+    torch.cat([cache[1], values], dim=2)
+    return cache
+
+
+@wrong("extend_cache", "At first there is no cache")
+def there_is_always_a_cache(cache, keys, values):
+    k, v = cache
+    return torch.cat([k, keys], dim=2), torch.cat([v, values], dim=2)
+
+
+@wrong("extend_cache", "must return 2 things")
+def only_keys_come_back(cache, keys, values):
+    if cache is None:
+        return (keys,)
+    return (torch.cat([cache[0], keys], dim=2),)
+
+
+@wrong("extend_cache", "Only the last of the new tokens")
+def one_at_a_time(cache, keys, values):
+    keys, values = keys[:, :, [-1]], values[:, :, [-1]]
+    if cache is None:
+        return keys, values
+    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)

@@ -1,0 +1,382 @@
+"""Answers to the exercises of chapter 1, right and wrong, as learners write them."""
+# ruff: noqa: B905, RUF007 -- zip(ids, ids[1:]) is what the chapter teaches
+
+import math
+from collections import Counter, defaultdict
+
+import torch
+from collecting import right, wrong
+
+from gptlib.tokenizer import BPETokenizer, merge
+
+
+@right("count_pairs")
+def a_loop_with_a_dictionary(ids):
+    counts = {}
+    for i in range(len(ids) - 1):
+        pair = (ids[i], ids[i + 1])
+        counts[pair] = counts.get(pair, 0) + 1
+    return counts
+
+
+@right("count_pairs")
+def a_default_dictionary(ids):
+    counts = defaultdict(int)
+    previous = None
+    for token in ids:
+        if previous is not None:
+            counts[previous, token] += 1
+        previous = token
+    return counts
+
+
+@right("count_pairs")
+def a_counter_of_slices(ids):
+    return Counter((*ids[i : i + 2],) for i in range(len(ids) - 1))
+
+
+@wrong("count_pairs", "each must be a pair")
+def keys_as_text(ids):
+    return Counter(f"{a},{b}" for a, b in zip(ids, ids[1:]))
+
+
+@wrong("count_pairs", "you return a list")
+def the_pairs_themselves(ids):
+    return list(zip(ids, ids[1:]))
+
+
+@wrong("count_pairs", "the last pair is left out")
+def range_one_short(ids):
+    return Counter((ids[i], ids[i + 1]) for i in range(len(ids) - 2))
+
+
+@wrong("count_pairs", "IndexError")
+def range_one_long(ids):
+    return Counter((ids[i], ids[i + 1]) for i in range(len(ids)))
+
+
+@wrong("count_pairs", "step over every second pair")
+def every_other_place(ids):
+    return Counter((ids[i], ids[i + 1]) for i in range(0, len(ids) - 1, 2))
+
+
+@wrong("count_pairs", "it changes its input ids")
+def eats_its_input(ids):
+    counts = Counter()
+    while len(ids) > 1:
+        counts[ids.pop(0), ids[0]] += 1
+    return counts
+
+
+@wrong("count_pairs", "pair (7, 7)")
+def right_only_without_repeats(ids):
+    return {pair: 1 for pair in zip(ids, ids[1:]) if pair[0] != pair[1]} | {
+        pair: n for pair, n in Counter(zip(ids, ids[1:])).items()
+        if pair[0] != pair[1]}
+
+
+@wrong("count_pairs", "missing")
+def only_the_most_frequent(ids):
+    return dict(Counter(zip(ids, ids[1:])).most_common(1))
+
+
+@wrong("count_pairs", "must be a whole number")
+def shares_instead_of_counts(ids):
+    counts = Counter(zip(ids, ids[1:]))
+    return {pair: count / len(ids) for pair, count in counts.items()}
+
+
+@right("merge")
+def a_while_loop_with_a_place(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        if place + 1 < len(ids) and ids[place] == pair[0] and ids[place + 1] == pair[1]:
+            merged.append(new_id)
+            place += 2
+        else:
+            merged.append(ids[place])
+            place += 1
+    return merged
+
+
+@right("merge")
+def in_place_on_an_own_copy(ids, pair, new_id):
+    ids, place = list(ids), 0
+    while place < len(ids) - 1:
+        if (ids[place], ids[place + 1]) == pair:
+            ids[place : place + 2] = [new_id]
+        place += 1
+    return ids
+
+
+@right("merge")
+def by_recursion(ids, pair, new_id):
+    if len(ids) < 2:
+        return ids[:]
+    if (ids[0], ids[1]) == pair:
+        return [new_id, *by_recursion(ids[2:], pair, new_id)]
+    return [ids[0], *by_recursion(ids[1:], pair, new_id)]
+
+
+@right("merge")
+def a_tuple_is_a_row_too(ids, pair, new_id):
+    return tuple(a_while_loop_with_a_place(ids, pair, new_id))
+
+
+@wrong("merge", "it changes its input ids")
+def in_place_on_the_input(ids, pair, new_id):
+    place = 0
+    while place < len(ids) - 1:
+        if (ids[place], ids[place + 1]) == pair:
+            ids[place : place + 2] = [new_id]
+        place += 1
+    return ids
+
+
+@wrong("merge", "IndexError")
+def reads_behind_the_end(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        if (ids[place], ids[place + 1]) == pair:
+            merged.append(new_id)
+            place += 2
+        else:
+            merged.append(ids[place])
+            place += 1
+    return merged
+
+
+@wrong("merge", "right token of a pair stays behind")
+def forgets_to_skip(ids, pair, new_id):
+    merged = []
+    for place, token in enumerate(ids):
+        if place + 1 < len(ids) and (token, ids[place + 1]) == pair:
+            merged.append(new_id)
+        else:
+            merged.append(token)
+    return merged
+
+
+@wrong("merge", "last token is lost")
+def stops_one_early(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids) - 1:
+        if (ids[place], ids[place + 1]) == pair:
+            merged.append(new_id)
+            place += 2
+        else:
+            merged.append(ids[place])
+            place += 1
+    return merged
+
+
+@wrong("merge", "a generator")
+def yields_them(ids, pair, new_id):
+    yield from merge(ids, pair, new_id)
+
+
+@wrong("merge", "must hold a token id")
+def joins_the_pair_as_a_tuple(ids, pair, new_id):
+    return [pair if token == new_id else token for token in merge(ids, pair, new_id)]
+
+
+@wrong("merge", "stopped after 5 seconds")
+def never_moves_on(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        if ids[place : place + 2] == [*pair]:
+            merged = [*ids[:place], new_id, *ids[place + 2 :]]
+    return merged
+
+
+@wrong("merge", "you return")
+def right_for_two_different_tokens_only(ids, pair, new_id):
+    text = "," + ",".join(map(str, ids)) + ","
+    text = text.replace(f",{pair[0]},{pair[1]},", f",{new_id},")
+    return [int(token) for token in text.split(",") if token][: len(ids) - 1]
+
+
+@wrong("merge", "you return")
+def merges_the_result_again(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        if merged and (merged[-1], token) in (pair, (new_id, pair[1])):
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+@right("encode")
+def lowest_rank_of_all_pairs(word, merges):
+    new_ids = {pair: 256 + n for n, pair in enumerate(merges)}
+    ids = list(word.encode())
+    while len(ids) > 1:
+        pair = min(zip(ids, ids[1:]), key=lambda pair: new_ids.get(pair, math.inf))
+        if pair not in new_ids:
+            break
+        ids = merge(ids, pair, new_ids[pair])
+    return ids
+
+
+@right("encode")
+def starting_over_after_each_merge(word, merges):
+    ids = list(bytes(word, "utf-8"))
+    changed = True
+    while changed:
+        changed = False
+        for n, pair in enumerate(merges):
+            if pair in zip(ids, ids[1:]):
+                ids, changed = merge(ids, pair, 256 + n), True
+                break
+    return ids
+
+
+@right("encode")
+def the_library_itself(word, merges):
+    return BPETokenizer(merges).encode(word)
+
+
+@wrong("encode", "comes first in the word")
+def greedy_from_the_left(word, merges):
+    ids, place = list(word.encode()), 0
+    while place < len(ids) - 1:
+        pair = (ids[place], ids[place + 1])
+        if pair in merges:
+            ids = merge(ids, pair, 256 + merges.index(pair))
+            place = 0
+        else:
+            place += 1
+    return ids
+
+
+@wrong("encode", "numbers of the letters")
+def letters_by_ord(word, merges):
+    ids = [ord(letter) for letter in word]
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "begin at 257")
+def counts_from_one(word, merges):
+    ids = list(word.encode())
+    for n, pair in enumerate(merges, start=1):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "return after the loop")
+def returns_inside_the_loop(word, merges):
+    ids = list(word.encode())
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+        return ids
+    return ids
+
+
+@wrong("encode", "learned last")
+def from_the_end(word, merges):
+    ids = list(word.encode())
+    for n in range(len(merges) - 1, -1, -1):
+        ids = merge(ids, merges[n], 256 + n)
+    return ids
+
+
+@wrong("encode", "These are the bytes")
+def merge_result_thrown_away(word, merges):
+    ids = list(word.encode())
+    for n, pair in enumerate(merges):
+        merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "must return a list of token ids")
+def bytes_not_list(word, merges):
+    return word.encode()
+
+
+@wrong("encode", "you return")
+def first_bytes_only(word, merges):
+    return BPETokenizer(merges).encode(word[:3])
+
+
+@right("windows")
+def a_loop_of_slices(ids, context_length):
+    inputs, targets = [], []
+    for start in range(0, len(ids) - context_length, context_length):
+        inputs.append(ids[start : start + context_length])
+        targets.append(ids[start + 1 : start + context_length + 1])
+    return torch.stack(inputs), torch.stack(targets)
+
+
+@right("windows")
+def unfolded(ids, context_length):
+    pieces = ids.unfold(0, context_length + 1, context_length)
+    return pieces[:, :-1], pieces[:, 1:]
+
+
+@right("windows")
+def with_an_index_table(ids, context_length):
+    starts = torch.arange((len(ids) - 1) // context_length) * context_length
+    places = starts[:, None] + torch.arange(context_length)
+    return [ids[places], ids[places + 1].int()]
+
+
+@wrong("windows", "RuntimeError")
+def one_window_too_many(ids, context_length):
+    n = len(ids) // context_length
+    end = n * context_length
+    return ids[:end].view(n, context_length), ids[1 : end + 1].view(n, context_length)
+
+
+@wrong("windows", "inputs themselves")
+def forgot_the_step(ids, context_length):
+    n = (len(ids) - 1) // context_length
+    inputs = ids[: n * context_length].view(n, context_length)
+    return inputs, inputs
+
+
+@wrong("windows", "own first token")
+def rolls_within_a_window(ids, context_length):
+    n = (len(ids) - 1) // context_length
+    inputs = ids[: n * context_length].view(n, context_length)
+    return inputs, torch.roll(inputs, -1, 1)
+
+
+@wrong("windows", "overlap")
+def a_window_at_every_token(ids, context_length):
+    starts = range(len(ids) - context_length)
+    return (torch.stack([ids[i : i + context_length] for i in starts]),
+            torch.stack([ids[i + 1 : i + 1 + context_length] for i in starts]))
+
+
+@wrong("windows", "one input is lost")
+def chunks_of_one_more(ids, context_length):
+    n = len(ids) // (context_length + 1)
+    pieces = ids[: n * (context_length + 1)].view(n, context_length + 1)
+    return pieces[:, :-1], pieces[:, 1:]
+
+
+@wrong("windows", "must return 2 things")
+def inputs_only(ids, context_length):
+    n = (len(ids) - 1) // context_length
+    return ids[: n * context_length].view(n, context_length)
+
+
+@wrong("windows", "the dtype of your")
+def as_decimals(ids, context_length):
+    inputs, targets = unfolded(ids, context_length)
+    return inputs.float(), targets.float()
+
+
+@wrong("windows", "must be a torch tensor")
+def as_lists(ids, context_length):
+    inputs, targets = unfolded(ids, context_length)
+    return inputs.tolist(), targets.tolist()
+
+
+@wrong("windows", "targets[")
+def right_shape_only(ids, context_length):
+    inputs, targets = unfolded(ids, context_length)
+    return inputs, torch.zeros_like(targets)

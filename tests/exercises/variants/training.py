@@ -1,0 +1,507 @@
+"""Answers to the exercises of chapter 5, right and wrong, as learners write them."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from collecting import right, wrong
+from torch import nn
+
+from gptlib.training import next_token_loss
+
+
+@right("cross_entropy")
+def torchs_own(logits, targets):
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+
+
+@right("cross_entropy")
+def vocabulary_second(logits, targets):
+    return F.cross_entropy(logits.transpose(1, 2), targets)
+
+
+@right("cross_entropy")
+def with_loops(logits, targets):
+    B, T = targets.shape
+    total = 0
+    for b in range(B):
+        for t in range(T):
+            row = logits[b, t]
+            total = total + row.logsumexp(-1) - row[targets[b, t]]
+    return total / (B * T)
+
+
+@right("cross_entropy")
+def by_one_hot(logits, targets):
+    truth = F.one_hot(targets, logits.shape[-1]).to(logits)
+    return -(truth * F.log_softmax(logits, dim=-1)).sum(-1).mean()
+
+
+@right("cross_entropy")
+def in_double_precision(logits, targets):
+    x = logits.double() - logits.double().max(-1, keepdim=True).values
+    logs = x - x.exp().sum(-1, keepdim=True).log()
+    B, T = targets.shape
+    return -logs[torch.arange(B)[:, None], torch.arange(T), targets].mean()
+
+
+@right("cross_entropy")
+def log_softmax_is_at_home_twice(logits, targets):
+    return F.nll_loss(logits.log_softmax(-1).log_softmax(-1).flatten(0, 1), targets.flatten())
+
+
+@wrong("cross_entropy", "safely")
+def softmax_then_log(logits, targets):
+    probabilities = logits.softmax(dim=-1).gather(-1, targets.unsqueeze(-1))
+    return -probabilities.log().mean()
+
+
+@wrong("cross_entropy", "safely")
+def exponentials_by_hand(logits, targets):
+    shares = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    return -torch.log(shares.gather(-1, targets[..., None])).mean()
+
+
+@wrong("cross_entropy", "softmax is applied twice")
+def softmax_before(logits, targets):
+    return F.cross_entropy(logits.softmax(-1).flatten(0, 1), targets.flatten())
+
+
+@wrong("cross_entropy", "minus sign is missing")
+def nobody_negates(logits, targets):
+    return logits.log_softmax(-1).gather(2, targets.unsqueeze(2)).squeeze(2).mean()
+
+
+@wrong("cross_entropy", "must run over the vocabulary")
+def over_the_tokens(logits, targets):
+    return F.nll_loss(logits.log_softmax(dim=1).flatten(0, 1), targets.flatten())
+
+
+@wrong("cross_entropy", "targets on by one")
+def shifted(logits, targets):
+    return next_token_loss(logits[:, :-1], targets[:, 1:])
+
+
+@wrong("cross_entropy", "added up")
+def reduced_by_sum(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+
+
+@wrong("cross_entropy", "mean over all of them is missing")
+def no_reduction(logits, targets):
+    return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+
+
+@wrong("cross_entropy", "over the texts only")
+def summed_over_tokens(logits, targets):
+    surprises = -logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+    return surprises.sum(dim=1).mean()
+
+
+@wrong("cross_entropy", "divide by the size of the vocabulary, too")
+def mean_of_products(logits, targets):
+    return -(F.one_hot(targets, logits.shape[-1]) * logits.log_softmax(-1)).mean()
+
+
+@wrong("cross_entropy", "softmax over the vocabulary is missing")
+def no_softmax_at_all(logits, targets):
+    return F.nll_loss(logits.flatten(0, 1), targets.flatten())
+
+
+@wrong("cross_entropy", "is nan")
+def logarithm_twice(logits, targets):
+    return -logits.log_softmax(-1).log().gather(-1, targets[..., None]).mean()
+
+
+@wrong("cross_entropy", "leave out .item()")
+def as_a_number(logits, targets):
+    return next_token_loss(logits, targets).item()
+
+
+@wrong("cross_entropy", "no gradient reaches logits")
+def cut_off(logits, targets):
+    return next_token_loss(logits.detach(), targets)
+
+
+@wrong("cross_entropy", "in bits")
+def with_log2(logits, targets):
+    return -torch.log2(logits.softmax(-1).gather(-1, targets[..., None])).mean()
+
+
+@wrong("cross_entropy", "vocabulary on the second axis")
+def not_flattened(logits, targets):
+    return F.cross_entropy(logits, targets)
+
+
+@wrong("cross_entropy", "one number, of shape ()")
+def keeps_an_axis(logits, targets):
+    return next_token_loss(logits, targets).reshape(1)
+
+
+@wrong("cross_entropy", "but should be")
+def another_order(logits, targets):
+    return F.cross_entropy(logits.transpose(0, 1).flatten(0, 1), targets.flatten())
+
+
+@right("perplexity")
+def by_tensor(surprises):
+    return surprises.mean().exp()
+
+
+@right("perplexity")
+def geometric_mean(surprises):
+    return surprises.double().exp().prod() ** (1 / surprises.numel())
+
+
+@right("perplexity")
+def by_numpy(surprises):
+    return np.exp(np.mean(surprises.numpy()))
+
+
+@right("perplexity")
+def by_hand(surprises):
+    numbers = surprises.flatten().tolist()
+    return math.e ** (sum(numbers) / len(numbers))
+
+
+@wrong("perplexity", "average the surprises first")
+def exponentials_first(surprises):
+    return torch.exp(surprises).mean()
+
+
+@wrong("perplexity", "right for bits")
+def base_two(surprises):
+    return math.pow(2, surprises.mean().item())
+
+
+@wrong("perplexity", "exponential is missing")
+def the_loss(surprises):
+    return surprises.sum() / surprises.numel()
+
+
+@wrong("perplexity", "take their mean")
+def of_the_sum(surprises):
+    return math.exp(surprises.sum())
+
+
+@wrong("perplexity", "leave out the minus sign")
+def negative(surprises):
+    return math.exp(-surprises.mean())
+
+
+@wrong("perplexity", "one number is asked for")
+def each_by_itself(surprises):
+    return surprises.exp()
+
+
+@wrong("perplexity", "average their surprises")
+def inverse_of_mean_probability(surprises):
+    return 1 / torch.exp(-surprises).mean().item()
+
+
+@wrong("perplexity", "divide by the number of rows only")
+def first_axis_counts(surprises):
+    return math.exp(surprises.sum() / len(surprises))
+
+
+@wrong("perplexity", "10 to the mean")
+def base_ten(surprises):
+    return 10 ** surprises.mean().item()
+
+
+@wrong("perplexity", "TypeError")
+def mean_of_a_list(surprises):
+    return math.exp(sum(surprises) / len(surprises.tolist()[0]))
+
+
+@right("train_step")
+def model_forgets(model, optimizer, inputs, targets, clip_norm):
+    model.train()
+    model.zero_grad()
+    loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), max_norm=clip_norm)
+    optimizer.step()
+    return loss
+
+
+@right("train_step")
+def forgets_at_the_end(model, optimizer, inputs, targets, clip_norm):
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(list(model.parameters()), clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=False)
+    return float(loss)
+
+
+@right("train_step")
+def clips_by_hand(model, optimizer, inputs, targets, clip_norm):
+    loss = next_token_loss(model(inputs), targets)
+    optimizer.zero_grad()
+    loss.backward()
+    length = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
+    for p in model.parameters():
+        p.grad *= min(1.0, clip_norm / length)
+    optimizer.step()
+    return loss.detach()
+
+
+@wrong("train_step", "forget it with optimizer.zero_grad()")
+def never_forgets(model, optimizer, inputs, targets, clip_norm):
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "is not cut when the optimizer uses it")
+def clips_before_backward(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "is cut after the step")
+def clips_after_step(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    return loss.item()
+
+
+@wrong("train_step", "zero_grad must not stand between")
+def forgets_too_late(model, optimizer, inputs, targets, clip_norm):
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    optimizer.zero_grad()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "backward must come before it")
+def no_backward(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "optimizer.step() is missing")
+def never_moves(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    return loss.item()
+
+
+@wrong("train_step", "cut each number of the gradient by itself")
+def clamps(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    for p in model.parameters():
+        p.grad.clamp_(-clip_norm, clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "always cut at 1")
+def the_chapters_clip(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "compare them with the targets")
+def against_its_inputs(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), inputs)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "targets on by one")
+def shifts_once_more(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs)[:, :-1], targets[:, 1:])
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "forget `return`")
+def keeps_the_loss(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+
+
+@wrong("train_step", "at the end")
+def backward_on_a_number(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets).item()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+@wrong("train_step", "was not recorded")
+def under_no_grad(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    with torch.no_grad():
+        loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "the weights are not where they should be")
+def an_optimizer_of_its_own(model, optimizer, inputs, targets, clip_norm):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "but must return one number")
+def returns_the_model(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    next_token_loss(model(inputs), targets).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return model
+
+
+@right("learning_rate")
+def as_a_mean(step, steps, warmup_steps, peak):
+    if step + 1 <= warmup_steps:
+        return (step + 1) / warmup_steps * peak
+    low = peak / 10
+    angle = math.pi * (step - warmup_steps) / (steps - warmup_steps - 1)
+    return low + (peak - low) * 0.5 * (1.0 + math.cos(angle))
+
+
+@right("learning_rate")
+def with_torch(step, steps, warmup_steps, peak):
+    climb = torch.arange(1, warmup_steps + 1, dtype=torch.float64) / max(1, warmup_steps)
+    t = torch.linspace(0, math.pi, steps - warmup_steps, dtype=torch.float64)
+    return peak * torch.cat([climb, 0.55 + 0.45 * t.cos()])[step]
+
+
+@right("learning_rate")
+def by_sine(step, steps, warmup_steps, peak):
+    share = (step + 1) / warmup_steps if step < warmup_steps else 1
+    done = max(0, step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * share * (1 - 0.9 * math.sin(math.pi / 2 * done) ** 2)
+
+
+@wrong("learning_rate", "warm-up begins at 0")
+def first_step_stands_still(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return step / warmup_steps * peak
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak / 10 + 0.9 * peak * 0.5 * (1 + math.cos(math.pi * t))
+
+
+@wrong("learning_rate", "one step too long")
+def up_to_and_including(step, steps, warmup_steps, peak):
+    if warmup_steps and step <= warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * (0.55 + 0.45 * math.cos(math.pi * t))
+
+
+@wrong("learning_rate", "in a straight line")
+def straight(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak + t * (0.1 * peak - peak)
+
+
+@wrong("learning_rate", "sinks to 0")
+def without_a_floor(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * t))
+
+
+@wrong("learning_rate", "count the steps since the warm-up")
+def since_the_start(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (0.55 + 0.45 * math.cos(math.pi * step / (steps - 1)))
+
+
+@wrong("learning_rate", "does not reach the end of the wave")
+def last_step_forgotten(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * (0.55 + 0.45 * math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps)))
+
+
+@wrong("learning_rate", "multiply it by peak")
+def only_the_share(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return 0.55 + 0.45 * math.cos(math.pi * t)
+
+
+@wrong("learning_rate", "must climb there")
+def waits(step, steps, warmup_steps, peak):
+    t = max(0, step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * (0.55 + 0.45 * math.cos(math.pi * t))
+
+
+@wrong("learning_rate", "factor pi is missing")
+def in_radians(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.45 * (1 + math.cos(t)))
+
+
+@wrong("learning_rate", "down and up again")
+def once_around(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.45 * (1 + math.cos(2 * math.pi * t)))
+
+
+@wrong("learning_rate", "which may be 0")
+def always_divides(step, steps, warmup_steps, peak):
+    climb = (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * (climb if climb <= 1 else 0.55 + 0.45 * math.cos(math.pi * t))
+
+
+@wrong("learning_rate", "the learning rate is")
+def in_degrees(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    t = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.45 * (1 + math.cos(180 * t)))
