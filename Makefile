@@ -2,6 +2,7 @@
 # make test       proves that everything works (10 minutes)
 # make chapters   runs the chapters again and stores what they show
 # make site       writes the chapters as pages that need neither kernel nor network
+# make screenshots   takes pictures of the views (needs Chromium)
 # make storyteller   trains the model that ships with the course anew (10 minutes)
 
 # Your python3 if it is new enough, else the newest that is: make lab PYTHON=python3.12 chooses.
@@ -11,7 +12,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV = .venv
 VENV_PYTHON = $(VENV)/bin/python
 
-.PHONY: lab test chapters site storyteller
+.PHONY: lab test chapters site screenshots storyteller
 
 lab: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py lab $(LAB_ARGS)
@@ -24,6 +25,9 @@ chapters: $(VENV)/installed
 
 site: $(VENV)/installed-for-tests
 	@$(VENV_PYTHON) tools/notebooks.py site $(CHAPTERS)
+
+screenshots: $(VENV)/installed-for-tests
+	@$(VENV_PYTHON) tools/screenshots.py
 
 storyteller: $(VENV)/installed
 	@$(VENV_PYTHON) tools/storyteller.py

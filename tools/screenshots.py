@@ -1,0 +1,74 @@
+"""Pictures of the views as they look on a page, for the README.
+
+    make screenshots        every view at 1280 and 800 pixels, in the folder `build/screenshots`
+
+Those that the README shows lie in `.github/pictures` and are replaced too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from course import ROOT, prepare_environment
+from nbformat.v4 import new_code_cell, new_notebook
+from pages import write_pages
+from playwright.sync_api import sync_playwright
+
+FOLDER = ROOT / "build" / "screenshots"
+IN_THE_README = ROOT / ".github" / "pictures"
+WIDTHS = (1280, 800)
+SETUP = """
+from gptlib import storyteller
+from gptlib.corpus import storybook
+from gptlib.storyteller import storyteller_checkpoints
+from gptlib.views import *
+model, tokenizer = storyteller()
+text = next(storybook.stories(1, seed=3)).text
+def begin(n): return " ".join(text.split()[:n])
+points = storyteller_checkpoints()
+"""
+VIEWS = {
+    "attention": "AttentionExplorer(model, tokenizer, begin(33))",
+    "microscope": "AttentionMicroscope(model, tokenizer, begin(12))",
+    "sampling": "SamplingBench(model, tokenizer, 'Tom the bear was shy and lived')",
+    "time_machine": "TimeMachine([(p.step, p.model) for p in points], tokenizer, begin(20),\n"
+                    "            validation_loss=[p.validation_loss for p in points])",
+    "neurons": "NeuronExplorer(model, tokenizer, begin(33))",
+    "stepper": "GenerationStepper(model, tokenizer, 'Tom the bear')",
+    "tokenizer": "TokenizerExplorer(tokenizer, begin(33))",
+    "gradients": "GradientFlow()",
+    "configuration": "ConfigExplorer()",
+}
+
+
+def main() -> int:
+    prepare_environment()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    cells = [new_code_cell(SETUP), *map(new_code_cell, VIEWS.values())]
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        path = Path(folder) / "00_views.ipynb"
+        nbformat.write(new_notebook(cells=cells), path)
+        [page_path] = write_pages([path], Path(folder) / "site")
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        for width in WIDTHS:
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.goto(page_path.as_uri())
+            page.wait_for_selector("html[data-ready=true]")
+            shown = page.locator("main .live, main img, main .jp-OutputArea-output > svg")
+            for name, view in zip(VIEWS, shown.all(), strict=True):
+                view.screenshot(path=FOLDER / f"{name}_{width}.png")
+        browser.close()
+    for old in IN_THE_README.glob("*.png"):
+        shutil.copy(FOLDER / f"{old.stem}_{WIDTHS[0]}.png", old)
+    print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
