@@ -1,7 +1,7 @@
 // Every head of a model as one mosaic, one head enlarged, one token's weights over the text.
 
 import {
-  arrowKeys, choice, css, inkOn, largest, make, mount, paintPixels, sharpContext, shortened,
+  arrowKeys, choice, css, hatch, inkOn, largest, make, mount, paintPixels, sharpContext, shortened,
   textField, weightColor, weightLegend, written,
 } from "./common.js";
 
@@ -331,23 +331,6 @@ function layout(canvas, labels, room) {
   const cell = Math.min(34, (Math.min(room, 620) - gutter - 2) / labels.length);
   const all = cell >= 10;
   return { gutter, top: gutter, cell, all, family, size: all ? Math.min(12, 0.95 * cell) : 11 };
-}
-
-/** Slanted lines over a square, under the cells that are drawn later. */
-function hatch(context, left, top, side, color) {
-  context.save();
-  context.beginPath();
-  context.rect(left, top, side, side);
-  context.clip();
-  context.strokeStyle = color;
-  context.lineWidth = 1;
-  context.beginPath();
-  for (let x = -side; x < side; x += 5) {
-    context.moveTo(left + x, top + side);
-    context.lineTo(left + x + side, top);
-  }
-  context.stroke();
-  context.restore();
 }
 
 export default { render };

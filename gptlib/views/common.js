@@ -100,6 +100,23 @@ export function inkOn(ground) {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";
 }
 
+/** Slanted lines over a square, under the cells that are drawn later. */
+export function hatch(context, left, top, side, color) {
+  context.save();
+  context.beginPath();
+  context.rect(left, top, side, side);
+  context.clip();
+  context.strokeStyle = color;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let x = -side; x < side; x += 5) {
+    context.moveTo(left + x, top + side);
+    context.lineTo(left + x + side, top);
+  }
+  context.stroke();
+  context.restore();
+}
+
 /** A canvas of one pixel per number, which the style stretches; NaN stays transparent. */
 export function paintPixels(canvas, width, height, colorAt) {
   canvas.width = width;

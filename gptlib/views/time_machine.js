@@ -1,7 +1,7 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  arrowKeys, css, inkOn, largest, make, mount, sharpContext, shortened, slider, weightColor,
+  arrowKeys, css, hatch, inkOn, largest, make, mount, sharpContext, shortened, slider, weightColor,
   weightLegend, written,
 } from "./common.js";
 
@@ -220,7 +220,7 @@ const render = (context) => mount(context, (view) => {
     const edge = (n) => gutter + Math.round(n * cell);
     shape = { gutter, cell, font };
     const context = sharpContext(map, edge(count()) + 2, edge(count()) + 2);
-    hatch(context, gutter, edge(count()) - gutter, look("--gpt-line"));
+    hatch(context, gutter, gutter, edge(count()) - gutter, look("--gpt-line"));
     for (let query = 0; query < count(); query++) {
       const row = rowOf(state.triangle, query);
       row.forEach((weight, key) => {
@@ -330,23 +330,6 @@ export function ticks(low, high) {
     found.push(Number((n * step).toPrecision(6)));
   }
   return found;
-}
-
-/** Slanted lines over a square, under the cells that are drawn later. */
-function hatch(context, start, side, color) {
-  context.save();
-  context.beginPath();
-  context.rect(start, start, side, side);
-  context.clip();
-  context.strokeStyle = color;
-  context.lineWidth = 1;
-  context.beginPath();
-  for (let x = -side; x < side; x += 5) {
-    context.moveTo(start + x, start + side);
-    context.lineTo(start + x + side, start);
-  }
-  context.stroke();
-  context.restore();
 }
 
 export default { render };
