@@ -276,3 +276,12 @@ def test_traces_of_rounding_are_shown_as_nothing():
     assert "b 0" in figures.bars(["a", "b"], [0.5, 3e-9]).alt
     assert "from 0 to 1" in figures.matrix([[1.0, 4e-9]]).alt
     assert "b 0.0004" in figures.bars(["a", "b"], [0.5, 4e-4]).alt
+
+
+def test_a_bar_is_as_long_as_a_tensor_has_numbers_per_token_and_is_cut_into_heads():
+    picture = figures.tensor_shapes({"ids": (1, 7), "x": (1, 7, 128), "weights": (1, 4, 7, 64)})
+    widths = [float(w) for w in re.findall(r'width="([\d.]+)" height="18"', picture.data)]
+    assert len(widths) == 1 + 1 + 4                       # one number, one bar, one per head
+    assert widths[0] == 1.5                               # never too thin to be seen
+    assert widths[1] == 149 and widths[2:] == [74] * 4    # of 300 pixels; a gap of 1
+    assert "weights (1, 4, 7, 64)" in picture.alt
