@@ -316,23 +316,34 @@ def _first_line(cell: NotebookNode) -> str:
 
 def report(paths: Iterable[Path]) -> str:
     """A line per chapter: how much there is of everything, and how much of it is compared."""
+    lines = []
+    for path in paths:
+        has = amounts(read(path))
+        share = has["compared"] / max(1, has["code"])
+        lines.append(
+            f"{path.stem:<20}{has['words']:>7,}{has['code']:>6}{has['compared']:>10}{share:>7.0%}"
+            f"{has['silent']:>8}{has['pictures']:>10}{has['views']:>7}{has['exercises']:>11}"
+        )
     head = (
         f"{'chapter':<20}{'words':>7}{'code':>6}{'compared':>10}{'share':>7}{'silent':>8}"
         f"{'pictures':>10}{'views':>7}{'exercises':>11}"
     )
-    return "\n".join([head, *(_report_line(path.stem, read(path)) for path in paths)])
+    return "\n".join([head, *lines])
 
 
-def _report_line(name: str, notebook: NotebookNode) -> str:
+def amounts(notebook: NotebookNode) -> dict[str, int]:
+    """How much a chapter has of everything, by name."""
     cells = code_cells(notebook)
     outputs = [output for cell in cells for output in cell.outputs]
-    n_compared = sum(map(is_compared, cells))
-    return (
-        f"{name:<20}{count_words(notebook):>7,}{len(cells):>6}{n_compared:>10}"
-        f"{n_compared / max(1, len(cells)):>7.0%}{sum(not cell.outputs for cell in cells):>8}"
-        f"{sum(map(_is_picture, outputs)):>10}{sum(map(_is_view, outputs)):>7}"
-        f"{sum('exercise' in tags(cell) for cell in cells):>11}"
-    )
+    return {
+        "words": count_words(notebook),
+        "code": len(cells),
+        "compared": sum(map(is_compared, cells)),
+        "silent": sum(not cell.outputs for cell in cells),
+        "pictures": sum(map(_is_picture, outputs)),
+        "views": sum(map(_is_view, outputs)),
+        "exercises": sum("exercise" in tags(cell) for cell in cells),
+    }
 
 
 def count_words(notebook: NotebookNode) -> int:
