@@ -185,7 +185,7 @@ def _color_bar(figure: Figure, axes: Axes, image) -> None:
     bar.ax.set_yticklabels(["0", "0.05", "0.25", "0.5", "1"], fontsize=SMALL_SIZE, color=MUTED)
     bar.ax.tick_params(length=0)
     bar.outline.set_visible(False)
-    bar.ax.set_title("weight", fontsize=SMALL_SIZE, color=MUTED, pad=6)
+    bar.ax.set_title("weight", fontsize=SMALL_SIZE, color=MUTED, pad=6, loc="left")
 
 
 # -------------------------------------------------------------------------------------- numbers
@@ -247,8 +247,13 @@ def lines(
     floor: float | None = None,
     log_y: bool = False,
     title: str = "",
+    digits: int = 3,
 ) -> Picture:
-    """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below."""
+    """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below.
+
+    The alternative text says where a curve begins and ends with so many significant `digits`:
+    fewer where the last ones differ from machine to machine.
+    """
     series = {name: (_array(x, "x"), _array(y, "y")) for name, (x, y) in series.items()}
     for name, (x, y) in series.items():
         if x.shape != y.shape or not x.size:
@@ -274,8 +279,8 @@ def lines(
             ends.append((f"floor {number(floor)}", floor, MUTED))
         _label_ends(axes, ends, gap=0.065)
         picture = png(figure)
-    said = [f"{name} from {number(y[0])} at {number(x[0])} to {number(y[-1])} at {number(x[-1])}"
-            for name, (x, y) in series.items()]
+    said = [f"{name} from {number(y[0], digits)} at {number(x[0])} to {number(y[-1], digits)} at "
+            f"{number(x[-1])}" for name, (x, y) in series.items()]
     if floor is not None:
         said.append(f"a dashed floor at {number(floor)}")
     alt = f"{_sentence(title)}Chart of {y_label} against {x_label}: {'; '.join(said)}."
@@ -329,13 +334,13 @@ def without_traces(values: np.ndarray) -> np.ndarray:
     return np.where(np.abs(values) < 1e-4 * np.abs(values).max(initial=0), 0, values)
 
 
-def number(x: float) -> str:
-    """A number for reading: 163,009,536, 0.25, 3.1e−7."""
+def number(x: float, digits: int = 3) -> str:
+    """A number for reading: 163,009,536, 0.25, 3.1e−7. `digits` are those of a fraction."""
     if not math.isfinite(x):
         return "nan" if math.isnan(x) else ("∞" if x > 0 else "−∞")
     if float(x).is_integer() and abs(x) < 1e15:
         return f"{int(x):,}".replace("-", "−")
-    text = f"{x:,.0f}" if 1000 <= abs(x) < 1e15 else f"{x:.3g}"
+    text = f"{x:,.0f}" if 1000 <= abs(x) < 1e15 else f"{x:.{digits}g}"
     return text.replace("-", "−").replace("e−0", "e−").replace("e+", "e")
 
 
