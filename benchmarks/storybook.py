@@ -1,6 +1,7 @@
 """How far from perfect: runs on the storybook world, whose best possible loss is known.
 
-    python benchmarks/storybook.py run --steps 700      one run: its loss, floor, valid stories
+    python benchmarks/storybook.py run                  chapter 5's own run: loss, valid stories
+    python benchmarks/storybook.py run --steps 1500     ... for longer; --layers 2 for two layers
     python benchmarks/storybook.py optimizers           Muon and AdamW, in turns
     python benchmarks/storybook.py sweep                learning rates, as a table
     python benchmarks/storybook.py head                 the head that knows the hero's name
@@ -57,21 +58,22 @@ def end_token() -> int:
     return tokenizer().special_tokens[END_OF_TEXT]
 
 
-def new_run(steps: int, **changes) -> TrainingRun:
+def new_run(steps: int, n_layers: int = MODEL["n_layers"], **changes) -> TrainingRun:
     torch.manual_seed(1)
     config = TrainConfig(
         steps, **{**TRAINING, **changes}, end_token=end_token(), evaluate_every=steps
     )
-    return TrainingRun(GPTModel(MODEL), encoded()[0], None, config, device="cpu")
+    model = GPTModel({**MODEL, "n_layers": n_layers})
+    return TrainingRun(model, encoded()[0], None, config, device="cpu")
 
 
 def loss_of(run: TrainingRun) -> float:
     return evaluate(run.model, encoded()[1], end_token=end_token())
 
 
-def go(steps: int) -> None:
+def go(steps: int, n_layers: int) -> None:
     """One run from nothing: its time, its loss beside the floor, and its stories, judged."""
-    run = new_run(steps)
+    run = new_run(steps, n_layers)
     started, busy = time.perf_counter(), time.process_time()
     for _ in run:
         pass
@@ -161,13 +163,14 @@ def mean_weight_on_name(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("run", "optimizers", "sweep", "head"))
-    parser.add_argument("--steps", type=int, default=700, help="of the run, or of AdamW")
+    parser.add_argument("--steps", type=int, default=1000, help="of the run, or of AdamW")
+    parser.add_argument("--layers", type=int, default=1, help="of the run")
     parser.add_argument("--share", type=float, default=0.6, help="of these steps for Muon")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.what == "run":
-        go(arguments.steps)
+        go(arguments.steps, arguments.layers)
     elif arguments.what == "optimizers":
         optimizers(arguments.steps, arguments.share)
     elif arguments.what == "sweep":

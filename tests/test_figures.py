@@ -285,3 +285,9 @@ def test_a_bar_is_as_long_as_a_tensor_has_numbers_per_token_and_is_cut_into_head
     assert widths[0] == 1.5                               # never too thin to be seen
     assert widths[1] == 149 and widths[2:] == [74] * 4    # of 300 pixels; a gap of 1
     assert "weights (1, 4, 7, 64)" in picture.alt
+
+
+def test_the_words_of_a_chart_are_as_exact_as_they_are_asked_to_be():
+    rising = {"a": ([1, 2], [6.9, 0.829])}
+    assert "from 7 at 1 to 0.8 at 2" in figures.lines(rising, "x", "y", digits=1).alt
+    assert "from 6.9 at 1 to 0.829 at 2" in figures.lines(rising, "x", "y").alt

@@ -154,7 +154,7 @@ class NeuronExplorer(View):
         signed = LinearSegmentedColormap.from_list("signed", figures.SIGNED)
         self._cells = axes.imshow(np.zeros((rows, columns)), cmap=signed, aspect="auto",
                                   interpolation="nearest")
-        step = max(1, rows // 6)
+        step = max(1, rows // 4)
         axes.set_yticks(range(0, rows, step), [f"{row * columns}" for row in range(0, rows, step)])
         axes.set_xticks(range(0, columns, 8), [f"+{column}" for column in range(0, columns, 8)])
         self._frame = axes.add_patch(Rectangle((-0.5, -0.5), 1, 1, fill=False, linewidth=1.8,
