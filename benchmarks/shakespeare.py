@@ -37,8 +37,8 @@ OURS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", default="shakespeare", help="a file, instead of the download")
-    parser.add_argument("--short", type=int, default=480, help="steps to reach 1.88 with")
-    parser.add_argument("--long", type=int, default=1500, help="steps in the recipe's time")
+    parser.add_argument("--short", type=int, default=460, help="steps to reach 1.88 with")
+    parser.add_argument("--long", type=int, default=1450, help="steps in the recipe's time")
     arguments = parser.parse_args()
     text = load_text(arguments.text)
     letters = sorted(set(text))

@@ -6,7 +6,8 @@
     python benchmarks/storybook.py sweep                learning rates, as a table
     python benchmarks/storybook.py head                 the head that knows the hero's name
 
-Every run has the recipe of the storyteller (gptlib/storyteller.py); only what is named differs.
+Every run has the recipe of the storyteller (gptlib/storyteller.py), in one layer as in chapter 5;
+only what is named differs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from gptlib.training import TrainConfig, TrainingRun, evaluate
 
 N_STORIES = 20_000
 N_JUDGED = 1000
-SWEEP_STEPS = 400
+SWEEP_STEPS = 300
+N_LAYERS = 1
 ADAMW_RATES = (3e-3, 6e-3, 1e-2, 1.5e-2)
 MUON_RATES = (0.02, 0.035, 0.05)
 
@@ -58,7 +60,7 @@ def end_token() -> int:
     return tokenizer().special_tokens[END_OF_TEXT]
 
 
-def new_run(steps: int, n_layers: int = MODEL["n_layers"], **changes) -> TrainingRun:
+def new_run(steps: int, n_layers: int = N_LAYERS, **changes) -> TrainingRun:
     torch.manual_seed(1)
     config = TrainConfig(
         steps, **{**TRAINING, **changes}, end_token=end_token(), evaluate_every=steps
@@ -164,7 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("run", "optimizers", "sweep", "head"))
     parser.add_argument("--steps", type=int, default=1000, help="of the run, or of AdamW")
-    parser.add_argument("--layers", type=int, default=1, help="of the run")
+    parser.add_argument("--layers", type=int, default=N_LAYERS, help="of the run")
     parser.add_argument("--share", type=float, default=0.6, help="of these steps for Muon")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

@@ -14,6 +14,8 @@ from gptlib.views.base import trace_text
 from gptlib.views.browser import BrowserView, browser_files
 from gptlib.views.session import Session
 
+MOST_KEYS = 14                       # in the still picture
+
 
 class AttentionMicroscope(BrowserView):
     """One token's query meets every key, and becomes an output, in the model's own numbers.
@@ -91,8 +93,10 @@ class AttentionMicroscope(BrowserView):
     def still(self) -> figures.Picture:
         steps = ("scores", "scaled", "masked", "weights")
         table = np.stack([self.shown[step] for step in steps], axis=-1)             # (T, 4)
-        return figures.matrix(table, self.shown["labels"], ["q · k", "÷ √D", "mask", "softmax"],
-                              signed=True)
+        strongest = np.sort(np.argsort(-self.shown["weights"])[:MOST_KEYS])
+        labels = [self.shown["labels"][key] for key in strongest]
+        return figures.matrix(table[strongest], labels, ["q · k", "÷ √D", "mask", "softmax"],
+                              title=f"The {len(labels)} largest weights", signed=True)
 
     def _trace(self) -> Trace:
         """One pass of the model per text."""

@@ -52,7 +52,8 @@ class Lab:
         context.set_default_timeout(PATIENCE)
         try:
             chapter = ChapterPage(context.new_page())
-            chapter.page.goto(f"{self.url}/lab/tree/{name}?token={self.token}")
+            # Without `reset`, JupyterLab opens again what was open before.
+            chapter.page.goto(f"{self.url}/lab/tree/{name}?reset&token={self.token}")
             chapter.page.wait_for_function(
                 "name => window.jupyterapp?.shell.currentWidget?.context?.path === name",
                 arg=name,
