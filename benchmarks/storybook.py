@@ -90,7 +90,7 @@ def go(steps: int, n_layers: int) -> None:
 def optimizers(steps: int, share: float) -> None:
     """AdamW for so many steps, Muon for a share of them, each with its best rates of the sweep."""
     runs = {
-        "AdamW": new_run(steps, optimizer="adamw", learning_rate=6e-3),
+        "AdamW": new_run(steps, optimizer="adamw", learning_rate=0.01),
         "Muon": new_run(round(steps * share)),
     }
     seconds = dict.fromkeys(runs, 0.0)
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "optimizers", "sweep", "head"))
     parser.add_argument("--steps", type=int, default=1000, help="of the run, or of AdamW")
     parser.add_argument("--layers", type=int, default=N_LAYERS, help="of the run")
-    parser.add_argument("--share", type=float, default=0.6, help="of these steps for Muon")
+    parser.add_argument("--share", type=float, default=0.5, help="of these steps for Muon")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
