@@ -11,9 +11,9 @@ share of the recipe's time does ours reach 1.88, and where does it end in the re
 from __future__ import annotations
 
 import argparse
-import time
 
 import torch
+from timing import race
 
 from gptlib.corpus import load_text
 from gptlib.data import train_validation_split
@@ -64,18 +64,6 @@ def main() -> None:
 def new_run(train_ids: torch.Tensor, config: TrainConfig) -> TrainingRun:
     torch.manual_seed(1)
     return TrainingRun(GPTModel(MODEL), train_ids, None, config, device="cpu")
-
-
-def race(runs: dict[str, TrainingRun], parts: int = 40) -> dict[str, float]:
-    """Run all to their ends, a fortieth of each at a time. -> seconds of each"""
-    seconds = dict.fromkeys(runs, 0.0)
-    for part in range(1, parts + 1):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            while run.step < run.config.steps * part // parts:
-                next(run)
-            seconds[name] += time.perf_counter() - started
-    return seconds
 
 
 if __name__ == "__main__":

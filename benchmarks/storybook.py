@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import torch
+from timing import race
 from torch import Tensor
 
 from gptlib.corpus import storybook
@@ -93,13 +94,7 @@ def optimizers(steps: int, share: float) -> None:
         "AdamW": new_run(steps, optimizer="adamw", learning_rate=0.01),
         "Muon": new_run(round(steps * share)),
     }
-    seconds = dict.fromkeys(runs, 0.0)
-    for part in range(1, 41):                              # in turns: noise hits both alike
-        for name, run in runs.items():
-            started = time.perf_counter()
-            while run.step < run.config.steps * part // 40:
-                next(run)
-            seconds[name] += time.perf_counter() - started
+    seconds = race(runs)
     for name, run in runs.items():
         print(f"{name:6} {run.step:5} steps ({run.step / steps:.2f})   time "
               f"{seconds[name] / seconds['AdamW']:.2f}   {loss_of(run) / encoded()[2]:.4f} x floor")

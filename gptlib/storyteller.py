@@ -60,7 +60,7 @@ def storyteller_checkpoints() -> list[Checkpoint]:
     models = [
         untrained(),
         *(load_model(_asset(f"storyteller.{step}.safetensors")) for step in steps[1:-1]),
-        storyteller()[0],
+        load_model(_asset("storyteller.safetensors")),
     ]
     return [Checkpoint(*known) for known in zip(steps, losses.values(), models, strict=True)]
 
