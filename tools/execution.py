@@ -46,9 +46,7 @@ def execute(path: Path) -> None:
         on_cell_execute=lambda cell, cell_index: running.update(cell=cell),
     )
     try:
-        # A folder of its own, so that nobody's IPython settings color what is stored.
-        with tempfile.TemporaryDirectory() as ipython_folder:
-            client.execute(env={**os.environ, "IPYTHONDIR": ipython_folder})
+        run_cells(client)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         place = _place(running["cell"], notebook) if running else "before the first cell"
         raise CourseError(f"{path.name}, {place}: {_what(error)}") from error
@@ -68,6 +66,12 @@ def client_for(notebook: NotebookNode, path: Path, **options) -> NotebookClient:
     )
     client.create_kernel_manager().transport_encryption = transport_encryption()
     return client
+
+
+def run_cells(client: NotebookClient) -> None:
+    """Run them in a fresh kernel, which sees nobody's own IPython settings."""
+    with tempfile.TemporaryDirectory() as ipython_folder:
+        client.execute(env={**os.environ, "IPYTHONDIR": ipython_folder})
 
 
 def clear_outputs(notebook: NotebookNode) -> None:

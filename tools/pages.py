@@ -11,13 +11,11 @@ import base64
 import copy
 import html
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from course import CourseError, code_cells, read
-from execution import WIDGET_VIEW, client_for
+from execution import WIDGET_VIEW, client_for, run_cells
 from latex2mathml.converter import convert
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
@@ -80,8 +78,7 @@ def with_widgets(path: Path) -> NotebookNode:
     notebook = copy.deepcopy(read(path))
     client = client_for(notebook, path, store_widget_state=True)
     try:
-        with tempfile.TemporaryDirectory() as ipython_folder:
-            client.execute(env={**os.environ, "IPYTHONDIR": ipython_folder})
+        run_cells(client)
     except CellExecutionError as error:
         raise CourseError(f"{path.name}: {error.ename}: {error.evalue}") from error
     assert all(cell.execution_count for cell in code_cells(notebook))
