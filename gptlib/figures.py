@@ -569,16 +569,17 @@ PARTS = {  # name -> fill and outline when lit
 PALE = ("#f3f4f6", "#c5ccd4")
 
 
-def gpt_diagram(lit: Collection[str]) -> Picture:
-    """The whole GPT, from text to the next token, with the parts named in `lit` colored.
+def gpt_diagram(lit: Collection[str], built: Collection[str] = ()) -> Picture:
+    """The whole GPT, from text to the next token: the parts named in `lit` are colored, those in
+    `built` are drawn in their color on white, all others are gray.
 
     The parts are "tokenizer", "embedding", "attention", "block", "model", "training" and
     "generation". Raises a ValueError for any other.
     """
-    for part in lit:
+    for part in (*lit, *built):
         if part not in PARTS:
             raise ValueError(f"{part!r} is no part of the diagram: choose from {', '.join(PARTS)}.")
-    draw = _Diagram(lit)
+    draw = _Diagram(lit, built)
     draw.frame("model", 128, 52, 514, 266, "GPT")
     for offset in (12, 6, 0):
         draw.frame("block", 254 + offset, 90 - offset, 254, 206,
@@ -593,7 +594,9 @@ def gpt_diagram(lit: Collection[str]) -> Picture:
     draw.path("generation", "M671 186 V24 H62 V176")
     draw.text("generation", 366, 18, "generation: draw the next token, append it, read on")
     shown = ", ".join(part for part in PARTS if part in lit) or "nothing"
-    alt = (f"Diagram of a GPT with {shown} highlighted: text becomes tokens and ids; token and "
+    done = ", ".join(part for part in PARTS if part in built)
+    alt = (f"Diagram of a GPT with {shown} highlighted"
+           f"{f' and {done} marked as built' if done else ''}: text becomes tokens and ids; token and "
            "position embedding are added; in each of L blocks attention and a feed-forward "
            "network, each behind a norm, add to the residual stream; a final norm and the output "
            "head give probabilities of the next token. Training sends the loss back to all "
@@ -649,13 +652,15 @@ def _draw_head(draw: _Diagram) -> None:
 class _Diagram:
     """Collects SVG shapes, each colored by the part of the GPT to which it belongs."""
 
-    def __init__(self, lit: Collection[str]):
-        self.lit = lit
+    def __init__(self, lit: Collection[str], built: Collection[str]):
+        self.lit, self.built = lit, built
         self.shapes: list[str] = []
 
     def colors(self, part: str) -> tuple[str, str, str]:
         """Fill, outline and text color."""
-        return (*PARTS[part], INK) if part in self.lit else (*PALE, "#66707b")
+        if part in self.lit:
+            return (*PARTS[part], INK)
+        return ("#ffffff", PARTS[part][1], INK) if part in self.built else (*PALE, "#66707b")
 
     def box(self, part, x, y, width, height, *lines_, small=False, fill=None) -> None:
         own_fill, outline, _ = self.colors(part)
