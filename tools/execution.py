@@ -38,6 +38,14 @@ def execute(path: Path) -> None:
 
     Raises a CourseError that names chapter, cell and error, and leaves the file as it was.
     """
+    write(normalized(executed(path)), path)
+
+
+def executed(path: Path) -> NotebookNode:
+    """The chapter at `path` with the outputs of a fresh run; the file stays as it is.
+
+    Raises a CourseError that names chapter, cell and error.
+    """
     notebook = read(path)
     clear_outputs(notebook)
     running: dict[str, NotebookNode] = {}
@@ -50,7 +58,7 @@ def execute(path: Path) -> None:
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         place = _place(running["cell"], notebook) if running else "before the first cell"
         raise CourseError(f"{path.name}, {place}: {_what(error)}") from error
-    write(normalized(notebook), path)
+    return notebook
 
 
 def client_for(notebook: NotebookNode, path: Path, **options) -> NotebookClient:

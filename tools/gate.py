@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -314,21 +314,24 @@ def _first_line(cell: NotebookNode) -> str:
 # -- the table -----------------------------------------------------------------------------
 
 
-def report(paths: Iterable[Path]) -> str:
-    """A line per chapter: how much there is of everything, and how much of it is compared."""
-    lines = []
+COLUMNS = {  # heading -> width
+    "words": 7, "code": 6, "compared": 10, "silent": 8, "pictures": 10, "views": 7,
+    "exercises": 11, "seconds": 9,
+}
+
+
+def report(paths: Iterable[Path], seconds: Mapping[Path, float] | None = None) -> str:
+    """A line per chapter: how much there is of everything, how much of it is compared, and how
+    long it ran, where somebody took the time."""
+    columns = {name: width for name, width in COLUMNS.items() if seconds or name != "seconds"}
+    lines = [f"{'chapter':<20}" + "".join(f"{name:>{width}}" for name, width in columns.items())]
     for path in paths:
-        has = amounts(read(path))
-        share = has["compared"] / max(1, has["code"])
-        lines.append(
-            f"{path.stem:<20}{has['words']:>7,}{has['code']:>6}{has['compared']:>10}{share:>7.0%}"
-            f"{has['silent']:>8}{has['pictures']:>10}{has['views']:>7}{has['exercises']:>11}"
-        )
-    head = (
-        f"{'chapter':<20}{'words':>7}{'code':>6}{'compared':>10}{'share':>7}{'silent':>8}"
-        f"{'pictures':>10}{'views':>7}{'exercises':>11}"
-    )
-    return "\n".join([head, *lines])
+        has = {name: f"{amount:,}" for name, amount in amounts(read(path)).items()}
+        if seconds:
+            has["seconds"] = f"{seconds[path]:.0f}"
+        lines.append(f"{path.stem:<20}"
+                     + "".join(f"{has[name]:>{width}}" for name, width in columns.items()))
+    return "\n".join(lines)
 
 
 def amounts(notebook: NotebookNode) -> dict[str, int]:

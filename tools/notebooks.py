@@ -3,7 +3,8 @@
     python tools/notebooks.py lab                 your own copies, opened in JupyterLab
     python tools/notebooks.py workbook            your own copies only
     python tools/notebooks.py execute [02 ...]    run chapters, store what they show
-    python tools/notebooks.py check [02 ...]      the rules that every chapter keeps
+    python tools/notebooks.py check [02 ...]      the rules that every chapter keeps; with
+                                                  --seconds also how long each one runs
     python tools/notebooks.py site [02 ...]       pages that need neither kernel nor network
 """
 
@@ -25,6 +26,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("execute", "check", "site"):
         commands.add_parser(name).add_argument("chapters", nargs="*", help="such as 02; else all")
+    commands.choices["check"].add_argument(
+        "--seconds", action="store_true", help="run the chapters, too, and take the time"
+    )
     commands.choices["site"].add_argument("--into", type=Path, default=SITE, help="the folder")
     for name in ("workbook", "lab"):
         commands.add_parser(name).add_argument(
@@ -39,7 +43,7 @@ def main() -> int:
         if arguments.command == "execute":
             return run_execute(arguments.chapters)
         if arguments.command == "check":
-            return run_check(arguments.chapters)
+            return run_check(arguments.chapters, arguments.seconds)
         if arguments.command == "site":
             return run_site(arguments.chapters, arguments.into)
         return run_workbook(arguments.into, open_lab=arguments.command == "lab", lab_args=others)
@@ -63,11 +67,17 @@ def run_execute(names: list[str]) -> int:
     return 1 if failed else 0
 
 
-def run_check(names: list[str]) -> int:
+def run_check(names: list[str], with_seconds: bool) -> int:
+    from execution import executed
     from gate import problems, report
 
     paths = chapters(names)
-    print(report(paths))
+    seconds = {}
+    for path in paths if with_seconds else []:
+        started = time.monotonic()
+        executed(path)
+        seconds[path] = time.monotonic() - started
+    print(report(paths, seconds))
     found = [f"{path.name}: {problem}" for path in paths for problem in problems(path)]
     for line in found:
         print(line, file=sys.stderr)

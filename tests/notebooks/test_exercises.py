@@ -99,7 +99,9 @@ def test_a_blank_chapter_says_of_every_exercise_that_it_is_not_done_yet(name):
 
 
 @every_chapter
-def test_a_solved_chapter_whose_views_are_moved_shows_the_same_as_a_blank_one(name, tmp_path, monkeypatch):
+def test_a_solved_chapter_whose_views_are_moved_shows_the_same_as_a_blank_one(
+    name, tmp_path, monkeypatch
+):
     monkeypatch.setenv("GPTLIB_CHECK", "require")
     path = answered(name, tmp_path, lambda exercise: exercise.solution_source, moved=True)
     execute(path)

@@ -17,9 +17,15 @@ def test_the_table_counts_what_is_there(tmp_path):
     head, line = report([save(good_chapter(), tmp_path)]).splitlines()
     counted = dict(zip(head.split(), line.split(), strict=True))
     assert counted == {
-        "chapter": "02_sums", "words": "23", "code": "11", "compared": "10", "share": "91%",
+        "chapter": "02_sums", "words": "23", "code": "11", "compared": "10",
         "silent": "2", "pictures": "1", "views": "1", "exercises": "1",
     }
+
+
+def test_the_table_has_the_seconds_where_somebody_took_them(tmp_path):
+    path = save(good_chapter(), tmp_path)
+    head, line = report([path], {path: 12.6}).splitlines()
+    assert head.endswith("  seconds") and line.endswith("  13")
 
 
 def test_words_are_those_of_the_prose():
