@@ -19,7 +19,7 @@ IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the
 
 def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
     """Token ids as one row of whole numbers, checked.  -> (N) int64"""
-    ids = torch.as_tensor(ids)
+    ids = torch.as_tensor(ids, dtype=None if len(ids) else torch.int64)
     if ids.dim() != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise TypeError(
             f"The token ids have shape {tuple(ids.shape)} and type {ids.dtype}, but must be one "

@@ -11,6 +11,7 @@ from gptlib.views.stepper import GenerationStepper
 from gptlib.views.time_machine import TimeMachine
 from gptlib.views.tokenizer import TokenizerExplorer
 from gptlib.views.training import TrainingDashboard
+from gptlib.views.windows import WindowExplorer
 
 __all__ = [
     "AttentionExplorer",
@@ -24,4 +25,5 @@ __all__ = [
     "TimeMachine",
     "TokenizerExplorer",
     "TrainingDashboard",
+    "WindowExplorer",
 ]

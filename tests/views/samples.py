@@ -17,6 +17,7 @@ from gptlib.views import (
     TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
+    WindowExplorer,
 )
 
 TEXT = "The cat sat on the mat. The dog sat on the cat. A hat for the cat, a mat for the dog. " * 12
@@ -65,4 +66,5 @@ MAKERS = {
     "GenerationStepper": lambda: GenerationStepper(model(), tokenizer(), "The cat"),
     "TimeMachine": lambda: TimeMachine(checkpoints(), tokenizer(), "The cat sat."),
     "TrainingDashboard": dashboard,
+    "WindowExplorer": lambda: WindowExplorer(tokenizer(), TEXT),
 }
