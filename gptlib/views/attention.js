@@ -2,7 +2,7 @@
 
 import {
   arrowKeys, choice, css, hatch, inkOn, largest, make, mount, paintPixels, sharpContext, shortened,
-  textField, weightColor, weightLegend, written,
+  textField, walkTokens, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -121,15 +121,7 @@ const render = (context) => mount(context, (view) => {
     drawMap();
   }
 
-  arrowKeys(chips, {
-    ArrowRight: (n) => n + 1, ArrowDown: (n) => n + 1, End: () => Infinity,
-    ArrowLeft: (n) => n - 1, ArrowUp: (n) => n - 1, Home: () => 0,
-  }, locked, (n) => {
-    const next = Math.max(0, Math.min(n, count() - 1));
-    state.hovered = null;
-    view.set({ token: next });
-    chips.querySelectorAll("button")[next].focus();
-  });
+  walkTokens(view, chips, count, locked, state);
 
   // ----- every head
 

@@ -17,24 +17,15 @@ import anywidget
 import ipywidgets as widgets
 import numpy as np
 import torch
-import traitlets
 
 from gptlib.figures import DRAWING, Picture, Stage, width_of
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.trace import Trace, trace
+from gptlib.views.image import KernelImage
 
 TEXT_COLOR = "var(--jp-content-font-color1, #1f2933)"
 QUIET_COLOR = "var(--jp-content-font-color2, #5b6570)"
 ERROR_COLOR = "var(--jp-error-color1, #b3261e)"
-
-
-class _Image(widgets.Image):
-    """An Image that can have a tooltip, which is its name for screen readers.
-
-    The page's code shows the tooltip of a widget whose description is empty, so there must be one.
-    """
-
-    description = traitlets.Unicode("").tag(sync=True)
 
 
 class BaseView:
@@ -146,8 +137,7 @@ class View(BaseView, widgets.VBox):
         """`controls` stand above the picture, what is in `below` between picture and sentence."""
         self._alert = widgets.HTML()
         self._sentence = widgets.HTML()
-        self._image = _Image(format="png", layout=widgets.Layout(
-            max_width="100%", height="auto", object_fit="contain", display="none"))
+        self._image = KernelImage()
         row = widgets.HBox(list(controls), layout=widgets.Layout(
             flex_flow="row wrap", align_items="center", grid_gap="0 14px"))
         super().__init__([row, self._alert, self._image, *below, self._sentence, _Names()])
@@ -163,10 +153,7 @@ class View(BaseView, widgets.VBox):
         """
         if isinstance(picture, Stage):
             picture = Picture(picture.png(), summary, width_of(picture.figure))
-            self._image.value = picture.data
-            self._image.width = str(picture.width)
-            self._image.tooltip = summary                   # the browser's name for the picture
-            self._image.layout.display = None
+            self._image.show(picture)
         self.picture = picture
         if announce:
             self._sentence.value = _words(summary, "status", TEXT_COLOR)

@@ -268,6 +268,23 @@ export function arrowKeys(container, moves, place, choose) {
   });
 }
 
+/** Arrow keys along a list of `count()` elements, forth and back, to its beginning and its end. */
+export function walk(container, count, place, choose, forth = ["ArrowDown"], back = ["ArrowUp"]) {
+  const moves = { Home: () => 0, End: () => count() - 1 };
+  for (const key of forth) moves[key] = (n) => Math.min(n + 1, count() - 1);
+  for (const key of back) moves[key] = (n) => Math.max(n - 1, 0);
+  arrowKeys(container, moves, place, choose);
+}
+
+/** The same along chips of tokens, which stand beside each other; the keys choose the token. */
+export function walkTokens(view, chips, count, place, state) {
+  walk(chips, count, place, (token) => {
+    state.hovered = null;
+    view.set({ token });
+    chips.querySelectorAll("button")[token].focus();
+  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+}
+
 // ------------------------------------------------------------------------------- life of a view
 
 /**

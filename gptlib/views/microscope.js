@@ -1,8 +1,8 @@
 // One query on its way through one attention head: q · k, ÷ √D, mask, softmax, × v, output.
 
 import {
-  arrowKeys, css, inkOn, largest, make, mount, paintPixels, signedColor, signedLegend, slider,
-  softmax, textField, tickBox, written,
+  css, inkOn, largest, make, mount, paintPixels, signedColor, signedLegend, slider,
+  softmax, textField, tickBox, walk, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -188,13 +188,10 @@ const render = (context) => mount(context, (view) => {
     paintNumbers();
   }
   body.addEventListener("pointerleave", view.guarded(() => point(null)));
-  arrowKeys(body, {
-    ArrowDown: (n) => n + 1, ArrowUp: (n) => n - 1, Home: () => 0, End: () => Infinity,
-  }, locked, (n) => {
-    const next = Math.max(0, Math.min(n, count() - 1));
+  walk(body, count, locked, (key) => {
     state.pointed = null;
-    view.set({ key: next });
-    state.rows[next].element.focus();
+    view.set({ key });
+    state.rows[key].element.focus();
   });
 
   // ----- what follows what

@@ -1,6 +1,6 @@
 // The whole vocabulary's scores, bent by temperature and filters, and tokens drawn from them.
 
-import { arrowKeys, button, make, mount, shortened, textField, written } from "./common.js";
+import { button, make, mount, shortened, textField, walk, written } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
 // The filters of gptlib/generation.py. Each keeps the best tokens and rules out all others, so with
@@ -227,15 +227,13 @@ const render = (context) => mount(context, (view) => {
   }
 
   function choose(rank) {
-    state.current = Math.max(0, Math.min(rank, state.rows.length - 1));
+    state.current = rank;
     state.rows.forEach((row, n) => { row.element.tabIndex = n === state.current ? 0 : -1; });
     state.rows[state.current].element.focus();
     tell();
   }
 
-  arrowKeys(chart, {
-    ArrowDown: (n) => n + 1, ArrowUp: (n) => n - 1, Home: () => 0, End: () => Infinity,
-  }, () => state.current, choose);
+  walk(chart, () => state.rows.length, () => state.current, choose);
 
   /** What was drawn beyond the rows. */
   function tellOthers() {

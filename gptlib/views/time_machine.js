@@ -1,8 +1,8 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  arrowKeys, css, hatch, inkOn, largest, make, mount, sharpContext, shortened, slider, weightColor,
-  weightLegend, written,
+  css, hatch, inkOn, largest, make, mount, sharpContext, shortened, slider, walkTokens,
+  weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -193,15 +193,7 @@ const render = (context) => mount(context, (view) => {
     drawMap();
   }
 
-  arrowKeys(chips, {
-    ArrowRight: (n) => n + 1, ArrowDown: (n) => n + 1, End: () => Infinity,
-    ArrowLeft: (n) => n - 1, ArrowUp: (n) => n - 1, Home: () => 0,
-  }, locked, (n) => {
-    const next = Math.max(0, Math.min(n, count() - 1));
-    state.hovered = null;
-    view.set({ token: next });
-    chips.querySelectorAll("button")[next].focus();
-  });
+  walkTokens(view, chips, count, locked, state);
 
   // ----- one head
 

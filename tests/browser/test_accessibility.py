@@ -1,9 +1,8 @@
 """axe looks at every view, as a tool that reads pages for people who cannot see them would."""
 
-import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from nbformat.v4 import new_code_cell, new_notebook
+from lab_notebook import write_notebook
 from page import ViewPage
 from views.samples import MAKERS
 
@@ -27,6 +26,7 @@ model = GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_hea
 """
 OF_THE_KERNEL = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
+    "WindowExplorer": "WindowExplorer(tokenizer, text)",
     "GradientFlow": "GradientFlow()",
     "ConfigExplorer": "ConfigExplorer()",
     "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
@@ -60,11 +60,14 @@ def test_axe_finds_nothing_serious_in_a_view_of_the_browser(chromium, name, sche
 
 def test_axe_finds_nothing_serious_in_the_views_of_the_kernel(lab):
     cells = [MODEL, *OF_THE_KERNEL.values()]
-    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-    nbformat.write(notebook, lab.folder / "98_views.ipynb")
+    write_notebook(lab, "98_views.ipynb", cells)
     with lab.open("98_views.ipynb") as chapter:
         chapter.run_all(seconds=120)
         chapter.page.wait_for_function(
             f"() => document.querySelectorAll('.widget-vbox').length >= {len(OF_THE_KERNEL)}")
+        assert serious_violations(chapter.page, ".jp-OutputArea-output") == []
+        chapter.page.evaluate("""() => window.jupyterapp.commands.execute(
+            'apputils:change-theme', { theme: 'JupyterLab Dark' })""")
+        chapter.page.wait_for_selector(
+            "body[data-jp-theme-light=false]", state="attached")
         assert serious_violations(chapter.page, ".jp-OutputArea-output") == []

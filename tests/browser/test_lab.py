@@ -1,9 +1,8 @@
 """Every chapter in a real JupyterLab: opened, run from top to bottom, and nothing goes wrong."""
 
-import nbformat
 import pytest
 from course import NOTEBOOKS
-from nbformat.v4 import new_code_cell, new_notebook
+from lab_notebook import write_notebook
 
 LONGEST_RUN = 600  # seconds
 CHAPTERS = [path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
@@ -31,9 +30,7 @@ def test_the_browser_notices_errors_and_requests_to_other_machines(lab):
         "1 / 0",
         "'never reached'",
     ]
-    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-    nbformat.write(notebook, lab.folder / "99_wrong.ipynb")
+    write_notebook(lab, "99_wrong.ipynb", cells)
 
     with lab.open("99_wrong.ipynb") as chapter:
         with chapter.page.expect_event("requestfailed"):
@@ -51,9 +48,7 @@ def test_kernels_of_the_course_run_in_its_own_environment(lab):
     import sys
 
     source = "import sys, os; print(sys.prefix); print(os.environ['OMP_WAIT_POLICY'])"
-    notebook = new_notebook(cells=[new_code_cell(source)])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-    nbformat.write(notebook, lab.folder / "98_environment.ipynb")
+    write_notebook(lab, "98_environment.ipynb", [source])
 
     with lab.open("98_environment.ipynb") as chapter:
         chapter.run_all(seconds=60)

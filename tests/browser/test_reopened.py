@@ -1,7 +1,6 @@
 """A chapter that was run, saved and opened again another day, while its kernel is long gone."""
 
-import nbformat
-from nbformat.v4 import new_code_cell, new_notebook
+from lab_notebook import write_notebook
 
 CELLS = [
     "from gptlib import storyteller\nfrom gptlib.views import AttentionExplorer, GradientFlow",
@@ -11,9 +10,7 @@ CELLS = [
 
 
 def test_a_reopened_chapter_still_shows_its_views(lab):
-    notebook = new_notebook(cells=[new_code_cell(cell) for cell in CELLS])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-    nbformat.write(notebook, lab.folder / "97_reopened.ipynb")
+    write_notebook(lab, "97_reopened.ipynb", CELLS)
     with lab.open("97_reopened.ipynb") as chapter:
         chapter.run_all(seconds=120)
         chapter.page.locator(".gpt canvas").first.wait_for()

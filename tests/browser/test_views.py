@@ -2,16 +2,17 @@
 
 import re
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from lab_notebook import write_notebook
 from page import ViewPage
 from playwright.sync_api import expect
 from views.samples import MAKERS, model, tokenizer
 
 import gptlib.views
+from gptlib import figures
 from gptlib.views import AttentionExplorer, AttentionMicroscope
 from gptlib.views.browser import BrowserView
+from gptlib.views.image import KernelImage
 
 SENTENCE = "The cat sat on."
 every_browser_view = pytest.mark.parametrize(
@@ -118,6 +119,44 @@ def test_a_view_is_readable_on_a_dark_page(opened, name):
     page.settle()
     ink = page.locator(".gpt").evaluate("root => getComputedStyle(root).color")
     assert ink == "rgb(250, 250, 250)"
+
+
+# -------------------------------------------------------------------- pictures from the kernel
+
+
+def test_a_picture_gives_way_to_the_next_one_without_an_empty_frame(opened):
+    pictures = [figures.matrix([[n / 12, 1.0]], title=str(n)) for n in range(12)]
+    view = KernelImage()
+    view.show(pictures[0])
+    page = opened(view)
+    page.locator("img").wait_for()
+    page.evaluate("""() => {
+        window.frames_seen = [];
+        const look = () => {
+            const image = document.querySelector("#view img");
+            window.frames_seen.push([image?.naturalWidth ?? 0, image?.clientHeight ?? 0]);
+            requestAnimationFrame(look);
+        };
+        look();
+    }""")
+    for picture in pictures[1:] * 3:
+        page.send(alt=picture.alt, width=picture.width, value=picture.data)
+    expect(page.get_by_role("img", name=pictures[-1].alt, exact=True)).to_have_attribute(
+        "width", str(pictures[-1].width))
+    frames = page.evaluate("window.frames_seen")
+    assert len(frames) > 20
+    assert [frame for frame in frames if 0 in frame] == []
+
+
+def test_what_is_no_picture_leaves_the_former_one_on_the_page(opened):
+    picture = figures.matrix([[1.0]], title="One")
+    view = KernelImage()
+    view.show(picture)
+    page = opened(view)
+    page.locator("img").wait_for()
+    page.send(value=b"no picture")
+    page.send(value=b"")
+    assert page.locator("img").evaluate("image => image.naturalWidth") > 0
 
 
 # ----------------------------------------------------------------------------- AttentionExplorer
@@ -280,9 +319,7 @@ def test_views_in_jupyterlab_follow_each_other_and_answer_while_a_cell_runs(lab)
         "microscope = AttentionMicroscope(model, tokenizer, session=explorer.session)\n"
         "microscope",
     ]
-    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-    nbformat.write(notebook, lab.folder / "97_views.ipynb")
+    write_notebook(lab, "97_views.ipynb", cells)
 
     with lab.open("97_views.ipynb") as chapter:
         chapter.run_all(seconds=60)

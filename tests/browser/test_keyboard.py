@@ -1,0 +1,199 @@
+"""Every view in one notebook of JupyterLab, found by role and name, moved by keys alone."""
+
+import re
+
+import pytest
+from lab_notebook import write_notebook
+from playwright.sync_api import expect
+
+import gptlib.views
+from gptlib.views.base import BaseView
+
+START = """
+import torch
+from gptlib import BPETokenizer, GPTModel
+from gptlib.views import *
+text = "The cat sat on the mat. The dog sat on the cat. " * 12
+tokenizer = BPETokenizer.train(text, 270)
+ids = tokenizer.encode(text)
+def small(seed):
+    torch.manual_seed(seed)
+    return GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_heads": 4,
+                     "n_layers": 2, "drop_rate": 0.0, "qkv_bias": False})
+model = small(0)
+"""
+CELLS = {
+    "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
+    "AttentionExplorer": "AttentionExplorer(model, tokenizer, 'The cat sat.')",
+    "AttentionMicroscope": "AttentionMicroscope(model, tokenizer, 'The cat sat.')",
+    "SamplingBench": "SamplingBench(model, tokenizer, 'The cat')",
+    "ConfigExplorer": "ConfigExplorer()",
+    "TrainingDashboard": "TrainingDashboard(ids * 10, ids, tokenizer, floor=0.5)",
+    "GradientFlow": "GradientFlow()",
+    "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
+    "TimeMachine": "TimeMachine([(0, small(1)), (9, small(2))], tokenizer, 'The cat sat.')",
+    "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
+    "WindowExplorer": "WindowExplorer(tokenizer, text)",
+}
+# What a learner presses, and what the view then says: role, name, keys, sentence.
+MOVES = {
+    "TokenizerExplorer": [
+        ("slider", "merges", ["Home"], "After 0 merges of 13: 12 bytes make 12 tokens"),
+        ("slider", "merges", ["ArrowRight"], "Merge 1 joined ‘a’ and ‘t’ to ‘at’."),
+    ],
+    "AttentionExplorer": [
+        ("button", re.compile("^token 4 "), ["ArrowLeft"], "Token 3 ‘·sat’ looks at"),
+        ("button", "layer 0, head 0", ["ArrowDown", "ArrowRight", "Shift+Tab", "Home"],
+         "Token 0 ‘<|endoftext|>’ looks at"),
+        ("radio", "what the token looks at", ["ArrowRight"], "these 5 weights sum to"),
+    ],
+    "AttentionMicroscope": [
+        ("slider", "query", ["Home"], "weight 1.000000. The output equals the model's"),
+        ("checkbox", "causal mask", ["Space"], "away from the model's."),
+        ("checkbox", "scale by √D", ["Space"], ", not scaled "),
+    ],
+    "SamplingBench": [
+        ("slider", "temperature", ["Home"], "Entropy 8.07 bits before, 5.10 after."),
+        ("slider", "top-k", ["ArrowRight"], "Of 270 tokens, 1 can be drawn."),
+    ],
+    "ConfigExplorer": [("slider", "layers", ["ArrowRight"], "170,095,104 parameters")],
+    "GradientFlow": [
+        ("slider", "depth", ["ArrowRight"], "13 blocks with shortcuts and norms"),
+        ("checkbox", "shortcuts", ["Space"], "13 blocks with norms, no shortcuts"),
+    ],
+    "NeuronExplorer": [
+        ("slider", "layer", ["Home"], "Layer 0, token 4 ‘.’: most active of 128 neurons"),
+        ("slider", "neuron", ["Home"], "Neuron 0 has"),
+    ],
+    "TimeMachine": [
+        ("slider", "after step", ["Home"], "After step 0: loss on this text"),
+        ("button", re.compile("^token 4 "), ["ArrowLeft"], "Token 3 ‘·sat’ had probability"),
+    ],
+    "GenerationStepper": [
+        ("button", re.compile(r"\bstep$"), ["Enter"], "1 new token after a prompt of"),
+        ("button", re.compile(r"\bback$"), ["Enter"], "0 new tokens after a prompt of"),
+    ],
+    "WindowExplorer": [
+        ("slider", "stride", ["Home"], "a window of 8 every 1: 24 windows"),
+        ("slider", "window", ["ArrowRight"], "Window 2 begins at token 1."),
+    ],
+}
+# Collects what the first picture of an output is in every frame, until `stop` is set.
+WATCH = """output => {
+    window.frames_seen = [];
+    window.watching = true;
+    const look = () => {
+        const image = output.querySelector("img");
+        window.frames_seen.push([image?.naturalWidth ?? 0, image?.clientHeight ?? 0, image?.alt]);
+        if (window.watching) requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+
+@pytest.fixture(scope="module")
+def chapter(lab):
+    write_notebook(lab, "96_keys.ipynb", [START, *CELLS.values()])
+    with lab.open("96_keys.ipynb") as chapter:
+        chapter.run_all(seconds=120)
+        chapter.page.set_default_timeout(20_000)
+        yield chapter
+        assert chapter.console_errors == []
+        assert chapter.foreign_requests == []
+
+
+@pytest.fixture
+def view(chapter):
+    """Finds the output in which a view stands; JupyterLab draws cells near the window only."""
+    def view(name: str):
+        number = 1 + list(CELLS).index(name)
+        chapter.page.evaluate(
+            "n => window.jupyterapp.shell.currentWidget.content.scrollToItem(n, 'center')", number)
+        output = chapter.page.locator(
+            f".jp-Notebook .jp-Cell[data-windowed-list-index='{number}'] .jp-OutputArea")
+        output.locator("[aria-live=polite]").first.wait_for()
+        return output
+    return view
+
+
+def reach(output, role: str, name):
+    """Come to a control by the tabulator, from the first control of the view."""
+    control = output.get_by_role(role, name=name, exact=True)
+    focusable = "input:not([disabled]), button:not([disabled]), [tabindex='0']"
+    output.locator(focusable).first.focus()
+    for _ in range(40):
+        if control.evaluate("control => control === document.activeElement"):
+            return control
+        output.page.keyboard.press("Tab")
+    raise AssertionError(f"no way to {role} {name} by the tabulator")
+
+
+def spoken(output):
+    """The places whose changes a screen reader reads out."""
+    return output.locator("[aria-live=polite], [role=status]")
+
+
+def test_every_view_has_a_cell_and_keys():
+    everyone = {name for name in gptlib.views.__all__
+                if issubclass(getattr(gptlib.views, name), BaseView)}
+    assert set(CELLS) == everyone
+    assert {*MOVES, "TrainingDashboard"} == everyone
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_view_is_moved_by_keys_and_says_what_it_shows(view, name):
+    output = view(name)
+    for role, control, keys, sentence in MOVES[name]:
+        expect(spoken(output).filter(has_text=sentence)).to_have_count(0)
+        reach(output, role, control)
+        for key in keys:
+            output.page.keyboard.press(key)
+        expect(spoken(output).filter(has_text=sentence)).to_have_count(1)
+
+
+@pytest.mark.parametrize("name", ["ConfigExplorer", "GradientFlow", "NeuronExplorer",
+                                  "GenerationStepper"])
+def test_the_picture_of_the_kernel_has_the_sentence_as_its_words(view, name):
+    output = view(name)
+    sentence = output.get_by_role("status").inner_text()
+    expect(output.get_by_role("img", name=sentence, exact=True)).to_be_visible()
+
+
+def test_an_impossible_choice_is_explained_beside_its_control(view):
+    output = view("ConfigExplorer")
+    reach(output, "slider", "heads")
+    output.page.keyboard.press("ArrowRight")
+    expect(output.get_by_role("alert")).to_contain_text("13")
+    output.page.keyboard.press("ArrowLeft")
+    expect(output.get_by_role("alert")).to_have_count(0)
+
+
+def test_no_frame_is_without_a_picture_while_a_slider_moves(view):
+    output = view("ConfigExplorer")
+    reach(output, "slider", "layers")
+    output.evaluate(WATCH)
+    for key in ["ArrowRight"] * 10 + ["ArrowLeft"] * 10:
+        output.page.keyboard.press(key)
+        output.page.wait_for_timeout(60)
+    output.page.evaluate("window.watching = false")
+    frames = output.page.evaluate("window.frames_seen")
+    assert len({alt for _, _, alt in frames}) > 3                 # pictures did change
+    assert [frame for frame in frames if not (frame[0] and frame[1])] == []
+
+
+def test_training_is_started_and_stopped_by_keys_and_the_page_answers_meanwhile(view):
+    output = view("TrainingDashboard")
+    page = output.page
+    reach(output, "slider", "steps")
+    page.keyboard.press("End")
+    reach(output, "button", re.compile(r"\bstart$"))
+    page.keyboard.press("Enter")
+    expect(output).to_contain_text(re.compile(r"Step \d+ of 2,000 · "))
+    reach(output, "slider", "batch")
+    page.keyboard.press("Home")
+    expect(output).to_contain_text("on 2,000 batches of 1 × 64 tokens")
+    stop = reach(output, "button", re.compile(r"\bstop$"))
+    expect(stop).to_be_enabled()                                  # it trains still
+    page.keyboard.press("Enter")
+    expect(output).to_contain_text(re.compile(r"Ended after step \d+\."))
+    expect(output.get_by_role("button", name=re.compile(r"\bcontinue$"))).to_be_enabled()
