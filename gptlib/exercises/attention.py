@@ -68,6 +68,16 @@ def _nothing_allowed(n_tokens):
     return torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
 
 
+def _only_the_neighbor(n_tokens):
+    """Each token sees itself and the one before it only: all that came before is allowed."""
+    return _no_triangle(n_tokens).tril().triu(-1)
+
+
+def _to_be_added(n_tokens):
+    """This is 0 and minus infinity, to be added to scores; here True and False are asked for."""
+    return torch.zeros(n_tokens, n_tokens).masked_fill(_marks_the_forbidden(n_tokens), -math.inf)
+
+
 def _mask_in_words(index, got, expected):
     query, key = index
     if got:
@@ -85,7 +95,7 @@ CAUSAL_MASK = Exercise(
     returns=TensorAnswer("mask", ("T", "T"), dtype="bool", words=_mask_in_words),
     cases=lambda generator: [(4,), (7,), (1,), (2,), (16,)],
     mistakes=[_upside_down, _without_itself, _marks_the_forbidden, _no_triangle, _one_ahead,
-              _only_itself, _ones_and_zeros, _nothing_allowed],
+              _only_itself, _ones_and_zeros, _nothing_allowed, _only_the_neighbor, _to_be_added],
     hints=(
         "Draw the table for three tokens on paper. Row 0 may look at column 0 only, row 2 at all "
         "three columns. What shape do the marks have?",
@@ -181,6 +191,30 @@ def _zero_before_softmax(queries, keys, mask):
     return _scaled_scores(queries, keys).masked_fill(~mask, 0).softmax(dim=-1)
 
 
+def _minus_one_before_softmax(queries, keys, mask):
+    """Forbidden scores are set to a small number, but softmax gives every number a share: only
+    minus infinity, -math.inf, gets none."""
+    return _scaled_scores(queries, keys).masked_fill(~mask, -1).softmax(dim=-1)
+
+
+def _no_scale_no_mask(queries, keys, mask):
+    """Two things are missing: the division by the square root of D, and the mask."""
+    return (queries @ keys.transpose(-2, -1)).softmax(dim=-1)
+
+
+def _no_scale_mask_too_late(queries, keys, mask):
+    """Two things: the division by the square root of D is missing, and the mask comes after the
+    softmax instead of before it."""
+    return _no_scale_no_mask(queries, keys, mask) * mask
+
+
+def _divided_by_the_sum(queries, keys, mask):
+    """The scores are divided by their sum, which may be negative or 0: softmax takes e to the
+    power of each score first."""
+    scores = _scaled_scores(queries, keys) * mask
+    return scores / scores.sum(dim=-1, keepdim=True)
+
+
 def _zero_times_infinity(queries, keys, mask):
     """A product with infinity is not a number where the other factor is 0: use
     masked_fill(~mask, -math.inf)."""
@@ -250,7 +284,8 @@ ATTENTION_WEIGHTS = Exercise(
     mistakes=[_no_mask, _mask_too_late, _no_scale, _divided_by_width, _multiplied_by_root,
               _divided_by_tokens, _divided_after_softmax, _softmax_over_queries, _no_softmax,
               _scores_without_mask, _mask_turned_around, _zero_before_softmax,
-              _zero_times_infinity, _roles_swapped, _own_triangle],
+              _minus_one_before_softmax, _no_scale_no_mask, _no_scale_mask_too_late,
+              _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle],
     hints=(
         "Four steps: compare, scale, mask, share out. A dot product compares; which matrix "
         "product takes all dot products of queries and keys at once?",
@@ -349,6 +384,11 @@ def _plain_average(queries, keys, values, mask):
     return (mask / mask.sum(dim=-1, keepdim=True)) @ values
 
 
+def _attention_softmax_twice(queries, keys, values, mask):
+    """The softmax is applied twice: attention_weights has shared out already."""
+    return attention_weights(queries, keys, mask).softmax(dim=-1) @ values
+
+
 def _with_values(generator):
     for queries, keys, mask in _queries_and_keys(generator):
         yield queries, keys, normal(generator, *keys.shape), mask
@@ -381,7 +421,8 @@ ATTENTION = Exercise(
     mistakes=[_averages_the_keys, _returns_the_weights, _weights_transposed,
               _averages_the_queries, _values_as_keys, _attention_without_mask,
               _attention_mask_too_late, _attention_without_scale, _attention_without_softmax,
-              _attention_over_queries, _attention_roles_swapped, _plain_average],
+              _attention_over_queries, _attention_roles_swapped, _plain_average,
+              _attention_softmax_twice],
     hints=(
         "You have the shares already: attention_weights gives a row of them for every query. "
         "What did step 1 of the chapter do with a table of shares and a table of vectors?",

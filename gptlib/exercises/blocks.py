@@ -235,6 +235,32 @@ def _root_over_two_only(x):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2) / math.pi * (x + 0.044715 * x**3)))
 
 
+def _ten_times_the_cube(x):
+    """The factor of the cube is ten times too large: 0.044715 has a zero behind the point."""
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.44715 * x**3)))
+
+
+def _root_of_x_only(x):
+    """The root multiplies x alone: it multiplies the whole sum, so the cube belongs inside its
+    brackets."""
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * x + 0.044715 * x**3))
+
+
+def _gate_upside_down(x):
+    """The gate is 1 minus tanh, so it closes for large numbers: it must be 1 plus tanh."""
+    return 0.5 * x * (1 - torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _pi_over_two(x):
+    """The 2 and the π have changed places: it is the root of 2/π."""
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(math.pi / 2) * (x + 0.044715 * x**3)))
+
+
+def _tangent(x):
+    """That is the tangent, which shoots up: the gate is the hyperbolic one, tanh."""
+    return 0.5 * x * (1 + torch.tan(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
 GELU = Exercise(
     "03.gelu",
     goal="Bend every number softly: let the large ones pass and close for the negative ones.",
@@ -246,7 +272,8 @@ GELU = Exercise(
         (torch.tensor([-30.0, 30.0]),), (normal(generator, 1, 1),),
     ],
     mistakes=[_relu, _with_erf, _sigmoid_form, _silu, _no_half, _no_x, _no_one, _no_cube, _squared,
-              _root_missing, _cube_of_the_product, _root_over_two_only],
+              _root_missing, _cube_of_the_product, _root_over_two_only, _ten_times_the_cube,
+              _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent],
     hints=(
         "Nothing but the formula of the docstring, and torch works on all numbers of x at once. "
         "Write it from the inside to the outside.",
@@ -300,6 +327,16 @@ def _bent_twice(x, expand, contract):
     return gelu(contract(gelu(expand(x))))
 
 
+def _bent_two_times_over(x, expand, contract):
+    """gelu is applied twice in a row: once is enough."""
+    return contract(gelu(gelu(expand(x))))
+
+
+def _matrices_only(x, expand, contract):
+    """The layers' biases are left out: call a layer like a function, and it adds its own."""
+    return gelu(x @ expand.weight.T) @ contract.weight.T
+
+
 def _bent_at_the_start(x, expand, contract):
     """gelu comes before expand: it belongs between the two layers."""
     return contract(expand(gelu(x)))
@@ -334,7 +371,8 @@ FEED_FORWARD = Exercise(
     returns=TensorAnswer("output", ("B", "T", "C")),
     cases=lambda generator: list(_linear_layers(generator)),
     mistakes=[_no_bend, _bent_with_relu, _bent_with_erf, _bent_at_the_end, _bent_twice,
-              _bent_at_the_start, _with_shortcut, _not_contracted],
+              _bent_at_the_start, _with_shortcut, _not_contracted, _bent_two_times_over,
+              _matrices_only],
     hints=(
         "expand and contract are layers: call them like functions. In which order do the three "
         "steps of the formula happen, read from the inside?",

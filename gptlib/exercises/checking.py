@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
+from gptlib.exercises.resemblance import Trial, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
 
 SEED = 0
@@ -284,18 +285,32 @@ class _Trials:
         raise _Verdict("wrong", f"{text} {cause}" if cause else text)
 
     def _known_mistake(self) -> str | None:
-        """What explains all answers; or else the first wrong one, and most of the others."""
+        """What explains all answers: a known mistake, or a plain trace in the numbers; or else
+        the known mistake that explains the first wrong one, and most of the others."""
         trials = list(zip(self.cases, self.answers, strict=False))
         for mistake in self.exercise.mistakes:
             if all(self._explains(mistake, *trial) for trial in trials):
                 return self.exercise.diagnosis(mistake)
-        wrong = [trial for trial, expected in zip(trials, self.expected, strict=False)
-                 if not _alike(self.returns, trial[1], expected)]
+        failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
+                  if not _alike(self.returns, trial[1], expected)]
+        if found := self._trace(failed):
+            return found
+        wrong = [(case, answer) for case, answer, _ in failed]
         explained = {mistake: sum(self._explains(mistake, *trial) for trial in wrong)
                      for mistake in self.exercise.mistakes
                      if wrong and self._explains(mistake, *wrong[0])}
         likeliest = max(explained, key=explained.get, default=None)
         return self.exercise.diagnosis(likeliest) if explained.get(likeliest, 0) > 1 else None
+
+    def _trace(self, failed: list[tuple]) -> str | None:
+        """What all wrong answers look like beside the right ones, in words."""
+        names = self.exercise.parameters
+        trials = [Trial(dict(zip(names, case, strict=False)), answer, expected)
+                  for case, answer, expected in failed]
+        try:
+            return resemblance(trials)
+        except Exception:  # an answer may be an object that bears no question
+            return None
 
     def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool:
         """Whether a known mistake gives the same answer."""

@@ -114,6 +114,11 @@ def _last_token(logits, targets):
     return -_at_targets(logits.log_softmax(dim=-1), targets)[:, -1].mean()
 
 
+def _first_text(logits, targets):
+    """Only the first text of the batch counts: all of them do."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)[0].mean()
+
+
 def _shifted_again(logits, targets):
     """You move the targets on by one, but they are the next tokens already: position t of logits
     belongs to position t of targets."""
@@ -242,8 +247,8 @@ CROSS_ENTROPY = Exercise(
     mistakes=[_no_minus, _no_softmax, _softmax_over_tokens, _softmax_over_batch, _softmax_twice,
               _no_logarithm, _minus_probability, _one_minus_probability, _averaged_too_early,
               _summed, _per_text, _averaged_over_vocabulary, _targets_unused,
-              _best_instead_of_true, _last_token, _shifted_again, _shifted_back, _not_averaged,
-              _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
+              _best_instead_of_true, _last_token, _first_text, _shifted_again, _shifted_back,
+              _not_averaged, _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
               _all_targets_everywhere, _gathered_along_tokens, _divided_by_batch, _base_ten,
               _share_of_errors],
     hints=(
@@ -884,6 +889,19 @@ def _whole_wave(step, steps, warmup_steps, peak):
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
+def _sine(step, steps, warmup_steps, peak):
+    """A sine begins in the middle of its wave: the cosine begins at the top, with the peak."""
+    wave = (1 + math.sin(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
+
+
+def _warm_up_upside_down(step, steps, warmup_steps, peak):
+    """The warm-up is divided the wrong way around: (step + 1) / warmup_steps climbs to 1."""
+    if step < warmup_steps:
+        return peak * warmup_steps / (step + 1)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
 def _quarter_wave(step, steps, warmup_steps, peak):
     """You take a quarter of a wave, cos of 0 to pi / 2: half a wave goes to pi, and
     (1 + cos) / 2 brings it to between 1 and 0."""
@@ -976,7 +994,8 @@ LEARNING_RATE = Exercise(
               _no_warm_up, _waits_at_peak, _stays_at_peak, _goes_on_climbing, _straight_down,
               _straight_to_zero, _down_to_zero, _a_tenth_on_top, _cut_at_a_tenth,
               _sinks_from_the_start, _share_of_all_steps, _divided_by_all_steps, _never_arrives,
-              _textbook_wave, _one_step_late, _whole_wave, _quarter_wave, _without_pi,
+              _textbook_wave, _one_step_late, _whole_wave, _sine, _warm_up_upside_down,
+              _quarter_wave, _without_pi,
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided],
     hints=(

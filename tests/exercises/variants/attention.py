@@ -393,3 +393,48 @@ def heads_in_reverse(x, n_heads):
 @wrong("split_heads", "heads[")
 def the_first_head_for_all(x, n_heads):
     return torch.stack([x.chunk(n_heads, dim=-1)[0]] * n_heads, dim=1)
+
+
+@wrong("causal_mask", "the one before it only")
+def a_band(n_tokens):
+    place = torch.arange(n_tokens)
+    distance = place[:, None] - place
+    return (distance == 0) | (distance == 1)
+
+
+@wrong("causal_mask", "to be added to scores")
+def additive(n_tokens):
+    return torch.full((n_tokens, n_tokens), -math.inf).triu(1)
+
+
+@wrong("attention_weights", "a small number")
+def minus_one(queries, keys, mask):
+    scores = queries @ keys.mT / queries.shape[-1] ** 0.5
+    return torch.where(mask, scores, -1.0).softmax(-1)
+
+
+@wrong("attention_weights", "Two things are missing")
+def bare_softmax(queries, keys, mask):
+    return F.softmax(queries @ keys.mT, dim=-1)
+
+
+@wrong("attention_weights", "Two things: the division")
+def bare_softmax_times_mask(queries, keys, mask):
+    return F.softmax(queries @ keys.mT, dim=-1) * mask.float()
+
+
+@wrong("attention_weights", "divided by their sum")
+def shares_without_e(queries, keys, mask):
+    scores = (queries @ keys.mT / math.sqrt(queries.shape[-1])).masked_fill(~mask, 0.0)
+    return scores / scores.sum(-1, keepdim=True)
+
+
+@wrong("attention", "softmax is applied twice")
+def shared_out_again(queries, keys, values, mask):
+    return F.softmax(attention_weights(queries, keys, mask), -1) @ values
+
+
+@wrong("attention", "too small by the factor keys.shape[-2]")
+def mean_of_what_is_found(queries, keys, values, mask):
+    weights = attention_weights(queries, keys, mask)
+    return (weights[..., None] * values[..., None, :, :]).mean(dim=-2)

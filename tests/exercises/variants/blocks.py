@@ -340,3 +340,38 @@ def cut_off(x, attention_norm, attention, feed_forward_norm, feed_forward):
     with torch.no_grad():
         x = x + attention(attention_norm(x))
         return x + feed_forward(feed_forward_norm(x))
+
+
+@wrong("gelu", "ten times too large")
+def a_zero_short(x):
+    return x / 2 * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.44715 * x.pow(3))))
+
+
+@wrong("gelu", "inside its brackets")
+def brackets_too_tight(x):
+    return x / 2 * (1 + torch.tanh((2 / math.pi) ** 0.5 * x + 0.044715 * x.pow(3)))
+
+
+@wrong("gelu", "must be 1 plus tanh")
+def closes_for_large_ones(x):
+    return x / 2 * (1 - torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x.pow(3))))
+
+
+@wrong("gelu", "changed places")
+def half_of_pi(x):
+    return x / 2 * (1 + torch.tanh((math.pi / 2) ** 0.5 * (x + 0.044715 * x.pow(3))))
+
+
+@wrong("gelu", "the hyperbolic one")
+def not_hyperbolic(x):
+    return x / 2 * (1 + torch.tan((2 / math.pi) ** 0.5 * (x + 0.044715 * x.pow(3))))
+
+
+@wrong("feed_forward", "twice in a row")
+def bent_and_bent(x, expand, contract):
+    return contract(gelu(gelu(expand(x))))
+
+
+@wrong("feed_forward", "biases are left out")
+def weights_only(x, expand, contract):
+    return F.linear(gelu(F.linear(x, expand.weight)), contract.weight)

@@ -505,3 +505,24 @@ def in_degrees(step, steps, warmup_steps, peak):
         return peak * (step + 1) / warmup_steps
     t = (step - warmup_steps) / (steps - 1 - warmup_steps)
     return peak * (0.1 + 0.45 * (1 + math.cos(180 * t)))
+
+
+@wrong("cross_entropy", "first text of the batch")
+def one_text(logits, targets):
+    return F.cross_entropy(logits[0], targets[0])
+
+
+@wrong("learning_rate", "A sine begins")
+def with_a_sine(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return (step + 1) * peak / warmup_steps
+    part = (step - warmup_steps) / max(1, steps - warmup_steps - 1)
+    return 0.1 * peak + 0.9 * peak * (1 + math.sin(part * math.pi)) / 2
+
+
+@wrong("learning_rate", "wrong way around")
+def falls_to_the_peak(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return warmup_steps * peak / (step + 1)
+    part = (step - warmup_steps) / max(1, steps - warmup_steps - 1)
+    return 0.1 * peak + 0.9 * peak * (1 + math.cos(part * math.pi)) / 2

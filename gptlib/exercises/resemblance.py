@@ -1,0 +1,334 @@
+"""What a wrong answer looks like beside the right one: turned, moved, scaled, stopped too early.
+
+Many mistakes leave a plain trace in the numbers, whatever the exercise. A trace counts only if it
+shows in every trial that went wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+RTOL, ATOL = 1e-4, 1e-6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One call that went wrong: its arguments by name, what came back, and what should have."""
+
+    arguments: Mapping[str, Any]
+    answer: Any
+    expected: Any
+
+
+def resemblance(trials: Sequence[Trial]) -> str | None:
+    """What the answers look like beside the expected ones, in a sentence; None if like nothing."""
+    if not trials:
+        return None
+    if all(_is_row(x) for trial in trials for x in (trial.answer, trial.expected)):
+        return _first(_TRACES_OF_ROWS, trials)
+    trials = [_as_tensors(trial) for trial in trials]
+    if any(trial is None or _same(trial.answer, trial.expected) for trial in trials):
+        return None                                  # it is not the numbers that are wrong
+    if all(trial.answer.shape == trial.expected.shape for trial in trials):
+        return _first(_TRACES_OF_NUMBERS, trials)
+    if all(trial.answer.shape != trial.expected.shape for trial in trials):
+        return _first(_TRACES_OF_SHAPES, trials)
+    return None
+
+
+def _first(traces: Sequence[Callable], trials: Sequence[Trial]) -> str | None:
+    return next(filter(None, (trace(trials) for trace in traces)), None)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(x, int) for x in value)
+
+
+def _as_tensors(trial: Trial) -> Trial | None:
+    """The trial in double precision. Of several results, the first that is wrong."""
+    answer, expected = trial.answer, trial.expected
+    if _is_row(expected):
+        return None
+    if isinstance(expected, (list, tuple)):
+        if not isinstance(answer, (list, tuple)) or len(answer) != len(expected):
+            return None
+        pairs = [_as_tensors(Trial(trial.arguments, *pair))
+                 for pair in zip(answer, expected, strict=True)]
+        return next((pair for pair in pairs if pair and not _same(pair.answer, pair.expected)),
+                    None)
+    try:
+        return Trial(trial.arguments, _double(answer), _double(expected))
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
+def _double(value: Any) -> Tensor:
+    return torch.as_tensor(value).detach().to("cpu", torch.float64)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=RTOL, atol=ATOL)
+
+
+def _all_are(trials: Sequence[Trial], made: Callable[[Tensor], Tensor]) -> bool:
+    """Whether every answer is what `made` makes of the expected one, and has some numbers."""
+    if sum(trial.expected.numel() for trial in trials) < 3:
+        return False                                 # two numbers resemble too many things
+    try:
+        return all(_same(trial.answer, made(trial.expected)) for trial in trials)
+    except (RuntimeError, IndexError):
+        return False
+
+
+# ------------------------------------------------------------------------- numbers of equal shape
+
+
+def _an_input(trials: Sequence[Trial]) -> str | None:
+    for name in trials[0].arguments:
+        given = [trial.arguments[name] for trial in trials]
+        if all(isinstance(x, Tensor) and _same(_double(x), trial.answer)
+               for x, trial in zip(given, trials, strict=True)):
+            return f"That is {name} as it came in: what you compute from it is not returned."
+    return None
+
+
+def _nothing(trials: Sequence[Trial]) -> str | None:
+    if _all_are(trials, torch.zeros_like):
+        return "All of it is zero: perhaps nothing is ever written into the result."
+    return None
+
+
+_MADE = {
+    "Every number has the opposite sign: a minus is missing, or is one too many.":
+        lambda x: -x,
+    "True and False have changed places.":
+        lambda x: 1 - x,
+    "These are the logarithms of the right numbers: one log too many, or no exp at the end.":
+        lambda x: x.log(),
+    "This is e to the power of the right numbers: one exp too many, or a log that is missing.":
+        lambda x: x.exp(),
+    "These are the squares of the right numbers: a root is missing.":
+        lambda x: x.square(),
+    "These are the roots of the right numbers: one root too many.":
+        lambda x: x.sqrt(),
+    "Each number is 1 divided by the right one: what is divided by what?":
+        lambda x: 1 / x,
+    "A softmax was applied to what was right before it.":
+        lambda x: x.softmax(dim=-1),
+    "A softmax is missing, or was taken back by a logarithm.":
+        lambda x: x.log_softmax(dim=-1),
+    "Everything was rounded to whole numbers: mind // and .long().":
+        lambda x: x.trunc(),
+    "Each number is added to all before it: a cumsum too many.":
+        lambda x: x.cumsum(dim=-1),
+}
+
+
+def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
+    for words, made in _MADE.items():
+        if _all_are(trials, made) and not _all_are(trials, lambda x: x):
+            return words
+    return None
+
+
+def _turned_or_moved(trials: Sequence[Trial]) -> str | None:
+    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+        where = _AXES.get(dim, f"axis {dim}")
+        if _all_are(trials, lambda x, dim=dim: x.flip(dim)):
+            return f"The right numbers, but in reverse order along the {where}."
+        for by, way in ((1, "late"), (-1, "early")):
+            if all(_moved(trial, dim, by) for trial in trials):
+                return (f"The right numbers, but each stands one place too {way} along the "
+                        f"{where}: look where your index begins.")
+    if _all_are(trials, lambda x: x.transpose(-1, -2)):
+        return "Rows and columns have changed places: something is transposed."
+    return None
+
+
+_AXES = {-1: "last axis", -2: "last axis but one"}
+
+
+def _moved(trial: Trial, dim: int, by: int) -> bool:
+    size = trial.expected.shape[dim]
+    if size < 3:
+        return False
+    ahead, behind = (x.narrow(dim, start, size - 1) for x, start in (
+        (trial.answer, max(0, by)), (trial.expected, max(0, -by))))
+    return _same(ahead, behind) and not _same(behind, behind.flip(dim))
+
+
+def _scaled(trials: Sequence[Trial]) -> str | None:
+    factors = [_factor(trial) for trial in trials]
+    if None in factors or (len(trials) < 2 and trials[0].expected.numel() < 3):
+        return None
+    if max(factors) - min(factors) < RTOL * abs(factors[0]) and len(trials) > 1:
+        said = _FACTORS.get(round(factors[0], 4), "a constant factor")
+        return f"Every number is {factors[0]:.4g} times what it should be: {said}."
+    for name, axis, sizes in _sizes(trials):
+        for power, words in _POWERS.items():
+            if len(set(sizes)) > 1 and all(math.isclose(factor, size**power, rel_tol=RTOL)
+                                           for factor, size in zip(factors, sizes, strict=True)):
+                return words.format(size=f"{name}.shape[{axis}]")
+    return None
+
+
+_FACTORS = {
+    round(1 / math.log(2), 4): "the logarithm is to the base 2, not e",
+    round(1 / math.log(10), 4): "the logarithm is to the base 10, not e",
+    2.0: "something is counted twice, or a division by 2 is missing",
+    0.5: "half of it is missing, or a factor 2",
+    -1.0: "a minus is missing, or is one too many",
+}
+_POWERS = {
+    1: "Every number is too large by the factor {size}: a sum where the mean is asked for?",
+    -1: "Every number is too small by the factor {size}: a mean where the sum is asked for?",
+    0.5: "Every number is too large by the square root of {size}: is a division missing?",
+    -0.5: "Every number is too small by the square root of {size}: one division too many?",
+}
+
+
+def _factor(trial: Trial) -> float | None:
+    """The one number by which all expected numbers are multiplied."""
+    answer, expected = trial.answer.flatten(), trial.expected.flatten()
+    usable = expected.isfinite() & (expected.abs() > 1e-6)
+    if not usable.any() or not torch.equal(answer[~usable], expected[~usable]):
+        return None
+    ratios = answer[usable] / expected[usable]
+    spread = (ratios - ratios[0]).abs().max()
+    return ratios[0].item() if spread <= 1e-3 * ratios[0].abs() and ratios[0] != 0 else None
+
+
+def _sizes(trials: Sequence[Trial]):
+    """(argument, axis, its size in each trial), for all axes of all arguments."""
+    for name, first in trials[0].arguments.items():
+        if isinstance(first, Tensor):
+            given = [trial.arguments[name] for trial in trials]
+            for axis in range(-1, -1 - min(x.dim() for x in given), -1):
+                yield name, axis, [x.shape[axis] for x in given]
+
+
+def _added(trials: Sequence[Trial]) -> str | None:
+    offsets = [trial.answer - trial.expected for trial in trials]
+    first = offsets[0].flatten()[0]
+    if sum(x.numel() for x in offsets) < 3 or not first.isfinite() or abs(first) < 1e-3:
+        return None
+    if all(((x - first).abs() < 1e-4 * abs(first)).all() for x in offsets):
+        return (f"Every number is {abs(first):.4g} too {'large' if first > 0 else 'small'}: "
+                "something is counted once too often, or once too little.")
+    return None
+
+
+def _right_but_for_a_part(trials: Sequence[Trial]) -> str | None:
+    """Wrong in the same place of an axis every time, and nowhere else."""
+    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+        where = _AXES.get(dim, f"axis {dim}")
+        wrong = [_wrong_along(trial, dim) for trial in trials]
+        if any(len(places) < 3 for places in wrong):
+            continue
+        if all(places.tolist() == [True] + [False] * (len(places) - 1) for places in wrong):
+            return f"All is right but the first place along the {where}: look at how you begin."
+        if all(places.tolist() == [False] * (len(places) - 1) + [True] for places in wrong):
+            return f"All is right but the last place along the {where}: look at where you end."
+    batches = [_wrong_along(trial, 0) for trial in trials if trial.expected.dim() > 2]
+    if len(batches) == len(trials) and all(
+            len(places) > 1 and not places[0] and places[1:].all() for places in batches):
+        return ("The first text of the batch is right, the others are not: what you do for one, "
+                "do for all.")
+    return None
+
+
+def _wrong_along(trial: Trial, dim: int) -> Tensor:
+    """Which places of one axis hold a wrong number.  -> (size of that axis) bool"""
+    wrong = ~torch.isclose(trial.answer, trial.expected, rtol=RTOL, atol=ATOL, equal_nan=True)
+    return wrong.movedim(dim, 0).flatten(1).any(dim=1) if wrong.dim() > 1 else wrong
+
+
+def _nearly(trials: Sequence[Trial]) -> str | None:
+    if all(torch.allclose(trial.answer, trial.expected, rtol=0.02, atol=0.002)
+           for trial in trials):
+        return ("Nearly right, from the third digit on it is not: look for a constant that is "
+                "rounded, left out, or added in the wrong place.")
+    return None
+
+
+_TRACES_OF_NUMBERS = (_an_input, _nothing, _made_of_the_right_ones, _turned_or_moved, _scaled,
+                      _added, _right_but_for_a_part, _nearly)
+
+
+# ---------------------------------------------------------------------------- shapes that differ
+
+
+def _shapes(trials: Sequence[Trial]) -> list[tuple[list[int], list[int]]]:
+    return [(list(trial.answer.shape), list(trial.expected.shape)) for trial in trials]
+
+
+def _axis_more_or_less(trials: Sequence[Trial]) -> str | None:
+    shapes = _shapes(trials)
+    if all(sorted(got) == sorted(wanted) for got, wanted in shapes):
+        return "Two axes have changed places: a transpose is missing, or one too many."
+    if all(_without_ones(got) == _without_ones(wanted) for got, wanted in shapes):
+        return "An axis of size 1 is too many or missing: see to keepdim, squeeze and [..., None]."
+    if all(len(got) < len(wanted) and _is_part(got, wanted) for got, wanted in shapes):
+        return "An axis is gone: something was summed, averaged or indexed away that should stay."
+    if all(len(got) > len(wanted) and _is_part(wanted, got) for got, wanted in shapes):
+        return "There is an axis too many: something should be summed, averaged or picked there."
+    if all(math.prod(got) == math.prod(wanted) for got, wanted in shapes):
+        return "The numbers are as many as they should be, but cut in another way."
+    return None
+
+
+def _without_ones(shape: list[int]) -> list[int]:
+    return [size for size in shape if size != 1]
+
+
+def _is_part(small: list[int], large: list[int]) -> bool:
+    """Whether the sizes of `small` stand in `large` in the same order."""
+    rest = iter(large)
+    return all(size in rest for size in small)
+
+
+def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
+    differences = {tuple(a - b for a, b in zip(got, wanted, strict=True))
+                   for got, wanted in _shapes(trials) if len(got) == len(wanted)}
+    if len(differences) == 1 and all(trial.answer.dim() == trial.expected.dim()
+                                     for trial in trials):
+        steps = [step for step in differences.pop() if step]
+        if steps in ([1], [-1]):
+            return (f"There is one place too {'many' if steps == [1] else 'few'}: look where "
+                    "your range or slice begins and ends.")
+    return None
+
+
+_TRACES_OF_SHAPES = (_axis_more_or_less, _one_more_or_less)
+
+
+# ------------------------------------------------------------------------------------ rows of ids
+
+
+def _row_traces(trials: Sequence[Trial]) -> str | None:
+    for words, made in _ROWS.items():
+        if all(list(trial.answer) == made(list(trial.expected)) for trial in trials):
+            return words
+    for name in trials[0].arguments:
+        if all(_is_row(x := trial.arguments[name]) and list(x) == list(trial.answer)
+               for trial in trials):
+            return f"That is {name} as it came in: nothing has been done to it."
+    if all(trial.answer == trial.expected[: len(trial.answer)] for trial in trials):
+        return "It stops too early: look at the end of your loop, or for a return inside of it."
+    return None
+
+
+_ROWS = {
+    "The last one is missing: look at where your loop or slice ends.": lambda row: row[:-1],
+    "The first one is missing: look at where your loop or slice begins.": lambda row: row[1:],
+    "The right ones in reverse order.": lambda row: row[::-1],
+    "Nothing is in it: perhaps nothing is ever appended.": lambda row: [],
+    "Each is there once only: do not go through a set.": lambda row: list(dict.fromkeys(row)),
+}
+_TRACES_OF_ROWS = (_row_traces,)

@@ -1,0 +1,91 @@
+"""A wrong answer that nobody planned is compared with the right one, and the trace is named."""
+
+import math
+
+import pytest
+import torch
+
+from gptlib.exercises.resemblance import Trial, resemblance
+
+GENERATOR = torch.Generator().manual_seed(0)
+INPUTS = [torch.randn(shape, generator=GENERATOR) for shape in ((2, 5, 4), (3, 7, 6), (1, 4, 8))]
+RIGHT = [x.abs() + 0.5 for x in INPUTS]
+
+
+def said(made):
+    """What is said about answers that `made` makes of the right ones."""
+    return resemblance([Trial({"x": x}, made(y), y) for x, y in zip(INPUTS, RIGHT, strict=True)])
+
+
+def without_last_column(y):
+    return torch.cat([y[..., :-1], torch.zeros_like(y[..., -1:])], dim=-1)
+
+
+def first_text_only(y):
+    return torch.cat([y[:1], 2 * y[1:] + torch.rand(y[1:].shape, generator=GENERATOR)])
+
+
+@pytest.mark.parametrize(("made", "told"), [
+    (lambda y: -y, "opposite sign"),
+    (lambda y: y.log(), "logarithms of the right numbers"),
+    (lambda y: y.exp(), "e to the power of"),
+    (lambda y: y.square(), "a root is missing"),
+    (lambda y: y.sqrt(), "one root too many"),
+    (lambda y: 1 / y, "1 divided by the right one"),
+    (lambda y: y.softmax(-1), "A softmax was applied"),
+    (lambda y: y.trunc(), "rounded to whole numbers"),
+    (lambda y: y.cumsum(-1), "cumsum"),
+    (lambda y: y.flip(-1), "reverse order along the last axis."),
+    (lambda y: y.flip(-2), "reverse order along the last axis but one"),
+    (lambda y: y.roll(1, -1), "one place too late along the last axis"),
+    (lambda y: y.roll(-1, -2), "one place too early along the last axis but one"),
+    (lambda y: 3 * y, "3 times what it should be: a constant factor"),
+    (lambda y: y / math.log(2), "the logarithm is to the base 2"),
+    (lambda y: y * y.shape[-1], "too large by the factor x.shape[-1]"),
+    (lambda y: y / y.shape[-2], "too small by the factor x.shape[-2]"),
+    (lambda y: y * y.shape[-1] ** 0.5, "too large by the square root of x.shape[-1]"),
+    (lambda y: y + 1, "1 too large"),
+    (lambda y: torch.zeros_like(y), "All of it is zero"),
+    (without_last_column, "All is right but the last place along the last axis"),
+    (lambda y: y * 1.004, "times what it should be"),
+    (lambda y: y + 0.003 * y.sin(), "Nearly right"),
+    (lambda y: y.transpose(-1, -2), "Two axes have changed places"),
+    (lambda y: y[..., None], "An axis of size 1"),
+    (lambda y: y.sum(-1), "An axis is gone"),
+    (lambda y: y[..., None].expand(*y.shape, 2), "an axis too many"),
+    (lambda y: y.flatten(), "cut in another way"),
+    (lambda y: y[..., :-1], "one place too few"),
+])
+def test_a_plain_trace_is_named(made, told):
+    assert told in said(made)
+
+
+def test_the_input_as_it_came_in_is_recognized():
+    trials = [Trial({"x": x}, x, y) for x, y in zip(INPUTS, RIGHT, strict=True)]
+    assert resemblance(trials).startswith("That is x as it came in")
+
+
+def test_the_first_text_of_a_batch_alone_is_recognized():
+    pairs = [(x, y) for x, y in zip(INPUTS, RIGHT, strict=True) if len(y) > 1]
+    trials = [Trial({"x": x}, first_text_only(y), y) for x, y in pairs]
+    assert "The first text of the batch is right" in resemblance(trials)
+
+
+@pytest.mark.parametrize(("answer", "told"), [
+    ([1, 2, 3], "The last one is missing"), ([2, 3, 4], "The first one is missing"),
+    ([4, 3, 2, 1], "in reverse order"), ([], "nothing is ever appended"),
+    ([1, 2], "stops too early"), ([9, 9], "ids as it came in"),
+])
+def test_traces_in_rows_of_ids_are_named(answer, told):
+    assert told in resemblance([Trial({"ids": [9, 9]}, answer, [1, 2, 3, 4])])
+
+
+@pytest.mark.parametrize("made", [lambda y: y, lambda y: y + torch.rand(y.shape)])
+def test_where_there_is_no_trace_nothing_is_said(made):
+    assert said(made) is None
+
+
+def test_a_trace_must_show_in_every_trial_that_went_wrong():
+    trials = [Trial({"x": x}, answer, y) for x, answer, y in
+              zip(INPUTS, (-RIGHT[0], RIGHT[1].log(), -RIGHT[2]), RIGHT, strict=True)]
+    assert resemblance(trials) is None
