@@ -4,7 +4,8 @@
 
 A view of the browser is opened in Chromium and its controls are moved; counted is the work that the
 page does for one move, from the event to the end of its drawing. A view of the kernel is moved in
-this process; counted is the time until the new picture is ready to be sent.
+this process, every control by one step, as an arrow key does; counted is the time until the new
+picture is ready to be sent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import ipywidgets
 import numpy as np
 import torch
 from playwright.sync_api import sync_playwright
@@ -35,11 +37,12 @@ from gptlib.views import (
     SamplingBench,
     TimeMachine,
     TokenizerExplorer,
+    WindowExplorer,
 )
 from gptlib.views.browser import BrowserView
 
 TESTS = Path(__file__).parent.parent / "tests"
-sys.path += [str(TESTS / "browser"), str(TESTS / "notebooks")]
+sys.path.append(str(TESTS / "browser"))
 
 # Moves every slider of a page in turn, and adds up the time that its handlers take.
 MOVES = """async (moves) => {
@@ -87,6 +90,7 @@ def views() -> dict[str, BrowserView | object]:
         "SamplingBench, 50,257 tokens": SamplingBench(*vast(), "Once"),
         "TimeMachine": TimeMachine([(p.step, p.model) for p in points], tokenizer, text),
         "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
+        "WindowExplorer": WindowExplorer(tokenizer, text),
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),
         "NeuronExplorer": NeuronExplorer(model, tokenizer, text),
@@ -112,15 +116,30 @@ def on_the_page(browser, view: BrowserView, moves: int) -> list[float]:
 
 def in_the_kernel(view, moves: int) -> list[float]:
     """Milliseconds per move until the new picture is ready."""
-    from driving import moves_of_the_kernel
-
+    steps = [step for control in view.children[0].children if (step := step_of(control))]
     times = []
     while len(times) < moves:
-        for control, name, value in [*moves_of_the_kernel(view)] or [(view, None, None)]:
+        for step in steps or [view.step]:
             started = time.perf_counter()
-            view.step() if name is None else setattr(control, name, value)
+            step()
             times.append(1000 * (time.perf_counter() - started))
     return times[3:]
+
+
+def step_of(control):
+    """What moves a control by one step, as an arrow key does: at its end it begins anew."""
+    if isinstance(control, ipywidgets.IntSlider) and not control.disabled:
+        def step():
+            control.value = control.value + 1 if control.value < control.max else control.min
+    elif isinstance(control, (ipywidgets.SelectionSlider, ipywidgets.Dropdown)):
+        def step():
+            control.index = (control.index + 1) % len(control.options)
+    elif isinstance(control, ipywidgets.Checkbox):
+        def step():
+            control.value = not control.value
+    else:
+        return None
+    return step
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ VIEWS = {
     "neurons": "NeuronExplorer(model, tokenizer, begin(33))",
     "stepper": "GenerationStepper(model, tokenizer, 'Tom the bear')",
     "tokenizer": "TokenizerExplorer(tokenizer, begin(33))",
+    "windows": "WindowExplorer(tokenizer, begin(33))",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
 }
