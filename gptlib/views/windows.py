@@ -57,12 +57,13 @@ class WindowExplorer(View):
         window = self.window.value - 1
 
         asked = result["asked"]
+        never, again = int((asked == 0).sum()), int((asked > 1).sum())
         cut = "" if len(ids) <= MOST_TOKENS else (
             f" The text has {len(ids)} tokens; only the first {MOST_TOKENS} are cut.")
         summary = (f"{len(labels)} tokens, a window of {context_length} every {stride}: "
                    f"{n_windows} window{'s' * (n_windows > 1)}, {asked.sum()} questions. "
-                   f"{(asked == 0).sum()} tokens are never asked for, {(asked > 1).sum()} more "
-                   f"than once. Window {window + 1} begins at token "
+                   f"{never} token{' is' if never == 1 else 's are'} never asked for, {again} "
+                   f"more than once. Window {window + 1} begins at token "
                    f"{result['inputs'][window, 0]}.{cut}")
         strip = figures.window_strip(labels, result["inputs"].tolist(), asked.tolist(), window)
         self._strip.value = strip.data

@@ -57,6 +57,14 @@ def test_the_slider_for_the_window_ends_at_the_last_one():
     assert view.shown["window"] == view.window.value - 1
 
 
+def test_the_sentence_counts_what_is_never_asked_for():
+    view = explorer("cat sat on the mat")
+    view.context_length.value, view.stride.value = 1, 1
+    assert " 1 token is never asked for, 0 more than once." in view.shown["summary"]
+    view.stride.value = 2
+    assert " tokens are never asked for" in view.shown["summary"]
+
+
 def test_a_single_window_leaves_nothing_to_choose():
     view = explorer("cat sat on the mat")
     view.context_length.value = len(view.shown["labels"]) - 1
