@@ -26,6 +26,7 @@ from gptlib.files import replacing
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 HERE = Path(__file__).parent
+CHAPTER_LINK = re.compile(r"\.ipynb((?:#[^)\s]*)?\))")  # the end of a link, maybe to a heading
 # Code stays as it is; $$...$$ and $...$ outside of it are formulas.
 FORMULA = re.compile(
     r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$",
@@ -54,7 +55,7 @@ def page(path: Path, before: Path | None, after: Path | None) -> str:
     states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = FORMULA.sub(_formula, cell.source.replace(".ipynb)", ".html)"))
+            cell.source = FORMULA.sub(_formula, CHAPTER_LINK.sub(r".html\1", cell.source))
         for output in cell.get("outputs", []):
             _make_readable(output, states)
     notebook.metadata.pop("widgets", None)

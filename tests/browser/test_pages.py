@@ -7,7 +7,7 @@ from pages import write_pages
 
 CELLS = [
     new_markdown_cell("# Far from any kernel\n\nThe score is $q \\cdot k / \\sqrt{D}$, and `$5$` "
-                      "is code. [Go on](01_next.ipynb)."),
+                      "is code. [Go on](01_next.ipynb), or look up [words](01_next.ipynb#Words)."),
     new_code_cell("import torch\nfrom gptlib import GPTModel, storyteller\n"
                   "from gptlib.views import AttentionExplorer, GradientFlow"),
     new_code_cell("model, tokenizer = storyteller()\n"
@@ -20,7 +20,8 @@ CELLS = [
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chapters")
     nbformat.write(new_notebook(cells=CELLS), folder / "00_start.ipynb")
-    nbformat.write(new_notebook(cells=[new_markdown_cell("# Next")]), folder / "01_next.ipynb")
+    following = new_notebook(cells=[new_markdown_cell("# Next\n\n## Words")])
+    nbformat.write(following, folder / "01_next.ipynb")
     paths = [folder / "00_start.ipynb", folder / "01_next.ipynb"]
     return write_pages(paths, folder / "site")
 
@@ -62,6 +63,13 @@ def test_a_view_of_the_kernel_is_a_picture_with_words(page):
     assert picture.count() == 1
     assert len(picture.get_attribute("alt")) > 40
     assert picture.evaluate("image => image.naturalWidth") > 300
+
+
+def test_a_link_leads_to_a_heading_of_another_page(page):
+    page.get_by_role("link", name="words").click()
+    assert page.title() == "Next"
+    heading = page.locator(":target")
+    assert heading.inner_text().startswith("Words")
 
 
 def test_the_pages_lead_to_each_other(page):
