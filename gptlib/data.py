@@ -46,8 +46,8 @@ def windows(
         )
     if len(ids) < context_length + 1:
         raise ValueError(
-            f"The text has {len(ids)} tokens, but one window of {context_length} inputs and their "
-            f"targets needs {context_length + 1}: take a longer text or a shorter context."
+            f"One window of {context_length} inputs and their targets needs {context_length + 1} "
+            f"tokens, but the text has {len(ids)}: take a longer text or a shorter context."
         )
     pieces = ids.unfold(0, context_length + 1, stride)                   # (W, T + 1)
     return pieces[:, :-1], pieces[:, 1:]

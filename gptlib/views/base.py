@@ -195,21 +195,46 @@ def trace_text(model, tokenizer, text: str, most: int = MOST_TOKENS) -> tuple[Tr
     comes first wherever the tokenizer has it. Raises a ValueError where nothing is left to read,
     and where the model's numbers are not finite.
     """
-    beginning = [id_ for name, id_ in tokenizer.special_tokens.items() if name == END_OF_TEXT]
-    ids = tokenizer.encode(text)
+    ids, start = tokenizer.encode(text), beginning(tokenizer)
     if not ids:
         raise ValueError("The text is empty, but the model needs a token to read: type some text.")
-    most = min(most, model.config.context_length) - len(beginning)
+    most = min(most, model.config.context_length) - len(start)
     notice = "" if len(ids) <= most else (
         f"The text has {len(ids)} tokens; only the first {most} are read.")
-    ids = beginning + ids[:most]
+    ids = start + ids[:most]
     traced = trace(model, ids, tokenizer.tokens(ids))
-    if not np.isfinite(traced.logits).all():
-        raise ValueError(
-            "The model computes numbers that are not finite, so there is nothing to draw: "
-            "load its weights again, or train it with a smaller learning rate."
-        )
+    check_finite(traced.logits)
     return traced, notice
+
+
+def prompt_ids(model, tokenizer, prompt: str, room: int = 0) -> tuple[list[int], str]:
+    """The ids that a model goes on from, and a sentence about what was cut off, if anything.
+
+    A prompt that is too long loses its beginning, so that `room` more tokens fit into the context
+    after it. Raises a ValueError where the model would have nothing to read.
+    """
+    ids, start = tokenizer.encode(prompt), beginning(tokenizer)
+    if not ids and not start:
+        raise ValueError(
+            "The prompt is empty, but the model needs a token to go on from: type a word.")
+    most = model.config.context_length - len(start) - room
+    notice = "" if len(ids) <= most else (
+        f"The prompt has {len(ids)} tokens; only the last {most} are read.")
+    return start + ids[max(0, len(ids) - most):], notice
+
+
+def beginning(tokenizer) -> list[int]:
+    """What every text of this course begins after: the end-of-text token, if there is one."""
+    end = tokenizer.special_tokens.get(END_OF_TEXT)
+    return [] if end is None else [end]
+
+
+def check_finite(logits: np.ndarray) -> None:
+    """Raise a ValueError where a model's scores are not finite numbers."""
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            "The model computes numbers that are not finite, so there is nothing to show: load "
+            "its weights again, or train it with a smaller learning rate.")
 
 
 # -------------------------------------------------------------------------------------- controls

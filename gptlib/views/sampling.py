@@ -11,7 +11,7 @@ from torch import Tensor
 from gptlib import figures
 from gptlib.figures import DRAWING
 from gptlib.generation import apply_temperature, keep_min_p, keep_top_k, keep_top_p
-from gptlib.tokenizer import END_OF_TEXT
+from gptlib.views.base import check_finite, prompt_ids
 from gptlib.views.browser import BrowserView, browser_files
 from gptlib.views.session import Session
 
@@ -100,31 +100,15 @@ class SamplingBench(BrowserView):
     def _scores(self) -> Tensor:
         """The logits after the prompt (V) in float64; one pass of the model per prompt."""
         if self._scored is None or self._scored[0] != self.prompt:
-            ids, notice = self._prompt_ids()
+            ids, notice = prompt_ids(self.model, self.tokenizer, self.prompt)
             logits = self.model(torch.tensor([ids], device=self.model.device))[0, -1]
             logits = logits.float().cpu()                                    # (V)
-            if not logits.isfinite().all():
-                raise ValueError(
-                    "The model computes numbers that are not finite, so no token can be drawn: "
-                    "load its weights again, or train it with a smaller learning rate.")
+            check_finite(logits.numpy())
             best = logits.argsort(descending=True, stable=True)[:MOST_LABELS].tolist()
             labels = [figures.with_signs(token) for token in self.tokenizer.tokens(best)]
             self.send_data({"logits": logits.numpy()}, labels=labels)
             self._scored, self.notice = (self.prompt, logits.double()), notice
         return self._scored[1]
-
-    def _prompt_ids(self) -> tuple[list[int], str]:
-        """The prompt after the end-of-text token, and a sentence where it had to be cut."""
-        end = self.tokenizer.special_tokens.get(END_OF_TEXT)
-        first = [] if end is None else [end]
-        ids = self.tokenizer.encode(self.prompt)
-        if not ids and not first:
-            raise ValueError(
-                "The prompt is empty, but the model needs a token to go on from: type a word.")
-        most = self.model.config.context_length - len(first)
-        notice = "" if len(ids) <= most else (
-            f"The prompt has {len(ids)} tokens; only the last {most} are read.")
-        return first + ids[max(0, len(ids) - most):], notice
 
 
 def _bits(probabilities: Tensor) -> float:

@@ -16,7 +16,15 @@ from gptlib.generation import apply_temperature, next_token
 from gptlib.tap import record
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.views import base
-from gptlib.views.base import View, button, number_slider, text_field
+from gptlib.views.base import (
+    View,
+    beginning,
+    button,
+    check_finite,
+    number_slider,
+    prompt_ids,
+    text_field,
+)
 
 MOST_BARS = 10
 PAGE = 128                                 # columns of the cache on screen at once
@@ -131,12 +139,13 @@ class GenerationStepper(View):
         upcoming = self.stopped or (
             f"Next, at position {position}, comes ‘{label}’, whose probability is "
             f"{probability:.3f}.")
+        told = self._ids[len(beginning(self.tokenizer)):]
         summary = (f"{n_new} new token{'' if n_new == 1 else 's'} after a prompt of "
                    f"{self._n_prompt}. {upcoming} The cache holds {position} token"
                    f"{'' if position == 1 else 's'}, "
-                   f"{result['work']['floats']:,} numbers.{self._notice}")
+                   f"{result['work']['floats']:,} numbers. {self._notice}").rstrip()
         self.show(summary, self._stage, ids=list(self._ids), best=best, stopped=self.stopped,
-                  text=self.tokenizer.decode(self._ids[self._first:]), **result)
+                  text=self.tokenizer.decode(told), **result)
 
     # ----- model and cache
 
@@ -148,26 +157,14 @@ class GenerationStepper(View):
     def _begin(self) -> None:
         """Read the prompt into a new cache."""
         self._begun = None
-        self._ids = self._prompt_ids()
+        # One token must fit in after the prompt.
+        self._ids, self._notice = prompt_ids(self.model, self.tokenizer, self.prompt.value, room=1)
         self._n_prompt = len(self._ids)
         self._cache = self.model.new_cache()
         config = self.model.config
         self._sizes = np.full((config.n_layers, config.context_length), np.nan)
         self._feed(self._ids)
         self._begun = self.prompt.value
-
-    def _prompt_ids(self) -> list[int]:
-        ids = self.tokenizer.encode(self.prompt.value)
-        first = [] if self._end is None else [self._end]
-        if not ids and not first:
-            raise ValueError(
-                "The prompt is empty, but the model needs a token to go on from: type a word.")
-        most = self.model.config.context_length - len(first) - 1
-        self._first, self._notice = len(first), ""
-        if len(ids) > most:
-            self._notice = (f" The prompt has {len(ids)} tokens; only the last {most} are read, "
-                            "so that one has room after them.")
-        return first + ids[max(0, len(ids) - most):]
 
     def _feed(self, ids: list[int]) -> None:
         """Let the model read new tokens; the cache keeps their keys and values."""
@@ -180,10 +177,7 @@ class GenerationStepper(View):
             self._sizes[layer, start : start + len(ids)] = sizes.cpu().numpy()
         self._logits = logits[0, -1].float().cpu()
         self._new = (start, len(ids))
-        if not self._logits.isfinite().all():
-            raise ValueError(
-                "The model computes numbers that are not finite, so no token can be drawn: "
-                "load its weights again, or train it with a smaller learning rate.")
+        check_finite(self._logits.numpy())
 
     def _forget(self, length: int) -> None:
         for layer in self._cache:

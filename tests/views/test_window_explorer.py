@@ -81,7 +81,7 @@ def test_a_long_text_is_cut_with_a_sentence():
 def test_a_text_that_is_too_short_is_explained_and_the_view_goes_on(text):
     view = explorer()
     view.text.value = text
-    assert f"The text has {len(text)} tokens, but one window of 4 inputs" in repr(view)
+    assert f"needs 5 tokens, but the text has {len(text)}" in repr(view)
     view.text.value = SENTENCE
     assert view.last_error is None
 

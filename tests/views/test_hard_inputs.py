@@ -1,0 +1,122 @@
+"""What a learner may type, or a run may leave behind: no view goes silent, and each goes on.
+
+A view may refuse a text, in one sentence; or it shows the text, and says how much of it.
+"""
+
+import re
+
+import pytest
+import torch
+from helpers import lively_model
+from samples import SMALL, TEXT, checkpoints, model, tokenizer
+
+from gptlib.views import (
+    AttentionExplorer,
+    AttentionMicroscope,
+    ConfigExplorer,
+    GenerationStepper,
+    GradientFlow,
+    NeuronExplorer,
+    SamplingBench,
+    TimeMachine,
+    TokenizerExplorer,
+    TrainingDashboard,
+    WindowExplorer,
+)
+
+READERS = {
+    "TokenizerExplorer": lambda text, _: TokenizerExplorer(tokenizer(), text),
+    "WindowExplorer": lambda text, _: WindowExplorer(tokenizer(), text, context_length=2),
+    "AttentionExplorer": lambda text, model: AttentionExplorer(model, tokenizer(), text),
+    "AttentionMicroscope": lambda text, model: AttentionMicroscope(model, tokenizer(), text),
+    "SamplingBench": lambda text, model: SamplingBench(model, tokenizer(), text),
+    "NeuronExplorer": lambda text, model: NeuronExplorer(model, tokenizer(), text),
+    "GenerationStepper": lambda text, model: GenerationStepper(model, tokenizer(), text),
+    "TimeMachine": lambda text, model: TimeMachine([(0, model), *checkpoints()[1:]], tokenizer(),
+                                                   text),
+}
+WITHOUT_A_MODEL = ("TokenizerExplorer", "WindowExplorer")
+FINE = {
+    "one token": "T",
+    "emoji": "👍👩‍🚀🏳️‍🌈",
+    "right to left": "שלום עולם، مرحبا",
+    "markup": "<b>&amp;</b> $x_1$",
+    "spaces": " \t\n  ",
+    "no letter at all": "\x00\x1b[31m\u200b",
+}
+
+every_reader = pytest.mark.parametrize("name", READERS)
+
+
+def alert(view) -> str:
+    return view.error if hasattr(view, "error") else view.children[1].value
+
+
+def type_in(view, text: str) -> None:
+    """Change the view's text as a learner does."""
+    for field in ("text", "prompt"):
+        control = getattr(view, field, None)
+        if hasattr(control, "value"):
+            control.value = text
+            return
+    view.prompt = text
+
+
+def speaks(view, name: str) -> bool:
+    """No error: there is a sentence that says what is shown, and a picture with its words."""
+    return (view.last_error is None and alert(view) == "" and view.picture is not None
+            and repr(view) == f"<{name}: {view.shown['summary']}>"
+            and view.picture.alt)
+
+
+def asks_for_more(view) -> bool:
+    """The text is too short for what the view shows, and an alert says so."""
+    return view.last_error is not None and bool(
+        re.search("type some text|take a longer text", alert(view)))
+
+
+@every_reader
+@pytest.mark.parametrize("text", FINE.values(), ids=FINE)
+def test_any_text_is_shown(name, text):
+    view = READERS[name](text, model())
+    assert speaks(view, name) or asks_for_more(view)
+
+
+@every_reader
+def test_a_long_text_is_cut_and_the_view_says_so(name):
+    view = READERS[name](TEXT * 4, model())
+    assert speaks(view, name)
+    said = f"{view.shown['summary']} {getattr(view, 'notice', '')}"
+    assert re.search(r"(?i)only the (first|last) \d+ are (read|cut|shown)", said)
+
+
+@every_reader
+def test_an_empty_text_is_shown_or_explained_and_the_view_goes_on(name):
+    view = READERS[name]("", model())
+    assert speaks(view, name) or asks_for_more(view)
+    if name != "TimeMachine":                            # which has no field for another text
+        type_in(view, "The cat sat")
+        assert speaks(view, name)
+        type_in(view, "")
+        assert speaks(view, name) or asks_for_more(view)
+        type_in(view, "The dog sat on")
+        assert speaks(view, name)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name not in WITHOUT_A_MODEL])
+def test_weights_that_are_no_numbers_are_explained(name):
+    broken = lively_model(config=SMALL)
+    with torch.no_grad():
+        for parameter in broken.parameters():            # as one step with such a loss leaves it
+            parameter.fill_(torch.nan)
+    view = READERS[name]("The cat sat", broken)
+    assert view.last_error is not None and "not finite" in alert(view)
+    assert "error" in repr(view)
+
+
+def test_the_other_views_take_no_text_and_no_trained_model():
+    """So that a new view finds its way into this file."""
+    import gptlib.views
+
+    others = {ConfigExplorer, GradientFlow, TrainingDashboard, gptlib.views.Session}
+    assert {*READERS, *(kind.__name__ for kind in others)} == set(gptlib.views.__all__)
