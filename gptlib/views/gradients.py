@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gptlib import figures
 from gptlib.blocks import TransformerBlock
 from gptlib.config import GPTConfig
-from gptlib.views.base import View, switch, whole_slider
+from gptlib.views.base import View, choice, switch, whole_slider
 
 DEEPEST, TOKENS = 48, 8
 # A narrow block, so that forty-eight of them answer at once ...
@@ -18,6 +18,7 @@ CONFIG = GPTConfig(vocab_size=1, context_length=TOKENS, emb_dim=32, n_heads=4, n
                    drop_rate=0.0, qkv_bias=False)
 # ... whose matrices stretch a vector as much as those of GPT-2 small do when training begins.
 WEIGHT_SIZE = 0.02 * (768 / CONFIG.emb_dim) ** 0.5
+PRE_NORM, POST_NORM, NO_NORM = "pre-norm", "post-norm", "none"
 
 
 def stack_of_blocks(seed: int = 0) -> nn.ModuleList:
@@ -33,12 +34,14 @@ def stack_of_blocks(seed: int = 0) -> nn.ModuleList:
     return blocks
 
 
-def through_block(block: TransformerBlock, x: Tensor, shortcuts: bool, norm: bool) -> Tensor:
-    """`TransformerBlock.forward`, of which the shortcuts or the norms can be left out."""
+def through_block(block: TransformerBlock, x: Tensor, shortcuts: bool, norm: str) -> Tensor:
+    """`TransformerBlock.forward`, whose shortcuts can be left out, and whose norms can be left
+    out or stand behind each addition, as in the first transformer (Vaswani et al., 2017)."""
     for normalize, part in ((block.attention_norm, block.attention),
                             (block.feed_forward_norm, block.feed_forward)):
-        found = part(normalize(x) if norm else x)
+        found = part(normalize(x) if norm == PRE_NORM else x)
         x = x + found if shortcuts else found
+        x = normalize(x) if norm == POST_NORM else x
     return x
 
 
@@ -48,8 +51,10 @@ class GradientFlow(View):
     def __init__(self):
         self.depth = whole_slider("depth", 2, DEEPEST, 12, "Number of blocks in the stack")
         self.shortcuts = switch("shortcuts", True, "x + f(x) in place of f(x)")
-        self.norm = switch("norms", True, "f works on a normalized copy of x")
-        super().__init__([self.depth, self.shortcuts, self.norm])
+        self.norm = choice("norms", [
+            ("pre-norm: x + f(norm(x))", PRE_NORM), ("post-norm: norm(x + f(x))", POST_NORM),
+            ("none: x + f(x)", NO_NORM)], "Where the norm stands")
+        super().__init__([self.depth, self.norm, self.shortcuts])
         with torch.inference_mode(False):
             self._blocks = stack_of_blocks()
         self._former: dict | None = None
@@ -57,7 +62,7 @@ class GradientFlow(View):
         self.follow(self.depth, self.shortcuts, self.norm)
 
     @staticmethod
-    def compute(blocks: nn.ModuleList, depth: int, shortcuts: bool, norm: bool) -> dict:
+    def compute(blocks: nn.ModuleList, depth: int, shortcuts: bool, norm: str) -> dict:
         """Before the first block and after each of `depth` blocks: the size of the gradient that
         arrives there, as a multiple of what enters at the end, and how alike the tokens are (the
         mean cosine between their vectors).  -> arrays (depth + 1)
@@ -126,7 +131,7 @@ def _likeness(vectors: Tensor) -> float:
     return float((cosines.sum() - T) / (T * (T - 1)))
 
 
-def _name(shortcuts: bool, norm: bool) -> str:
-    return {(True, True): "with shortcuts and norms", (True, False): "with shortcuts, no norms",
-            (False, True): "with norms, no shortcuts", (False, False): "with neither"}[
-                shortcuts, norm]
+def _name(shortcuts: bool, norm: str) -> str:
+    if norm == NO_NORM:
+        return "with shortcuts, no norms" if shortcuts else "without shortcuts or norms"
+    return f"with shortcuts and {norm}" if shortcuts else f"with {norm}, no shortcuts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -232,11 +233,17 @@ class TrainingDashboard(View):
                   ("step", "learning_rate"))
         for curve, (x, y) in zip(self._curves, curves, strict=True):
             curve.set_data(result[x], result[y])
-        for axes in self._axes:
+        for axes, expected in zip(self._axes, self._expected(), strict=True):
             axes.set_xlim(0, 1.06 * steps)
-            axes.relim()
-            axes.set_autoscaley_on(True)
-            axes.autoscale_view(scalex=False)
+            axes.set_ylim(0, 1.1 * expected)
+            if len(result["step"]):
+                axes.relim()
+                axes.autoscale(axis="y")
+
+    def _expected(self) -> tuple[float, float, float]:
+        """How far loss, gradient norm and learning rate reach in an ordinary run: up to a blind
+        guess, to one, and to the peak of the schedule."""
+        return math.log(self._model_config.vocab_size), 1.0, self.learning_rate.value
 
     def _enable_buttons(self, running: bool) -> None:
         self.start_button.disabled = running
@@ -286,6 +293,8 @@ class TrainingDashboard(View):
                     labelcolor=figures.INK)
         pulse, = norm.plot([], [], color=figures.SERIES[2], linewidth=1.2)
         schedule, = rate.plot([], [], color=figures.SERIES[3], linewidth=1.6)
+        for axes in (loss, norm, rate):
+            axes.locator_params(axis="x", integer=True, nbins=6)
         rate.yaxis.set_major_formatter(lambda y, _: figures.number(y))
         rate.set_ylim(0, 2e-4)                            # leaves room for the longest labels
         self._axes = (loss, norm, rate)

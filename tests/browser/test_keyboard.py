@@ -58,8 +58,9 @@ MOVES = {
     ],
     "ConfigExplorer": [("slider", "layers", ["ArrowRight"], "170,095,104 parameters")],
     "GradientFlow": [
-        ("slider", "depth", ["ArrowRight"], "13 blocks with shortcuts and norms"),
-        ("checkbox", "shortcuts", ["Space"], "13 blocks with norms, no shortcuts"),
+        ("slider", "depth", ["ArrowRight"], "13 blocks with shortcuts and pre-norm"),
+        ("combobox", "norms", ["Space", "ArrowDown", "Enter"], "13 blocks with shortcuts and post-norm"),
+        ("checkbox", "shortcuts", ["Space"], "13 blocks with post-norm, no shortcuts"),
     ],
     "NeuronExplorer": [
         ("slider", "layer", ["Home"], "Layer 0, token 4 ‘.’: most active of 128 neurons"),
