@@ -188,6 +188,12 @@ def _single_ones_replaced(ids, pair, new_id):
     return [new_id if token in pair else token for token in ids]
 
 
+def _as_text(ids, pair, new_id):
+    """You replace inside a text, where ‘1 2’ also stands in ‘11 2’: compare numbers."""
+    text = " ".join(map(str, ids)).replace(" ".join(map(str, pair)), str(new_id))
+    return [int(number) for number in text.split()]
+
+
 def _nothing_replaced(ids, pair, new_id):
     """Nothing was replaced: compare the tuple (left, right) with pair."""
     return list(ids)
@@ -204,10 +210,11 @@ MERGE = Exercise(
         ([1, 2, 3, 1], (1, 2), 9), ([1, 1, 1, 1, 1], (1, 1), 9), ([4], (4, 4), 256),
         ([2, 1, 3, 1, 2], (1, 2), 7), (list(b"thought the other"), (116, 104), 256),
         (torch.randint(3, (53,), generator=generator).tolist(), (0, 2), 300),
+        ([11, 2, 1, 2, 1, 23], (1, 2), 9),
     ],
     mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
-              _single_ones_replaced],
+              _single_ones_replaced, _as_text],
     hints=(
         "Build a new list while you walk through the old one. When does the token that you have "
         "just reached complete the pair?",

@@ -59,7 +59,8 @@ MOVES = {
     "ConfigExplorer": [("slider", "layers", ["ArrowRight"], "170,095,104 parameters")],
     "GradientFlow": [
         ("slider", "depth", ["ArrowRight"], "13 blocks with shortcuts and pre-norm"),
-        ("combobox", "norms", ["Space", "ArrowDown", "Enter"], "13 blocks with shortcuts and post-norm"),
+        ("combobox", "norms", ["Space", "ArrowDown", "Enter"],
+         "13 blocks with shortcuts and post-norm"),
         ("checkbox", "shortcuts", ["Space"], "13 blocks with post-norm, no shortcuts"),
     ],
     "NeuronExplorer": [

@@ -2,6 +2,7 @@
 # ruff: noqa: B905, RUF007 -- zip(ids, ids[1:]) is what the chapter teaches
 
 import math
+import re
 from collections import Counter, defaultdict
 
 import torch
@@ -121,6 +122,19 @@ def by_recursion(ids, pair, new_id):
 @right("merge")
 def a_tuple_is_a_row_too(ids, pair, new_id):
     return tuple(a_while_loop_with_a_place(ids, pair, new_id))
+
+
+@right("merge")
+def by_replacing_whole_numbers_in_a_text(ids, pair, new_id):
+    left, right = pair
+    text = re.sub(rf"\b{left} {right}\b", str(new_id), " ".join(map(str, ids)))
+    return [int(number) for number in text.split()]
+
+
+@wrong("merge", "also stands in ‘11 2’")
+def by_replacing_in_a_text(ids, pair, new_id):
+    text = " ".join(map(str, ids)).replace("%d %d" % pair, str(new_id))
+    return [int(number) for number in text.split()]
 
 
 @wrong("merge", "it changes its input ids")
