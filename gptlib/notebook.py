@@ -93,11 +93,11 @@ class _PageStyle(Style):
 class Source:
     """Source code that a page shows in color and a terminal as it stands."""
 
-    file: str
+    title: str
     code: str
 
     def __repr__(self) -> str:
-        return f"# {self.file}\n{self.code}"
+        return f"# {self.title}\n{self.code}"
 
     def _repr_html_(self) -> str:
         formatter = HtmlFormatter(
@@ -108,7 +108,7 @@ class Source:
             "font-size: var(--jp-code-font-size,13px)",
         )
         return (
-            f'<figure style="margin: 0"><figcaption><code>{html.escape(self.file)}</code>'
+            f'<figure style="margin: 0"><figcaption><code>{html.escape(self.title)}</code>'
             f"</figcaption>{highlight(self.code, PythonLexer(), formatter)}</figure>"
         )
 

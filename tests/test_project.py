@@ -21,7 +21,7 @@ LIBRARY = ROOT / "gptlib"
 ORDER = [
     "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
     "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "figures",
-    "exercises", "views", "notebook",
+    "notebook", "exercises", "views",
 ]
 HEAVY = ["IPython", "anywidget", "ipywidgets", "matplotlib", "pooch", "tiktoken", "transformers"]
 

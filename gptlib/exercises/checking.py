@@ -23,6 +23,7 @@ from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
 from gptlib.exercises.resemblance import Trial, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
+from gptlib.notebook import Source
 
 SEED = 0
 SIGNS = {"todo": "⬜", "right": "✅", "wrong": "❌", "raised": "💥"}
@@ -89,8 +90,8 @@ class Result:
 
 
 @dataclass(frozen=True, repr=False)
-class Note:
-    """A hint or a solution, as text."""
+class Hint:
+    """A hint in words."""
 
     title: str
     text: str
@@ -120,18 +121,19 @@ class Check:
             raise NotSolved(repr(result))
         return result
 
-    def hint(self, number: int = 1) -> Note:
+    def hint(self, number: int = 1) -> Hint | Source:
         """1 is a nudge, 2 says the steps, 3 gives all but one line."""
         hints = self.exercise.hints
         if isinstance(number, bool) or number not in range(1, len(hints) + 1):
-            return Note(f"There is no hint {number!r}: this exercise has hints 1 to {len(hints)}.",
+            return Hint(f"There is no hint {number!r}: this exercise has hints 1 to {len(hints)}.",
                         "")
-        return Note(f"Hint {number} of {len(hints)} for {self.exercise.name}",
+        kind = Source if number == len(hints) else Hint
+        return kind(f"Hint {number} of {len(hints)} for {self.exercise.name}",
                     inspect.cleandoc(hints[number - 1]))
 
-    def solution(self) -> Note:
+    def solution(self) -> Source:
         """One right answer; yours may look different."""
-        return Note(f"One way to write {self.exercise.name}", self.exercise.solution_source)
+        return Source(f"One way to write {self.exercise.name}", self.exercise.solution_source)
 
     def __repr__(self) -> str:
         return f"check.{self.exercise.name}: {self.exercise.goal}"

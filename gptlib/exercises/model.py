@@ -747,7 +747,7 @@ class Wiring:
     token_weight: Tensor
 
 
-class SmallModel(GPTModel):
+class RememberingModel(GPTModel):
     """A model that remembers, through deepcopy, which parameter its token embedding began with."""
 
     def __init__(self, config):
@@ -813,7 +813,7 @@ class TiedModel:
 def _to_tie(generator):
     """Models of several sizes, whose two matrices differ."""
     for V, N, C, H in ((11, 5, 6, 3), (13, 7, 4, 2), (3, 1, 2, 1)):
-        yield (shaken(generator, SmallModel(_config(V, N, C, H, 1))),)
+        yield (shaken(generator, RememberingModel(_config(V, N, C, H, 1))),)
 
 
 TIE_WEIGHTS = Exercise(

@@ -611,7 +611,7 @@ class AfterStep:
     gradient: float                # its length, 0 where there is none
 
 
-class SmallModel(nn.Sequential):
+class LastTokenModel(nn.Sequential):
     """A model so small that a step takes no time: each token is predicted from the last one."""
 
     def __init__(self, V, C):
@@ -668,7 +668,7 @@ class StepAnswer:
 
 
 def _learner(generator, V, C):
-    learner = SmallModel(V, C)
+    learner = LastTokenModel(V, C)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.copy_(normal(generator, *parameter.shape))

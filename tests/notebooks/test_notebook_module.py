@@ -49,7 +49,7 @@ def test_setup_refuses_a_chapter_that_does_not_exist(chapter):
 
 def test_source_shows_the_code_as_it_stands_in_the_library():
     shown = notebook.source(attention)
-    assert shown.file == "gptlib/attention.py"
+    assert shown.title == "gptlib/attention.py"
     assert "return attention_weights(queries, keys, mask) @ values" in repr(shown)
     without_markup = re.sub(r"<[^>]+>", "", shown._repr_html_())
     assert "return attention_weights(queries, keys, mask) @ values" in without_markup
@@ -71,7 +71,7 @@ def test_source_looks_through_a_decorator():
 
 
 def test_source_of_a_function_of_ones_own_shows_no_path_of_this_machine():
-    assert notebook.source(draws).file == "test_notebook_module.py"
+    assert notebook.source(draws).title == "test_notebook_module.py"
 
 
 def test_source_escapes_what_html_would_take_for_markup():

@@ -133,7 +133,7 @@ def by_replacing_whole_numbers_in_a_text(ids, pair, new_id):
 
 @wrong("merge", "also stands in ‘11 2’")
 def by_replacing_in_a_text(ids, pair, new_id):
-    text = " ".join(map(str, ids)).replace("%d %d" % pair, str(new_id))
+    text = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))
     return [int(number) for number in text.split()]
 
 
