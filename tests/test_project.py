@@ -20,8 +20,8 @@ LIBRARY = ROOT / "gptlib"
 # A module may import those before it, never one after it.
 ORDER = [
     "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
-    "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "figures",
-    "notebook", "exercises", "views",
+    "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
+    "figures", "exercises", "views", "notebook",
 ]
 HEAVY = ["IPython", "anywidget", "ipywidgets", "matplotlib", "pooch", "tiktoken", "transformers"]
 

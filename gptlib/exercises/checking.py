@@ -23,7 +23,7 @@ from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
 from gptlib.exercises.resemblance import Trial, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
-from gptlib.notebook import Source
+from gptlib.listing import Source
 
 SEED = 0
 SIGNS = {"todo": "⬜", "right": "✅", "wrong": "❌", "raised": "💥"}

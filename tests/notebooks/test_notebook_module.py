@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gptlib import attention, config, notebook
+from gptlib import attention, config, listing, notebook
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_source_of_a_function_of_ones_own_shows_no_path_of_this_machine():
 
 
 def test_source_escapes_what_html_would_take_for_markup():
-    page = notebook.Source("x.py", "a = '<b>' < c\n")._repr_html_()
+    page = listing.Source("x.py", "a = '<b>' < c\n")._repr_html_()
     assert "<b>" not in page
     assert "&lt;b&gt;" in page
 
