@@ -38,7 +38,7 @@ def described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     known = {
-        bool: "True or False", int: "a whole number", float: "a plain number", str: "a text",
+        bool: "True or False", int: "a whole number", float: "a plain number", str: "a string",
         list: "a list", tuple: "a tuple", dict: "a dictionary", np.ndarray: "a NumPy array",
         type(None): "None", type: "a class",
     }
@@ -173,7 +173,7 @@ class NumberAnswer:
     def malformed(self, answer: Any, expected: Any) -> str | None:
         if isinstance(answer, Tensor) and answer.shape != ():
             return (f"you return a tensor of shape {tuple(answer.shape)}, but one number is asked "
-                    "for: sum or average it.")
+                    "for.")
         if isinstance(answer, bool) or not isinstance(answer, (numbers.Real, Tensor)):
             return f"you return {described(answer)}, but must return one number."
         if isinstance(answer, Tensor) and (answer.is_meta or answer.is_complex()):
@@ -190,9 +190,12 @@ class NumberAnswer:
         return f"the {self.name} is {_longer(got, wanted)}, but should be {_longer(wanted, got)}."
 
     def alike(self, answer: Any, other: Any) -> bool:
-        if self.malformed(answer, 0) or self.malformed(other, 0):
+        if any(isinstance(x, bool) or not isinstance(x, (numbers.Real, Tensor))
+               for x in (answer, other)):
             return False
-        return bool(np.isclose(float(answer), float(other), rtol=self.rtol, atol=self.atol))
+        answer, other = (_plain(torch.as_tensor(x)) for x in (answer, other))
+        return answer.shape == other.shape and torch.allclose(
+            answer, other, rtol=self.rtol, atol=self.atol, equal_nan=True)
 
     def tidy(self, answer: Any, arguments: tuple) -> Any:
         return answer

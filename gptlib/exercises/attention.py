@@ -307,6 +307,7 @@ ATTENTION_WEIGHTS = Exercise(
         Property("no look-ahead", _weights_look_ahead),
         gradient_reaches(("queries", "keys"), _square_inputs),
     ],
+    batched={"queries": 2, "keys": 2},
 )
 
 
@@ -439,6 +440,7 @@ ATTENTION = Exercise(
         Property("no look-ahead", _attention_looks_ahead),
         gradient_reaches(("queries", "keys", "values"), _square_with_values),
     ],
+    batched={"queries": 2, "keys": 2, "values": 2},
 )
 
 
@@ -532,6 +534,7 @@ SPLIT_HEADS = Exercise(
         """,
     ),
     properties=[gradient_reaches(("x",), lambda generator: (normal(generator, 2, 3, 8), 4))],
+    batched={"x": 2},
 )
 
 EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, ATTENTION, SPLIT_HEADS)

@@ -163,6 +163,7 @@ LAYER_NORM = Exercise(
     properties=[
         each_token_alone(_norm_inputs), gradient_reaches(("x", "scale", "shift"), _norm_inputs),
     ],
+    batched={"x": 1},
 )
 
 
@@ -387,6 +388,7 @@ FEED_FORWARD = Exercise(
         """,
     ),
     properties=[each_token_alone(_one_network), gradient_reaches(("x",), _one_network)],
+    batched={"x": 2},
 )
 
 
@@ -537,6 +539,7 @@ TRANSFORMER_BLOCK = Exercise(
         """,
     ),
     properties=[gradient_reaches(("x",), _one_block)],
+    batched={"x": 2},
 )
 
 EXERCISES = (LAYER_NORM, GELU, FEED_FORWARD, TRANSFORMER_BLOCK)

@@ -171,8 +171,8 @@ def _check_callable(exercise: Exercise, function: Any) -> None:
         f"check.{exercise.name}({exercise.name}), without calling it."))
 
 
-_NOT_A_NUMBER = ("That is not a number: look for a division by zero, a logarithm of zero, or a row "
-                 "in which everything is minus infinity.")
+_NOT_A_NUMBER = ("That is not a number: look for a division by zero, a logarithm of zero, the root "
+                 "or a power of a negative number, or a row in which everything is minus infinity.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
 
 
@@ -252,10 +252,11 @@ class _Trials:
             raise _Verdict("todo", "not done yet: it uses a function that still returns TODO. "
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
-        where = f"{result.where}, " if result.where else ""
-        text = f"{where}{result.what} (called with {self._written(arguments)})."
+        called = f"called with {self._written(arguments)}"
         cause = self._known_error(result)
-        raise _Verdict("raised", f"{text} {cause}" if cause else text)
+        text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
+        raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
+                       if result.where else text)
 
     def _known_error(self, result: Raised) -> str | None:
         """The known mistake that raises the very same."""
@@ -295,7 +296,7 @@ class _Trials:
                 return self.exercise.diagnosis(mistake)
         failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
                   if not _alike(self.returns, trial[1], expected)]
-        if found := self._trace(failed):
+        if found := self._trace(failed) or self._mixed_texts(failed):
             return found
         wrong = [(case, answer) for case, answer, _ in failed]
         explained = {mistake: sum(self._explains(mistake, *trial) for trial in wrong)
@@ -313,6 +314,27 @@ class _Trials:
             return resemblance(trials)
         except Exception:  # an answer may be an object that bears no question
             return None
+
+    def _mixed_texts(self, failed: list[tuple]) -> str | None:
+        """Whether the first of a batch comes out otherwise among copies of itself."""
+        names, batched = self.exercise.parameters, self.exercise.batched
+        for case, answer, _ in failed:
+            inputs = [(x, batched[name]) for name, x in zip(names, case, strict=False)
+                      if name in batched]
+            if not inputs or not all(x.dim() > axes and len(x) > 1 for x, axes in inputs):
+                continue
+            alone = [x[:1].expand_as(x).clone() if name in batched else copy.deepcopy(x)
+                     for name, x in zip(names, case, strict=False)]
+            again = attempt(self.function, alone)
+            parts = [x if isinstance(x, (tuple, list)) else [x] for x in (answer, again)]
+            if isinstance(again, Raised) or len(parts[0]) != len(parts[1]):
+                continue
+            if not all(torch.allclose(one[0], other[0], rtol=1e-3, atol=1e-5)
+                       for one, other in zip(*parts, strict=True)):
+                return ("What comes out for the first of the batch changes when only the others "
+                        "do: something runs over the batch, such as dim=0, or mixes it, such as a "
+                        "reshape.")
+        return None
 
     def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool:
         """Whether a known mistake gives the same answer."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -76,6 +76,8 @@ class Exercise:
     mistakes: Sequence[Callable]                 # wrong ones; the docstring is the diagnosis
     hints: tuple[str, str, str]                  # a nudge, pseudo-code, all but one line
     properties: Sequence[Property] = field(default=())
+    # Parameters that may hold several texts along a first axis; the axes of a single one.
+    batched: Mapping[str, int] = field(default_factory=dict)
     changes_inputs: bool = False                 # True where to change an input is the task
     # What is compared, made from the result and the arguments after the call.
     observe: Callable[[Any, tuple], Any] = field(default=lambda result, arguments: result)

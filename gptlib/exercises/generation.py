@@ -81,8 +81,8 @@ def _inverted_first(logits, temperature):
 
 
 def _zero_switches_off(logits, temperature):
-    """At temperature 0 the scores stay as they are, which is temperature 1: 0 leaves only the best
-    token, all others get -inf."""
+    """At temperature 0 the scores stay as they are, which is what temperature 1 does: 0 leaves
+    only the best token, all others get -inf."""
     return logits / temperature if temperature else logits.clone()
 
 
@@ -144,6 +144,26 @@ def _tiny_instead_of_zero(logits, temperature):
     return logits / max(temperature, 1e-8)
 
 
+def _greedy_below_one(logits, temperature):
+    """You leave only the best token for every temperature below 1: only 0 does that, so compare
+    the temperature itself with 0."""
+    return library_apply_temperature(logits, 0 if temperature < 1 else temperature)
+
+
+def _zero_in_all_rows(logits, temperature):
+    """At temperature 0 the best token of each row is put into every row: scatter(-1, best, ...)
+    goes row by row."""
+    kept = torch.full_like(logits, -math.inf)
+    kept[..., logits.argmax(dim=-1)] = 0.0
+    return _but_zero(logits / (temperature or 1), kept, temperature, False)
+
+
+def _powered_scores(logits, temperature):
+    """You raise the scores to a power: it is the probabilities that may be raised to 1 / T, which
+    divides the scores by T."""
+    return _but_zero(logits ** (1 / (temperature or 1)), logits, temperature)
+
+
 def _divided_probabilities(logits, temperature):
     """You divide the probabilities: divide the scores, before the softmax, which comes later."""
     return _but_zero(logits.softmax(dim=-1) / (temperature or 1), logits, temperature)
@@ -193,6 +213,15 @@ def _scores_to_heat(generator):
     for shape, temperature in (((4,), 0.5), ((3, 5), 2.0), ((2, 3, 7), 0.8), ((6,), 0),
                                ((3, 4), 0.0), ((2, 1, 8), 1.5)):
         yield 2 * normal(generator, *shape), temperature
+    yield torch.tensor([[1.0, 0.99, 0.9], [-0.5, 0.5, 0.45]]), 0.05      # near 0, but not 0
+
+
+def _keeps_several(answer):
+    kept = answer(torch.tensor([[2.0, 5.0, 5.0, 1.0], [3.0, 3.0, 3.0, 3.0]]), 0)
+    if (kept.softmax(dim=-1) > 0).sum(dim=-1).tolist() == [1, 1]:
+        return None
+    return ("at temperature 0, where several tokens share the best score, you keep all of them, so "
+            "chance would still decide: keep one, by its place, from argmax.")
 
 
 APPLY_TEMPERATURE = Exercise(
@@ -208,7 +237,7 @@ APPLY_TEMPERATURE = Exercise(
               _zero_as_best_score, _zero_with_zeros, _zero_as_shares, _zero_for_all_rows,
               _zero_keeps_worst, _tiny_instead_of_zero, _divided_probabilities,
               _returns_probabilities, _zero_forgotten_and_softmax, _squared, _rooted, _subtracted,
-              _temperature_unused],
+              _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
         "computed: what does it come to, the closer the temperature gets to 0?",
@@ -224,6 +253,8 @@ APPLY_TEMPERATURE = Exercise(
         return ...
         """,
     ),
+    properties=[Property("one token at temperature 0", _keeps_several)],
+    batched={"logits": 1},
 )
 
 
@@ -265,7 +296,7 @@ def _equals_at_the_border(logits, k):
 
 
 def _worst_kept(logits, k):
-    """You keep the worst tokens: the best have the largest scores, so sort downward."""
+    """You keep the worst tokens: the best have the largest scores, so sort in descending order."""
     worst = logits.topk(k, dim=-1, largest=False).indices
     return torch.full_like(logits, -math.inf).scatter(-1, worst, logits.gather(-1, worst))
 
@@ -281,8 +312,7 @@ def _one_too_many(logits, k):
 
 
 def _one_too_few(logits, k):
-    """One token too few is left: the k-th best must stay, too, so rule out what is below its
-    score, and not what equals it."""
+    """One token too few is left: the k-th best must stay, too."""
     return logits.masked_fill(logits <= logits.topk(k, dim=-1).values[..., -1:], -math.inf)
 
 
@@ -325,7 +355,8 @@ def _border_without_axis(logits, k):
 
 
 def _border_from_below(logits, k):
-    """You sort upward, so the border is the k-th worst score: sort with descending=True."""
+    """You sort in ascending order, so the border is the k-th worst score: sort with
+    descending=True."""
     return logits.masked_fill(logits < logits.sort(dim=-1).values[..., k - 1 : k], -math.inf)
 
 
@@ -347,6 +378,28 @@ def _top_k_probabilities(logits, k):
 def _filtered_probabilities(logits, k):
     """You filter the probabilities: filter the scores, and leave the softmax for later."""
     return keep_top_k(logits.softmax(dim=-1), k)
+
+
+def _ranks_confused(logits, k):
+    """A sort names the token at each rank, not the rank of each token: put the scores back with
+    scatter, or use argsort twice."""
+    ranks = logits.argsort(dim=-1, descending=True, stable=True)
+    return logits.masked_fill(ranks >= k, -math.inf)
+
+
+def _places_as_rows(logits, k):
+    """By logits[best] you take whole rows of the batch: gather and scatter pick places within each
+    row."""
+    best, kept = logits.topk(k, dim=-1).indices, torch.full_like(logits, -math.inf)
+    kept[best] = logits[best]
+    return kept
+
+
+def _border_behind_the_last(logits, k):
+    """You look at the score after the k-th best, and with k = V there is none: compare with the
+    k-th best, or keep the places from topk(k)."""
+    border = logits.sort(dim=-1, descending=True).values[..., [k]]
+    return logits.masked_fill(logits <= border, -math.inf)
 
 
 def _k_unused(logits, k):
@@ -382,7 +435,8 @@ TOP_K = Exercise(
               _best_ruled_out, _one_too_many, _one_too_few, _first_places, _not_put_back,
               _of_all_rows, _border_of_first_row, _places_of_other_rows,
               _border_without_axis, _border_from_below, _ones_kept, _only_one, _top_k_probabilities,
-              _filtered_probabilities, _k_unused],
+              _filtered_probabilities, _k_unused, _ranks_confused, _places_as_rows,
+              _border_behind_the_last],
     hints=(
         "logits.topk(k, dim=-1) gives the k best scores of each row, and the places where they "
         "stand. The result has V scores in each row, as before: most of them are -inf.",
@@ -398,6 +452,7 @@ TOP_K = Exercise(
         """,
     ),
     properties=[Property("exactly k, even where scores are equal", _keeps_too_many)],
+    batched={"logits": 1},
 )
 
 
@@ -453,7 +508,7 @@ def _in_the_order_of_ids_dropped(logits, p):
 
 
 def _from_the_worst(logits, p):
-    """You sort upward, so the worst tokens are kept: sort with descending=True."""
+    """You sort in ascending order, so the worst tokens are kept: sort with descending=True."""
     return _top_p_of(-logits, logits, p)
 
 
@@ -564,6 +619,13 @@ def _p_only_best(logits, p):
     return keep_top_k(logits, 1)
 
 
+def _always_two(logits, p):
+    """You always keep two tokens: where the best one reaches p by itself, it is enough."""
+    ordered, order, sums = _sorted(logits)
+    ruled_out = sums - ordered.softmax(dim=-1) >= p
+    return _restored(ordered, order, ruled_out & (torch.arange(logits.shape[-1]) > 1))
+
+
 def _sorted(logits):
     ordered, order = logits.sort(dim=-1, descending=True)
     return ordered, order, ordered.softmax(dim=-1).cumsum(dim=-1)
@@ -589,6 +651,17 @@ def _scores_and_p(generator):
         yield 1.5 * normal(generator, *shape), p
 
 
+def _misses_the_exact_sum(answer):
+    kept = answer(torch.zeros(2, 4), 0.5).isfinite().sum(dim=-1).tolist()
+    if kept == [2, 2]:
+        return None
+    if max(kept) > 3:
+        return ("of four tokens with equal scores, top_p with p = 0.5 keeps all: those that share "
+                "the last score stay, too, so rule tokens out by their places, not by scores.")
+    return (f"of four tokens with equal scores, top_p with p = 0.5 keeps {max(kept)}: two have "
+            "probability 0.5 already, so rule out where the better ones have p or more, with >=.")
+
+
 TOP_P = Exercise(
     "06.top_p",
     goal="Forbid the tail, however long it is.",
@@ -602,12 +675,12 @@ TOP_P = Exercise(
               _best_ruled_out_until_p, _probabilities_cut, _gathered_back, _each_above_p,
               _relative_to_best, _scores_added_up, _scores_added_up_dropped, _rest_instead,
               _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
-              _sorted_probabilities, _p_unused, _p_only_best],
+              _sorted_probabilities, _p_unused, _p_only_best, _always_two],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
         "token is not needed any more if the better ones have reached p without it.",
         """
-        1. sort the scores downward, and keep the order
+        1. sort the scores in descending order, and keep their places
         2. softmax: their probabilities
         3. for each, the sum of all before it: cumsum, less its own
         4. -inf where that sum is p or more
@@ -621,6 +694,8 @@ TOP_P = Exercise(
         return torch.empty_like(logits).scatter(-1, order, ordered)
         """,
     ),
+    properties=[Property("the fewest, also where they reach p exactly", _misses_the_exact_sum)],
+    batched={"logits": 1},
 )
 
 
@@ -646,7 +721,7 @@ def _new_ones_first(cache, keys, values):
 
 
 def _old_ones_lost(cache, keys, values):
-    """The earlier tokens are lost: return theirs, too, with the new ones behind them."""
+    """The earlier tokens are lost: return theirs, too, with the new ones after them."""
     return keys, values
 
 
@@ -682,18 +757,18 @@ def _keys_twice(cache, keys, values):
 
 
 def _along_heads(cache, keys, values):
-    """You append along the heads: tokens stand along the third axis, dim=2."""
+    """You append along the heads: tokens are counted along the third axis, dim=2."""
     return _joined(cache, keys, values, dim=1)
 
 
 def _along_width(cache, keys, values):
-    """You append along the width of the vectors: tokens stand along the third axis, dim=2, or
-    -2."""
+    """You append along the width of the vectors: tokens are counted along the third axis, dim=2,
+    or -2."""
     return _joined(cache, keys, values, dim=3)
 
 
 def _along_batch(cache, keys, values):
-    """You append along the batch: tokens stand along the third axis, dim=2."""
+    """You append along the batch: tokens are counted along the third axis, dim=2."""
     return _joined(cache, keys, values, dim=0)
 
 
@@ -717,7 +792,7 @@ def _oldest_dropped(cache, keys, values):
 
 
 def _newest_replaced(cache, keys, values):
-    """The new tokens take the place of the last ones in the cache: append them behind it."""
+    """The new tokens take the place of the last ones in the cache: append them after those."""
     if cache is None:
         return keys, values
     rest = tuple(old[:, :, : max(0, old.shape[2] - keys.shape[2])] for old in cache)
@@ -735,11 +810,41 @@ def _stacked(cache, keys, values):
 
 
 def _tokens_stacked(cache, keys, values):
-    """You stack, which makes a new axis: cat puts tensors behind each other along one that is
-    there, dim=2."""
+    """You stack, which makes a new axis: cat joins tensors along one that is there, dim=2."""
     if cache is None:
         return keys, values
     return torch.stack([cache[0], keys], dim=2), torch.stack([cache[1], values], dim=2)
+
+
+def _keys_as_values(cache, keys, values):
+    """You append the keys to the old values: the second cat needs the new values."""
+    if cache is None:
+        return keys, values
+    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], keys], dim=2)
+
+
+def _values_stay_old(cache, keys, values):
+    """You return the old values as they are: the new ones must be appended, as with the keys."""
+    if cache is None:
+        return keys, values
+    return torch.cat([cache[0], keys], dim=2), cache[1]
+
+
+def _keys_stay_old(cache, keys, values):
+    """You return the old keys as they are: the new ones must be appended, as with the values."""
+    if cache is None:
+        return keys, values
+    return cache[0], torch.cat([cache[1], values], dim=2)
+
+
+def _heads_flattened(cache, keys, values):
+    """You flatten heads and tokens into one axis, so new tokens land in other heads: join along
+    the axis of the tokens, dim=2, as it is."""
+    if cache is None:
+        return keys, values
+    shapes = [(*new.shape[:2], -1, new.shape[3]) for new in (keys, values)]
+    return tuple(torch.cat([old.flatten(1, 2), new.flatten(1, 2)], dim=1).reshape(shape)
+                 for old, new, shape in zip(cache, (keys, values), shapes, strict=True))
 
 
 def _asked_to_extend(cache, keys, values):
@@ -804,9 +909,10 @@ EXTEND_CACHE = Exercise(
               _pair_swapped, _cache_swapped, _keys_twice, _along_heads, _along_width,
               _along_batch, _added, _last_new_one, _oldest_dropped, _newest_replaced,
               _appended_twice, _stacked, _tokens_stacked, _asked_to_extend,
-              _no_first_time, _none_indexed],
+              _no_first_time, _none_indexed, _keys_as_values, _values_stay_old, _keys_stay_old,
+              _heads_flattened],
     hints=(
-        "torch.cat puts tensors behind each other along one axis. In (B, H, T, D), which axis "
+        "torch.cat joins tensors along one axis. In (B, H, T, D), which axis "
         "counts the tokens? And what is there to append to when the cache is still None?",
         """
         1. with no cache yet, the new keys and values are all there is
@@ -820,6 +926,7 @@ EXTEND_CACHE = Exercise(
         return torch.cat([old_keys, keys], dim=2), ...        # the values likewise
         """,
     ),
+    batched={"keys": 3, "values": 3},
 )
 
 EXERCISES = (APPLY_TEMPERATURE, TOP_K, TOP_P, EXTEND_CACHE)

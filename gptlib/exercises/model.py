@@ -190,6 +190,7 @@ EMBED = Exercise(
         """,
     ),
     properties=[Property("gradients pass", _gradient_misses_tables)],
+    batched={"ids": 1},
 )
 
 
@@ -325,7 +326,7 @@ def _norm_before_each_block(ids, token_embedding, position_embedding, blocks, fi
 
 def _norm_at_the_entrance(ids, token_embedding, position_embedding, blocks, final_norm,
                           output_head):
-    """You call final_norm before the blocks: it belongs behind the last one, before the head."""
+    """You call final_norm before the blocks: it belongs after the last one, before the head."""
     ids_to_x = (ids, token_embedding, position_embedding, blocks, lambda x: x, output_head)
     return _forward(ids_to_x, first=final_norm)
 
@@ -343,7 +344,7 @@ def _no_head(ids, token_embedding, position_embedding, blocks, final_norm, outpu
 
 
 def _no_norm_no_head(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
-    """This is the stream behind the last block: final_norm and output_head are missing."""
+    """This is the stream after the last block: final_norm and output_head are missing."""
     return _forward((ids, token_embedding, position_embedding, blocks, lambda x: x, lambda x: x))
 
 
@@ -371,7 +372,7 @@ def _log_probabilities(ids, token_embedding, position_embedding, blocks, final_n
 
 
 def _last_token_only(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
-    """You return the scores behind the last token only: training needs those of every position."""
+    """You return the scores after the last token only: training needs those of every position."""
     return gpt_forward(
         ids, token_embedding, position_embedding, blocks, final_norm, output_head)[:, -1]
 
@@ -398,6 +399,33 @@ def _norm_after_head(ids, token_embedding, position_embedding, blocks, final_nor
     """You call final_norm after the head: it belongs before it, where the width is still C."""
     parts = (ids, token_embedding, position_embedding, blocks, lambda x: x, output_head)
     return final_norm(_forward(parts))
+
+
+def _first_block_missing(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """The first block is missing: Python counts from 0, so begin with blocks[0]."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, take=lambda blocks: blocks[1:])
+
+
+def _two_blocks(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You use the first two blocks only: go through all of them, however many there are."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, take=lambda blocks: blocks[:2])
+
+
+def _last_place_everywhere(ids, token_embedding, position_embedding, blocks, final_norm,
+                           output_head):
+    """Every token gets the same position: position_embedding needs all of them, from
+    torch.arange."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, torch.full((ids.shape[1],), ids.shape[1] - 1))
+
+
+def _first_place_everywhere(ids, token_embedding, position_embedding, blocks, final_norm,
+                            output_head):
+    """Every token gets position 0: position_embedding needs all of them, from torch.arange."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, torch.zeros(ids.shape[1], dtype=torch.long))
 
 
 def _same_block_again(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
@@ -489,7 +517,8 @@ GPT_FORWARD = Exercise(
               _probabilities, _log_probabilities, _last_token_only, _last_token_kept,
               _best_tokens, _norms_everywhere, _norm_after_head, _same_block_again,
               _blocks_side_by_side, _places_per_text, _number_as_places, _layers_as_tables,
-              _blocks_called],
+              _blocks_called, _first_block_missing, _two_blocks, _last_place_everywhere,
+              _first_place_everywhere],
     hints=(
         "Follow the map from the entrance to the exit, and write one line per part. The two "
         "embeddings are layers here: call them, the one with ids, the other with positions.",
@@ -511,6 +540,7 @@ GPT_FORWARD = Exercise(
         Property("no look-ahead", _logits_look_ahead),
         Property("gradients pass", _gradient_misses_parts),
     ],
+    batched={"ids": 1},
 )
 
 
@@ -534,9 +564,8 @@ def _shared_twice(model):
 
 
 def _whole_state(model):
-    """You count what is in state_dict(), which is more than what is trained: buffers such as a
-    mask, and a matrix that is used twice, once for each place; model.parameters() holds what you
-    need."""
+    """You count what is in state_dict(), which holds more than what is trained: buffers, such as a
+    mask, and a shared matrix once for each place. Use model.parameters()."""
     return sum(x.numel() for x in model.state_dict().values())
 
 
@@ -606,13 +635,57 @@ def _last_tensor(model):
     return list(model.parameters())[-1].numel()
 
 
+def _sizes_once(model):
+    """A set keeps each number only once, so tensors of equal size are lost: use a list."""
+    return sum({p.numel() for p in model.parameters()})
+
+
+def _blocks_only(model):
+    """You look into model.blocks only: tables, last norm and head are trained, too, and other
+    models have no blocks. Ask the model as a whole, model.parameters()."""
+    return sum(p.numel() for p in model.blocks.parameters())
+
+
+def _head_never(model):
+    """You always leave the head out, as if its matrix were shared: where it is not, it counts, and
+    model.parameters() names a shared one only once anyway."""
+    head = getattr(model, "output_head", None)
+    return library_count_parameters(model) - (0 if head is None else head.weight.numel())
+
+
+def _equal_shapes_once(model):
+    """Tensors of equal shape are not the same tensor: only one that is used twice counts once, and
+    model.parameters() sees to that."""
+    return sum({tuple(p.shape): p.numel() for p in model.parameters()}.values())
+
+
+def _equal_heads_once(model):
+    """A head of the same shape as the token table need not be the same matrix: only a shared one
+    counts once, and model.parameters() sees to that."""
+    parameters = dict(model.named_parameters())
+    head, table = (parameters.get(f"{part}.weight") for part in ("output_head", "token_embedding"))
+    twin = head is not None and table is not None and head.shape == table.shape
+    return library_count_parameters(model) - (head.numel() if twin else 0)
+
+
+def _equal_numbers_once(model):
+    """Tensors with equal numbers are not the same tensor, and fresh norms and biases have them:
+    only one that is used twice counts once, and model.parameters() sees to that."""
+    kept = []
+    for p in model.parameters():
+        if not any(torch.equal(p, q) for q in kept):
+            kept.append(p)
+    return sum(p.numel() for p in kept)
+
+
 def _first_tensor(model):
     """You count the first tensor only: let no `return` stand within the loop."""
     return next(model.parameters()).numel()
 
 
 def _to_count(generator):
-    """A layer; a model; one that uses a matrix twice; one with a mask in it; a single number."""
+    """A layer; a model; one that uses a matrix twice; one with a mask in it; a single number; one
+    whose norms are equal, as at the start."""
     with_mask = GPTModel(_config(13, 7, 4, 2, 1))
     with_mask.register_buffer("mask", causal_mask(7))
     models = (nn.Linear(3, 4), GPTModel(_config(11, 5, 6, 3, 2)),
@@ -620,6 +693,16 @@ def _to_count(generator):
               nn.Linear(1, 1, bias=False))
     for model in models:
         yield (shaken(generator, model).requires_grad_(True),)
+    yield (GPTModel(_config(7, 5, 4, 2, 2)),)
+
+
+def _needs_memory(answer):
+    with torch.device("meta"):
+        model = GPTModel(_config(7, 5, 4, 2, 1))
+    if answer(model) == library_count_parameters(model):
+        return None
+    return ("a model without memory, on the device meta, as the chapter counts GPT-2, comes out "
+            "wrong: count by the shapes, as .numel() does, not by numbers or addresses.")
 
 
 COUNT_PARAMETERS = Exercise(
@@ -632,7 +715,8 @@ COUNT_PARAMETERS = Exercise(
     mistakes=[_tensors, _shared_twice, _whole_state, _with_buffers, _rows, _sizes_added,
               _values_added, _in_bytes, _matrices_only, _without_biases, _two_sizes_each,
               _module_by_module, _children_by_themselves, _without_embeddings, _last_tensor,
-              _first_tensor],
+              _first_tensor, _sizes_once, _blocks_only, _head_never, _equal_shapes_once,
+              _equal_heads_once, _equal_numbers_once],
     hints=(
         "model.parameters() gives all tensors that are trained, one after the other, each of them "
         "once. How many numbers are in one?",
@@ -648,6 +732,7 @@ COUNT_PARAMETERS = Exercise(
         return total
         """,
     ),
+    properties=[Property("needs no memory", _needs_memory)],
 )
 
 
@@ -735,14 +820,30 @@ def _two_new_ones(model):
     return model
 
 
+def _head_with_bias(model):
+    """You make a new layer, which brings a bias of its own, so the scores change: keep the head,
+    and give it the matrix."""
+    V, C = model.token_embedding.weight.shape
+    model.output_head = nn.Linear(C, V)
+    return tie_weights(model)
+
+
+def _frozen(model):
+    """The shared matrix is frozen: leave out requires_grad_(False), for it is to learn from both
+    of its jobs."""
+    tie_weights(model).output_head.weight.requires_grad_(False)
+    return model
+
+
 @dataclass(frozen=True)
 class Wiring:
     """How the head and the token embedding of a model hang together, as plain facts."""
 
     returned: str                  # "the model", "a copy of the model", or what else it is
-    head: str                      # the class of the output head
+    head: str                      # the class of the output head, and whether it has a bias
     shared: str                    # "one parameter", "the same numbers", or "nothing"
     kept: bool                     # whether the token embedding has the parameter that it had
+    trained: bool                  # whether gradients reach it
     head_weight: Tensor
     token_weight: Tensor
 
@@ -766,7 +867,8 @@ def _wiring(returned, arguments):
         shared = "one parameter"
     elif head.weight.shape == table.shape and head.weight.data_ptr() == table.data_ptr():
         shared = "the same numbers"
-    return Wiring(words, type(head).__name__, shared, table is model.began_with[0],
+    name = type(head).__name__ + (" with a bias" if getattr(head, "bias", None) is not None else "")
+    return Wiring(words, name, shared, table is model.began_with[0], table.requires_grad,
                   head.weight.detach().clone(), table.detach().clone())
 
 
@@ -782,8 +884,8 @@ class TiedModel:
         if answer.returned != "the model":
             return f"you return {answer.returned}, but must return the model that was given."
         if answer.head != expected.head:
-            return (f"the output head is now of class {answer.head}, but must stay a "
-                    f"{expected.head} layer.")
+            return (f"the output head is now of class {answer.head}, but must stay of class "
+                    f"{expected.head}.")
         shape, wanted = tuple(answer.head_weight.shape), tuple(expected.head_weight.shape)
         if shape != wanted:
             return f"the head's weight has shape {shape}, but must be {wanted}, that is (V, C)."
@@ -796,12 +898,14 @@ class TiedModel:
             return "the head's matrix is not that of the token embedding."
         if answer.shared != "one parameter":
             return "head and token embedding have equal numbers, but are two parameters."
+        if not answer.trained:
+            return "the shared matrix gets no gradient any more."
         return None if answer.kept else "the token embedding has a new parameter."
 
     def alike(self, answer: Any, other: Any) -> bool:
         if not (isinstance(answer, Wiring) and isinstance(other, Wiring)):
             return False
-        facts = [(w.returned, w.head, w.shared, w.kept) for w in (answer, other)]
+        facts = [(w.returned, w.head, w.shared, w.kept, w.trained) for w in (answer, other)]
         return facts[0] == facts[1] and all(
             torch.equal(getattr(answer, name), getattr(other, name))
             for name in ("head_weight", "token_weight"))
@@ -813,7 +917,8 @@ class TiedModel:
 def _to_tie(generator):
     """Models of several sizes, whose two matrices differ."""
     for V, N, C, H in ((11, 5, 6, 3), (13, 7, 4, 2), (3, 1, 2, 1)):
-        yield (shaken(generator, RememberingModel(_config(V, N, C, H, 1))),)
+        model = shaken(generator, RememberingModel(_config(V, N, C, H, 1)))
+        yield (model.requires_grad_(True),)
 
 
 TIE_WEIGHTS = Exercise(
@@ -825,7 +930,7 @@ TIE_WEIGHTS = Exercise(
     cases=lambda generator: list(_to_tie(generator)),
     mistakes=[_copied, _second_parameter, _other_way_round, _as_before, _transposed, _whole_layer,
               _layer_as_weight,
-              _wrong_table, _tied_copy, _returns_matrix, _two_new_ones],
+              _wrong_table, _tied_copy, _returns_matrix, _two_new_ones, _head_with_bias, _frozen],
     hints=(
         "In Python, two names can stand for one object. The token embedding keeps its matrix in "
         "its attribute weight, and so does the head. What does `a.weight = b.weight` do?",

@@ -137,6 +137,55 @@ def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
     return None
 
 
+def _probabilities(trials: Sequence[Trial]) -> str | None:
+    if all(_adds_up_to_one(trial.answer) and not _adds_up_to_one(trial.expected)
+           for trial in trials):
+        return ("Each row lies between 0 and 1 and adds up to 1, so these are probabilities: leave "
+                "the softmax out.")
+    return None
+
+
+def _adds_up_to_one(rows: Tensor) -> bool:
+    return rows.dim() > 0 and rows.shape[-1] > 1 and bool(
+        (rows >= 0).all() and torch.allclose(rows.sum(dim=-1), torch.ones(()).double()))
+
+
+def _below_zero(trials: Sequence[Trial]) -> str | None:
+    if all((trial.answer < 0).all() and (trial.expected > 0).all() for trial in trials):
+        return "It is negative, which it can never be: a minus is missing, or is one too many."
+    return None
+
+
+def _not_ruled_out(trials: Sequence[Trial]) -> str | None:
+    """Where the right scores have minus infinity."""
+    gone = [trial.expected == -math.inf for trial in trials]
+    if not all(places.any() for places in gone):
+        return None
+    if all((trial.answer[places] == 0).all() for trial, places in zip(trials, gone, strict=True)):
+        return ("Where -inf belongs stands 0, but softmax gives a score of 0 a share like any "
+                "other: only -inf gets none.")
+    if not any((trial.answer == -math.inf).any() for trial in trials):
+        return "No token is ruled out: those that must not come need the score -inf."
+    if all(torch.equal(trial.answer == -math.inf, places)
+           for trial, places in zip(trials, gone, strict=True)):
+        return "The right tokens are left, but with other scores: each must keep its own."
+    return None
+
+
+def _all_the_same(trials: Sequence[Trial]) -> str | None:
+    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+        long = [trial for trial in trials if trial.expected.shape[dim] > 1]
+        if long and all(_constant(trial.answer, dim) and not _constant(trial.expected, dim)
+                        for trial in long):
+            return (f"All places along the {_AXES.get(dim, f'axis {dim}')} hold the same numbers, "
+                    "but each must have its own.")
+    return None
+
+
+def _constant(x: Tensor, dim: int) -> bool:
+    return _same(x, x.narrow(dim, 0, 1).expand_as(x))
+
+
 def _turned_or_moved(trials: Sequence[Trial]) -> str | None:
     for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
         where = _AXES.get(dim, f"axis {dim}")
@@ -174,7 +223,9 @@ def _scaled(trials: Sequence[Trial]) -> str | None:
         for power, words in _POWERS.items():
             if len(set(sizes)) > 1 and all(math.isclose(factor, size**power, rel_tol=RTOL)
                                            for factor, size in zip(factors, sizes, strict=True)):
-                return words.format(size=f"{name}.shape[{axis}]")
+                single = all(trial.expected.numel() == 1 for trial in trials)
+                return words.format(it="It is" if single else "Every number is",
+                                    size=f"{name}.shape[{axis}]")
     return None
 
 
@@ -186,10 +237,10 @@ _FACTORS = {
     -1.0: "a minus is missing, or is one too many",
 }
 _POWERS = {
-    1: "Every number is too large by the factor {size}: a sum where the mean is asked for?",
-    -1: "Every number is too small by the factor {size}: a mean where the sum is asked for?",
-    0.5: "Every number is too large by the square root of {size}: is a division missing?",
-    -0.5: "Every number is too small by the square root of {size}: one division too many?",
+    1: "{it} too large by the factor {size}: a sum where the mean is asked for?",
+    -1: "{it} too small by the factor {size}: a mean where the sum is asked for?",
+    0.5: "{it} too large by the square root of {size}: is a division missing?",
+    -0.5: "{it} too small by the square root of {size}: one division too many?",
 }
 
 
@@ -210,7 +261,8 @@ def _sizes(trials: Sequence[Trial]):
         if isinstance(first, Tensor):
             given = [trial.arguments[name] for trial in trials]
             for axis in range(-1, -1 - min(x.dim() for x in given), -1):
-                yield name, axis, [x.shape[axis] for x in given]
+                usual = axis % first.dim() if len({x.dim() for x in given}) == 1 else axis
+                yield name, usual, [x.shape[axis] for x in given]
 
 
 def _added(trials: Sequence[Trial]) -> str | None:
@@ -253,12 +305,13 @@ def _nearly(trials: Sequence[Trial]) -> str | None:
     if all(torch.allclose(trial.answer, trial.expected, rtol=0.02, atol=0.002)
            for trial in trials):
         return ("Nearly right, from the third digit on it is not: look for a constant that is "
-                "rounded, left out, or added in the wrong place.")
+                "rounded, left out, or added in the wrong place, or for a type with few digits.")
     return None
 
 
-_TRACES_OF_NUMBERS = (_an_input, _nothing, _made_of_the_right_ones, _turned_or_moved, _scaled,
-                      _added, _right_but_for_a_part, _nearly)
+_TRACES_OF_NUMBERS = (_an_input, _nothing, _made_of_the_right_ones, _not_ruled_out,
+                      _probabilities, _below_zero, _turned_or_moved, _scaled, _added,
+                      _right_but_for_a_part, _all_the_same, _nearly)
 
 
 # ---------------------------------------------------------------------------- shapes that differ
@@ -298,14 +351,23 @@ def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
                    for got, wanted in _shapes(trials) if len(got) == len(wanted)}
     if len(differences) == 1 and all(trial.answer.dim() == trial.expected.dim()
                                      for trial in trials):
-        steps = [step for step in differences.pop() if step]
-        if steps in ([1], [-1]):
-            return (f"There is one place too {'many' if steps == [1] else 'few'}: look where "
-                    "your range or slice begins and ends.")
+        steps = {axis: step for axis, step in enumerate(differences.pop()) if step}
+        if list(steps.values()) in ([1], [-1]):
+            [(axis, step)] = steps.items()
+            return (f"Axis {axis} has one place too {'many' if step == 1 else 'few'}: look at "
+                    "where it begins, where it ends, and what should be added to it.")
     return None
 
 
-_TRACES_OF_SHAPES = (_axis_more_or_less, _one_more_or_less)
+def _one_text(trials: Sequence[Trial]) -> str | None:
+    """One text is left of batches of several."""
+    batches = [(got, wanted) for got, wanted in _shapes(trials) if wanted[:1] != [1]]
+    if batches and all(len(wanted) > 2 and got == [1, *wanted[1:]] for got, wanted in batches):
+        return "Only one text of the batch is left: what you do for one, do for all."
+    return None
+
+
+_TRACES_OF_SHAPES = (_one_text, _axis_more_or_less, _one_more_or_less)
 
 
 # ------------------------------------------------------------------------------------ rows of ids

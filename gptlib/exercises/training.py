@@ -181,6 +181,18 @@ def _base_ten(logits, targets):
     return cross_entropy(logits, targets) / math.log(10)
 
 
+def _axes_cut_anew(logits, targets):
+    """A reshape to (B, V, T) cuts the scores into other rows, it does not turn the axes: flatten B
+    and T, or use transpose(1, 2)."""
+    B, T, V = logits.shape
+    return F.cross_entropy(logits.reshape(B, V, T), targets)
+
+
+def _summed_no_minus(logits, targets):
+    """The minus sign is missing, and the mean: these are all logarithms added up."""
+    return _at_targets(logits.log_softmax(dim=-1), targets).sum()
+
+
 def _share_of_errors(logits, targets):
     """You count how often the best token is not the true one: the loss asks how probable the true
     one was."""
@@ -250,7 +262,7 @@ CROSS_ENTROPY = Exercise(
               _best_instead_of_true, _last_token, _first_text, _shifted_again, _shifted_back,
               _not_averaged, _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
               _all_targets_everywhere, _gathered_along_tokens, _divided_by_batch, _base_ten,
-              _share_of_errors],
+              _share_of_errors, _axes_cut_anew, _summed_no_minus],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -350,16 +362,70 @@ def _per_row(surprises):
     return (surprises.sum() / len(surprises)).exp()
 
 
+def _divided_after(surprises):
+    """You divide by the number of tokens after the exponential: divide the sum first, then take
+    e to the power of it."""
+    return surprises.sum().exp() / surprises.numel()
+
+
+def _logarithm_of_each(surprises):
+    """You take a logarithm of each surprise, which is minus a logarithm already: average them as
+    they are, then exp."""
+    return (-surprises.log().mean()).exp()
+
+
+def _power_of_two_of_sum(surprises):
+    """You raise 2 to the sum: these are nats, so raise e, with exp, and to the mean."""
+    return 2 ** surprises.sum()
+
+
+def _mean_probability(surprises):
+    """This is the mean probability of the tokens, below 1: leave out the minus, and average the
+    surprises before the exponential."""
+    return (-surprises).exp().mean()
+
+
+def _each_row(surprises):
+    """You average each row by itself: average over all tokens at once, .mean() without dim."""
+    return surprises.mean(dim=-1).exp()
+
+
+def _mean_of_rows(surprises):
+    """You take one perplexity for each row and average these: average all surprises at once, then
+    take the exponential once."""
+    return surprises.mean(dim=-1).exp().mean()
+
+
+def _geometric_mean(surprises):
+    """You multiply the surprises: surprises are logarithms, so they are added up, and the mean
+    goes into exp."""
+    return surprises.prod() ** (1 / surprises.numel())
+
+
+def _without_zeros(surprises):
+    """You leave out tokens whose surprise is 0: a certain token counts in the mean, too."""
+    return surprises[surprises > 0].mean().exp()
+
+
+def _product_of_all(surprises):
+    """The product over all tokens grows beyond every number in a long text: average the surprises
+    first, then take the exponential."""
+    return surprises.exp().prod() ** (1 / surprises.numel())
+
+
 def _less_one(surprises):
     """This is 1 too little: exp is enough, expm1 subtracts 1."""
     return surprises.mean().exp() - 1
 
 
 def _to_average(generator):
-    """The surprises of a text, of a batch, of a single token; those at what was nearly certain."""
+    """The surprises of a text, of a batch, of a single token; those at what was nearly or wholly
+    certain; and a long text, for which e to the power of the sum is beyond all numbers."""
     for shape in ((3,), (2, 4), (1,), (3, 5, 2)):
         yield (-torch.log(0.05 + 0.95 * torch.rand(shape, generator=generator)),)
     yield (torch.full((6,), 0.001),)
+    yield (torch.tensor([0.0, 2.0, 0.0, 1.0]),)
+    yield (torch.full((300,), 6.0),)
 
 
 PERPLEXITY = Exercise(
@@ -371,7 +437,9 @@ PERPLEXITY = Exercise(
     cases=lambda generator: list(_to_average(generator)),
     mistakes=[_mean_of_exponentials, _power_of_two, _no_exponential, _exponential_of_sum,
               _probability, _of_mean_probability, _of_median, _of_bits, _logarithm, _power_of_ten,
-              _of_largest, _per_row, _less_one],
+              _of_largest, _per_row, _less_one, _divided_after, _logarithm_of_each,
+              _power_of_two_of_sum, _mean_probability, _each_row, _mean_of_rows, _geometric_mean,
+              _without_zeros, _product_of_all],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -422,8 +490,8 @@ def _clipped_too_late(model, optimizer, inputs, targets, clip_norm):
 
 
 def _gradients_add_up(model, optimizer, inputs, targets, clip_norm):
-    """The first step is right, but the second one moves along its gradient, too: backward adds to
-    what is there, so forget it with optimizer.zero_grad() before."""
+    """The first step is right, but the second one still uses the first one's gradient: backward
+    adds to what is there, so call optimizer.zero_grad() before it."""
     loss = _backward(model, inputs, targets)
     nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
@@ -586,6 +654,47 @@ def _not_recorded(model, optimizer, inputs, targets, clip_norm):
     return next_token_loss(model(inputs), targets).detach().backward()
 
 
+def _another_length(model, optimizer, inputs, targets, clip_norm):
+    """You cut by another kind of length: leave norm_type as it is, the root of the sum of
+    squares."""
+    optimizer.zero_grad()
+    loss = _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm, norm_type=1)
+    optimizer.step()
+    return loss
+
+
+def _own_optimizer(model, optimizer, inputs, targets, clip_norm):
+    """You make an optimizer of your own, which remembers nothing: use the one that is given."""
+    kind, rate = type(optimizer), optimizer.param_groups[0]["lr"]
+    return train_step(model, kind(model.parameters(), lr=rate), inputs, targets, clip_norm)
+
+
+def _cut_in_part(model, optimizer, inputs, targets, clip_norm):
+    """You cut the gradient of some parameters only: give clip_grad_norm_ all of them."""
+    optimizer.zero_grad()
+    loss = _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(list(model.parameters())[1:], clip_norm)
+    optimizer.step()
+    return loss
+
+
+def _late_clip_and_loss(model, optimizer, inputs, targets, clip_norm):
+    """This is the loss after the step: return the one from which the gradient was computed. And
+    the gradient must be cut before the step."""
+    _no_clip(model, optimizer, inputs, targets, clip_norm)
+    return next_token_loss(model(inputs), targets).item()
+
+
+def _every_target_counts(model, optimizer, inputs, targets, clip_norm):
+    """Targets of -100 fill up short stories and do not count, but your own loss looks them up:
+    use next_token_loss, which leaves them out."""
+    def own_loss(logits, targets):
+        return -logits.log_softmax(dim=-1).gather(-1, targets[..., None]).mean()
+
+    return _step_with(own_loss, model, optimizer, inputs, targets, clip_norm)
+
+
 def _backward(model, inputs, targets):
     loss = next_token_loss(model(inputs), targets)
     loss.backward()
@@ -676,7 +785,8 @@ def _learner(generator, V, C):
 
 
 def _to_train(generator):
-    """Gradients that are cut and others that are not; optimizers that remember; T = 1."""
+    """Gradients that are cut and others that are not; optimizers that remember; T = 1; targets
+    that do not count."""
     for B, T, V, C, make, clip_norm in (
         (2, 3, 7, 4, lambda p: torch.optim.SGD(p, lr=0.5), 0.25),
         (3, 4, 5, 6, lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, weight_decay=0.1), 50.0),
@@ -685,6 +795,8 @@ def _to_train(generator):
     ):
         model = _learner(generator, V, C)
         inputs, targets = torch.randint(V, (2, B, T), generator=generator)
+        if B == 3:                                       # a story that is shorter than its row
+            targets[0, 2:] = -100
         yield model, make(model.parameters()), inputs, targets, clip_norm
 
 
@@ -703,6 +815,18 @@ def _remembers_gradients(answer):
     return " ".join(inspect.getdoc(_gradients_add_up).split())
 
 
+def _changes_the_mode(answer):
+    generator = torch.Generator().manual_seed(4)
+    model, modes = _learner(generator, 7, 4), []
+    model.register_forward_hook(lambda *_: modes.append(model.training))
+    inputs, targets = torch.randint(7, (2, 2, 3), generator=generator)
+    answer(model.train(), torch.optim.SGD(model.parameters(), lr=0.5), inputs, targets, 9)
+    if all(modes) and model.training:
+        return None
+    return ("you call model.eval(), or leave it so: dropout must be at work while a model is "
+            "trained, so leave the mode as it is.")
+
+
 TRAIN_STEP = Exercise(
     "05.train_step",
     goal="Let a model learn from one batch.",
@@ -714,7 +838,9 @@ TRAIN_STEP = Exercise(
               _no_step_no_clip, _cut_by_value, _cut_by_part, _always_that_length, _cut_at_one,
               _two_steps, _loss_afterward, _returns_norm, _uphill, _summed_loss,
               _predicts_its_input, _reads_the_targets, _swapped, _moved_again, _softmax_before_loss,
-              _scores_not_flattened, _moved_by_hand, _number_too_early, _not_recorded],
+              _scores_not_flattened, _moved_by_hand, _number_too_early, _not_recorded,
+              _every_target_counts, _another_length, _own_optimizer, _cut_in_part,
+              _late_clip_and_loss],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -735,7 +861,10 @@ TRAIN_STEP = Exercise(
         return loss.item()
         """,
     ),
-    properties=[Property("each step forgets the last gradient", _remembers_gradients)],
+    properties=[
+        Property("each step forgets the last gradient", _remembers_gradients),
+        Property("the mode stays as it is", _changes_the_mode),
+    ],
     changes_inputs=True,
     observe=_after_step,
 )
@@ -845,14 +974,14 @@ def _cut_at_a_tenth(step, steps, warmup_steps, peak):
 
 
 def _sinks_from_the_start(step, steps, warmup_steps, peak):
-    """The wave counts from the start of the run, so the rate jumps down after the warm-up: count
-    the steps since the warm-up, of those that are left."""
+    """The wave counts from the start of the run, so the rate jumps down after the warm-up: divide
+    the steps since the warm-up by those that were left when it ended."""
     return _after_warm_up(step, steps, warmup_steps, peak, _wave(step / (steps - 1), peak))
 
 
 def _share_of_all_steps(step, steps, warmup_steps, peak):
-    """The wave counts from the start of the run: count the steps since the warm-up, of those that
-    are left, steps - 1 - warmup_steps."""
+    """The wave counts from the start of the run: divide the steps since the warm-up by those that
+    were left when it ended, steps - 1 - warmup_steps."""
     return _after_warm_up(step, steps, warmup_steps, peak, _wave(step / steps, peak))
 
 
@@ -941,6 +1070,34 @@ def _wave_upside_down(step, steps, warmup_steps, peak):
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
+def _brackets_missing(step, steps, warmup_steps, peak):
+    """Brackets are missing: peak * step + 1 / warmup_steps adds two things, so write
+    peak * (step + 1) / warmup_steps."""
+    if step < warmup_steps:
+        return peak * step + 1 / warmup_steps
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _whole_numbers(step, steps, warmup_steps, peak):
+    """The operator // cuts the fraction off, so progress is 0 until the last step: divide with
+    /."""
+    progress = (step - warmup_steps) // max(1, steps - 1 - warmup_steps)
+    return _after_warm_up(step, steps, warmup_steps, peak, _wave(progress, peak))
+
+
+def _smaller_of_both(step, steps, warmup_steps, peak):
+    """Your wave begins at step 0, under the warm-up: it must begin at step warmup_steps."""
+    climb = (step + 1) / max(1, warmup_steps)
+    return min(peak * climb, _wave(step / (steps - 1), peak))
+
+
+def _without_pi_too_long(step, steps, warmup_steps, peak):
+    """The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi. And the
+    last step is steps - 1."""
+    rate = _wave((step - warmup_steps) / max(1, steps - warmup_steps) / math.pi, peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
 def _share_only(step, steps, warmup_steps, peak):
     """This is the share of the peak: multiply it by peak."""
     return learning_rate(step, steps, warmup_steps, 1)
@@ -997,7 +1154,8 @@ LEARNING_RATE = Exercise(
               _textbook_wave, _one_step_late, _whole_wave, _sine, _warm_up_upside_down,
               _quarter_wave, _without_pi,
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
-              _share_after_warm_up, _tenth_of_one, _always_divided],
+              _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
+              _whole_numbers, _smaller_of_both, _without_pi_too_long],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
         "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",

@@ -68,7 +68,7 @@ def test_the_wrong_answer_as_text_is_recognized(name):
     exercise = EXERCISES[name]
     status, text = judge(exercise, written_in_a_cell(exercise.wrong_source, name))
     assert status == "wrong"
-    assert text.endswith(exercise.diagnosis(exercise.mistakes[0]))
+    assert exercise.diagnosis(exercise.mistakes[0]) in text
     assert exercise.wrong_source.splitlines()[0] == exercise.stub.splitlines()[0]
 
 
@@ -82,7 +82,7 @@ def test_a_right_answer_of_another_style_is_accepted(name, function):
 def test_each_known_mistake_is_told_apart_from_all_others(name, mistake):
     status, text = judge(EXERCISES[name], mistake)
     assert status in ("wrong", "raised")
-    assert text.endswith(EXERCISES[name].diagnosis(mistake)), text
+    assert EXERCISES[name].diagnosis(mistake) in text
 
 
 @pytest.mark.parametrize(("name", "function", "told"), WRONG_ONES, ids=title)

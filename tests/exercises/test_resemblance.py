@@ -41,9 +41,9 @@ def first_text_only(y):
     (lambda y: y.roll(-1, -2), "one place too early along the last axis but one"),
     (lambda y: 3 * y, "3 times what it should be: a constant factor"),
     (lambda y: y / math.log(2), "the logarithm is to the base 2"),
-    (lambda y: y * y.shape[-1], "too large by the factor x.shape[-1]"),
-    (lambda y: y / y.shape[-2], "too small by the factor x.shape[-2]"),
-    (lambda y: y * y.shape[-1] ** 0.5, "too large by the square root of x.shape[-1]"),
+    (lambda y: y * y.shape[-1], "too large by the factor x.shape[2]"),
+    (lambda y: y / y.shape[-2], "too small by the factor x.shape[1]"),
+    (lambda y: y * y.shape[-1] ** 0.5, "too large by the square root of x.shape[2]"),
     (lambda y: y + 1, "1 too large"),
     (lambda y: torch.zeros_like(y), "All of it is zero"),
     (without_last_column, "All is right but the last place along the last axis"),
@@ -54,7 +54,11 @@ def first_text_only(y):
     (lambda y: y.sum(-1), "An axis is gone"),
     (lambda y: y[..., None].expand(*y.shape, 2), "an axis too many"),
     (lambda y: y.flatten(), "cut in another way"),
-    (lambda y: y[..., :-1], "one place too few"),
+    (lambda y: y[..., :-1], "Axis 2 has one place too few"),
+    (lambda y: (y + y.sin()).softmax(-1), "these are probabilities"),
+    (lambda y: -y - y.sin() / 2, "It is negative, which it can never be"),
+    (lambda y: (y + y.sin())[..., :1].expand_as(y), "along the last axis hold the same numbers"),
+    (lambda y: (y + y.sin())[..., :1, :].expand_as(y), "along the last axis but one hold the same"),
 ])
 def test_a_plain_trace_is_named(made, told):
     assert told in said(made)
@@ -69,6 +73,22 @@ def test_the_first_text_of_a_batch_alone_is_recognized():
     pairs = [(x, y) for x, y in zip(INPUTS, RIGHT, strict=True) if len(y) > 1]
     trials = [Trial({"x": x}, first_text_only(y), y) for x, y in pairs]
     assert "The first text of the batch is right" in resemblance(trials)
+
+
+def test_a_batch_of_which_one_text_is_left_is_recognized():
+    trials = [Trial({"x": x}, y[:1], y) for x, y in zip(INPUTS, RIGHT, strict=True) if len(y) > 1]
+    assert "Only one text of the batch is left" in resemblance(trials)
+
+
+@pytest.mark.parametrize(("made", "told"), [
+    (lambda y: y.masked_fill(y == -math.inf, 0), "Where -inf belongs stands 0"),
+    (lambda y: y.nan_to_num(neginf=-1e6), "No token is ruled out"),
+    (lambda y: y + y.sin().nan_to_num(), "with other scores"),
+])
+def test_scores_that_should_be_ruled_out_are_looked_at(made, told):
+    right = [y.masked_fill(y < y.mean(), -math.inf) for y in RIGHT]
+    trials = [Trial({"x": x}, made(y), y) for x, y in zip(INPUTS, right, strict=True)]
+    assert told in resemblance(trials)
 
 
 @pytest.mark.parametrize(("answer", "told"), [

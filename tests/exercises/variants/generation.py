@@ -7,7 +7,7 @@ import torch
 from collecting import right, wrong
 
 
-@right("apply_temperature")
+@wrong("apply_temperature", "share the best score")
 def best_by_comparison(logits, temperature):
     if not temperature:
         return logits.masked_fill(logits < logits.max(dim=-1, keepdim=True).values, -math.inf)
@@ -18,7 +18,8 @@ def best_by_comparison(logits, temperature):
 def in_double_precision_less_the_best(logits, temperature):
     gaps = (logits - logits.amax(-1, keepdim=True)).double()
     if temperature == 0:
-        return torch.where(gaps == 0, 0.0, -math.inf)
+        places = torch.arange(logits.shape[-1])
+        return torch.where(places == gaps.argmax(-1, keepdim=True), gaps, -math.inf)
     return gaps.div(temperature)
 
 
@@ -241,7 +242,7 @@ def upward(logits, p):
 @right("top_p")
 def moved_by_one(logits, p):
     ordered, order = logits.sort(dim=-1, descending=True)
-    ruled_out = ordered.softmax(-1).cumsum(-1) > p
+    ruled_out = ordered.softmax(-1).cumsum(-1) >= p
     ruled_out[..., 1:] = ruled_out[..., :-1].clone()
     ruled_out[..., 0] = False
     return logits.masked_fill(ruled_out.scatter(-1, order, ruled_out.clone()), -float("inf"))
@@ -264,9 +265,43 @@ def one_by_one(logits, p):
 @right("top_p")
 def by_pairs(logits, p):
     probabilities = logits.softmax(-1)
+    places = torch.arange(logits.shape[-1])
     better = logits[..., None, :] > logits[..., :, None]
-    before = (better * probabilities[..., None, :]).sum(-1)
+    equal_and_earlier = (logits[..., None, :] == logits[..., :, None]) & (places < places[:, None])
+    before = ((better | equal_and_earlier) * probabilities[..., None, :]).sum(-1)
     return torch.where(before < p, logits, -math.inf)
+
+
+@wrong("top_p", "rule out where the better ones have p or more, with >=")
+def more_than_p(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(-1)
+    ordered[probabilities.cumsum(-1) - probabilities > p] = -math.inf
+    return torch.zeros_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "share the last score stay, too")
+def cut_by_a_score(logits, p):
+    ordered = logits.sort(dim=-1, descending=True).values
+    probabilities = ordered.softmax(-1)
+    n_kept = (probabilities.cumsum(-1) - probabilities < p).sum(-1, keepdim=True)
+    return logits.masked_fill(logits < ordered.gather(-1, n_kept - 1), -math.inf)
+
+
+@wrong("top_p", "changes when only the others do")
+def softmax_over_the_batch(logits, p):
+    ordered, order = logits.softmax(0).sort(dim=-1, descending=True)
+    before = ordered.cumsum(-1) - ordered
+    return logits.masked_fill(torch.zeros_like(logits).bool().scatter(-1, order, before >= p),
+                              -math.inf)
+
+
+@wrong("apply_temperature", "changes when only the others do")
+def best_of_the_batch(logits, temperature):
+    if temperature == 0:
+        best = logits.argmax(dim=0, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(0, best, 0.0)
+    return logits / temperature
 
 
 @wrong("top_p", "reaches p is dropped")

@@ -151,6 +151,11 @@ def by_tensor(surprises):
 
 @right("perplexity")
 def geometric_mean(surprises):
+    return (surprises.double().exp() ** (1 / surprises.numel())).prod()
+
+
+@wrong("perplexity", "grows beyond every number in a long text")
+def product_of_a_long_text(surprises):
     return surprises.double().exp().prod() ** (1 / surprises.numel())
 
 
@@ -248,7 +253,7 @@ def clips_by_hand(model, optimizer, inputs, targets, clip_norm):
     return loss.detach()
 
 
-@wrong("train_step", "forget it with optimizer.zero_grad()")
+@wrong("train_step", "call optimizer.zero_grad() before it")
 def never_forgets(model, optimizer, inputs, targets, clip_norm):
     loss = next_token_loss(model(inputs), targets)
     loss.backward()
@@ -448,7 +453,7 @@ def without_a_floor(step, steps, warmup_steps, peak):
     return peak * 0.5 * (1 + math.cos(math.pi * t))
 
 
-@wrong("learning_rate", "count the steps since the warm-up")
+@wrong("learning_rate", "divide the steps since the warm-up")
 def since_the_start(step, steps, warmup_steps, peak):
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
