@@ -696,15 +696,6 @@ def _to_count(generator):
     yield (GPTModel(_config(7, 5, 4, 2, 2)),)
 
 
-def _needs_memory(answer):
-    with torch.device("meta"):
-        model = GPTModel(_config(7, 5, 4, 2, 1))
-    if answer(model) == library_count_parameters(model):
-        return None
-    return ("a model without memory, on the device meta, as the chapter counts GPT-2, comes out "
-            "wrong: count by the shapes, as .numel() does, not by numbers or addresses.")
-
-
 COUNT_PARAMETERS = Exercise(
     "04.count_parameters",
     goal="Count what is trained.",
@@ -732,7 +723,6 @@ COUNT_PARAMETERS = Exercise(
         return total
         """,
     ),
-    properties=[Property("needs no memory", _needs_memory)],
 )
 
 
