@@ -87,6 +87,11 @@ def _mask_in_words(index, got, expected):
     return f"mask[{query}, {key}] is False, but token {query} may look at {itself}."
 
 
+def _one_row(n_tokens):
+    """This is a single row: each token needs a row of its own, with a place for every token."""
+    return torch.ones(n_tokens, dtype=torch.bool)
+
+
 CAUSAL_MASK = Exercise(
     "02.causal_mask",
     goal="Say which tokens each token may look at: itself and those before it.",
@@ -95,7 +100,8 @@ CAUSAL_MASK = Exercise(
     returns=TensorAnswer("mask", ("T", "T"), dtype="bool", words=_mask_in_words),
     cases=lambda generator: [(4,), (7,), (1,), (2,), (16,)],
     mistakes=[_upside_down, _without_itself, _marks_the_forbidden, _no_triangle, _one_ahead,
-              _only_itself, _ones_and_zeros, _nothing_allowed, _only_the_neighbor, _to_be_added],
+              _only_itself, _ones_and_zeros, _nothing_allowed, _only_the_neighbor, _to_be_added,
+              _one_row],
     hints=(
         "Draw the table for three tokens on paper. Row 0 may look at column 0 only, row 2 at all "
         "three columns. What shape do the marks have?",
@@ -274,6 +280,52 @@ def _weights_look_ahead(answer):
     return "a change of the last key changes the weights of earlier queries, which must not see it."
 
 
+def _not_shared_out(queries, keys, mask):
+    """You take e to the power of the scores, but do not divide by the sum of the row: softmax does
+    both."""
+    return _masked(queries, keys, mask).exp()
+
+
+def _sigmoid(queries, keys, mask):
+    """You use a sigmoid, which looks at each score by itself: softmax makes shares of a row."""
+    return _masked(queries, keys, mask).sigmoid()
+
+
+def _queries_with_queries(queries, keys, mask):
+    """You compare the queries with themselves: compare them with the keys."""
+    return _softmax_of(queries @ queries.transpose(-2, -1) / math.sqrt(queries.shape[-1]), mask)
+
+
+def _keys_with_keys(queries, keys, mask):
+    """You compare the keys with themselves: compare the queries with them."""
+    return _softmax_of(keys @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-1]), mask)
+
+
+def _cosines(queries, keys, mask):
+    """You bring queries and keys to length 1 first: their lengths count, too, so it is the plain
+    product, divided by the square root of D."""
+    queries, keys = (x / x.norm(dim=-1, keepdim=True) for x in (queries, keys))
+    return _softmax_of(queries @ keys.transpose(-2, -1), mask)
+
+
+def _all_axes_turned(queries, keys, mask):
+    """With .T you turn all axes around, those of the batch, too: keys.transpose(-2, -1) swaps only
+    the last two."""
+    return _softmax_of(queries @ keys.T / math.sqrt(queries.shape[-1]), mask)
+
+
+def _softmax_over_all(queries, keys, mask):
+    """The softmax runs over the whole table, so that all rows together sum to 1: each row is to
+    sum to 1 by itself, dim=-1."""
+    scores = _masked(queries, keys, mask)
+    return scores.flatten(-2).softmax(dim=-1).reshape(scores.shape)
+
+
+def _masked(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, -math.inf)
+
+
 ATTENTION_WEIGHTS = Exercise(
     "02.attention_weights",
     goal="Compare every query with every key, and turn the scores into shares.",
@@ -285,7 +337,9 @@ ATTENTION_WEIGHTS = Exercise(
               _divided_by_tokens, _divided_after_softmax, _softmax_over_queries, _no_softmax,
               _scores_without_mask, _mask_turned_around, _zero_before_softmax,
               _minus_one_before_softmax, _no_scale_no_mask, _no_scale_mask_too_late,
-              _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle],
+              _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle,
+              _not_shared_out, _sigmoid, _queries_with_queries, _keys_with_keys, _cosines,
+              _all_axes_turned, _softmax_over_all],
     hints=(
         "Four steps: compare, scale, mask, share out. A dot product compares; which matrix "
         "product takes all dot products of queries and keys at once?",
@@ -412,6 +466,23 @@ def _attention_looks_ahead(answer):
     return "a change of the last token changes what earlier tokens gather: they must not see it."
 
 
+def _best_value_only(queries, keys, values, mask):
+    """You take the value with the largest weight only: all values count, each by its weight."""
+    best = attention_weights(queries, keys, mask).argmax(dim=-1, keepdim=True)
+    return values.gather(-2, best.expand(*best.shape[:-1], values.shape[-1]))
+
+
+def _forbidden_only(queries, keys, values, mask):
+    """The mask is used the wrong way around: True means that a query may look."""
+    return attention_weights(queries, keys, ~mask).nan_to_num() @ values
+
+
+def _with_the_queries(queries, keys, values, mask):
+    """You add the queries to the result: what is taken are the values, and the shortcut belongs to
+    the block."""
+    return queries + attention(queries, keys, values, mask)
+
+
 ATTENTION = Exercise(
     "02.attention",
     goal="Let every token gather the values of the tokens it looks at.",
@@ -423,7 +494,7 @@ ATTENTION = Exercise(
               _averages_the_queries, _values_as_keys, _attention_without_mask,
               _attention_mask_too_late, _attention_without_scale, _attention_without_softmax,
               _attention_over_queries, _attention_roles_swapped, _plain_average,
-              _attention_softmax_twice],
+              _attention_softmax_twice, _best_value_only, _forbidden_only, _with_the_queries],
     hints=(
         "You have the shares already: attention_weights gives a row of them for every query. "
         "What did step 1 of the chapter do with a table of shares and a table of vectors?",
@@ -510,6 +581,24 @@ def _to_split(generator):
         yield normal(generator, B, T, C), n_heads
 
 
+def _all_of_it_for_each(x, n_heads):
+    """Every head gets the whole vector: each gets a piece of D = C // n_heads numbers."""
+    return x[:, None].expand(-1, n_heads, -1, -1)
+
+
+def _tokens_cut(x, n_heads):
+    """You cut the row of tokens into pieces: cut the vectors, the last axis, and leave every token
+    to every head."""
+    return torch.stack(x.chunk(n_heads, dim=1), dim=1)
+
+
+def _divided_as_a_number(x, n_heads):
+    """The operator / gives a decimal number, even where nothing is left over: sizes are whole, so
+    divide with //."""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C / n_heads).transpose(1, 2)
+
+
 SPLIT_HEADS = Exercise(
     "02.split_heads",
     goal="Give every head its own piece of each token's vector.",
@@ -518,7 +607,8 @@ SPLIT_HEADS = Exercise(
     returns=TensorAnswer("heads", ("B", "H", "T", "D")),
     cases=lambda generator: list(_to_split(generator)),
     mistakes=[_only_relabeled, _no_transpose, _interleaved, _sizes_swapped, _heads_first,
-              _tokens_last, _columns_relabeled, _untouched],
+              _tokens_last, _columns_relabeled, _untouched, _all_of_it_for_each, _tokens_cut,
+              _divided_as_a_number],
     hints=(
         "Two steps: cut, then move. Only the last axis is cut, so (B, T, C) becomes four axes "
         "first; and the matrix products of attention run over the last two axes.",

@@ -135,6 +135,31 @@ def _norm_inputs(generator):
     return normal(generator, 2, 4, 6), 1 + normal(generator, 6), normal(generator, 6)
 
 
+def _axis_lost(x, scale, shift, eps=1e-5):
+    """The mean has lost its axis, so it cannot be subtracted from x row by row: keep it, with
+    keepdim=True."""
+    return scale * (x - x.mean(dim=-1)) / (x.var(dim=-1, unbiased=False) + eps).sqrt() + shift
+
+
+def _by_the_range(x, scale, shift, eps=1e-5):
+    """You divide by the distance from the smallest to the largest number: divide by the root of
+    the variance."""
+    spread = x.amax(dim=-1, keepdim=True) - x.amin(dim=-1, keepdim=True)
+    return scale * (x - x.mean(dim=-1, keepdim=True)) / (spread + eps) + shift
+
+
+def _mean_distance(x, scale, shift, eps=1e-5):
+    """You divide by the mean distance from the mean: the variance is the mean of its squares, and
+    you divide by its root."""
+    distance = x - x.mean(dim=-1, keepdim=True)
+    return scale * distance / (distance.abs().mean(dim=-1, keepdim=True) + eps) + shift
+
+
+def _one_more_scale(x, scale, shift, eps=1e-5):
+    """You multiply by 1 + scale: scale begins at 1 itself, so multiply by it alone."""
+    return layer_norm(x, 1 + scale, shift, eps)
+
+
 LAYER_NORM = Exercise(
     "03.layer_norm",
     goal="Bring each token's vector to mean 0 and variance 1.",
@@ -144,7 +169,8 @@ LAYER_NORM = Exercise(
     cases=lambda generator: list(_to_normalize(generator)),
     mistakes=[_one_less, _eps_outside, _one_less_and_eps_outside, _no_eps, _eps_of_its_own,
               _no_root, _no_mean, _root_mean_square, _over_tokens, _over_everything, _no_scale,
-              _no_shift, _no_scale_no_shift, _shift_before_scale, _scale_and_shift_swapped],
+              _no_shift, _no_scale_no_shift, _shift_before_scale, _scale_and_shift_swapped,
+              _axis_lost, _by_the_range, _mean_distance, _one_more_scale],
     hints=(
         "Do (1, 7, 7, 9) by hand, as in step 2: its mean, the distances from it, the mean of their "
         "squares. Which axis are those means taken over, when x is a whole batch?",
@@ -262,6 +288,11 @@ def _tangent(x):
     return 0.5 * x * (1 + torch.tan(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+def _bare_tangent(x):
+    """This takes tanh of x alone: its argument is the root of 2/π times (x + 0.044715 x³)."""
+    return 0.5 * x * (1 + torch.tanh(x))
+
+
 GELU = Exercise(
     "03.gelu",
     goal="Bend every number softly: let the large ones pass and close for the negative ones.",
@@ -274,7 +305,7 @@ GELU = Exercise(
     ],
     mistakes=[_relu, _with_erf, _sigmoid_form, _silu, _no_half, _no_x, _no_one, _no_cube, _squared,
               _root_missing, _cube_of_the_product, _root_over_two_only, _ten_times_the_cube,
-              _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent],
+              _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent, _bare_tangent],
     hints=(
         "Nothing but the formula of the docstring, and torch works on all numbers of x at once. "
         "Write it from the inside to the outside.",
@@ -364,6 +395,16 @@ def _one_network(generator):
     return next(iter(_linear_layers(generator)))
 
 
+def _layers_swapped(x, expand, contract):
+    """The two layers are swapped: expand comes first, C to 4C, and contract brings it back."""
+    return expand(gelu(contract(x)))
+
+
+def _times_x(x, expand, contract):
+    """You multiply the result by x: the result alone is asked for."""
+    return x * feed_forward(x, expand, contract)
+
+
 FEED_FORWARD = Exercise(
     "03.feed_forward",
     goal="Let each token think by itself: widen, bend, bring back.",
@@ -373,7 +414,7 @@ FEED_FORWARD = Exercise(
     cases=lambda generator: list(_linear_layers(generator)),
     mistakes=[_no_bend, _bent_with_relu, _bent_with_erf, _bent_at_the_end, _bent_twice,
               _bent_at_the_start, _with_shortcut, _not_contracted, _bent_two_times_over,
-              _matrices_only],
+              _matrices_only, _layers_swapped, _times_x],
     hints=(
         "expand and contract are layers: call them like functions. In which order do the three "
         "steps of the formula happen, read from the inside?",
@@ -515,6 +556,23 @@ def _one_block(generator):
     return next(iter(_block_parts(generator)))
 
 
+def _input_added_again(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    """You add the input once more at the end: each part adds its result to x, and that is all."""
+    return x + transformer_block(x, attention_norm, attention, feed_forward_norm, feed_forward)
+
+
+def _multiplied_with_x(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    """You multiply x by what the parts find: a block only ever adds."""
+    x = x * attention(attention_norm(x))
+    return x * feed_forward(feed_forward_norm(x))
+
+
+def _sums_halved(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    """You halve the sum after each part: add, and leave the stream as it is."""
+    x = (x + attention(attention_norm(x))) / 2
+    return (x + feed_forward(feed_forward_norm(x))) / 2
+
+
 TRANSFORMER_BLOCK = Exercise(
     "03.transformer_block",
     goal="Put the parts together: two additions to the residual stream.",
@@ -525,7 +583,7 @@ TRANSFORMER_BLOCK = Exercise(
     mistakes=[_no_shortcuts, _no_first_shortcut, _no_second_shortcut, _no_norms, _no_first_norm,
               _no_second_norm, _post_norm, _results_normalized, _stream_normalized, _side_by_side,
               _old_stream, _norms_swapped, _one_norm_twice, _order_swapped, _only_attention,
-              _only_feed_forward],
+              _only_feed_forward, _input_added_again, _multiplied_with_x, _sums_halved],
     hints=(
         "A block only ever adds to x. What does attention read: x itself? And what does the "
         "feed-forward network read: the x from before, or with what attention has added?",

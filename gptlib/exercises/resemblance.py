@@ -346,6 +346,17 @@ def _is_part(small: list[int], large: list[int]) -> bool:
     return all(size in rest for size in small)
 
 
+def _one_place_left(trials: Sequence[Trial]) -> str | None:
+    """One place of an axis is left of all that the right answer has."""
+    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+        for place, words in ((-1, "last"), (0, "first")):
+            if all(_same(trial.answer.reshape(-1), trial.expected.select(dim, place).reshape(-1))
+                   for trial in trials):
+                return (f"Only the {words} place along the {_AXES.get(dim, f'axis {dim}')} is "
+                        "left: all of them are asked for.")
+    return None
+
+
 def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
     differences = {tuple(a - b for a, b in zip(got, wanted, strict=True))
                    for got, wanted in _shapes(trials) if len(got) == len(wanted)}
@@ -367,7 +378,7 @@ def _one_text(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-_TRACES_OF_SHAPES = (_one_text, _axis_more_or_less, _one_more_or_less)
+_TRACES_OF_SHAPES = (_one_text, _one_place_left, _axis_more_or_less, _one_more_or_less)
 
 
 # ------------------------------------------------------------------------------------ rows of ids

@@ -84,6 +84,27 @@ def _one_too_low(ids):
     return {pair: count - 1 for pair, count in count_pairs(ids).items()}
 
 
+def _over_the_next(ids):
+    """You pair each token with the one after the next: neighbors stand side by side, ids[1:]."""
+    return Counter(zip(ids, ids[2:]))
+
+
+def _frequent_only(ids):
+    """Pairs that occur once are missing: count them, too."""
+    return {pair: count for pair, count in count_pairs(ids).items() if count > 1}
+
+
+def _first_pair_only(ids):
+    """Only the first pair is counted: let no `return` stand within the loop."""
+    return dict.fromkeys(zip(ids[:1], ids[1:2]), 1)
+
+
+def _lists_as_keys(ids):
+    """A list cannot be a key of a dictionary, for it may change: make each pair a tuple,
+    (left, right)."""
+    return {[left, right]: 1 for left, right in zip(ids, ids[1:])}
+
+
 COUNT_PAIRS = Exercise(
     "01.count_pairs",
     goal="Count which two tokens stand side by side, and how often.",
@@ -96,7 +117,8 @@ COUNT_PAIRS = Exercise(
     ],
     mistakes=[_single_tokens, _every_other_pair, _order_ignored, _right_then_left, _around_the_end,
               _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
-              _without_overlap, _one_too_low],
+              _without_overlap, _one_too_low, _over_the_next, _frequent_only, _first_pair_only,
+              _lists_as_keys],
     hints=(
         "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
         "stand above each other?",
@@ -199,6 +221,38 @@ def _nothing_replaced(ids, pair, new_id):
     return list(ids)
 
 
+def _two_by_two(ids, pair, new_id):
+    """You go on by two places each time, so a pair that begins at an odd place is missed: go on by
+    two only after a pair."""
+    pieces = [ids[place : place + 2] for place in range(0, len(ids), 2)]
+    return [token for piece in pieces for token in ([new_id] if (*piece,) == pair else piece)]
+
+
+def _three_steps(ids, pair, new_id):
+    """The token after each pair is lost: a pair is two places long, so go on by two, not three."""
+    merged, place = [], 0
+    while place < len(ids):
+        found = (*ids[place : place + 2],) == pair
+        merged.append(new_id if found else ids[place])
+        place += 3 if found else 1
+    return merged
+
+
+def _sum_of_both(ids, pair, new_id):
+    """You put the sum of the two ids there: the new token has an id of its own, new_id."""
+    return merge(ids, pair, sum(pair))
+
+
+def _one_side_is_enough(ids, pair, new_id):
+    """One of the two tokens is enough for you: both must be those of the pair, with `and`."""
+    merged, place = [], 0
+    while place < len(ids):
+        found = place + 1 < len(ids) and (ids[place] == pair[0] or ids[place + 1] == pair[1])
+        merged.append(new_id if found else ids[place])
+        place += 2 if found else 1
+    return merged
+
+
 MERGE = Exercise(
     "01.merge",
     goal="Make one token of two, wherever they stand side by side.",
@@ -214,7 +268,8 @@ MERGE = Exercise(
     ],
     mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
-              _single_ones_replaced, _as_text],
+              _single_ones_replaced, _as_text, _two_by_two, _three_steps, _sum_of_both,
+              _one_side_is_enough],
     hints=(
         "Build a new list while you walk through the old one. When does the token that you have "
         "just reached complete the pair?",
@@ -335,6 +390,36 @@ def _merged(ids, merges):
 _TRAINED = learn_merges({b"thought": 3, b" the": 5, b" other": 4, b" three": 2, b" oath": 1}, 14)
 
 
+def _last_merge_missing(word, merges):
+    """The last merge of the list is never tried: go through all of them."""
+    return encode(word, merges[:-1])
+
+
+def _ids_one_too_low(word, merges):
+    """The new ids are one too low: 255 is the last byte, so the first merge makes token 256."""
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 255 + n)
+    return ids
+
+
+def _counts_used_merges(word, merges):
+    """You number the merges that were used: a pair's id comes from its place in the whole list,
+    whether earlier ones were used or not."""
+    ids, used = list(word.encode("utf-8")), 0
+    for pair in merges:
+        shorter = merge(ids, pair, 256 + used)
+        used += len(shorter) < len(ids)
+        ids = shorter
+    return ids
+
+
+def _latin(word, merges):
+    """You turn the text into bytes in another way than UTF-8, which has two bytes for ë: use
+    word.encode("utf-8")."""
+    return _merged(list(word.encode("latin-1", "replace")), merges)
+
+
 ENCODE = Exercise(
     "01.encode",
     goal="Spell a word in tokens with merges that were learned before.",
@@ -349,7 +434,8 @@ ENCODE = Exercise(
     ],
     mistakes=[_only_bytes, _letters, _another_encoding, _last_learned_first, _leftmost_first,
               _one_merge_only, _ids_from_zero, _ids_one_too_high, _always_the_same_id,
-              _most_frequent_first],
+              _most_frequent_first, _last_merge_missing, _ids_one_too_low, _counts_used_merges,
+              _latin],
     hints=(
         "A merge may use the result of an earlier one, never that of a later one. So what happens "
         "if you go through the list of merges once, from its beginning?",

@@ -54,6 +54,8 @@ def first_text_only(y):
     (lambda y: y.sum(-1), "An axis is gone"),
     (lambda y: y[..., None].expand(*y.shape, 2), "an axis too many"),
     (lambda y: y.flatten(), "cut in another way"),
+    (lambda y: y[..., -1:, :], "Only the last place along the last axis but one is left"),
+    (lambda y: y[..., 0], "Only the first place along the last axis is left"),
     (lambda y: y[..., :-1], "Axis 2 has one place too few"),
     (lambda y: (y + y.sin()).softmax(-1), "these are probabilities"),
     (lambda y: -y - y.sin() / 2, "It is negative, which it can never be"),
