@@ -1,8 +1,8 @@
 // Every head of a model as one mosaic, one head enlarged, one token's weights over the text.
 
 import {
-  arrowKeys, choice, css, hatch, inkOn, largest, make, mount, paintPixels, sharpContext, shortened,
-  textField, walkTokens, weightColor, weightLegend, written,
+  arrowKeys, choice, css, hatch, inkOn, largest, lookOf, make, mount, paintPixels, sharpContext,
+  shortened, textField, walkTokens, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -264,11 +264,8 @@ const render = (context) => mount(context, (view) => {
     const cell = state.data && cellAt(event);
     if (!cell || cell.key < 0) return leave();
     const own = view.get("direction") === "row" ? cell.query : cell.key;
-    const { labels } = state.data;
-    pointed.textContent = cell.key > cell.query
-      ? `‘${labels[cell.query]}’ may not look ahead at ‘${labels[cell.key]}’.`
-      : `‘${labels[cell.query]}’ looks at ‘${labels[cell.key]}’ with weight `
-        + `${written(state.triangle[rowStart(cell.query) + cell.key], 6)}.`;
+    pointed.textContent = lookOf(state.data.labels, cell.query, cell.key,
+      state.triangle[rowStart(cell.query) + cell.key], 6);
     if (own !== state.hovered) hover(own);
     return undefined;
   }));

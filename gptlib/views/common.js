@@ -53,6 +53,13 @@ export function shortened(label, limit = 14) {
   return signs.length <= limit ? label : signs.slice(0, limit - 1).join("") + "…";
 }
 
+/** What one cell of an attention map says, in a sentence. */
+export function lookOf(labels, query, key, weight, digits) {
+  return key > query
+    ? `‘${labels[query]}’ may not look ahead at ‘${labels[key]}’.`
+    : `‘${labels[query]}’ looks at ‘${labels[key]}’ with weight ${weight.toFixed(digits)}.`;
+}
+
 // -------------------------------------------------------------------------------------- colors
 
 const CIVIDIS = (

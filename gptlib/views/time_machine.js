@@ -1,7 +1,7 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  css, hatch, inkOn, largest, make, mount, sharpContext, shortened, slider, walkTokens,
+  css, hatch, inkOn, largest, lookOf, make, mount, sharpContext, shortened, slider, walkTokens,
   weightColor, weightLegend, written,
 } from "./common.js";
 
@@ -262,11 +262,8 @@ const render = (context) => mount(context, (view) => {
       leave();
       return;
     }
-    const { labels } = state.data;
-    pointed.textContent = key > query
-      ? `‘${labels[query]}’ may not look ahead at ‘${labels[key]}’.`
-      : `‘${labels[query]}’ looks at ‘${labels[key]}’ with weight `
-        + `${rowOf(state.triangle, query)[key].toFixed(2)}.`;
+    pointed.textContent = lookOf(state.data.labels, query, key,
+      rowOf(state.triangle, query)[key], 2);
     if (query !== state.hovered) hover(query);
   }));
   const leave = () => {

@@ -55,7 +55,8 @@ def test_a_view_of_the_browser_answers_the_pointer_without_a_kernel(page):
     view = page.locator(".live")
     before = view.inner_text()
     view.get_by_role("radio", name="who looks at the token").check()
-    assert view.inner_text() != before
+    page.wait_for_function("([view, before]) => view.innerText !== before",
+                           arg=[view.element_handle(), before], timeout=5_000)
 
 
 def test_a_view_of_the_kernel_is_a_picture_with_words(page):

@@ -10,30 +10,18 @@ import torch
 from helpers import lively_model
 from samples import SMALL, TEXT, checkpoints, model, tokenizer
 
-from gptlib.views import (
-    AttentionExplorer,
-    AttentionMicroscope,
-    ConfigExplorer,
-    GenerationStepper,
-    GradientFlow,
-    NeuronExplorer,
-    SamplingBench,
-    TimeMachine,
-    TokenizerExplorer,
-    TrainingDashboard,
-    WindowExplorer,
-)
+from gptlib import views
 
 READERS = {
-    "TokenizerExplorer": lambda text, _: TokenizerExplorer(tokenizer(), text),
-    "WindowExplorer": lambda text, _: WindowExplorer(tokenizer(), text, context_length=2),
-    "AttentionExplorer": lambda text, model: AttentionExplorer(model, tokenizer(), text),
-    "AttentionMicroscope": lambda text, model: AttentionMicroscope(model, tokenizer(), text),
-    "SamplingBench": lambda text, model: SamplingBench(model, tokenizer(), text),
-    "NeuronExplorer": lambda text, model: NeuronExplorer(model, tokenizer(), text),
-    "GenerationStepper": lambda text, model: GenerationStepper(model, tokenizer(), text),
-    "TimeMachine": lambda text, model: TimeMachine([(0, model), *checkpoints()[1:]], tokenizer(),
-                                                   text),
+    "TokenizerExplorer": lambda text, _: views.TokenizerExplorer(tokenizer(), text),
+    "WindowExplorer": lambda text, _: views.WindowExplorer(tokenizer(), text, context_length=2),
+    "AttentionExplorer": lambda text, model: views.AttentionExplorer(model, tokenizer(), text),
+    "AttentionMicroscope": lambda text, model: views.AttentionMicroscope(model, tokenizer(), text),
+    "SamplingBench": lambda text, model: views.SamplingBench(model, tokenizer(), text),
+    "NeuronExplorer": lambda text, model: views.NeuronExplorer(model, tokenizer(), text),
+    "GenerationStepper": lambda text, model: views.GenerationStepper(model, tokenizer(), text),
+    "TimeMachine": lambda text, model: views.TimeMachine(
+        [(0, model), *checkpoints()[1:]], tokenizer(), text),
 }
 WITHOUT_A_MODEL = ("TokenizerExplorer", "WindowExplorer")
 FINE = {
@@ -116,7 +104,5 @@ def test_weights_that_are_no_numbers_are_explained(name):
 
 def test_the_other_views_take_no_text_and_no_trained_model():
     """So that a new view finds its way into this file."""
-    import gptlib.views
-
-    others = {ConfigExplorer, GradientFlow, TrainingDashboard, gptlib.views.Session}
-    assert {*READERS, *(kind.__name__ for kind in others)} == set(gptlib.views.__all__)
+    others = {"ConfigExplorer", "GradientFlow", "TrainingDashboard", "Session"}
+    assert {*READERS, *others} == set(views.__all__)
