@@ -7,6 +7,7 @@ T + 1 ids, and one window holds T examples at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -39,10 +40,10 @@ def windows(
     """
     ids = as_ids(ids)
     stride = context_length if stride is None else stride
-    if context_length < 1 or stride < 1:
+    if not all(isinstance(size, Integral) and size >= 1 for size in (context_length, stride)):
         raise ValueError(
-            f"context_length is {context_length} and stride is {stride}, but both must be at "
-            "least 1: the usual stride is context_length itself."
+            f"context_length is {context_length} and stride is {stride}, but both must be whole "
+            "numbers of at least 1: the usual stride is context_length itself."
         )
     if len(ids) < context_length + 1:
         raise ValueError(
@@ -121,6 +122,11 @@ class Batches:
 
     def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int, seed: int = 0):
         """inputs (W, T) and targets (W, T) as `windows` or `document_windows` give them."""
+        if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
+            raise TypeError(
+                f"inputs is {type(inputs).__name__} and targets is {type(targets).__name__}, but "
+                "both must be tensors: windows(ids, context_length) makes them of a text."
+            )
         if not 1 <= batch_size <= len(inputs):
             raise ValueError(
                 f"batch_size is {batch_size}, but this text gives {len(inputs)} windows of "

@@ -90,6 +90,7 @@ def next_token(
     """Draw one token for every row of scores.  logits (B, V) -> (B) int64, on the CPU
 
     The draw happens on the CPU, so a seeded generator gives the same tokens on every device.
+    Raises a ValueError for a row of scores that leaves nothing to draw.
     """
     logits = apply_temperature(logits, temperature)
     if top_k is not None:
@@ -99,6 +100,7 @@ def next_token(
     if min_p is not None:
         logits = keep_min_p(logits, min_p)
     probabilities = logits.softmax(dim=-1).cpu()                         # (B, V)
+    _check_drawable(probabilities)
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
 
@@ -167,6 +169,14 @@ def complete(model: GPTModel, tokenizer, prompt: str, max_new_tokens: int, **opt
     ids = tokenizer.encode(prompt)
     new = [step[0] for step in generate(model, [ids], max_new_tokens, **options)]
     return tokenizer.decode([*ids, *new])
+
+
+def _check_drawable(probabilities: Tensor) -> None:
+    if not probabilities.isfinite().all():
+        raise ValueError(
+            "The scores are not finite numbers, so no token can be drawn: load the model's weights "
+            "again, or train it with a smaller learning rate."
+        )
 
 
 def _check_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> None:

@@ -66,7 +66,12 @@ def storyteller_checkpoints() -> list[Checkpoint]:
 
 
 def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0) -> list[str]:
-    """`n` stories told side by side at temperature 1, each up to its end or the context's."""
+    """`n` stories told side by side at temperature 1, each up to its end or the context's.
+
+    Raises a ValueError for fewer than one.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}, but must be at least 1: say how many stories you want.")
     end_token = tokenizer.special_tokens[END_OF_TEXT]
     told = generate(
         model, [[end_token]] * n, model.config.context_length - 1, stop_token=end_token,

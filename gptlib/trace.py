@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gptlib.config import GPTConfig
+from gptlib.data import as_ids
 from gptlib.model import GPTModel
 from gptlib.tap import record
 
@@ -54,7 +55,7 @@ def trace(
     be in evaluation mode, or dropout shows in the arrays. Raises a ValueError where labels and
     ids differ in number.
     """
-    ids = torch.as_tensor(ids, device=model.device)
+    ids = as_ids(ids).to(model.device)
     labels = tuple(str(token) for token in (ids.tolist() if labels is None else labels))
     if len(labels) != len(ids):
         raise ValueError(

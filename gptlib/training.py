@@ -55,9 +55,10 @@ def evaluate(
     ids = as_ids(ids)
     if len(ids) < 2:
         raise ValueError(
-            f"The text has {len(ids)} tokens, but there must be at least 2, one to read and one "
-            "to predict: take a longer text."
+            f"A text needs at least 2 tokens, one to read and one to predict, but this one has "
+            f"{len(ids)}: take a longer text."
         )
+    check_vocabulary(ids, model.config.vocab_size)
     total, count = 0.0, 0
     with _mode(model, training=False):
         for inputs, targets in _in_order(ids, model.config.context_length, end_token):

@@ -34,6 +34,7 @@ def test_a_text_of_exactly_one_window_is_enough():
         ((range(4), 4), ValueError, "needs 5 tokens, but the text has 4: take"),
         ((range(9), 0), ValueError, "context_length is 0 and stride is 0"),
         ((range(9), 3, 0), ValueError, "stride is 0"),
+        ((range(9), 1.5), ValueError, "context_length is 1.5 .* must be whole numbers"),
         (([0.5, 1.5], 1), TypeError, "one row of whole numbers"),
         (([[1, 2], [3, 4]], 1), TypeError, r"shape \(2, 2\)"),
     ],
@@ -121,3 +122,8 @@ def test_ids_of_any_whole_type_become_one_row():
 
 def test_each_place_has_a_seed_of_its_own():
     assert len({seed_for(a, b) for a in range(20) for b in range(20)}) == 400
+
+
+def test_batches_of_something_else_than_windows_are_refused():
+    with pytest.raises(TypeError, match=r"both must be tensors: windows\(ids"):
+        Batches([1, 2, 3], 2, batch_size=1)

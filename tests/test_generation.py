@@ -83,6 +83,12 @@ def test_all_filters_compose_and_a_removed_token_is_never_drawn():
     assert torch.isfinite(allowed.gather(-1, drawn[:, None])).all()
 
 
+@pytest.mark.parametrize("score", [math.nan, -math.inf])
+def test_scores_that_leave_nothing_to_draw_are_explained(score):
+    with pytest.raises(ValueError, match="scores are not finite numbers, so no token"):
+        next_token(torch.full((2, 4), score))
+
+
 @pytest.mark.parametrize(
     ("function", "value", "words"),
     [

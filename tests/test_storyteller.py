@@ -112,3 +112,8 @@ def test_loading_needs_neither_the_corpus_nor_a_figure():
         "assert not {'gptlib.corpus.storybook', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_no_story_cannot_be_told():
+    with pytest.raises(ValueError, match="n is 0, but must be at least 1"):
+        tell_stories(*storyteller(), 0)

@@ -106,8 +106,14 @@ def test_a_text_shorter_than_a_window_is_evaluated_too():
     model, ids = lively_model(), random_ids(9)
     expected = next_token_loss(model(ids[None, :-1]), ids[None, 1:]).item()
     assert evaluate(model, ids) == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(ValueError, match="has 1 tokens, but there must be at least 2"):
+    with pytest.raises(ValueError, match="needs at least 2 tokens, .* this one has 1"):
         evaluate(model, ids[:1])
+
+
+def test_a_text_of_another_tokenizer_cannot_be_evaluated():
+    model = tiny_model()
+    with pytest.raises(ValueError, match="is outside the vocabulary"):
+        evaluate(model, [0, 1, model.config.vocab_size])
 
 
 def test_documents_are_evaluated_whole_each_with_its_own_beginning():
