@@ -14,6 +14,12 @@ VENV_PYTHON = $(VENV)/bin/python
 
 .PHONY: lab test chapters site screenshots storyteller
 
+# `installed` holds the folder that the installation was made in. Where this one was moved or copied
+# since, or the Python behind it is gone, it is made again.
+ifneq ($(shell cat $(VENV)/installed 2>/dev/null),$(shell test -s $(VENV)/installed -a -x $(VENV_PYTHON) && pwd -P))
+.PHONY: $(VENV)/installed
+endif
+
 lab: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py lab $(LAB_ARGS)
 
@@ -38,7 +44,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	@$(VENV_PYTHON) -c 'import sys, pip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing what requirements.txt lists; the first time this takes some minutes."
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements.txt
-	@touch $@
+	@pwd -P > $@
 
 $(VENV)/installed-for-tests: $(VENV)/installed
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check --quiet -e '.[test]'
