@@ -25,7 +25,8 @@ def hand_out(chapters: Sequence[Path], folder: Path) -> list[str]:
     """Bring the copies in `folder` up to date; return what the learner should know, in lines.
 
     A missing copy is written, an unchanged one replaced by a newer edition. A changed one stays,
-    and where the chapter has a newer edition, a line says how to get it.
+    and where the chapter has a newer edition, or the copy is no notebook any more, a line says how
+    to get a fresh one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handed_out, lines = _read_manifest(folder)
@@ -39,6 +40,11 @@ def hand_out(chapters: Sequence[Path], folder: Path) -> list[str]:
             handed_out[chapter.name] = edition
         elif current == edition:
             handed_out[chapter.name] = edition
+        elif current is None:
+            lines.append(
+                f"{copy.name} cannot be read as a notebook any more and stays as it is. To get a "
+                "fresh copy, rename it and run this again."
+            )
         elif known != edition:
             lines.append(_newer_edition(copy))
     with replacing(folder / MANIFEST) as temporary:

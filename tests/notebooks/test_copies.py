@@ -4,7 +4,7 @@ import json
 
 import nbformat
 import pytest
-from copies import MANIFEST, hand_out
+from copies import MANIFEST, digest, hand_out
 from course import read, write
 from nbformat.v4 import new_notebook
 from small_chapter import code, good_chapter, save, text
@@ -166,11 +166,14 @@ def test_a_copy_that_is_no_notebook_any_more_is_the_learners(course, content):
     paths, folder = course
     hand_out(paths, folder)
     (folder / "02_sums.ipynb").write_bytes(content)
-    (folder / MANIFEST).unlink()
     for _ in range(2):
         lines = hand_out(paths, folder)
-        assert "02_sums.ipynb: there is a newer edition" in lines[0]
+        assert lines[0].startswith("02_sums.ipynb cannot be read as a notebook any more")
         assert (folder / "02_sums.ipynb").read_bytes() == content
+        (folder / MANIFEST).unlink()
+    (folder / "02_sums.ipynb").rename(folder / "damaged.ipynb")
+    assert len(hand_out(paths, folder)) == 1
+    assert digest(read(folder / "02_sums.ipynb")) == digest(read(paths[1]))
 
 
 def test_a_full_disk_leaves_the_old_copy_whole(course, monkeypatch):
