@@ -68,6 +68,7 @@ def attention_heatmap(weights, labels: Sequence[str], title: str = "") -> Pictur
     weights = _array(weights, "weights", dimensions=2)
     labels = [visible(label) for label in labels]
     _check_labels(labels, len(weights), "row")
+    _check_labels(labels, weights.shape[1], "column")
     side = heatmap_side(len(weights))
     with DRAWING:
         figure = new_figure(side + 180, side + 130)
@@ -143,11 +144,6 @@ def draw_heatmap(
         _write_cells(axes, shown, image.norm(shown), "cividis", whole=False)
     _color_bar(axes.figure, axes, image)
     return image
-
-
-def recolor_heatmap(image, weights: np.ndarray) -> None:
-    """Give a drawn heat map other weights of the same shape."""
-    image.set_data(_without_future(weights))
 
 
 def is_causal(weights: np.ndarray) -> bool:
@@ -259,10 +255,10 @@ def lines(
     """
     series = {name: (_array(x, "x"), _array(y, "y")) for name, (x, y) in series.items()}
     for name, (x, y) in series.items():
-        if x.shape != y.shape or not x.size:
+        if x.shape != y.shape:
             raise ValueError(
                 f"The series {name!r} has {x.size} x and {y.size} y values, but needs as many of "
-                "the one as of the other, and at least one: pass (x, y) of equal length."
+                "the one as of the other: pass (x, y) of equal length."
             )
     with DRAWING:
         figure = new_figure(WIDTH, 360 + (20 if title else 0))
@@ -343,7 +339,7 @@ def number(x: float, digits: int = 3) -> str:
         return "nan" if math.isnan(x) else ("∞" if x > 0 else "−∞")
     if float(x).is_integer() and abs(x) < 1e15:
         return f"{int(x):,}".replace("-", "−")
-    text = f"{x:,.0f}" if 1000 <= abs(x) < 1e15 else f"{x:.{digits}g}"
+    text = f"{x:,.0f}" if 10**digits <= round(abs(x)) < 1e15 else f"{x:.{digits}g}"
     return text.replace("-", "−").replace("e−0", "e−").replace("e+", "e")
 
 
@@ -538,7 +534,7 @@ def _sentence(title: str) -> str:
 
 
 def _array(values, name: str, dimensions: int | None = None) -> np.ndarray:
-    """Tensor, list or array as a NumPy array of floats, checked for its dimensions."""
+    """Tensor, list or array as a NumPy array of floats, checked for its size and dimensions."""
     if hasattr(values, "detach"):                     # a tensor of any device and precision
         values = values.detach().cpu().double()
     array = np.asarray(values, dtype=float)
@@ -546,6 +542,11 @@ def _array(values, name: str, dimensions: int | None = None) -> np.ndarray:
         raise ValueError(
             f"{name} has shape {array.shape}, but this picture needs {dimensions} dimensions: "
             "pick one sequence, layer or head where there are too many."
+        )
+    if not array.size:
+        raise ValueError(
+            f"{name} has shape {array.shape}, but a picture needs at least one number: look at "
+            "where it was made, or cut."
         )
     return array
 

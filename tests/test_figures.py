@@ -190,7 +190,8 @@ def test_the_highlighted_bar_has_another_color():
 
 @pytest.mark.parametrize(("x", "text"), [
     (163_009_536, "163,009,536"), (0.25, "0.25"), (3.1e-7, "3.1e−7"), (-4, "−4"), (621.83, "622"),
-    (1234.5, "1,234"), (np.inf, "∞"), (-np.inf, "−∞"), (np.nan, "nan"), (0.0, "0"),
+    (1234.5, "1,234"), (999.6, "1,000"), (np.inf, "∞"), (-np.inf, "−∞"), (np.nan, "nan"),
+    (0.0, "0"),
 ])
 def test_a_number_reads_well(x, text):
     assert figures.number(x) == text
@@ -266,6 +267,9 @@ def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():
 @pytest.mark.parametrize(("draw", "message"), [
     (lambda: figures.attention_heatmap(np.eye(3), ["a"]), "1 labels for 3 rows"),
     (lambda: figures.attention_heatmap(np.ones((2, 3, 3)), WORDS), "needs 2 dimensions"),
+    (lambda: figures.attention_heatmap(np.ones((2, 3)), ["a", "b"]), "2 labels for 3 columns"),
+    (lambda: figures.attention_heatmap(np.eye(0), []), "weights has shape (0, 0), but a picture"),
+    (lambda: figures.matrix([]), "array has shape (0,), but a picture needs at least one number"),
     (lambda: figures.attention_grid(np.eye(3)), "needs 4 dimensions"),
     (lambda: figures.matrix(np.ones((2, 2, 2))), "pick one of its matrices"),
     (lambda: figures.matrix(np.eye(2), column_labels=["a"]), "1 labels for 2 columns"),
@@ -300,3 +304,4 @@ def test_the_words_of_a_chart_are_as_exact_as_they_are_asked_to_be():
     rising = {"a": ([1, 2], [6.9, 0.829])}
     assert "from 7 at 1 to 0.8 at 2" in figures.lines(rising, "x", "y", digits=1).alt
     assert "from 6.9 at 1 to 0.829 at 2" in figures.lines(rising, "x", "y").alt
+    assert figures.number(12.3, digits=1) == "12"
