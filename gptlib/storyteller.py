@@ -70,17 +70,20 @@ def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0
 
     Raises a ValueError for fewer than one.
     """
-    if n < 1:
-        raise ValueError(f"n is {n}, but must be at least 1: say how many stories you want.")
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(
+            f"n is {n!r}, but must be a whole number of at least 1: say how many stories you want."
+        )
     end_token = tokenizer.special_tokens[END_OF_TEXT]
-    told = generate(
+    told: list[list[int]] = [[] for _ in range(n)]
+    for step in generate(
         model, [[end_token]] * n, model.config.context_length - 1, stop_token=end_token,
         generator=torch.Generator().manual_seed(seed),
-    )
-    return [
-        tokenizer.decode([token for token in row if token is not None])
-        for row in zip(*told, strict=True)
-    ]
+    ):
+        for row, token in zip(told, step, strict=True):
+            if token is not None:
+                row.append(token)
+    return [tokenizer.decode(row) for row in told]
 
 
 def untrained() -> GPTModel:

@@ -114,6 +114,17 @@ def test_loading_needs_neither_the_corpus_nor_a_figure():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_no_story_cannot_be_told():
-    with pytest.raises(ValueError, match="n is 0, but must be at least 1"):
-        tell_stories(*storyteller(), 0)
+def test_a_model_that_ends_at_once_tells_empty_stories():
+    model, tokenizer = storyteller()
+    with torch.no_grad():
+        model.final_norm.scale.zero_()                      # whatever was read, the same vector ...
+        model.final_norm.shift.fill_(1)
+        model.output_head.weight.zero_()                    # ... for which one token scores high
+        model.output_head.weight[tokenizer.special_tokens[END_OF_TEXT]] = 1
+    assert tell_stories(model, tokenizer, 3) == ["", "", ""]
+
+
+@pytest.mark.parametrize("n", [0, 2.5, "3", True])
+def test_no_story_cannot_be_told(n):
+    with pytest.raises(ValueError, match=f"n is {n!r}, but must be a whole number of at least 1"):
+        tell_stories(*storyteller(), n)
