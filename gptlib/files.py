@@ -12,10 +12,16 @@ from pathlib import Path
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path to write to; when the block ends well, it becomes `path`.
 
-    Raises an OSError in words where the disk is full or the folder cannot be written to. Whatever
-    goes wrong, the former file stays as it was, and nothing temporary is left behind.
+    Raises an OSError in words where there is no such folder, where it cannot be written to or where
+    the disk is full. Whatever goes wrong, the former file stays as it was, and nothing temporary is
+    left behind.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} could not be written, because there is no folder {path.parent}: make it "
+            "first, or choose another one."
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:
