@@ -19,14 +19,22 @@ IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the
 
 
 def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
-    """Token ids as one row of whole numbers, checked.  -> (N) int64"""
-    ids = torch.as_tensor(ids, dtype=None if len(ids) else torch.int64)
-    if ids.dim() != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+    """Token ids as one row of whole numbers, checked.  -> (N) int64
+
+    Raises a TypeError for anything else, such as a text or a batch.
+    """
+    try:
+        row = torch.as_tensor(ids, dtype=None if len(ids) else torch.int64)
+        whole = not (row.is_floating_point() or row.is_complex() or row.dtype == torch.bool)
+        fits, got = whole and row.dim() == 1, f"have shape {tuple(row.shape)} and type {row.dtype}"
+    except (TypeError, ValueError, RuntimeError):  # torch's words for a text, None, unequal rows
+        fits, got = False, f"are given as {type(ids).__name__}"
+    if not fits:
         raise TypeError(
-            f"The token ids have shape {tuple(ids.shape)} and type {ids.dtype}, but must be one "
-            "row of whole numbers: pass tokenizer.encode(text)."
+            f"The token ids {got}, but must be one row of whole numbers: pass "
+            "tokenizer.encode(text)."
         )
-    return ids.to("cpu", torch.int64)
+    return row.to("cpu", torch.int64)
 
 
 def windows(
@@ -55,7 +63,17 @@ def windows(
 
 
 def join_documents(texts: Iterable[str], tokenizer: BPETokenizer) -> list[int]:
-    """The ids of all texts in one row, each text closed by the tokenizer's end-of-text token."""
+    """The ids of all texts in one row, each text closed by the tokenizer's end-of-text token.
+
+    Raises a TypeError for a single string, and a ValueError for a tokenizer without that token.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts is one string, but must be a list of them: write [text].")
+    if END_OF_TEXT not in tokenizer.special_tokens:
+        raise ValueError(
+            f"The tokenizer has no token {END_OF_TEXT!r}, but each text is closed with it: make "
+            "one that names it among its special tokens."
+        )
     end_token = tokenizer.special_tokens[END_OF_TEXT]
     return [token for text in texts for token in [*tokenizer.encode(text), end_token]]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from gptlib.data import as_ids
 from gptlib.model import GPTModel
 
 
@@ -121,13 +122,14 @@ def generate(
     read while a shorter one already continues. A row ends after `max_new_tokens`, or before its
     `stop_token`. Beyond the context the model sees the latest tokens only.
 
-    Raises a ValueError for an empty prompt and for one that is longer than the context.
+    Raises a ValueError for an empty prompt, for one that is longer than the context, and for
+    anything but rows of token ids.
     """
-    _check_prompts(model, prompts, max_new_tokens)
+    prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
     ids = torch.zeros(len(prompts), max(lengths) + max_new_tokens, dtype=torch.int64)
     for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.as_tensor(prompt)
+        ids[row, : len(prompt)] = prompt
     ends = [length + max_new_tokens for length in lengths]
     cache = model.new_cache() if use_cache else None
 
@@ -172,6 +174,11 @@ def complete(model: GPTModel, tokenizer, prompt: str, max_new_tokens: int, **opt
 
 
 def _check_drawable(probabilities: Tensor) -> None:
+    if probabilities.dim() != 2:
+        raise ValueError(
+            f"logits has shape {tuple(probabilities.shape)}, but must be (batch, vocabulary): "
+            "write logits[None] for a single row, logits[:, -1] for the last tokens of a batch."
+        )
     if not probabilities.isfinite().all():
         raise ValueError(
             "The scores are not finite numbers, so no token can be drawn: load the model's weights "
@@ -179,20 +186,25 @@ def _check_drawable(probabilities: Tensor) -> None:
         )
 
 
-def _check_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> None:
+def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> list[Tensor]:
+    """Each prompt as a row of ids."""
     whole = isinstance(max_new_tokens, int) and not isinstance(max_new_tokens, bool)
     if not whole or max_new_tokens < 1:
         raise ValueError(
             f"max_new_tokens is {max_new_tokens!r}, but must be a whole number of at least 1: "
             "say how many tokens you want."
         )
-    if isinstance(prompts, str) or not len(prompts) or not all(map(_is_row, prompts)):
+    try:
+        rows = [as_ids(prompt) for prompt in prompts]
+    except TypeError:
+        rows = []
+    if not rows:
         raise ValueError(
             "prompts must be a list of prompts, each a list of token ids: write "
             "[tokenizer.encode(text)] for a single one."
         )
     context = model.config.context_length
-    for number, prompt in enumerate(prompts):
+    for number, prompt in enumerate(rows):
         if not len(prompt):
             raise ValueError(
                 f"Prompt {number} is empty, but the model needs at least one token to go on "
@@ -203,7 +215,4 @@ def _check_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> N
                 f"Prompt {number} has {len(prompt)} tokens, but this model sees at most "
                 f"{context}: keep its last tokens with prompt[-{context}:]."
             )
-
-
-def _is_row(prompt) -> bool:
-    return hasattr(prompt, "__len__") and not isinstance(prompt, (str, dict))
+    return rows

@@ -6,10 +6,12 @@ from gptlib.data import (
     Batches,
     as_ids,
     document_windows,
+    join_documents,
     seed_for,
     train_validation_split,
     windows,
 )
+from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
 
 
 def test_targets_are_the_inputs_moved_on_by_one():
@@ -37,6 +39,10 @@ def test_a_text_of_exactly_one_window_is_enough():
         ((range(9), 1.5), ValueError, "context_length is 1.5 .* must be whole numbers"),
         (([0.5, 1.5], 1), TypeError, "one row of whole numbers"),
         (([[1, 2], [3, 4]], 1), TypeError, r"shape \(2, 2\)"),
+        (("a text", 1), TypeError, "are given as str, but must be one row of whole numbers"),
+        (([[1, 2], [3]], 1), TypeError, "are given as list, but must be one row"),
+        (([1, None], 1), TypeError, "are given as list, but must be one row"),
+        ((5, 1), TypeError, "are given as int, but must be one row"),
     ],
 )
 def test_windows_that_cannot_be_are_explained(arguments, error, words):
@@ -48,6 +54,7 @@ def test_the_last_part_of_the_text_is_kept_for_validation():
     train, validation = train_validation_split(range(100), 0.2)
     assert train.tolist() == list(range(80))
     assert validation.tolist() == list(range(80, 100))
+    assert [len(part) for part in train_validation_split(range(10), 0.9)] == [1, 9]
     with pytest.raises(ValueError, match="validation_share is 1.5"):
         train_validation_split(range(9), 1.5)
 
@@ -81,6 +88,13 @@ def test_documents_that_cannot_be_are_explained():
         document_windows([1, 2, 3], 6, end_token=0)
     with pytest.raises(ValueError, match="A document has 7 tokens, but a window holds 6"):
         document_windows([1] * 6 + [0], 6, end_token=0)
+
+
+def test_texts_that_cannot_be_joined_are_explained():
+    with pytest.raises(TypeError, match=r"texts is one string, .* write \[text\]"):
+        join_documents("a text", BPETokenizer([], [END_OF_TEXT]))
+    with pytest.raises(ValueError, match="has no token '<|endoftext|>', but each text"):
+        join_documents(["a text"], BPETokenizer([]))
 
 
 def batches_of(n_tokens: int, context_length: int, batch_size: int, seed: int = 0) -> Batches:

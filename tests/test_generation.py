@@ -89,6 +89,12 @@ def test_scores_that_leave_nothing_to_draw_are_explained(score):
         next_token(torch.full((2, 4), score))
 
 
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4)])
+def test_scores_that_are_no_batch_of_rows_are_explained(shape):
+    with pytest.raises(ValueError, match=r"must be \(batch, vocabulary\): write logits\[None\]"):
+        next_token(torch.zeros(shape))
+
+
 @pytest.mark.parametrize(
     ("function", "value", "words"),
     [
@@ -193,6 +199,10 @@ def test_text_is_completed():
         ([[]], 5, "Prompt 0 is empty"),
         ([[1], [2] * 25], 5, r"Prompt 1 has 25 tokens, but this model sees at most 24.*\[-24:\]"),
         ([1, 2, 3], 5, "prompts must be a list of prompts"),
+        (torch.tensor([1, 2, 3]), 5, "prompts must be a list of prompts"),
+        ([[1.5, 2.5]], 5, "prompts must be a list of prompts, each a list of token ids"),
+        ([["a", "b"]], 5, "prompts must be a list of prompts, each a list of token ids"),
+        (None, 5, "prompts must be a list of prompts"),
         ("Lily", 5, "prompts must be a list of prompts"),
         ([], 5, "prompts must be a list of prompts"),
         ([[1]], 0, "max_new_tokens is 0"),
