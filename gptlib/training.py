@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gptlib.config import GPTConfig
 from gptlib.data import IGNORED, Batches, as_ids, document_windows, seed_for, windows
 from gptlib.model import GPTModel, check_vocabulary
 from gptlib.optimizer import adamw, muon, share_of_peak
@@ -50,18 +51,12 @@ def evaluate(
 
     Every token but the first is predicted once, with the tokens of its own window before it; with
     an `end_token`, every token of every document, with all of that document before it.
-    Raises a ValueError for a text of fewer than two tokens.
+    Raises a ValueError for a text of fewer than two tokens, or with ids that the model does not
+    know.
     """
-    ids = as_ids(ids)
-    if len(ids) < 2:
-        raise ValueError(
-            f"A text needs at least 2 tokens, one to read and one to predict, but this one has "
-            f"{len(ids)}: take a longer text."
-        )
-    check_vocabulary(ids, model.config.vocab_size)
     total, count = 0.0, 0
     with _mode(model, training=False):
-        for inputs, targets in _in_order(ids, model.config.context_length, end_token):
+        for inputs, targets in _in_order(ids, model.config, end_token):
             for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
                 counted = (y != IGNORED).sum().item()
                 loss = next_token_loss(model(x.to(model.device)), y.to(model.device))
@@ -69,12 +64,22 @@ def evaluate(
     return total / count
 
 
-def _in_order(ids: Tensor, context_length: int, end_token: int | None) -> list[tuple]:
+def _in_order(
+    ids: Sequence[int] | Tensor, config: GPTConfig, end_token: int | None
+) -> list[tuple[Tensor, Tensor]]:
     """A whole text as windows of equal length, and one shorter window for what is left."""
+    ids = as_ids(ids)
+    if len(ids) < 2:
+        raise ValueError(
+            f"A text needs at least 2 tokens, one to read and one to predict, but this one has "
+            f"{len(ids)}: take a longer text."
+        )
+    check_vocabulary(ids, config.vocab_size)
+    T = config.context_length
     if end_token is not None:
-        return [document_windows(ids, context_length, end_token)]
-    whole = (len(ids) - 1) // context_length * context_length
-    parts = [windows(ids[: whole + 1], context_length)] if whole else []
+        return [document_windows(ids, T, end_token)]
+    whole = (len(ids) - 1) // T * T
+    parts = [windows(ids[: whole + 1], T)] if whole else []
     if whole < len(ids) - 1:
         parts.append((ids[None, whole:-1], ids[None, whole + 1 :]))
     return parts
@@ -107,6 +112,8 @@ class TrainConfig:
         for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
             _require(name, getattr(self, name), "a number above 0", (int, float), math.ulp(0.0))
         _require("weight_decay", self.weight_decay, "a number of at least 0", (int, float), 0)
+        if self.end_token is not None:
+            _require("end_token", self.end_token, "the id of a token, or None", int, 0)
         _require("beta2", self.beta2, "a number from 0 to below 1", (int, float), 0)
         if self.beta2 >= 1:
             raise ValueError(f"beta2 is {self.beta2}, but must be below 1: 0.99 is usual.")
@@ -166,14 +173,16 @@ class TrainingRun:
         device: torch.device | str | None = None,
     ):
         """Without `device`, the run takes `best_device()`. Without `validation_ids`, it skips
-        evaluation. Raises a ValueError where the text is too short for a batch or has ids that
-        the model does not know."""
+        evaluation. Raises a ValueError where a text is too short or has ids that the model does
+        not know."""
         self.config = config
         self.device = torch.device(device) if device is not None else best_device()
         self.model = model.to(self.device).eval()
         self.train_ids = as_ids(train_ids)
         check_vocabulary(self.train_ids, model.config.vocab_size)
         self.validation_ids = None if validation_ids is None else as_ids(validation_ids)
+        if validation_ids is not None:  # what cannot be read is told now, not after the first steps
+            _in_order(self.validation_ids, model.config, config.end_token)
         self.batches = Batches(*self._windows(), config.batch_size, config.seed)
         self.optimizers = self._optimizers()
         for optimizer in self.optimizers:
