@@ -1,10 +1,13 @@
+import dataclasses
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 from helpers import TINY
 
 from gptlib.blocks import GELU, FeedForward, LayerNorm, TransformerBlock, gelu, layer_norm
+from gptlib.tap import record
 
 
 def test_layer_norm_by_hand():
@@ -30,6 +33,15 @@ def test_a_constant_vector_is_normed_to_the_shift_and_not_to_nan():
     assert torch.equal(layer(torch.full((1, 8), 7.0)), torch.zeros(1, 8))
 
 
+@pytest.mark.parametrize("eps", [1e-5, 0.1])
+def test_eps_is_added_to_the_variance_before_the_root(eps):
+    """-0.1, 0.1 has variance 0.01."""
+    x, normed = torch.tensor([-0.1, 0.1]), 0.1 / math.sqrt(0.01 + eps)
+    expected = torch.tensor([-normed, normed])
+    torch.testing.assert_close(layer_norm(x, torch.ones(2), torch.zeros(2), eps), expected)
+    torch.testing.assert_close(LayerNorm(2, eps)(x), expected)
+
+
 def test_gelu_is_the_tanh_form_and_differs_from_erf_by_up_to_4_7e_4():
     x = torch.linspace(-6, 6, 12001, dtype=torch.float64)
     torch.testing.assert_close(gelu(x), F.gelu(x, approximate="tanh"))
@@ -50,6 +62,17 @@ def test_a_block_that_writes_nothing_hands_its_input_on():
         torch.nn.init.zeros_(projection.weight)
         torch.nn.init.zeros_(projection.bias)
     assert torch.equal(block(x), x)
+
+
+def test_dropout_thins_out_what_each_part_adds():
+    torch.manual_seed(0)
+    block = TransformerBlock(dataclasses.replace(TINY, drop_rate=0.5)).train()
+    x = torch.randn(2, 20, TINY.emb_dim)
+    with record(block) as activations:
+        end = block(x)
+    middle = activations["residual_mid"]
+    for before, after in ((x, middle), (middle, end)):
+        assert 0.4 < (before == after).float().mean() < 0.6
 
 
 def test_a_block_adds_both_parts_to_the_residual_stream():

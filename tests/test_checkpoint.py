@@ -9,6 +9,7 @@ from helpers import TINY, lively_model, random_ids, tiny_model
 from gptlib.checkpoint import load_model, load_run, save_model, save_run
 from gptlib.config import GPTConfig
 from gptlib.model import GPTModel
+from gptlib.tokenizer import BPETokenizer
 from gptlib.training import TrainConfig, TrainingRun
 
 TEXT, VALIDATION = random_ids(600), random_ids(90, seed=2)
@@ -67,6 +68,14 @@ def test_a_run_goes_on_with_its_own_text_only(tmp_path):
     save_run(new_run(), tmp_path / "run.safetensors")
     with pytest.raises(ValueError, match="belongs to a run on another text"):
         load_run(tmp_path / "run.safetensors", TEXT[:-1], VALIDATION)
+
+
+@pytest.mark.parametrize("save", [
+    lambda path: save_model(lively_model(), path), BPETokenizer([]).save,
+], ids=["model", "tokenizer"])
+def test_a_missing_folder_is_named(tmp_path, save):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*runs: make it first"):
+        save(tmp_path / "runs" / "file")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -6,6 +7,7 @@ from helpers import TINY, lively_model, random_ids, tiny_model
 
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.model import GPTModel, count_parameters, parameters_by_part
+from gptlib.tap import record
 from gptlib.training import next_token_loss
 
 
@@ -73,6 +75,20 @@ def test_the_loss_of_a_fresh_model_is_ln_v(vocab_size, tied):
     with torch.inference_mode():
         loss = next_token_loss(model(ids[:, :-1]), ids[:, 1:]).item()
     assert abs(loss - math.log(vocab_size)) < 0.05
+
+
+def test_dropout_thins_out_the_sum_of_the_embeddings():
+    model = tiny_model(config=dataclasses.replace(TINY, drop_rate=0.5)).train()
+    with record(model, "residual_start") as activations:
+        model(random_ids(2, 20))
+    assert 0.4 < (activations["residual_start"] == 0).float().mean() < 0.6
+
+
+def test_each_projection_lies_in_memory_column_by_column():
+    model = tiny_model()
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2:
+            assert parameter.t().is_contiguous() != name.endswith("embedding.weight"), name
 
 
 def test_tied_weights_are_one_matrix():

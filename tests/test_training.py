@@ -68,6 +68,20 @@ def test_every_parameter_is_optimized_once(optimizer, tied):
     assert sorted(optimized) == sorted(id(p) for p in model.parameters())
 
 
+def test_the_settings_reach_their_optimizers():
+    settings = {
+        "learning_rate": 0.01, "muon_learning_rate": 0.03, "weight_decay": 0.2, "beta2": 0.9,
+    }
+    [alone] = run_of(**settings).optimizers
+    muon, beside = run_of(optimizer="muon", **settings).optimizers
+    [matrices] = muon.param_groups
+    assert (matrices["lr"], matrices["weight_decay"]) == (0.03, 0.2)
+    for optimizer in (alone, beside):
+        for group, decay in zip(optimizer.param_groups, (0.2, 0.0), strict=True):
+            assert (group["lr"], group["betas"]) == (0.01, (0.9, 0.9))
+            assert group["weight_decay"] == decay
+
+
 def test_muon_moves_the_matrices_inside_the_blocks():
     """Four for attention and two for the feed-forward net, each square by itself."""
     shapes = [tuple(p.shape) for p in hidden_matrices(tiny_model())]
@@ -267,6 +281,7 @@ def test_weights_that_have_just_burst_are_no_good_state():
         ({"clip_norm": 0.0}, "clip_norm is 0.0"),
         ({"batch_size": 6, "accumulation": 4}, "batch_size=6 cannot be computed in accumulation=4"),
         ({"seed": -1}, "seed is -1"),
+        ({"end_token": "<|endoftext|>"}, "end_token is '<|endoftext|>', but must be the id of a"),
     ],
 )
 def test_settings_that_cannot_work_are_explained(settings, words):
@@ -277,6 +292,23 @@ def test_settings_that_cannot_work_are_explained(settings, words):
 def test_ids_outside_the_vocabulary_are_found_before_the_first_step():
     with pytest.raises(ValueError, match="Token id 61 is outside the vocabulary"):
         TrainingRun(tiny_model(), [*TEXT.tolist(), 61], None, TrainConfig(3, batch_size=2))
+
+
+@pytest.mark.parametrize(
+    ("validation_ids", "settings", "error", "words"),
+    [
+        ([1], {}, ValueError, "needs at least 2 tokens"),
+        ([1, 61], {}, ValueError, "Token id 61 is outside the vocabulary"),
+        ([1] * 30, {"end_token": 0}, ValueError, "holds no end token"),
+        ("a text", {}, TypeError, "The token ids are given as str"),
+    ],
+)
+def test_a_validation_text_that_cannot_be_read_is_found_before_the_first_step(
+    validation_ids, settings, error, words
+):
+    config = TrainConfig(3, batch_size=2, **settings)
+    with pytest.raises(error, match=words):
+        TrainingRun(tiny_model(), [*range(20), 0] * 9, validation_ids, config, device="cpu")
 
 
 def test_importing_gptlib_adds_little_to_importing_torch():
