@@ -124,7 +124,7 @@ class Check:
     def hint(self, number: int = 1) -> Hint | Source:
         """1 is a nudge, 2 says the steps, 3 gives all but one line."""
         hints = self.exercise.hints
-        if isinstance(number, bool) or number not in range(1, len(hints) + 1):
+        if type(number) is not int or number not in range(1, len(hints) + 1):
             return Hint(f"There is no hint {number!r}: this exercise has hints 1 to {len(hints)}.",
                         "")
         kind = Source if number == len(hints) else Hint

@@ -42,6 +42,7 @@ class Todo:
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
     __matmul__ = __rmatmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _refuse
+    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __abs__ = __round__ = _refuse
     __invert__ = __neg__ = __and__ = __rand__ = __or__ = __ror__ = _refuse
     __lt__ = __gt__ = __le__ = __ge__ = _refuse
     __getitem__ = __setitem__ = __iter__ = __len__ = __bool__ = __index__ = __float__ = _refuse
