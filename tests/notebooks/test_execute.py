@@ -57,7 +57,7 @@ def test_cells_are_numbered_from_one(executed):
 
 def test_no_version_no_timing_and_no_widget_state_is_stored(executed):
     path, _ = executed
-    notebook = json.loads(path.read_text())
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
     assert "version" not in notebook["metadata"]["language_info"]
     assert all(cell["metadata"] == {} for cell in notebook["cells"])

@@ -68,7 +68,7 @@ def test_a_download_is_refused():
         urllib.request.urlopen("http://example.org")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_this_machine_is_within_reach(host):
     with socket.create_server((host, 0)) as server, socket.socket() as near:
         near.connect((host, server.getsockname()[1]))

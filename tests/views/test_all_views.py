@@ -188,7 +188,8 @@ def test_no_view_uses_what_loses_errors_or_reaches_for_the_network():
     assert len(SOURCES) > 6
     forbidden = r"\b(interact|interactive_output|Output|pyplot|clear_output|iframe|https?)\b"
     for path in SOURCES:
-        found = re.findall(forbidden, path.read_text().replace("http://www.w3.org/2000/svg", ""))
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        found = re.findall(forbidden, text)
         assert not found, (path.name, found)
 
 
