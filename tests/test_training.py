@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import itertools
 import math
@@ -211,6 +212,33 @@ def test_a_run_can_be_left_and_gone_on_with():
     assert len(broken.history) == 2
     list(broken)
     assert same(weights_of(straight), weights_of(broken))
+
+
+def resumed_from(first: TrainingRun) -> TrainingRun:
+    second = run_of(steps=first.config.steps, model=copy.deepcopy(first.model))
+    second.resume([optimizer.state_dict() for optimizer in first.optimizers], first.history)
+    return second
+
+
+def test_a_run_and_the_one_that_was_resumed_from_it_disturb_each_other_in_nothing():
+    first = run_of()
+    next(first)
+    second = resumed_from(first)
+    list(second), list(first)
+    assert same(weights_of(first), weights_of(second))
+
+
+def test_a_resumed_run_goes_back_to_where_it_was_resumed():
+    first = run_of(steps=9)
+    for _ in range(4):
+        next(first)
+    second = resumed_from(first)
+    with torch.no_grad():
+        second.model.final_norm.scale[0] = math.nan
+    with pytest.raises(TrainingDiverged, match="at step 5, .*went back to step 4"):
+        next(second)
+    list(first), list(second)
+    assert same(weights_of(first), weights_of(second))
 
 
 def test_dropout_follows_the_seed_and_leaves_the_learners_random_state_alone():
