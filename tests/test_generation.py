@@ -53,6 +53,10 @@ def test_top_p_keeps_the_fewest_tokens_that_reach_p(top_p, expected):
     assert kept(keep_top_p(LOGITS, top_p)) == expected
 
 
+def test_top_p_stops_where_the_sum_is_exactly_p():
+    assert kept(keep_top_p(torch.zeros(1, 4), 0.5)) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("min_p", "expected"), [(0, [0, 1, 2, 3]), (0.3, [1, 2, 3]), (0.7, [1, 3]), (1.0, [1])]
 )
@@ -145,11 +149,13 @@ def test_prompts_of_unequal_length_are_continued_as_if_alone():
     assert together == alone
 
 
-def test_greedy_generation_takes_the_best_token_each_time():
+def test_greedy_generation_takes_the_best_token_after_the_latest_ones_each_time():
     model, ids = lively_model(), list(PROMPTS[0])
-    for (token,) in generate(model, [ids[:]], 8, temperature=0):
-        assert token == model(torch.tensor([ids]))[0, -1].argmax().item()
+    for (token,) in generate(model, [ids[:]], 40, temperature=0):
+        latest = torch.tensor([ids[-TINY.context_length :]])
+        assert token == model(latest)[0, -1].argmax().item()
         ids.append(token)
+    assert len(ids) == 49
 
 
 def test_a_row_ends_before_its_stop_token_while_the_others_go_on():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import TINY, lively_model, random_ids, tiny_model
 
+from gptlib.data import IGNORED
 from gptlib.model import GPTModel
 from gptlib.optimizer import hidden_matrices, parameter_groups, share_of_peak
 from gptlib.training import TrainConfig, TrainingDiverged, TrainingRun, evaluate, next_token_loss
@@ -174,6 +175,18 @@ def test_each_step_reports_itself():
     assert all(step.gradient_norm > 0 and step.tokens_per_second > 0 for step in steps)
 
 
+def test_where_windows_hold_documents_only_their_tokens_count():
+    ids = [*([5] * 9 + [0]), *([6] * 20 + [0])] * 4
+    config = TrainConfig(4, batch_size=1, evaluate_every=2, end_token=0)
+    run = TrainingRun(lively_model(), ids, ids[:31], config, device="cpu")
+    counted = [(run.batches.at(step)[1] != IGNORED).sum().item() for step in range(4)]
+    steps = list(run)
+    assert len(set(counted)) > 1
+    assert [step.tokens for step in steps] == list(itertools.accumulate(counted))
+    assert steps[-1].validation_loss == evaluate(run.model, ids[:31], batch_size=1, end_token=0)
+    assert steps[-1].validation_loss != evaluate(run.model, ids[:31], batch_size=1)
+
+
 def test_the_last_step_is_measured_in_any_case():
     assert [step.step for step in run_of(steps=4) if step.validation_loss is not None] == [3, 4]
 
@@ -253,7 +266,13 @@ def test_dropout_follows_the_seed_and_leaves_the_learners_random_state_alone():
     assert torch.equal(state, torch.get_rng_state())
     list(one), list(other)
     assert same(weights_of(one), weights_of(other))
-    assert not one.model.training
+
+
+def test_between_two_steps_the_model_is_in_evaluation_mode():
+    run = run_of(model=tiny_model().train())
+    assert not run.model.training
+    next(run)
+    assert not run.model.training
 
 
 def test_dropout_is_another_one_in_every_step_and_for_every_seed():
