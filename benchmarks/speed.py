@@ -2,15 +2,16 @@
 
     python benchmarks/speed.py [--rounds 15]
 
-The peers are `transformers` (the extra `test`) and `llms-from-scratch` (installed without its
-dependencies: pip install --no-deps llms-from-scratch==1.0.19). All do the same work: the same
-shapes, float32, no dropout, AdamW, clipping at 1, one after the other in turns.
+The peers are `transformers` (the extra `test`) and, where it is installed, `llms-from-scratch`
+(without its dependencies: pip install --no-deps llms-from-scratch==1.0.19). All do the same work:
+the same shapes, float32, no dropout, AdamW, clipping at 1, one after the other in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +54,10 @@ def training(name: str, shape: dict, batch_size: int, rounds: int) -> None:
     contestants = {
         "gptlib": ours,
         "transformers": peer_steps(transformers_model(config), x, y, turn),
-        "llms-from-scratch": peer_steps(llms_from_scratch_model(config), x, y, turn),
         "matrix products alone": matrix_products(config, batch_size, turn),
     }
+    if find_spec("llms_from_scratch"):
+        contestants["llms-from-scratch"] = peer_steps(llms_from_scratch_model(config), x, y, turn)
     seconds = in_turns(contestants, rounds)
     print(f"\nTraining, {name}: {count_parameters(run.model):,} parameters, "
           f"T {T}, B {batch_size}, tokens/s")
