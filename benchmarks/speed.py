@@ -94,6 +94,7 @@ def transformers_model(config: GPTConfig) -> nn.Module:
                 vocab_size=config.vocab_size, n_positions=config.context_length,
                 n_embd=config.emb_dim, n_layer=config.n_layers, n_head=config.n_heads,
                 resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, tie_word_embeddings=False,
+                bos_token_id=None, eos_token_id=None,
             ))
 
         def forward(self, ids):

@@ -168,6 +168,13 @@ def test_a_row_ends_before_its_stop_token_while_the_others_go_on():
     assert len(stopped[0]) <= 5
 
 
+def test_where_every_row_has_ended_no_more_steps_come():
+    model = lively_model()
+    free = [token for (token,) in generate(model, PROMPTS[:1], 12, temperature=0)]
+    stopped = list(generate(model, PROMPTS[:1], 12, temperature=0, stop_token=free[5]))
+    assert stopped == [[token] for token in free[: free.index(free[5])]]
+
+
 def test_the_same_seed_tells_the_same_story():
     model = lively_model()
     one, other, third = (
@@ -184,6 +191,8 @@ def test_generation_works_without_dropout_and_gives_the_mode_back():
     for _ in generate(model, PROMPTS, 9):
         break
     assert model.training
+    list(generate(model.eval(), PROMPTS, 9))
+    assert not model.training
 
 
 def test_text_is_completed():
