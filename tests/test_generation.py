@@ -142,6 +142,11 @@ def test_with_and_without_cache_the_same_tokens_come(options, new_tokens):
     assert [len(row) for row in rows(results[0])] == [new_tokens] * 3
 
 
+def test_a_prompt_may_fill_the_whole_context():
+    prompt = random_ids(TINY.context_length).tolist()
+    assert len(list(generate(lively_model(), [prompt], 3))) == 3
+
+
 def test_prompts_of_unequal_length_are_continued_as_if_alone():
     model = lively_model()
     together = rows(list(generate(model, PROMPTS, 12, temperature=0)))
