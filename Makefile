@@ -16,7 +16,7 @@ VENV_PYTHON = $(VENV)/bin/python
 
 # `installed` holds the folder that the installation was made in. Where this one was moved or copied
 # since, or the Python behind it is gone, it is made again.
-ifneq ($(shell cat $(VENV)/installed 2>/dev/null),$(shell test -s $(VENV)/installed -a -x $(VENV_PYTHON) && pwd -P))
+ifneq ($(shell cat $(VENV)/installed 2>/dev/null),$(shell test -s $(VENV)/installed && test -x $(VENV_PYTHON) && pwd -P))
 .PHONY: $(VENV)/installed
 endif
 

@@ -49,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lax", action="store_true", help="run the chapters, compare no outputs")
     lax = parser.parse_args().lax
+    sys.stdout.reconfigure(encoding="utf-8")  # where it goes to a file, Windows knows no check mark
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(AT_A_TIME) as pool:
         work = [pool.submit(run, part, Path(folder)) for part in parts(lax)]

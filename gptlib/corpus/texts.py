@@ -53,8 +53,9 @@ def read_text(path: str | os.PathLike) -> str:
     if not os.path.isfile(path):
         nearest = difflib.get_close_matches(str(path), TEXTS, n=1, cutoff=0.6)
         hint = f"did you mean {nearest[0]!r}?" if nearest else "check the spelling."
+        name = str(path) if len(str(path)) <= 300 else f"{str(path)[:60]}…"  # a text, no path
         raise FileNotFoundError(
-            f"{str(path)!r} is neither a file nor one of the texts {', '.join(TEXTS)}: {hint}"
+            f"{name!r} is neither a file nor one of the texts {', '.join(TEXTS)}: {hint}"
         )
     content = path.read_bytes()
     try:

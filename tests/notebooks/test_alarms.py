@@ -1,5 +1,6 @@
 """The alarms of `make test` ring: each of them is set off here once."""
 
+import os
 import subprocess
 import sys
 
@@ -54,6 +55,20 @@ def test_every_altered_output_fails_nbval(executed, tmp_path):
     finished = nbval(changed(executed, tmp_path, alter_outputs))
     assert finished.returncode == 1
     assert "4 failed" in finished.stdout
+
+
+def test_whatever_a_part_prints_can_be_shown():
+    program = (
+        "import sys, run_tests; sys.argv = ['run_tests.py']; "
+        "part = run_tests.Part('a part', [sys.executable, '-c', r'print(\"\\u2705\")']); "
+        "run_tests.parts = lambda lax: [part]; sys.exit(run_tests.main())"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT / "tools", capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "\u2705" in finished.stdout.decode()
 
 
 def test_where_outputs_may_differ_only_an_error_fails_nbval(executed, tmp_path):
