@@ -218,7 +218,7 @@ class _Trials:
         result = self._call(*given)
         expected = self.exercise.reference(*given_too)
         self.expected.append(self.exercise.observe(expected, given_too))
-        answer = self._observed(result, given, case)
+        answer = self._observed(result, given)
         self.answers.append(answer)
         problem = _asked(self.returns.malformed, answer, self.expected[-1])
         if problem:
@@ -267,7 +267,7 @@ class _Trials:
                     return self.exercise.diagnosis(mistake)
         return None
 
-    def _observed(self, result: Any, given: tuple, case: tuple) -> Any:
+    def _observed(self, result: Any, given: tuple) -> Any:
         try:
             return self.exercise.observe(result, given)
         except Exception:  # the result is of a kind that cannot be looked into
@@ -347,7 +347,7 @@ class _Trials:
     def _repeat(self) -> None:
         """The same input once more: a function must not depend on chance or on former calls."""
         given = copy.deepcopy(self.cases[0])
-        again = self._observed(self._call(*given), given, self.cases[0])
+        again = self._observed(self._call(*given), given)
         if not _alike(self.returns, again, self.answers[0]):
             raise _Verdict("wrong", "called twice with the same input, it returns two different "
                                     "things: it must depend on nothing but its arguments.")
