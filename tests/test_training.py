@@ -3,6 +3,7 @@ import dataclasses
 import itertools
 import math
 import signal
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -286,10 +287,19 @@ def test_dropout_is_another_one_in_every_step_and_for_every_seed():
     assert len(set(losses)) == 6
 
 
+@contextmanager
+def interrupts_handled_by(handler):
+    former = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 def test_the_stop_button_acts_between_steps():
     """SIGINT in the middle of a step: the step is finished, counted, and the run goes on as if
     nothing had happened."""
-    straight, stopped, before = run_of(), run_of(), signal.getsignal(signal.SIGINT)
+    straight, stopped = run_of(), run_of()
     list(straight)
 
     def press_stop(*_):
@@ -299,24 +309,22 @@ def test_the_stop_button_acts_between_steps():
 
     pressed = []
     handle = stopped.model.register_forward_hook(press_stop)
-    with pytest.raises(KeyboardInterrupt):
-        list(stopped)
+    with interrupts_handled_by(signal.default_int_handler):
+        with pytest.raises(KeyboardInterrupt):
+            list(stopped)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     handle.remove()
     assert pressed
     assert stopped.step == 3
     list(stopped)
     assert same(weights_of(straight), weights_of(stopped))
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_interrupt_is_left_to_whoever_handled_it_before():
     run, heard = run_of(), []
     run.model.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
-    former = signal.signal(signal.SIGINT, lambda *_: heard.append(run.step))
-    try:
+    with interrupts_handled_by(lambda *_: heard.append(run.step)):
         list(run)
-    finally:
-        signal.signal(signal.SIGINT, former)
     assert heard == [1, 2, 3, 4, 5, 6]
 
 
