@@ -237,6 +237,11 @@ def test_use_is_the_librarys_until_the_learners_is_right():
     assert repr(solved.use) == "your own causal_mask"
 
 
+def test_the_librarys_function_does_not_solve_the_exercise_but_the_learners_does():
+    assert check.causal_mask(check.causal_mask(TODO).use).status == "todo"
+    assert check.causal_mask(check.causal_mask(right_mask).use).status == "right"
+
+
 def test_use_gives_the_librarys_form_of_a_right_answer():
     mine = check.split_heads(lambda x, n_heads: torch.stack(x.double().chunk(n_heads, -1), 1)).use
     assert mine(torch.ones(1, 2, 6), 2).dtype == torch.float32
