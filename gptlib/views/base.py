@@ -279,10 +279,13 @@ def stepped_slider(label: str, options: Sequence[tuple[str, object]], value, hin
 
 
 def text_field(label: str, value: str, hint: str = "", rows: int = 1):
-    """A field for text; the view follows when it is left, or on enter in a single line."""
+    """A field for text; the view follows a single line when it is left, or on enter.
+
+    In several lines enter begins a new one, so the view follows every letter. No model reads them.
+    """
     kind = widgets.Text if rows == 1 else widgets.Textarea
     options = {} if rows == 1 else {"rows": rows}
-    return kind(value, description=label, tooltip=hint or label, continuous_update=False,
+    return kind(value, description=label, tooltip=hint or label, continuous_update=rows > 1,
                 style=_STYLE, layout=WIDE, **options)
 
 

@@ -40,6 +40,7 @@ MOVES = {
     "TokenizerExplorer": [
         ("slider", "merges", ["Home"], "After 0 merges of 13: 12 bytes make 12 tokens"),
         ("slider", "merges", ["ArrowRight"], "Merge 1 joined ‘a’ and ‘t’ to ‘at’."),
+        ("textbox", "text", ["Control+End", "!"], "13 bytes make 11 tokens"),
     ],
     "AttentionExplorer": [
         ("button", re.compile("^token 4 "), ["ArrowLeft"], "Token 3 ‘·sat’ looks at"),
@@ -78,6 +79,7 @@ MOVES = {
     "WindowExplorer": [
         ("slider", "stride", ["Home"], "a window of 8 every 1: 24 windows"),
         ("slider", "window", ["ArrowRight"], "Window 2 begins at token 1."),
+        ("textbox", "text", ["Control+End", "!"], "The text has 218 tokens"),
     ],
 }
 # Collects what the first picture of an output is in every frame, until `stop` is set.
@@ -121,7 +123,7 @@ def view(chapter):
 def reach(output, role: str, name):
     """Come to a control by the tabulator, from the first control of the view."""
     control = output.get_by_role(role, name=name, exact=True)
-    focusable = "input:not([disabled]), button:not([disabled]), [tabindex='0']"
+    focusable = "input:not([disabled]), textarea, button:not([disabled]), [tabindex='0']"
     output.locator(focusable).first.focus()
     for _ in range(40):
         if control.evaluate("control => control === document.activeElement"):
