@@ -94,7 +94,7 @@ class Report:
         cells = "".join(
             f'<tr><td>{row.sign}</td><td style="text-align: left">{row.exercise.chapter:02d}</td>'
             f'<th scope="row" style="text-align: left"><code>{html.escape(row.exercise.name)}'
-            f'</code></th><td style="text-align: left">{row.state}</td>'
+            f'</code></th><td style="text-align: left; white-space: nowrap">{row.state}</td>'
             f'<td style="text-align: left">{html.escape(row.exercise.goal)}</td></tr>'
             for row in self.rows)
         remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
