@@ -64,7 +64,7 @@ _ADVICE = {
     "whole": "they are counted, not measured: use .long(), or begin with whole numbers",
     "bool": "write a comparison, or use dtype=torch.bool",
 }
-
+_SHORT = (torch.float16, torch.bfloat16)
 
 def _group(dtype: torch.dtype) -> str:
     if dtype == torch.bool:
@@ -90,8 +90,10 @@ class TensorAnswer:
     def malformed(self, answer: Any, expected: Tensor) -> str | None:
         if not isinstance(answer, Tensor):
             made = {np.ndarray: ": torch.from_numpy turns one into the other",
-                    list: ": torch.tensor or torch.stack makes one of it"}.get(type(answer), "")
-            return f"you return {described(answer)}, but it must be a torch tensor{made}."
+                    list: ": torch.tensor or torch.stack makes one of it"}.get(
+                        type(answer), ": call it, with brackets" if callable(answer) else "")
+            return (f"you return {described(answer)} as {self.name}, but it must be a torch "
+                    f"tensor{made}.")
         if answer.device != expected.device:
             return (f"the device of your {self.name} is {answer.device}, but the inputs are on "
                     f"{expected.device}: make new tensors with device=x.device.")
@@ -103,7 +105,7 @@ class TensorAnswer:
         if _group(answer.dtype) != self.dtype:
             return (f"the dtype of your {self.name} is {answer.dtype}, but must be "
                     f"{_WANTED[self.dtype]}: {_ADVICE[self.dtype]}.")
-        if answer.dtype in (torch.float16, torch.bfloat16):
+        if answer.dtype in _SHORT:
             return (f"the dtype of your {self.name} is {answer.dtype}, which keeps only two or "
                     "three digits: stay with the dtype of the inputs.")
         return self._not_finite(_plain(answer), _plain(expected))
@@ -143,6 +145,8 @@ class TensorAnswer:
             return False
         if answer.shape != other.shape or _group(answer.dtype) != _group(other.dtype):
             return False
+        if answer.dtype in _SHORT or other.dtype in _SHORT:
+            return False                               # with so few digits, nobody can tell
         answer, other = (_plain(x.cpu() if x.device.type != "meta" else x.new_zeros(()))
                          for x in (answer, other))
         return answer.shape == other.shape and torch.allclose(
@@ -256,9 +260,10 @@ class CountsAnswer:
             return (f"you return {described(answer)}, but must return a dictionary, or a Counter, "
                     "from each pair to its count.")
         for pair, count in answer.items():
-            if not isinstance(pair, tuple) or len(pair) != 2:
-                return (f"one of your keys is {_short(pair)}, but each must be a pair such as "
-                        "(116, 104).")
+            if (not isinstance(pair, tuple) or len(pair) != 2
+                    or not all(isinstance(token, numbers.Integral) for token in pair)):
+                return (f"one of your keys is {_short(pair)}, but each must be a pair of token "
+                        "ids, such as (116, 104).")
             if isinstance(count, bool) or not isinstance(count, numbers.Integral):
                 return (f"the count of {_short(pair)} is {_short(count)}, but must be a whole "
                         "number.")

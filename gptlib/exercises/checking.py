@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
-from gptlib.exercises.resemblance import Trial, resemblance
+from gptlib.exercises.resemblance import Trial, relation, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
 from gptlib.listing import Source
 
@@ -181,6 +181,8 @@ def _check_callable(exercise: Exercise, function: Any) -> None:
 
 _NOT_A_NUMBER = ("That is not a number: look for a division by zero, a logarithm of zero, the root "
                  "or a power of a negative number, or a row in which everything is minus infinity.")
+_TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
+          "its arguments, neither on chance, as with dropout, nor on what an earlier call left.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
 
 
@@ -213,7 +215,8 @@ class _Trials:
         for case in self.cases:
             self._try(case)
         self._compare()
-        self._repeat()
+        if self._changes_by_itself():
+            raise _Verdict("wrong", f"called {_TWICE}")
         for fact in self.exercise.properties:
             problem = _asked(fact.broken, self._call)
             if problem:
@@ -261,7 +264,7 @@ class _Trials:
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
         called = f"called with {self._written(arguments)}"
-        cause = self._known_error(result)
+        cause = self._known_error(result) or result.meaning
         text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
         raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
                        if result.where else text)
@@ -296,15 +299,19 @@ class _Trials:
         raise _Verdict("wrong", f"{text} {cause}" if cause else text)
 
     def _known_mistake(self) -> str | None:
-        """What explains all answers: a known mistake, or a plain trace in the numbers; or else
-        the known mistake that explains the first wrong one, and most of the others."""
+        """What explains all answers, the most certain first: a known mistake, chance, a relation
+        to the right numbers, what the exercise itself finds out, a resemblance; or else the known
+        mistake that explains the first wrong one, and most of the others."""
         trials = list(zip(self.cases, self.answers, strict=False))
         for mistake in self.exercise.mistakes:
             if all(self._explains(mistake, *trial) for trial in trials):
                 return self.exercise.diagnosis(mistake)
         failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
                   if not _alike(self.returns, trial[1], expected)]
-        if found := self._trace(failed) or self._mixed_texts(failed):
+        if self._changes_by_itself():
+            return f"Called {_TWICE}"
+        if found := (self._trace(relation, failed) or self._symptom(failed)
+                     or self._trace(resemblance, failed) or self._mixed_texts(failed)):
             return found
         wrong = [(case, answer) for case, answer, _ in failed]
         explained = {mistake: sum(self._explains(mistake, *trial) for trial in wrong)
@@ -313,13 +320,23 @@ class _Trials:
         likeliest = max(explained, key=explained.get, default=None)
         return self.exercise.diagnosis(likeliest) if explained.get(likeliest, 0) > 1 else None
 
-    def _trace(self, failed: list[tuple]) -> str | None:
+    def _symptom(self, failed: list[tuple]) -> str | None:
+        """What the exercise itself finds out about the first wrong answer."""
+        if not failed or not _alike(self.returns, failed[0][1], failed[0][1]):
+            return None                        # it is not the kind of thing that could be asked
+        for symptom in self.exercise.symptoms:
+            found = attempt(symptom, (self.function, *copy.deepcopy(failed[0][0])))
+            if isinstance(found, str):
+                return found
+        return None
+
+    def _trace(self, compared: Callable, failed: list[tuple]) -> str | None:
         """What all wrong answers look like beside the right ones, in words."""
         names = self.exercise.parameters
         trials = [Trial(dict(zip(names, case, strict=False)), answer, expected)
                   for case, answer, expected in failed]
         try:
-            return resemblance(trials)
+            return compared(trials)
         except Exception:  # an answer may be an object that bears no question
             return None
 
@@ -334,11 +351,11 @@ class _Trials:
             alone = [x[:1].expand_as(x).clone() if name in batched else copy.deepcopy(x)
                      for name, x in zip(names, case, strict=False)]
             again = attempt(self.function, alone)
-            parts = [x if isinstance(x, (tuple, list)) else [x] for x in (answer, again)]
-            if isinstance(again, Raised) or len(parts[0]) != len(parts[1]):
+            ours, theirs = (x if isinstance(x, (tuple, list)) else [x] for x in (answer, again))
+            if len(ours) != len(theirs) or not all(isinstance(x, Tensor) for x in (*ours, *theirs)):
                 continue
-            if not all(torch.allclose(one[0], other[0], rtol=1e-3, atol=1e-5)
-                       for one, other in zip(*parts, strict=True)):
+            if not all(torch.allclose(one[0], other[0], rtol=1e-3, atol=1e-5, equal_nan=True)
+                       for one, other in zip(ours, theirs, strict=True)):
                 return ("What comes out for the first of the batch changes when only the others "
                         "do: something runs over the batch, such as dim=0, or mixes it, such as a "
                         "reshape.")
@@ -352,13 +369,11 @@ class _Trials:
             return False
         return _alike(self.returns, self.exercise.observe(result, given), answer)
 
-    def _repeat(self) -> None:
-        """The same input once more: a function must not depend on chance or on former calls."""
-        given = copy.deepcopy(self.cases[0])
-        again = self._observed(self._call(*given), given)
-        if not _alike(self.returns, again, self.answers[0]):
-            raise _Verdict("wrong", "called twice with the same input, it returns two different "
-                                    "things: it must depend on nothing but its arguments.")
+    def _changes_by_itself(self) -> bool:
+        """Whether the same input once more gives something else: by chance, or by former calls."""
+        given, first = copy.deepcopy(self.cases[0]), self.answers[0]
+        again = self._observed(attempt(self.function, given), given)
+        return _alike(self.returns, first, first) and not _alike(self.returns, again, first)
 
     def _tried(self) -> str:
         facts = [f"right on {len(self.cases)} trials of different sizes"]

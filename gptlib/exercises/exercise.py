@@ -77,6 +77,9 @@ class Exercise:
     mistakes: Sequence[Callable]                 # wrong ones; the docstring is the diagnosis
     hints: tuple[str, str, str]                  # a nudge, pseudo-code, all but one line
     properties: Sequence[Property] = field(default=())
+    # Where no mistake explains what is wrong: it in words, or None. Each gets the function and
+    # the arguments of the first trial that went wrong.
+    symptoms: Sequence[Callable[..., str | None]] = field(default=())
     # Parameters that may hold several texts along a first axis; the axes of a single one.
     batched: Mapping[str, int] = field(default_factory=dict)
     changes_inputs: bool = False                 # True where to change an input is the task

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 RTOL, ATOL = 1e-4, 1e-6
+MOST = 1_000_000                                     # numbers of an answer that are looked at
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,40 @@ class Trial:
     expected: Any
 
 
-def resemblance(trials: Sequence[Trial]) -> str | None:
-    """What the answers look like beside the expected ones, in a sentence; None if like nothing."""
-    if not trials:
-        return None
-    if all(_is_row(x) for trial in trials for x in (trial.answer, trial.expected)):
-        return _first(_TRACES_OF_ROWS, trials)
-    trials = [_as_tensors(trial) for trial in trials]
-    if any(trial is None or _same(trial.answer, trial.expected) for trial in trials):
+def relation(trials: Sequence[Trial]) -> str | None:
+    """In what way wrong answers are made of the right ones, in a sentence; None if in none."""
+    if trials and _are_rows(trials):
+        return _made_of_the_right_row(trials)
+    pairs = [_as_tensors(trial) for trial in trials]
+    if not pairs or None in pairs or any(_same(x.answer, x.expected) for x in pairs):
         return None                                  # it is not the numbers that are wrong
-    if all(trial.answer.shape == trial.expected.shape for trial in trials):
-        return _first(_TRACES_OF_NUMBERS, trials)
-    if all(trial.answer.shape != trial.expected.shape for trial in trials):
-        return _first(_TRACES_OF_SHAPES, trials)
+    if all(x.answer.shape == x.expected.shape for x in pairs):
+        return _first(_RELATIONS, pairs)
+    if all(isinstance(x.expected, Tensor) for x in trials):      # one result, not several
+        return _first((_one_text, _one_place_left), pairs)
+    return None
+
+
+def resemblance(trials: Sequence[Trial]) -> str | None:
+    """What else they look like beside the right ones: less certain than a relation."""
+    if trials and _are_rows(trials):
+        return _row_trace(trials)
+    pairs = [_as_tensors(trial) for trial in trials]
+    if not pairs or None in pairs:
+        return None
+    if all(x.answer.shape == x.expected.shape for x in pairs):
+        return _nearly(pairs)
+    if all(x.answer.shape != x.expected.shape for x in pairs):
+        return _first(_TRACES_OF_SHAPES, pairs)
     return None
 
 
 def _first(traces: Sequence[Callable], trials: Sequence[Trial]) -> str | None:
     return next(filter(None, (trace(trials) for trace in traces)), None)
+
+
+def _are_rows(trials: Sequence[Trial]) -> bool:
+    return all(_is_row(x) for trial in trials for x in (trial.answer, trial.expected))
 
 
 def _is_row(value: Any) -> bool:
@@ -62,6 +79,8 @@ def _as_tensors(trial: Trial) -> Trial | None:
                  for pair in zip(answer, expected, strict=True)]
         return next((pair for pair in pairs if pair and not _same(pair.answer, pair.expected)),
                     None)
+    if isinstance(answer, Tensor) and answer.numel() > MOST:
+        return None
     try:
         return Trial(trial.arguments, _double(answer), _double(expected))
     except (TypeError, ValueError, RuntimeError):
@@ -141,7 +160,7 @@ def _probabilities(trials: Sequence[Trial]) -> str | None:
     if all(_adds_up_to_one(trial.answer) and not _adds_up_to_one(trial.expected)
            for trial in trials):
         return ("Each row lies between 0 and 1 and adds up to 1, so these are probabilities: leave "
-                "the softmax out.")
+                "out the softmax, or the division by the sum.")
     return None
 
 
@@ -281,7 +300,7 @@ def _right_but_for_a_part(trials: Sequence[Trial]) -> str | None:
     for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
         where = _AXES.get(dim, f"axis {dim}")
         wrong = [_wrong_along(trial, dim) for trial in trials]
-        if any(len(places) < 3 for places in wrong):
+        if max(map(len, wrong)) < 3:
             continue
         if all(places.tolist() == [True] + [False] * (len(places) - 1) for places in wrong):
             return f"All is right but the first place along the {where}: look at how you begin."
@@ -301,17 +320,18 @@ def _wrong_along(trial: Trial, dim: int) -> Tensor:
     return wrong.movedim(dim, 0).flatten(1).any(dim=1) if wrong.dim() > 1 else wrong
 
 
+_RELATIONS = (_an_input, _nothing, _made_of_the_right_ones, _not_ruled_out, _probabilities,
+              _below_zero, _turned_or_moved, _scaled, _added, _right_but_for_a_part, _all_the_same)
+
+
 def _nearly(trials: Sequence[Trial]) -> str | None:
     if all(torch.allclose(trial.answer, trial.expected, rtol=0.02, atol=0.002)
-           for trial in trials):
+           and not _same(trial.answer, trial.expected) for trial in trials):
         return ("Nearly right, from the third digit on it is not: look for a constant that is "
                 "rounded, left out, or added in the wrong place, or for a type with few digits.")
     return None
 
 
-_TRACES_OF_NUMBERS = (_an_input, _nothing, _made_of_the_right_ones, _not_ruled_out,
-                      _probabilities, _below_zero, _turned_or_moved, _scaled, _added,
-                      _right_but_for_a_part, _all_the_same, _nearly)
 
 
 # ---------------------------------------------------------------------------- shapes that differ
@@ -349,6 +369,8 @@ def _is_part(small: list[int], large: list[int]) -> bool:
 def _one_place_left(trials: Sequence[Trial]) -> str | None:
     """One place of an axis is left of all that the right answer has."""
     for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+        if all(trial.expected.shape[dim] < 2 for trial in trials):
+            continue
         for place, words in ((-1, "last"), (0, "first")):
             if all(_same(trial.answer.reshape(-1), trial.expected.select(dim, place).reshape(-1))
                    for trial in trials):
@@ -383,20 +405,6 @@ _TRACES_OF_SHAPES = (_one_text, _one_place_left, _axis_more_or_less, _one_more_o
 
 # ------------------------------------------------------------------------------------ rows of ids
 
-
-def _row_traces(trials: Sequence[Trial]) -> str | None:
-    for words, made in _ROWS.items():
-        if all(list(trial.answer) == made(list(trial.expected)) for trial in trials):
-            return words
-    for name in trials[0].arguments:
-        if all(_is_row(x := trial.arguments[name]) and list(x) == list(trial.answer)
-               for trial in trials):
-            return f"That is {name} as it came in: nothing has been done to it."
-    if all(trial.answer == trial.expected[: len(trial.answer)] for trial in trials):
-        return "It stops too early: look at the end of your loop, or for a return inside of it."
-    return None
-
-
 _ROWS = {
     "The last one is missing: look at where your loop or slice ends.": lambda row: row[:-1],
     "The first one is missing: look at where your loop or slice begins.": lambda row: row[1:],
@@ -404,4 +412,21 @@ _ROWS = {
     "Nothing is in it: perhaps nothing is ever appended.": lambda row: [],
     "Each is there once only: do not go through a set.": lambda row: list(dict.fromkeys(row)),
 }
-_TRACES_OF_ROWS = (_row_traces,)
+
+
+def _made_of_the_right_row(trials: Sequence[Trial]) -> str | None:
+    for words, made in _ROWS.items():
+        if all(list(trial.answer) == made(list(trial.expected)) for trial in trials):
+            return words
+    return None
+
+
+def _row_trace(trials: Sequence[Trial]) -> str | None:
+    for name in trials[0].arguments:
+        if all(_is_row(x := trial.arguments[name]) and list(x) == list(trial.answer)
+               for trial in trials):
+            return f"That is {name} as it came in: nothing has been done to it."
+    if all(trial.answer == trial.expected[: len(trial.answer)] for trial in trials):
+        return ("It begins right, and the rest is missing: look at the end of your loop, for a "
+                "return inside of it, or for what you leave out.")
+    return None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import os
 import random
+import re
 import signal
 import sysconfig
 import threading
@@ -52,6 +54,87 @@ class Raised:
         short = first if len(first) <= 200 else f"{first[:198]} …"
         return f"{type(self.error).__name__}: {short}" if short else type(self.error).__name__
 
+    @property
+    def meaning(self) -> str:
+        """What this error says, in other words, or "" where those are not known."""
+        text = f"{type(self.error).__name__}: {_message(self.error)}"
+        return next((words for sign, words in _MEANINGS.items() if re.search(sign, text)), "")
+
+
+# Signs in what Python or torch says, and what they mean to somebody who reads them for the first
+# time. Each is true wherever it is said, for nobody knows yet what the function is about.
+_MEANINGS = {
+    "mat1 and mat2 shapes|Expected size for first two dimensions":
+        "In a matrix product, the last axis of the left one must be as long as the last axis but "
+        "one of the right one.",
+    "must match the size of tensor b":
+        "Two axes that meet there differ in length: see which ones those are, counted from the "
+        "last.",
+    r"shape '.*' is invalid for input of size":
+        "The sizes given to view or reshape, multiplied, must be as many as there are numbers.",
+    "view size is not compatible":
+        "view cannot cut a tensor whose axes have been moved: reshape can.",
+    "type must be tuple of ints, ?but got float":
+        "The operator / gives a decimal number, and sizes are whole: divide with //.",
+    "Dimension out of range":
+        "There are fewer axes than you count: counted from the end, -1 is always the last one.",
+    "number of subscripts in the equation":
+        "There are more axes than letters, or fewer: in einsum, ... stands for all axes before.",
+    "must be a 3D tensor|must be a matrix":
+        "This product takes a fixed number of axes: @ takes any.",
+    "shape of the mask .* does not match":
+        "A mask in square brackets is laid on the first axes: masked_fill and torch.where lay it "
+        "on the last ones.",
+    "only one element tensors can be converted|cannot be converted to Scalar":
+        "A single number is asked for there, and this tensor holds several: torch's function of "
+        "the same name takes them all at once.",
+    "Boolean value of Tensor":
+        "if, and, or, not ask for one True or False, and this tensor holds several: ~, &, | and "
+        "torch.where work number by number.",
+    r"argument 'input' \(position 1\) must be Tensor, not (int|float)":
+        "torch's functions take tensors: for a plain number, use the one in math.",
+    r"bitwise_xor|for \^: ":
+        "The sign ^ is no power in Python: write **.",
+    "operator.invert|bad operand type for unary ~":
+        "The sign ~ turns True and False around, and what stands behind it is made of other "
+        "things.",
+    "only supports boolean masks":
+        "A mask is made of True and False, as a comparison gives them.",
+    "same dtype|expected scalar type":
+        "Two tensors of different dtypes meet: other.to(x.dtype) brings one to that of x.",
+    "Tensor that requires grad":
+        "NumPy and plain lists keep no gradients: stay with torch's operations.",
+    r'positional arguments?: "dim"':
+        "Say along which axis: dim=-1 is the last one.",
+    "'torch.Size' object is not callable":
+        "x.shape is no method: write x.shape[0], or x.size(0).",
+    "builtin_function_or_method|'method' object":
+        "A method is called with round brackets: x.tril() is its result, x.tril only its name.",
+    r"index out of range$|is out of bounds":
+        "A place is asked for that lies beyond the end: places are counted from 0, so the last "
+        "one is the length minus 1.",
+    "indices must be integers or slices, not tuple":
+        "A list takes one index at a time: several, with commas, are for tensors.",
+    "unhashable type: 'list'":
+        "A list cannot be a key of a dictionary, for it may change: make it a tuple.",
+    "^KeyError":
+        "The dictionary has no such key yet: .get(key, 0) gives 0 in its place.",
+    "^NameError":
+        "Nothing has this name here: is it spelled right, and has the cell been run that makes it?",
+    "^UnboundLocalError":
+        "This name is used before the function has given it a value.",
+    "'NoneType'":
+        "Something is None there: so is what a function without return gives back, and a method "
+        "that changes its list in place, such as append.",
+    "object is not iterable|of type '(int|float)'|'(int|float)' object is not subscriptable":
+        "What should be a list there is a single thing.",
+    "unsupported operand type|must be Tensor, not":
+        "Such things do not go together: is one of them a list, or a function or layer that is "
+        "not called?",
+    "positional arguments? but":
+        "It is given more than it takes (in a method, self counts, too).",
+}
+
 
 def _message(error: BaseException) -> str:
     try:
@@ -71,6 +154,7 @@ def undisturbed() -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     grad = torch.is_grad_enabled()
+    environment = dict(os.environ)
     try:
         with (
             torch.random.fork_rng(devices), torch.device("cpu"),
@@ -87,6 +171,9 @@ def undisturbed() -> Iterator[None]:
         torch.set_grad_enabled(grad)
         if torch.get_default_device() != device:
             torch.set_default_device(device)
+        if os.environ != environment:
+            os.environ.clear()
+            os.environ.update(environment)
 
 
 class _Nowhere(io.TextIOBase):
