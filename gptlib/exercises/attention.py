@@ -359,7 +359,7 @@ ATTENTION_WEIGHTS = Exercise(
     properties=[
         Property("rows sum to 1", _rows_sum_to_one),
         Property("no look-ahead", _weights_look_ahead),
-        gradient_reaches(("queries", "keys"), _square_inputs),
+        gradient_reaches(("queries", "keys"), _square_inputs, attention_weights),
     ],
     batched={"queries": 2, "keys": 2},
 )
@@ -509,7 +509,7 @@ ATTENTION = Exercise(
     ),
     properties=[
         Property("no look-ahead", _attention_looks_ahead),
-        gradient_reaches(("queries", "keys", "values"), _square_with_values),
+        gradient_reaches(("queries", "keys", "values"), _square_with_values, attention),
     ],
     batched={"queries": 2, "keys": 2, "values": 2},
 )
@@ -623,7 +623,8 @@ SPLIT_HEADS = Exercise(
         return ...                                            # (B, H, T, D)
         """,
     ),
-    properties=[gradient_reaches(("x",), lambda generator: (normal(generator, 2, 3, 8), 4))],
+    properties=[gradient_reaches(("x",), lambda generator: (normal(generator, 2, 3, 8), 4),
+                                 split_heads)],
     batched={"x": 2},
 )
 

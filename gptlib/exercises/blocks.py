@@ -15,7 +15,14 @@ from gptlib.blocks import layer_norm as library_layer_norm
 from gptlib.config import GPTConfig
 from gptlib.exercises.answers import TensorAnswer
 from gptlib.exercises.exercise import Exercise
-from gptlib.exercises.properties import each_token_alone, gradient_reaches, normal, shaken
+from gptlib.exercises.properties import (
+    called_once,
+    each_token_alone,
+    gradient_reaches,
+    normal,
+    overheard,
+    shaken,
+)
 
 # ---------------------------------------------------------------------------------- layer_norm
 
@@ -187,7 +194,8 @@ LAYER_NORM = Exercise(
         """,
     ),
     properties=[
-        each_token_alone(_norm_inputs), gradient_reaches(("x", "scale", "shift"), _norm_inputs),
+        each_token_alone(_norm_inputs),
+        gradient_reaches(("x", "scale", "shift"), _norm_inputs, layer_norm),
     ],
     batched={"x": 1},
 )
@@ -319,7 +327,7 @@ GELU = Exercise(
         return ...                            # half of x, times (1 + tanh of inner)
         """,
     ),
-    properties=[gradient_reaches(("x",), lambda generator: (normal(generator, 3, 5),))],
+    properties=[gradient_reaches(("x",), lambda generator: (normal(generator, 3, 5),), gelu)],
 )
 
 
@@ -428,7 +436,8 @@ FEED_FORWARD = Exercise(
         return ...                                            # (B, T, C)
         """,
     ),
-    properties=[each_token_alone(_one_network), gradient_reaches(("x",), _one_network)],
+    properties=[each_token_alone(_one_network),
+                gradient_reaches(("x",), _one_network, feed_forward)],
     batched={"x": 2},
 )
 
@@ -596,7 +605,7 @@ TRANSFORMER_BLOCK = Exercise(
         return ...                            # likewise, with the other norm and the other part
         """,
     ),
-    properties=[gradient_reaches(("x",), _one_block)],
+    properties=[gradient_reaches(("x",), _one_block, transformer_block)],
     batched={"x": 2},
 )
 

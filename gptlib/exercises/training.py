@@ -280,7 +280,8 @@ CROSS_ENTROPY = Exercise(
     ),
     properties=[
         Property("safe for large scores", _fails_for_large_scores),
-        gradient_reaches(("logits",), lambda generator: _scores(generator, 2, 3, 5)),
+        gradient_reaches(("logits",), lambda generator: _scores(generator, 2, 3, 5),
+                         cross_entropy),
     ],
 )
 
