@@ -64,7 +64,8 @@ def _ones_and_zeros(n_tokens):
 
 
 def _nothing_allowed(n_tokens):
-    """Nobody may look at anything: begin with ones, not with zeros."""
+    """Nobody may look at anything: begin with ones instead of zeros, or turn your comparison
+    around."""
     return torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
 
 
@@ -87,6 +88,19 @@ def _mask_in_words(index, got, expected):
     return f"mask[{query}, {key}] is False, but token {query} may look at {itself}."
 
 
+def _past_and_future(answer, n_tokens):
+    """Whether it is the past or the future that the mask gets wrong."""
+    allowed, right = answer(n_tokens) != 0, causal_mask(n_tokens)
+    future, hidden = (allowed & ~right).any(), (right & ~allowed).any()
+    if future and hidden:
+        return "A part of the future is allowed, and a part of the past is hidden."
+    if future:
+        return "All of the past is allowed, but a part of the future is, too."
+    if hidden:
+        return "None of the future is allowed, but a part of the past is hidden, too."
+    return None
+
+
 def _one_row(n_tokens):
     """This is a single row: each token needs a row of its own, with a place for every token."""
     return torch.ones(n_tokens, dtype=torch.bool)
@@ -102,6 +116,7 @@ CAUSAL_MASK = Exercise(
     mistakes=[_upside_down, _without_itself, _marks_the_forbidden, _no_triangle, _one_ahead,
               _only_itself, _ones_and_zeros, _nothing_allowed, _only_the_neighbor, _to_be_added,
               _one_row],
+    symptoms=[_past_and_future],
     hints=(
         "Draw the table for three tokens on paper. Row 0 may look at column 0 only, row 2 at all "
         "three columns. What shape do the marks have?",
@@ -222,8 +237,8 @@ def _divided_by_the_sum(queries, keys, mask):
 
 
 def _zero_times_infinity(queries, keys, mask):
-    """A product with infinity is not a number where the other factor is 0: use
-    masked_fill(~mask, -math.inf)."""
+    """No row has a number: either infinity is multiplied by 0, or all scores of a row are minus
+    infinity; masked_fill(~mask, -math.inf) does neither."""
     return (_scaled_scores(queries, keys) + ~mask * -math.inf).softmax(dim=-1)
 
 
@@ -321,6 +336,58 @@ def _softmax_over_all(queries, keys, mask):
     return scores.flatten(-2).softmax(dim=-1).reshape(scores.shape)
 
 
+def _softmax_of_axis_one(queries, keys, mask):
+    """The softmax runs along axis 1, which is that of the keys only where no axes come before, and
+    so it does without a dim, too: dim=-1 is always the last one."""
+    return _masked(queries, keys, mask).softmax(dim=1)
+
+
+def _plus_infinity(queries, keys, mask):
+    """Forbidden scores are set to plus infinity: it is minus infinity that gets no share."""
+    return _scaled_scores(queries, keys).masked_fill(~mask, math.inf).softmax(dim=-1)
+
+
+def _mask_added(queries, keys, mask):
+    """The mask is added to the scores as 1 and 0, which only makes some a little larger: only
+    minus infinity takes a score out."""
+    return (_scaled_scores(queries, keys) + mask.float()).softmax(dim=-1)
+
+
+def _shares_in_words(answer, *_trial):
+    """What the weights are made of, for scores that differ little."""
+    generator = torch.Generator().manual_seed(6)
+    queries, keys = normal(generator, 4, 6), normal(generator, 4, 6)
+    mask = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 1]], dtype=torch.bool)
+    weights = answer(queries, keys, mask).double()
+    if not weights.isfinite().all():
+        return None
+    if (weights[~mask] != 0).any():
+        return ("A key that the mask hides gets a share: set its score to minus infinity, before "
+                "the softmax.")
+    if not torch.allclose(weights.sum(dim=-1), torch.ones(4).double(), atol=1e-4):
+        return "The rows do not sum to 1, as a softmax along the keys, dim=-1, would make them."
+    if (weights[mask] <= 0).any():
+        return "A key that may be seen gets no share, or less: softmax gives each one a share."
+    scores = queries @ keys.T
+    shares, products = (_differences(x, mask) for x in (weights.log(), scores.double()))
+    factor = (shares * products).sum() / products.square().sum()
+    if not torch.allclose(shares, factor * products, atol=1e-3):
+        return ("The shares do not come from the dot products of queries and keys, all divided by "
+                "the same number.")
+    if abs(factor) < 1e-4:
+        return "All keys get the same share: the scores must come from queries and keys."
+    if abs(factor - 6**-0.5) > 1e-4:
+        return (f"With D = 6, your scores are divided by {1 / factor:.4g}: it must be the square "
+                "root of D, 2.449.")
+    return None
+
+
+def _differences(x, mask):
+    """By how much each number that the mask leaves exceeds the mean of those of its row."""
+    mean = (x.where(mask, 0)).sum(dim=-1, keepdim=True) / mask.sum(dim=-1, keepdim=True)
+    return (x - mean)[mask]
+
+
 def _masked(queries, keys, mask):
     scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
     return scores.masked_fill(~mask, -math.inf)
@@ -339,7 +406,9 @@ ATTENTION_WEIGHTS = Exercise(
               _minus_one_before_softmax, _no_scale_no_mask, _no_scale_mask_too_late,
               _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle,
               _not_shared_out, _sigmoid, _queries_with_queries, _keys_with_keys, _cosines,
-              _all_axes_turned, _softmax_over_all],
+              _all_axes_turned, _softmax_over_all, _softmax_of_axis_one, _plus_infinity,
+              _mask_added],
+    symptoms=[_shares_in_words],
     hints=(
         "Four steps: compare, scale, mask, share out. A dot product compares; which matrix "
         "product takes all dot products of queries and keys at once?",
@@ -483,6 +552,27 @@ def _with_the_queries(queries, keys, values, mask):
     return queries + attention(queries, keys, values, mask)
 
 
+def _weights_in_words(answer, *trial):
+    """What is said about the weights: with the unit vectors as values, they are what comes out."""
+    if answer(*trial).shape != attention(*trial).shape:
+        return None
+
+    def weights(queries, keys, mask):
+        return answer(queries, keys, torch.eye(keys.shape[-2]).expand(*keys.shape[:-1], -1), mask)
+
+    trials = list(_queries_and_keys(torch.Generator().manual_seed(7)))
+    if all(_same(weights, attention_weights, trial) for trial in trials):
+        return "The weights are right: look at what becomes of them and the values."
+    for mistake in ATTENTION_WEIGHTS.mistakes:
+        if all(_same(weights, mistake, trial) for trial in trials):
+            return ATTENTION_WEIGHTS.diagnosis(mistake)
+    return _shares_in_words(weights)
+
+
+def _same(one, other, trial):
+    return torch.allclose(one(*trial), other(*trial), rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
 ATTENTION = Exercise(
     "02.attention",
     goal="Let every token gather the values of the tokens it looks at.",
@@ -495,6 +585,7 @@ ATTENTION = Exercise(
               _attention_mask_too_late, _attention_without_scale, _attention_without_softmax,
               _attention_over_queries, _attention_roles_swapped, _plain_average,
               _attention_softmax_twice, _best_value_only, _forbidden_only, _with_the_queries],
+    symptoms=[_weights_in_words],
     hints=(
         "You have the shares already: attention_weights gives a row of them for every query. "
         "What did step 1 of the chapter do with a table of shares and a table of vectors?",
@@ -599,6 +690,21 @@ def _divided_as_a_number(x, n_heads):
     return x.view(B, T, n_heads, C / n_heads).transpose(1, 2)
 
 
+def _where_they_came_from(answer, x, n_heads):
+    """Which number of which token a wrong place holds, and which it should hold."""
+    B, T, C = x.shape
+    numbers = torch.arange(B * T * C, dtype=torch.float32).view(B, T, C)
+    got, right = answer(numbers.clone(), n_heads), split_heads(numbers, n_heads)
+    if got.shape != right.shape or torch.equal(got, right):
+        return None
+    text, head, token, place = (got != right).nonzero()[0].tolist()
+    value, wanted = got[text, head, token, place].item(), right[text, head, token, place].item()
+    if value not in numbers:
+        return "Numbers are in it that are not in x: cut x and move its axes, and compute nothing."
+    return (f"heads[{text}, {head}, {token}, {place}] holds number {int(value) % C} of token "
+            f"{int(value) // C % T}, but must hold number {int(wanted) % C} of token {token}.")
+
+
 SPLIT_HEADS = Exercise(
     "02.split_heads",
     goal="Give every head its own piece of each token's vector.",
@@ -609,6 +715,7 @@ SPLIT_HEADS = Exercise(
     mistakes=[_only_relabeled, _no_transpose, _interleaved, _sizes_swapped, _heads_first,
               _tokens_last, _columns_relabeled, _untouched, _all_of_it_for_each, _tokens_cut,
               _divided_as_a_number],
+    symptoms=[_where_they_came_from],
     hints=(
         "Two steps: cut, then move. Only the last axis is cut, so (B, T, C) becomes four axes "
         "first; and the matrix products of attention run over the last two axes.",

@@ -167,6 +167,37 @@ def _one_more_scale(x, scale, shift, eps=1e-5):
     return layer_norm(x, 1 + scale, shift, eps)
 
 
+def _mean_and_variance_after(answer, *_trial):
+    """Whether the norm itself is wrong, or only what becomes of scale, shift and eps."""
+    generator = torch.Generator().manual_seed(3)
+    x, scale, shift = 3 + 2 * normal(generator, 3, 4, 6), *_norm_inputs(generator)[1:]
+    plain, others = (torch.ones(6), torch.zeros(6)), x.clone()
+    others[1:], others[0, 1:] = 0.5 * x[1:] + 2, x[0, 1:] - 1
+    first, first_again = (answer(one.clone(), *plain)[0, 0].double() for one in (x, others))
+    if not first.isfinite().all():
+        return None
+    if not torch.allclose(first, first_again, rtol=1e-3, atol=1e-4):
+        return ("What becomes of one vector changes with the others: mean and variance are those "
+                "of the vector alone, along dim=-1.")
+    if abs(first.mean()) > 1e-3:
+        return ("With scale 1 and shift 0, each vector must have the mean 0, and one of yours has "
+                f"{first.mean():.4g}: subtract its mean first, in brackets.")
+    variance = first.square().mean()
+    if abs(variance - 1) > 1e-3:
+        return ("With scale 1 and shift 0, each vector must have the variance 1, and one of yours "
+                f"has {variance:.4g}: divide by the root of the mean of the squared distances.")
+    if not _same(answer, x, *plain):
+        return None
+    if not _same(answer, x, scale, shift):
+        return ("With scale 1 and shift 0 it is right: multiply what is normalized by scale, then "
+                "add shift.")
+    return "All is right but eps: it is added once, to the variance, under the root."
+
+
+def _same(answer, *arguments):
+    return torch.allclose(answer(*arguments), layer_norm(*arguments), rtol=1e-3, atol=1e-4)
+
+
 LAYER_NORM = Exercise(
     "03.layer_norm",
     goal="Bring each token's vector to mean 0 and variance 1.",
@@ -178,6 +209,7 @@ LAYER_NORM = Exercise(
               _no_root, _no_mean, _root_mean_square, _over_tokens, _over_everything, _no_scale,
               _no_shift, _no_scale_no_shift, _shift_before_scale, _scale_and_shift_swapped,
               _axis_lost, _by_the_range, _mean_distance, _one_more_scale],
+    symptoms=[_mean_and_variance_after],
     hints=(
         "Do (1, 7, 7, 9) by hand, as in step 2: its mean, the distances from it, the mean of their "
         "squares. Which axis are those means taken over, when x is a whole batch?",
@@ -301,6 +333,25 @@ def _bare_tangent(x):
     return 0.5 * x * (1 + torch.tanh(x))
 
 
+def _taken_apart(answer, *_trial):
+    """Whether it is outside or inside of the tanh that something is wrong."""
+    for x in (20.0, -20.0):
+        got = answer(torch.tensor([x])).item()
+        if min(abs(got), abs(got - x)) > 1e-2:         # far from 0, every tanh is -1 or 1
+            return (f"Outside of the tanh, or in place of it, something is wrong: for x = {x:.0f}, "
+                    f"0.5 x (1 + tanh) can only be 0 or {x:.0f}, and you get {got:.4g}.")
+    x = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
+    inside = torch.atanh(2 * answer(x.clone()) / x - 1)
+    powers = torch.stack([x, x**3], dim=1)
+    factors = torch.linalg.lstsq(powers, inside[:, None]).solution[:, 0]
+    if not inside.isfinite().all():
+        return None
+    if not torch.allclose(powers @ factors, inside, atol=1e-3):
+        return "Inside of the tanh stands something else than √(2/π) (x + 0.044715 x³)."
+    return (f"Inside of the tanh, x is multiplied by {factors[0]:.5f} and x³ by {factors[1]:.5f}: "
+            "it must be 0.79788, which is √(2/π), and 0.03568, which is that times 0.044715.")
+
+
 GELU = Exercise(
     "03.gelu",
     goal="Bend every number softly: let the large ones pass and close for the negative ones.",
@@ -314,6 +365,7 @@ GELU = Exercise(
     mistakes=[_relu, _with_erf, _sigmoid_form, _silu, _no_half, _no_x, _no_one, _no_cube, _squared,
               _root_missing, _cube_of_the_product, _root_over_two_only, _ten_times_the_cube,
               _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent, _bare_tangent],
+    symptoms=[_taken_apart],
     hints=(
         "Nothing but the formula of the docstring, and torch works on all numbers of x at once. "
         "Write it from the inside to the outside.",
@@ -404,13 +456,35 @@ def _one_network(generator):
 
 
 def _layers_swapped(x, expand, contract):
-    """The two layers are swapped: expand comes first, C to 4C, and contract brings it back."""
+    """The vectors do not fit there: expand comes first, C to 4C, and contract brings them back; and
+    a layer is called, for its matrix is stored the other way around."""
     return expand(gelu(contract(x)))
 
 
 def _times_x(x, expand, contract):
     """You multiply the result by x: the result alone is asked for."""
     return x * feed_forward(x, expand, contract)
+
+
+def _what_the_layers_read(answer, x, expand, contract):
+    """Which of the two layers reads, or writes, something else than it should."""
+    calls = overheard(expand=expand, contract=contract)
+    result = answer(x, expand, contract)
+    if problem := called_once({"expand": calls["expand"]}, x) or called_once(calls, x):
+        return problem
+    (read, hidden), (bent, written) = calls["expand"][0], calls["contract"][0]
+    if not _equal(read, x):
+        return "expand reads something else than x as it came in."
+    if not _equal(bent, gelu(hidden)):
+        return ("contract reads something else than the gelu of what expand returns: nothing else "
+                "stands between the two layers.")
+    if not _equal(result, written):
+        return "Something is done with what contract returns: that is the result already."
+    return None
+
+
+def _equal(one, other):
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 FEED_FORWARD = Exercise(
@@ -423,6 +497,7 @@ FEED_FORWARD = Exercise(
     mistakes=[_no_bend, _bent_with_relu, _bent_with_erf, _bent_at_the_end, _bent_twice,
               _bent_at_the_start, _with_shortcut, _not_contracted, _bent_two_times_over,
               _matrices_only, _layers_swapped, _times_x],
+    symptoms=[_what_the_layers_read],
     hints=(
         "expand and contract are layers: call them like functions. In which order do the three "
         "steps of the formula happen, read from the inside?",
@@ -582,6 +657,29 @@ def _sums_halved(x, attention_norm, attention, feed_forward_norm, feed_forward):
     return (x + feed_forward(feed_forward_norm(x))) / 2
 
 
+def _what_the_parts_read(answer, x, *parts):
+    """Which part reads something else than it should, in the order of the block."""
+    names = ("attention_norm", "attention", "feed_forward_norm", "feed_forward")
+    calls = overheard(**dict(zip(names, parts, strict=True)))
+    result = answer(x, *parts)
+    if problem := called_once(calls, x):
+        return problem
+    read, wrote = ({name: heard[0][n] for name, heard in calls.items()} for n in (0, 1))
+    middle = x + wrote["attention"]
+    for name, wanted, words in (
+        ("attention_norm", x, "x as it came in"),
+        ("attention", wrote["attention_norm"], "what attention_norm returns"),
+        ("feed_forward_norm", middle, "x with the result of attention added to it"),
+        ("feed_forward", wrote["feed_forward_norm"], "what feed_forward_norm returns"),
+    ):
+        if not _equal(read[name], wanted):
+            return f"{name} reads something else than {words}."
+    if not _equal(result, middle + wrote["feed_forward"]):
+        return ("Each part reads what it should, but the last sum is wrong: x with the result of "
+                "attention, plus the result of feed_forward.")
+    return None
+
+
 TRANSFORMER_BLOCK = Exercise(
     "03.transformer_block",
     goal="Put the parts together: two additions to the residual stream.",
@@ -593,6 +691,7 @@ TRANSFORMER_BLOCK = Exercise(
               _no_second_norm, _post_norm, _results_normalized, _stream_normalized, _side_by_side,
               _old_stream, _norms_swapped, _one_norm_twice, _order_swapped, _only_attention,
               _only_feed_forward, _input_added_again, _multiplied_with_x, _sums_halved],
+    symptoms=[_what_the_parts_read],
     hints=(
         "A block only ever adds to x. What does attention read: x itself? And what does the "
         "feed-forward network read: the x from before, or with what attention has added?",

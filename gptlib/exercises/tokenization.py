@@ -99,10 +99,40 @@ def _first_pair_only(ids):
     return dict.fromkeys(zip(ids[:1], ids[1:2]), 1)
 
 
+def _one_too_high(ids):
+    """Every count is too high by one: begin at 0, so that the first time makes it 1."""
+    return {pair: count + 1 for pair, count in count_pairs(ids).items()}
+
+
+def _first_place_of_each(ids):
+    """You look for each token with ids.index, which always finds its first place: go along the
+    places themselves."""
+    places = map(ids.index, ids[:-1])
+    return Counter((ids[place], ids[place + 1]) for place in places)
+
+
+def _tokens_as_places(ids):
+    """You use the tokens as places: `for i in ids` goes through the tokens, range(len(ids) - 1)
+    through the places."""
+    return Counter((ids[token], ids[token + 1]) for token in ids)
+
+
 def _lists_as_keys(ids):
     """A list cannot be a key of a dictionary, for it may change: make each pair a tuple,
     (left, right)."""
     return {[left, right]: 1 for left, right in zip(ids, ids[1:])}
+
+
+def _counted_wrongly(answer, ids):
+    """What the wrongly counted pairs have in common."""
+    theirs, ours = answer(ids[:]), count_pairs(ids)
+    wrong = {pair for pair in {*theirs, *ours} if theirs.get(pair, 0) != ours[pair]}
+    if all(left == right for left, right in wrong):
+        return ("Only pairs of two equal tokens are counted wrongly: [7, 7, 7] has the pair (7, 7) "
+                "twice.")
+    if any(isinstance(pair, tuple) and not {*pair} <= {*ids} for pair in wrong):
+        return "A token is counted that is not in the row: nothing follows the last one."
+    return None
 
 
 COUNT_PAIRS = Exercise(
@@ -117,8 +147,8 @@ COUNT_PAIRS = Exercise(
     ],
     mistakes=[_single_tokens, _every_other_pair, _order_ignored, _right_then_left, _around_the_end,
               _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
-              _without_overlap, _one_too_low, _over_the_next, _frequent_only, _first_pair_only,
-              _lists_as_keys],
+              _without_overlap, _one_too_low, _one_too_high, _over_the_next, _frequent_only,
+              _first_pair_only, _first_place_of_each, _tokens_as_places, _lists_as_keys],
     hints=(
         "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
         "stand above each other?",
@@ -134,6 +164,7 @@ COUNT_PAIRS = Exercise(
     properties=[Property("overlapping pairs counted", lambda answer: None
                          if answer([3, 3, 3, 3]) == {(3, 3): 3} else
                          "[3, 3, 3, 3] holds the pair (3, 3) three times.")],
+    symptoms=[_counted_wrongly],
 )
 
 
@@ -253,6 +284,55 @@ def _one_side_is_enough(ids, pair, new_id):
     return merged
 
 
+def _used_twice(ids, pair, new_id):
+    """A token is merged with the one before it and with the one behind it: once it is merged, it
+    is gone, and [1, 1, 1] becomes [9, 1]."""
+    merged, previous = [], None
+    for token in ids:
+        if (previous, token) == pair:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+        previous = token
+    return merged
+
+
+def _last_pair_missed(ids, pair, new_id):
+    """A pair at the very end of the row is missed: it begins at place len(ids) - 2."""
+    return [*merge(ids[:-1], pair, new_id), *ids[-1:]]
+
+
+def _by_identity(ids, pair, new_id):
+    """You compare with `is`, which asks whether two things are the same object: small numbers
+    happen to be, larger ones are not, so compare with ==."""
+    merged = []
+    for token in ids:
+        if merged and merged[-1] is pair[0] and token is pair[1]:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+def _put_back(answer, ids, pair, new_id):
+    """What the row looks like with the pair again in place of the new token."""
+    merged = answer(ids[:], pair, new_id)
+    foreign = [token for token in merged if token != new_id and token not in ids]
+    if foreign:
+        return f"{foreign[0]} is neither in ids nor the new token, {new_id}."
+    back = [old for token in merged for old in (pair if token == new_id else [token])]
+    if len(back) < len(ids):
+        return f"Tokens are lost: with {pair} put back in place of {new_id}, some are missing."
+    if len(back) > len(ids):
+        return (f"Tokens stay behind: with {pair} put back in place of {new_id}, the row is longer "
+                "than it was.")
+    if back != ids:
+        return f"Something else than {pair} was replaced: both tokens must be those of the pair."
+    if pair in zip(merged, merged[1:]):
+        return f"{pair} still stands side by side: look at every place of the row."
+    return None
+
+
 MERGE = Exercise(
     "01.merge",
     goal="Make one token of two, wherever they stand side by side.",
@@ -263,13 +343,14 @@ MERGE = Exercise(
         ([5, 1, 2, 3, 1, 2, 4], (1, 2), 9), ([1, 1, 1], (1, 1), 256), ([2, 1, 2, 1, 1], (2, 1), 8),
         ([1, 2, 3, 1], (1, 2), 9), ([1, 1, 1, 1, 1], (1, 1), 9), ([4], (4, 4), 256),
         ([2, 1, 3, 1, 2], (1, 2), 7), (list(b"thought the other"), (116, 104), 256),
-        (torch.randint(3, (53,), generator=generator).tolist(), (0, 2), 300),
+        (torch.randint(400, 403, (53,), generator=generator).tolist(), (400, 402), 403),
         ([11, 2, 1, 2, 1, 23], (1, 2), 9),
     ],
     mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
               _single_ones_replaced, _as_text, _two_by_two, _three_steps, _sum_of_both,
-              _one_side_is_enough],
+              _one_side_is_enough, _used_twice, _last_pair_missed, _by_identity],
+    symptoms=[_put_back],
     hints=(
         "Build a new list while you walk through the old one. When does the token that you have "
         "just reached complete the pair?",
@@ -420,6 +501,30 @@ def _latin(word, merges):
     return _merged(list(word.encode("latin-1", "replace")), merges)
 
 
+def _list_turned_around(word, merges):
+    """You turn the list of merges around, so the order is wrong, and the numbers are, too: the
+    first one goes first and makes token 256."""
+    return _merged(list(word.encode("utf-8")), merges[::-1])
+
+
+def _spelled(answer, word, merges):
+    """What the ids spell, by the list of merges, and what was left undone."""
+    ids, pieces = answer(word, merges[:]), [bytes([byte]) for byte in range(256)]
+    for left, right in merges:
+        pieces.append(pieces[left] + pieces[right])
+    foreign = [token for token in ids if not 0 <= token < len(pieces)]
+    if foreign:
+        return f"{foreign[0]} is no token: merge number n of the list makes token 256 + n."
+    spelled = b"".join(pieces[token] for token in ids).decode("utf-8", "replace")
+    if spelled != word:
+        return f"With these merges, your ids spell {spelled!r}, not {word!r}."
+    undone = [pair for pair in merges if pair in zip(ids, ids[1:])]
+    if undone:
+        return (f"{undone[0]} still stands side by side, and it is in the list: each merge goes "
+                "through the whole word, as the merges before it have left it.")
+    return "They spell the word, but the merges were not made in the order of the list."
+
+
 ENCODE = Exercise(
     "01.encode",
     goal="Spell a word in tokens with merges that were learned before.",
@@ -435,7 +540,8 @@ ENCODE = Exercise(
     mistakes=[_only_bytes, _letters, _another_encoding, _last_learned_first, _leftmost_first,
               _one_merge_only, _ids_from_zero, _ids_one_too_high, _always_the_same_id,
               _most_frequent_first, _last_merge_missing, _ids_one_too_low, _counts_used_merges,
-              _latin],
+              _latin, _list_turned_around],
+    symptoms=[_spelled],
     hints=(
         "A merge may use the result of an earlier one, never that of a later one. So what happens "
         "if you go through the list of merges once, from its beginning?",
@@ -539,9 +645,50 @@ def _by_columns(ids, context_length):
             ids[1 : end + 1].view(context_length, n_windows).T)
 
 
+def _no_target_for_the_last(ids, context_length):
+    """The last token needs a target, too: (N - 1) // T windows fit, not N // T."""
+    n_windows = len(ids) // context_length
+    end = n_windows * context_length
+    return (ids[:end].view(n_windows, context_length),
+            ids[1 : end + 1].view(n_windows, context_length))
+
+
 def _to_cut(generator):
     for N, T in ((11, 4), (12, 4), (13, 4), (37, 5), (4, 3), (6, 1)):
         yield torch.randperm(500, generator=generator)[:N], T
+
+
+def _where_they_come_from(answer, ids, context_length):
+    """Of what places of the text the windows are made."""
+    places = {token: place for place, token in enumerate(ids.tolist())}
+    parts = dict(zip(("inputs", "targets"), answer(ids.clone(), context_length)))
+    for name, part in parts.items():
+        foreign = [token for token in part.flatten().tolist() if token not in places]
+        if foreign:
+            return (f"{foreign[0]} in your {name} is not in ids: inputs and targets are tokens of "
+                    "the text, as they are.")
+    rows, targets = ([[places[token] for token in row] for row in part.tolist()]
+                     for part in parts.values())
+    for n, row in enumerate(rows):
+        if len(row) != context_length:
+            return f"Your windows hold {len(row)} tokens each: they must hold {context_length}."
+        if row != [*range(row[0], row[0] + len(row))]:
+            return f"Window {n} is made of the tokens at places {row}, which do not follow."
+        if row[0] != n * context_length:
+            return (f"Window {n} begins at place {row[0]} of the text: it must begin at place "
+                    f"{n * context_length}.")
+    for n, (row, next_ones) in enumerate(zip(rows, targets)):
+        if len(row) != len(next_ones):
+            return f"Window {n} has {len(row)} inputs, but {len(next_ones)} targets."
+        for place, target in zip(row, next_ones):
+            if target != place + 1:
+                return (f"The target of the token at place {place} is the one at place {target}: "
+                        "it must be the next one.")
+    n_windows = (len(ids) - 1) // context_length
+    if len(rows) != n_windows:
+        return (f"You have {len(rows)} windows, but {len(ids)} tokens make {n_windows}: "
+                "(N - 1) // T, for every input has a target.")
+    return None
 
 
 def _texts_do_not_meet(answer):
@@ -562,7 +709,9 @@ WINDOWS = Exercise(
                             TensorAnswer("targets", ("W", "T"), dtype="whole"))),
     cases=lambda generator: list(_to_cut(generator)),
     mistakes=[_moved_by_two, _not_moved, _moved_back, _rolled, _overlapping, _gap_between,
-              _last_window_lost, _one_target_each, _one_long_row, _by_columns],
+              _last_window_lost, _one_target_each, _one_long_row, _by_columns,
+              _no_target_for_the_last],
+    symptoms=[_where_they_come_from],
     hints=(
         "Take ten tokens and windows of four. Write the inputs of both windows down, and under "
         "each token the one that follows it in the text. Which tokens of the text do the targets "

@@ -438,3 +438,143 @@ def shared_out_again(queries, keys, values, mask):
 def mean_of_what_is_found(queries, keys, values, mask):
     weights = attention_weights(queries, keys, mask)
     return (weights[..., None] * values[..., None, :, :]).mean(dim=-2)
+
+
+@wrong("causal_mask", "All is right but the first place")
+def rows_from_one_on(n_tokens):
+    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+    for row in range(1, n_tokens):
+        mask[row, : row + 1] = True
+    return mask
+
+
+@wrong("causal_mask", "A part of the future is allowed, and a part of the past is hidden")
+def near_ones_only(n_tokens):
+    place = torch.arange(n_tokens)
+    return (place[:, None] - place).abs() <= 1
+
+
+@wrong("causal_mask", "a part of the past is hidden, too")
+def every_other_one(n_tokens):
+    place = torch.arange(n_tokens)
+    return (place <= place[:, None]) & ((place[:, None] - place) % 2 == 0)
+
+
+@wrong("causal_mask", "All of the past is allowed")
+def the_first_three_see_each_other(n_tokens):
+    place = torch.arange(n_tokens)
+    return (place <= place[:, None]) | (place < 3)
+
+
+@wrong("causal_mask", "call it, with brackets")
+def not_called(n_tokens):
+    return torch.ones(n_tokens, n_tokens).tril().bool
+
+
+@wrong("causal_mask", "the division by the sum")
+def shares_of_the_past(n_tokens):
+    mask = torch.ones(n_tokens, n_tokens).tril()
+    return mask / mask.sum(dim=1, keepdim=True)
+
+
+def with_scale(queries, keys, mask, scale):
+    return (queries @ keys.mT * scale).masked_fill(~mask, -math.inf).softmax(-1)
+
+
+@wrong("attention_weights", "your scores are divided by 3")
+def the_half_of_d(queries, keys, mask):
+    return with_scale(queries, keys, mask, 1 / (queries.shape[-1] ** 1 / 2))
+
+
+@wrong("attention_weights", "your scores are divided by 2.828")
+def always_eight(queries, keys, mask):
+    return with_scale(queries, keys, mask, 1 / math.sqrt(8))
+
+
+@wrong("attention_weights", "do not come from the dot products")
+def rounded_down(queries, keys, mask):
+    scores = queries @ keys.mT // math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, -math.inf).softmax(-1)
+
+
+@wrong("attention_weights", "A key that the mask hides gets a share")
+def minus_ten(queries, keys, mask):
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, -10).softmax(-1)
+
+
+@wrong("attention_weights", "minus infinity that gets no share")
+def a_minus_forgotten(queries, keys, mask):
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, float("inf")).softmax(-1)
+
+
+@wrong("attention_weights", "added to the scores as 1 and 0")
+def adds_the_mask(queries, keys, mask):
+    return F.softmax(queries @ keys.mT / math.sqrt(queries.shape[-1]) + mask, dim=-1)
+
+
+@wrong("attention_weights", "along axis 1")
+def along_axis_one(queries, keys, mask):
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    return F.softmax(scores.masked_fill(~mask, -math.inf), dim=1)
+
+
+@wrong("attention_weights", "Called twice with the same input")
+def drops_some(queries, keys, mask):
+    return F.dropout(with_scale(queries, keys, mask, queries.shape[-1] ** -0.5), 0.4)
+
+
+@wrong("attention_weights", "gets no share")
+def winner_takes_all(queries, keys, mask):
+    scores = (queries @ keys.mT).masked_fill(~mask, -math.inf)
+    return F.one_hot(scores.argmax(-1), scores.shape[-1]).float()
+
+
+@wrong("attention", "You build a mask of your own")
+def always_causal(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+
+
+@wrong("attention", "added to the scores as 1 and 0")
+def a_mask_of_numbers(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask.float())
+
+
+@wrong("attention", "divided by D itself")
+def a_scale_of_its_own(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask,
+                                          scale=1 / queries.shape[-1])
+
+
+@wrong("attention", "The weights are right")
+def values_brought_to_length_one(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask) @ F.normalize(values, dim=-1)
+
+
+@wrong("attention", "An axis of size 1 is too many or missing")
+def squeezed(queries, keys, values, mask):
+    return (attention_weights(queries, keys, mask) @ values).squeeze()
+
+
+@wrong("attention", "stands for all axes before")
+def letters_for_two_axes(queries, keys, values, mask):
+    return torch.einsum("ts,sd->td", attention_weights(queries, keys, mask), values)
+
+
+@right("attention")
+def divided_in_the_end(queries, keys, values, mask):
+    powers = (queries @ keys.mT / math.sqrt(queries.shape[-1])).exp() * mask
+    return powers @ values / powers.sum(-1, keepdim=True)
+
+
+@wrong("split_heads", "heads[0, 1, 0, 0] holds number 1 of token 0")
+def pieces_that_overlap(x, n_heads):
+    D = x.shape[-1] // n_heads
+    return torch.stack([x[..., head : head + D] for head in range(n_heads)], dim=1)
+
+
+@wrong("split_heads", "compute nothing")
+def scaled_as_well(x, n_heads):
+    heads = x.view(*x.shape[:2], n_heads, -1).transpose(1, 2)
+    return heads / heads.norm(dim=-1, keepdim=True)

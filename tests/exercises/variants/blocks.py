@@ -375,3 +375,161 @@ def bent_and_bent(x, expand, contract):
 @wrong("feed_forward", "biases are left out")
 def weights_only(x, expand, contract):
     return F.linear(gelu(F.linear(x, expand.weight)), contract.weight)
+
+
+@wrong("layer_norm", "a part of the gradient of x is lost")
+def mean_without_gradient(x, scale, shift, eps=1e-5):
+    with torch.no_grad():
+        mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)
+    return scale * (x - mean) / torch.sqrt(variance + eps) + shift
+
+
+@wrong("layer_norm", "each vector must have the mean 0")
+def unpacked_the_other_way(x, scale, shift, eps=1e-5):
+    mean, variance = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
+    return scale * (x - mean) / torch.sqrt(variance.abs() + eps) + shift
+
+
+@wrong("layer_norm", "subtract its mean first, in brackets")
+def brackets_forgotten(x, scale, shift, eps=1e-5):
+    mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)
+    return scale * (x - mean / torch.sqrt(variance + eps)) + shift
+
+
+@wrong("layer_norm", "each vector must have the variance 1")
+def sum_of_the_squares(x, scale, shift, eps=1e-5):
+    centered = x - x.mean(-1, keepdim=True)
+    return scale * centered / (centered.square().sum(-1, keepdim=True) + eps).sqrt() + shift
+
+
+@wrong("layer_norm", "What becomes of one vector changes with the others")
+def all_axes_but_the_first(x, scale, shift, eps=1e-5):
+    return F.layer_norm(x, x.shape[1:], eps=eps) * scale + shift
+
+
+@wrong("layer_norm", "With scale 1 and shift 0 it is right")
+def shift_subtracted(x, scale, shift, eps=1e-5):
+    return F.layer_norm(x, scale.shape, scale, -shift, eps)
+
+
+@wrong("layer_norm", "All is right but eps")
+def eps_twice(x, scale, shift, eps=1e-5):
+    mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)
+    return scale * (x - mean) / (torch.sqrt(variance + eps) + eps) + shift
+
+
+@wrong("layer_norm", "That is not a number")
+def root_of_a_negative_number(x, scale, shift, eps=1e-5):
+    mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)
+    return scale * ((x - mean) / (variance + eps)).sqrt() + shift
+
+
+@wrong("gelu", "x is multiplied by 2.50663")
+def root_of_two_pi(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 * math.pi) * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu", "x is multiplied by 0.80000")
+def a_rounded_root(x):
+    return 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu", "x³ by -0.03568")
+def minus_the_cube(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x - 0.044715 * x**3)))
+
+
+@wrong("gelu", "Inside of the tanh stands something else")
+def a_bracket_too_far(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715) * x**3))
+
+
+@wrong("gelu", "Outside of the tanh, or in place of it")
+def the_root_outside(x):
+    return 0.5 * x * (1 + math.sqrt(2 / math.pi) * torch.tanh(x + 0.044715 * x**3))
+
+
+@wrong("gelu", "write **")
+def a_roof_for_the_power(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ^ 3)))
+
+
+@wrong("gelu", "torch's function of the same name")
+def tanh_of_math(x):
+    return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@wrong("feed_forward", "contract reads something else than the gelu of what expand returns")
+def another_bend(x, expand, contract):
+    return contract(F.silu(expand(x)))
+
+
+@wrong("feed_forward", "contract is never called")
+def the_second_bias_forgotten(x, expand, contract):
+    return gelu(expand(x)) @ contract.weight.T
+
+
+@wrong("feed_forward", "expand reads something else than x")
+def normalizes_first(x, expand, contract):
+    return contract(gelu(expand(F.layer_norm(x, x.shape[-1:]))))
+
+
+@wrong("feed_forward", "Something is done with what contract returns")
+def mean_taken_out(x, expand, contract):
+    result = contract(gelu(expand(x)))
+    return result - result.mean(dim=-1, keepdim=True)
+
+
+@wrong("feed_forward", "expand is called more than once")
+def expands_twice(x, expand, contract):
+    return contract(gelu(expand(x) + expand(x)))
+
+
+@wrong("feed_forward", "its matrix is stored the other way around")
+def matrices_as_they_are_stored(x, expand, contract):
+    return gelu(x @ expand.weight) @ contract.weight
+
+
+@wrong("feed_forward", "call it, with brackets")
+def only_put_together(x, expand, contract):
+    return torch.nn.Sequential(expand, torch.nn.GELU("tanh"), contract)
+
+
+@wrong("transformer_block", "feed_forward_norm reads something else than x with the result")
+def stream_replaced_at_first(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = attention_norm(x)
+    x = x + attention(x)
+    return x + feed_forward(feed_forward_norm(x))
+
+
+@wrong("transformer_block", "the last sum is wrong")
+def stream_replaced_later(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(attention_norm(x))
+    x = feed_forward_norm(x)
+    return x + feed_forward(x)
+
+
+@wrong("transformer_block", "attention_norm is never called")
+def a_norm_of_its_own(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(F.layer_norm(x, x.shape[-1:]))
+    return x + feed_forward(F.layer_norm(x, x.shape[-1:]))
+
+
+@wrong("transformer_block", "attention_norm is called more than once")
+def attention_once_more(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(attention_norm(x))
+    x = x + attention(attention_norm(x))
+    return x + feed_forward(feed_forward_norm(x))
+
+
+@wrong("transformer_block", "Called twice with the same input")
+def with_dropout(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + F.dropout(attention(attention_norm(x)), 0.3)
+    return x + F.dropout(feed_forward(feed_forward_norm(x)), 0.3)
+
+
+@wrong("transformer_block", "more than it takes")
+def three_times_the_same(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    normed = attention_norm(x)
+    x = x + attention(normed, normed, normed)
+    return x + feed_forward(feed_forward_norm(x))

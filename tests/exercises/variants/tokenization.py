@@ -394,3 +394,246 @@ def as_lists(ids, context_length):
 def right_shape_only(ids, context_length):
     inputs, targets = unfolded(ids, context_length)
     return inputs, torch.zeros_like(targets)
+
+
+@wrong("count_pairs", "Called twice with the same input")
+def keeps_what_it_counted(ids, counts={}):  # noqa: B006
+    for pair in zip(ids, ids[1:]):
+        counts[pair] = counts.get(pair, 0) + 1
+    return counts
+
+
+@wrong("count_pairs", "too high by one")
+def begins_at_one(ids):
+    counts = {}
+    for pair in zip(ids, ids[1:]):
+        counts[pair] = counts.get(pair, 1) + 1
+    return counts
+
+
+@wrong("count_pairs", "always finds its first place")
+def looks_tokens_up(ids):
+    counts = Counter()
+    for token in ids[:-1]:
+        counts[token, ids[ids.index(token) + 1]] += 1
+    return counts
+
+
+@wrong("count_pairs", "You use the tokens as places")
+def tokens_for_places(ids):
+    counts = Counter()
+    for i in ids:
+        counts[ids[i], ids[i + 1]] += 1
+    return counts
+
+
+@wrong("count_pairs", "Only pairs of two equal tokens")
+def in_a_text(ids):
+    text = " ".join(map(str, ids))
+    return {pair: text.count(f"{pair[0]} {pair[1]}") for pair in zip(ids, ids[1:])}
+
+
+@wrong("count_pairs", "each must be a pair of token ids")
+def a_partner_for_the_last(ids):
+    return Counter(zip(ids, [*ids[1:], None]))
+
+
+@wrong("count_pairs", "nothing follows the last one")
+def a_zero_at_the_end(ids):
+    return Counter(zip(ids, [*ids[1:], 0]))
+
+
+@wrong("merge", "whether two things are the same object")
+def is_for_equals(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        if place + 1 < len(ids) and ids[place] is pair[0] and ids[place + 1] is pair[1]:
+            merged.append(new_id)
+            place += 2
+        else:
+            merged.append(ids[place])
+            place += 1
+    return merged
+
+
+@wrong("merge", "once it is merged, it is gone")
+def remembers_the_previous(ids, pair, new_id):
+    merged, previous = [], None
+    for token in ids:
+        if (previous, token) == pair:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+        previous = token
+    return merged
+
+
+@wrong("merge", "at the very end of the row is missed")
+def stops_before_the_last_pair(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        if place < len(ids) - 2 and (ids[place], ids[place + 1]) == pair:
+            merged.append(new_id)
+            place += 2
+        else:
+            merged.append(ids[place])
+            place += 1
+    return merged
+
+
+@wrong("merge", "256 is neither in ids nor the new token, 9")
+def always_256(ids, pair, new_id):
+    return merge(ids, pair, 256)
+
+
+@wrong("merge", "Something else than (1, 2) was replaced")
+def left_token_only(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        found = ids[place] == pair[0] and place + 1 < len(ids)
+        merged.append(new_id if found else ids[place])
+        place += 2 if found else 1
+    return merged
+
+
+@wrong("merge", "Tokens stay behind")
+def appends_the_new_one(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        merged.append(new_id if merged and (merged[-1], token) == pair else token)
+    return merged
+
+
+@wrong("merge", "lies beyond the end")
+def shrinks_while_it_walks(ids, pair, new_id):
+    ids = list(ids)
+    for place in range(len(ids) - 1):
+        if (ids[place], ids[place + 1]) == pair:
+            ids[place : place + 2] = [new_id]
+    return ids
+
+
+@wrong("encode", "your ids spell 'thermometer', not ' thermometer'")
+def without_the_space(word, merges):
+    return BPETokenizer(merges).encode(word.strip())
+
+
+@wrong("encode", "your ids spell 'Zo', not 'Zoë'")
+def only_ascii(word, merges):
+    ids = list(word.encode("ascii", errors="ignore"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "(97, 97) still stands side by side")
+def each_merge_once(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        for place in range(len(ids) - 1):
+            if (ids[place], ids[place + 1]) == pair:
+                ids[place : place + 2] = [256 + n]
+                break
+    return ids
+
+
+@wrong("encode", "still stands side by side")
+def stops_at_the_first_that_is_missing(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        shorter = merge(ids, pair, 256 + n)
+        if shorter == ids:
+            break
+        ids = shorter
+    return ids
+
+
+@wrong("encode", "not made in the order of the list")
+def the_longest_first(word, merges):
+    pieces = [bytes([byte]) for byte in range(256)]
+    for left, right_one in merges:
+        pieces.append(pieces[left] + pieces[right_one])
+    rest, ids = word.encode("utf-8"), []
+    while rest:
+        longest = max(filter(rest.startswith, pieces), key=len)
+        ids.append(pieces.index(longest))
+        rest = rest[len(longest) :]
+    return ids
+
+
+@wrong("encode", "You turn the list of merges around")
+def enumerates_the_reversed_list(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(reversed(merges)):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "is no token: merge number n")
+def numbered_from_the_end(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 1000 - n)
+    return ids
+
+
+@wrong("windows", "(N - 1) // T windows fit, not N // T")
+def as_many_as_fill(ids, context_length):
+    n_windows = len(ids) // context_length
+    end = n_windows * context_length
+    return ids[:end].view(n_windows, -1), ids[1 : end + 1].view(n_windows, context_length)
+
+
+@wrong("windows", "in your targets is not in ids")
+def adds_one_to_each_token(ids, context_length):
+    n_windows = (len(ids) - 1) // context_length
+    inputs = ids[: n_windows * context_length].view(n_windows, context_length)
+    return inputs, inputs + 1
+
+
+@wrong("windows", "Window 0 begins at place 2 of the text")
+def counted_from_the_end(ids, context_length):
+    n_windows = (len(ids) - 1) // context_length
+    length = n_windows * context_length
+    return (ids[-length - 1 : -1].view(n_windows, context_length),
+            ids[-length:].view(n_windows, context_length))
+
+
+@wrong("windows", "The target of the token at place 0 is the one at place 4")
+def the_next_window(ids, context_length):
+    rows = ids[: len(ids) // context_length * context_length].view(-1, context_length)
+    return rows[:-1], rows[1:]
+
+
+@wrong("windows", "You have 3 windows, but 12 tokens make 2")
+def a_window_without_targets(ids, context_length):
+    return (ids.unfold(0, context_length, context_length),
+            ids[1:].unfold(0, context_length, context_length))
+
+
+@wrong("windows", "Your windows hold 2 tokens each")
+def as_many_windows_as_tokens(ids, context_length):
+    n_windows = (len(ids) - 1) // context_length
+    end = n_windows * context_length
+    return (ids[:end].view(context_length, n_windows),
+            ids[1 : end + 1].view(context_length, n_windows))
+
+
+@wrong("windows", "has 4 inputs, but 3 targets")
+def one_target_short(ids, context_length):
+    n_windows = (len(ids) - 1) // context_length
+    inputs = ids[: n_windows * context_length].view(n_windows, context_length)
+    return inputs, inputs[:, 1:]
+
+
+@wrong("windows", "Called twice with the same input")
+def anywhere(ids, context_length):
+    starts = torch.randint(len(ids) - context_length, ((len(ids) - 1) // context_length,))
+    places = starts[:, None] + torch.arange(context_length)
+    return ids[places], ids[places + 1]
+
+
+@wrong("windows", "it must be a torch tensor")
+def pairs_of_rows(ids, context_length):
+    return [(ids[n : n + context_length], ids[n + 1 : n + 1 + context_length])
+            for n in range(0, len(ids) - context_length, context_length)]
