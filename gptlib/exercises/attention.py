@@ -173,8 +173,8 @@ def _multiplied_by_root(queries, keys, mask):
 
 
 def _divided_by_tokens(queries, keys, mask):
-    """The scores are divided by the square root of the number of keys; it must be D, the last
-    axis of the queries."""
+    """The scores are divided by the square root of the number of keys; it must be that of D, the
+    last axis of the queries."""
     return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-2]), mask)
 
 
@@ -237,7 +237,7 @@ def _divided_by_the_sum(queries, keys, mask):
 
 
 def _zero_times_infinity(queries, keys, mask):
-    """No row has a number: either infinity is multiplied by 0, or all scores of a row are minus
+    """Every number is NaN: either infinity is multiplied by 0, or all scores of a row are minus
     infinity; masked_fill(~mask, -math.inf) does neither."""
     return (_scaled_scores(queries, keys) + ~mask * -math.inf).softmax(dim=-1)
 
@@ -337,8 +337,8 @@ def _softmax_over_all(queries, keys, mask):
 
 
 def _softmax_of_axis_one(queries, keys, mask):
-    """The softmax runs along axis 1, which is that of the keys only where no axes come before, and
-    so it does without a dim, too: dim=-1 is always the last one."""
+    """The softmax runs along axis 1, as it also may where no dim is given: with a batch in front
+    that is not the axis of the keys, and dim=-1 always is."""
     return _masked(queries, keys, mask).softmax(dim=1)
 
 
@@ -367,7 +367,7 @@ def _shares_in_words(answer, *_trial):
     if not torch.allclose(weights.sum(dim=-1), torch.ones(4).double(), atol=1e-4):
         return "The rows do not sum to 1, as a softmax along the keys, dim=-1, would make them."
     if (weights[mask] <= 0).any():
-        return "A key that may be seen gets no share, or less: softmax gives each one a share."
+        return "A key that may be seen gets no share, or one below 0: softmax gives each its share."
     scores = queries @ keys.T
     shares, products = (_differences(x, mask) for x in (weights.log(), scores.double()))
     factor = (shares * products).sum() / products.square().sum()

@@ -347,7 +347,7 @@ def _taken_apart(answer, *_trial):
     if not inside.isfinite().all():
         return None
     if not torch.allclose(powers @ factors, inside, atol=1e-3):
-        return "Inside of the tanh stands something else than √(2/π) (x + 0.044715 x³)."
+        return "Inside of the tanh stands something other than √(2/π) (x + 0.044715 x³)."
     return (f"Inside of the tanh, x is multiplied by {factors[0]:.5f} and x³ by {factors[1]:.5f}: "
             "it must be 0.79788, which is √(2/π), and 0.03568, which is that times 0.044715.")
 
@@ -456,8 +456,8 @@ def _one_network(generator):
 
 
 def _layers_swapped(x, expand, contract):
-    """The vectors do not fit there: expand comes first, C to 4C, and contract brings them back; and
-    a layer is called, for its matrix is stored the other way around."""
+    """The vectors do not fit there: expand, C to 4C, comes before contract, 4C to C; and both are
+    called, for a layer stores its matrix the other way around."""
     return expand(gelu(contract(x)))
 
 
@@ -474,9 +474,9 @@ def _what_the_layers_read(answer, x, expand, contract):
         return problem
     (read, hidden), (bent, written) = calls["expand"][0], calls["contract"][0]
     if not _equal(read, x):
-        return "expand reads something else than x as it came in."
+        return "expand reads something other than x as it came in."
     if not _equal(bent, gelu(hidden)):
-        return ("contract reads something else than the gelu of what expand returns: nothing else "
+        return ("contract reads something other than the gelu of what expand returns: nothing else "
                 "stands between the two layers.")
     if not _equal(result, written):
         return "Something is done with what contract returns: that is the result already."
@@ -658,7 +658,7 @@ def _sums_halved(x, attention_norm, attention, feed_forward_norm, feed_forward):
 
 
 def _what_the_parts_read(answer, x, *parts):
-    """Which part reads something else than it should, in the order of the block."""
+    """Which part reads something other than it should, in the order of the block."""
     names = ("attention_norm", "attention", "feed_forward_norm", "feed_forward")
     calls = overheard(**dict(zip(names, parts, strict=True)))
     result = answer(x, *parts)
@@ -673,7 +673,7 @@ def _what_the_parts_read(answer, x, *parts):
         ("feed_forward", wrote["feed_forward_norm"], "what feed_forward_norm returns"),
     ):
         if not _equal(read[name], wanted):
-            return f"{name} reads something else than {words}."
+            return f"{name} reads something other than {words}."
     if not _equal(result, middle + wrote["feed_forward"]):
         return ("Each part reads what it should, but the last sum is wrong: x with the result of "
                 "attention, plus the result of feed_forward.")

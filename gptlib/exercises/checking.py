@@ -182,7 +182,8 @@ def _check_callable(exercise: Exercise, function: Any) -> None:
 _NOT_A_NUMBER = ("That is not a number: look for a division by zero, a logarithm of zero, the root "
                  "or a power of a negative number, or a row in which everything is minus infinity.")
 _TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
-          "its arguments, neither on chance, as with dropout, nor on what an earlier call left.")
+          "its arguments, neither on chance, as with dropout, nor on what an earlier call left "
+          "behind.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
 
 

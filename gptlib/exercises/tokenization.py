@@ -215,7 +215,8 @@ def _both_replaced(ids, pair, new_id):
 
 
 def _right_to_left(ids, pair, new_id):
-    """You go from right to left: in [1, 1, 1], the first two become one, and the last one stays."""
+    """You go from right to left: from left to right, the first two of [1, 1, 1] become one, and the
+    last one stays."""
     return merge(ids[::-1], pair[::-1], new_id)[::-1]
 
 
@@ -248,7 +249,7 @@ def _as_text(ids, pair, new_id):
 
 
 def _nothing_replaced(ids, pair, new_id):
-    """Nothing was replaced: compare the tuple (left, right) with pair."""
+    """Nothing was replaced: pair is a tuple, and a list never equals one; compare (left, right)."""
     return list(ids)
 
 
@@ -327,9 +328,9 @@ def _put_back(answer, ids, pair, new_id):
         return (f"Tokens stay behind: with {pair} put back in place of {new_id}, the row is longer "
                 "than it was.")
     if back != ids:
-        return f"Something else than {pair} was replaced: both tokens must be those of the pair."
+        return f"Something other than {pair} was replaced: both tokens must be those of the pair."
     if pair in zip(merged, merged[1:]):
-        return f"{pair} still stands side by side: look at every place of the row."
+        return f"The two of {pair} still stand side by side: look at every place of the row."
     return None
 
 
@@ -520,9 +521,9 @@ def _spelled(answer, word, merges):
         return f"With these merges, your ids spell {spelled!r}, not {word!r}."
     undone = [pair for pair in merges if pair in zip(ids, ids[1:])]
     if undone:
-        return (f"{undone[0]} still stands side by side, and it is in the list: each merge goes "
-                "through the whole word, as the merges before it have left it.")
-    return "They spell the word, but the merges were not made in the order of the list."
+        return (f"The two of {undone[0]} still stand side by side, and the pair is in the list: "
+                "each merge goes through the whole word, as the ones before have left it.")
+    return "Your ids spell the word, but the merges were not made in the order of the list."
 
 
 ENCODE = Exercise(
@@ -612,8 +613,8 @@ def _overlapping(ids, context_length):
 
 
 def _gap_between(ids, context_length):
-    """You cut the text into pieces of T + 1 tokens, so one input is lost between each two windows:
-    a window's last target is the next window's first input."""
+    """You cut the text into pieces of T + 1 tokens, so one input is lost between every two
+    windows: a window's last target is the next window's first input."""
     pieces = ids.unfold(0, context_length + 1, context_length + 1)
     return pieces[:, :-1], pieces[:, 1:]
 
@@ -673,7 +674,7 @@ def _where_they_come_from(answer, ids, context_length):
         if len(row) != context_length:
             return f"Your windows hold {len(row)} tokens each: they must hold {context_length}."
         if row != [*range(row[0], row[0] + len(row))]:
-            return f"Window {n} is made of the tokens at places {row}, which do not follow."
+            return f"Window {n} is made of the tokens at places {row}, not of neighbors."
         if row[0] != n * context_length:
             return (f"Window {n} begins at place {row[0]} of the text: it must begin at place "
                     f"{n * context_length}.")

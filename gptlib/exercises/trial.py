@@ -124,10 +124,10 @@ _MEANINGS = {
     "^UnboundLocalError":
         "This name is used before the function has given it a value.",
     "'NoneType'":
-        "Something is None there: so is what a function without return gives back, and a method "
+        "Something is None there, as is the result of a function without return, or of a method "
         "that changes its list in place, such as append.",
     "object is not iterable|of type '(int|float)'|'(int|float)' object is not subscriptable":
-        "What should be a list there is a single thing.",
+        "Where a list belongs stands a single thing.",
     "unsupported operand type|must be Tensor, not":
         "Such things do not go together: is one of them a list, or a function or layer that is "
         "not called?",

@@ -439,7 +439,7 @@ def minus_the_cube(x):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x - 0.044715 * x**3)))
 
 
-@wrong("gelu", "Inside of the tanh stands something else")
+@wrong("gelu", "Inside of the tanh stands something other")
 def a_bracket_too_far(x):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715) * x**3))
 
@@ -459,7 +459,7 @@ def tanh_of_math(x):
     return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-@wrong("feed_forward", "contract reads something else than the gelu of what expand returns")
+@wrong("feed_forward", "contract reads something other than the gelu of what expand returns")
 def another_bend(x, expand, contract):
     return contract(F.silu(expand(x)))
 
@@ -469,7 +469,7 @@ def the_second_bias_forgotten(x, expand, contract):
     return gelu(expand(x)) @ contract.weight.T
 
 
-@wrong("feed_forward", "expand reads something else than x")
+@wrong("feed_forward", "expand reads something other than x")
 def normalizes_first(x, expand, contract):
     return contract(gelu(expand(F.layer_norm(x, x.shape[-1:]))))
 
@@ -485,7 +485,7 @@ def expands_twice(x, expand, contract):
     return contract(gelu(expand(x) + expand(x)))
 
 
-@wrong("feed_forward", "its matrix is stored the other way around")
+@wrong("feed_forward", "a layer stores its matrix the other way around")
 def matrices_as_they_are_stored(x, expand, contract):
     return gelu(x @ expand.weight) @ contract.weight
 
@@ -495,7 +495,7 @@ def only_put_together(x, expand, contract):
     return torch.nn.Sequential(expand, torch.nn.GELU("tanh"), contract)
 
 
-@wrong("transformer_block", "feed_forward_norm reads something else than x with the result")
+@wrong("transformer_block", "feed_forward_norm reads something other than x with the result")
 def stream_replaced_at_first(x, attention_norm, attention, feed_forward_norm, feed_forward):
     x = attention_norm(x)
     x = x + attention(x)

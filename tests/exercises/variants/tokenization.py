@@ -486,7 +486,7 @@ def always_256(ids, pair, new_id):
     return merge(ids, pair, 256)
 
 
-@wrong("merge", "Something else than (1, 2) was replaced")
+@wrong("merge", "Something other than (1, 2) was replaced")
 def left_token_only(ids, pair, new_id):
     merged, place = [], 0
     while place < len(ids):
@@ -526,7 +526,7 @@ def only_ascii(word, merges):
     return ids
 
 
-@wrong("encode", "(97, 97) still stands side by side")
+@wrong("encode", "The two of (97, 97) still stand side by side")
 def each_merge_once(word, merges):
     ids = list(word.encode("utf-8"))
     for n, pair in enumerate(merges):
@@ -537,7 +537,7 @@ def each_merge_once(word, merges):
     return ids
 
 
-@wrong("encode", "still stands side by side")
+@wrong("encode", "still stand side by side")
 def stops_at_the_first_that_is_missing(word, merges):
     ids = list(word.encode("utf-8"))
     for n, pair in enumerate(merges):
