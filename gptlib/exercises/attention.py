@@ -90,7 +90,9 @@ def _mask_in_words(index, got, expected):
 
 def _past_and_future(answer, n_tokens):
     """Whether it is the past or the future that the mask gets wrong."""
-    allowed, right = answer(n_tokens) != 0, causal_mask(n_tokens)
+    allowed, right = answer(n_tokens), causal_mask(n_tokens)
+    if allowed.dtype != torch.bool:
+        return None
     future, hidden = (allowed & ~right).any(), (right & ~allowed).any()
     if future and hidden:
         return "A part of the future is allowed, and a part of the past is hidden."
@@ -553,20 +555,28 @@ def _with_the_queries(queries, keys, values, mask):
 
 
 def _weights_in_words(answer, *trial):
-    """What is said about the weights: with the unit vectors as values, they are what comes out."""
+    """What is wrong with the weights: with the unit vectors as values, they are what comes out."""
     if answer(*trial).shape != attention(*trial).shape:
         return None
 
     def weights(queries, keys, mask):
         return answer(queries, keys, torch.eye(keys.shape[-2]).expand(*keys.shape[:-1], -1), mask)
 
+    queries, keys, values, mask = trial
+    shares = weights(queries, keys, mask)
+    if not torch.allclose(answer(*trial), shares @ values, rtol=1e-3, atol=1e-4, equal_nan=True):
+        return "The result is no weighted sum of the values as they are given."
     trials = list(_queries_and_keys(torch.Generator().manual_seed(7)))
-    if all(_same(weights, attention_weights, trial) for trial in trials):
-        return "The weights are right: look at what becomes of them and the values."
     for mistake in ATTENTION_WEIGHTS.mistakes:
         if all(_same(weights, mistake, trial) for trial in trials):
             return ATTENTION_WEIGHTS.diagnosis(mistake)
-    return _shares_in_words(weights)
+    if (shares.where(mask, 0) != shares).any():
+        return "A value that the mask hides has a share in the result."
+    if not torch.allclose(shares.sum(dim=-1), torch.ones(())):
+        return "The shares that the values have in the result do not sum to 1."
+    if not torch.allclose(shares, attention_weights(queries, keys, mask), rtol=1e-3, atol=1e-4):
+        return "The values are averaged with other shares than those of attention_weights."
+    return None
 
 
 def _same(one, other, trial):

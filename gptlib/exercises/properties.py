@@ -75,7 +75,8 @@ def overheard(**parts: nn.Module) -> dict[str, list[tuple[Tensor, Tensor]]]:
     calls = {name: [] for name in parts}
     for name, part in parts.items():
         part.register_forward_hook(
-            lambda _part, given, result, heard=calls[name]: heard.append((given[0], result)))
+            lambda _part, given, result, heard=calls[name]:
+                heard.append((given[0].clone(), result.clone())))
     return calls
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gptlib.exercises.answers import MOST
+
 RTOL, ATOL = 1e-4, 1e-6
-MOST = 1_000_000                                     # numbers of an answer that are looked at
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ _MADE = {
         lambda x: 1 / x,
     "A softmax was applied to what was right before it.":
         lambda x: x.softmax(dim=-1),
-    "A softmax is missing, or was taken back by a logarithm.":
+    "A log_softmax was applied to what was right before it.":
         lambda x: x.log_softmax(dim=-1),
     "Everything was rounded to whole numbers: mind // and .long().":
         lambda x: x.trunc(),
@@ -385,10 +386,11 @@ def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
     if len(differences) == 1 and all(trial.answer.dim() == trial.expected.dim()
                                      for trial in trials):
         steps = {axis: step for axis, step in enumerate(differences.pop()) if step}
-        if list(steps.values()) in ([1], [-1]):
-            [(axis, step)] = steps.items()
-            return (f"Axis {axis} has one place too {'many' if step == 1 else 'few'}: look at "
-                    "where it begins, where it ends, and what should be added to it.")
+        if {*steps.values()} in ({1}, {-1}):
+            axes = " and ".join(f"axis {axis}" for axis in steps)
+            much = "many" if 1 in steps.values() else "few"
+            return (f"One place too {much} along {axes}: look at where it begins, where it ends, "
+                    "and what should be added to it.")
     return None
 
 

@@ -99,6 +99,11 @@ def _first_pair_only(ids):
     return dict.fromkeys(zip(ids[:1], ids[1:2]), 1)
 
 
+def _both_ways(ids):
+    """You count each pair in both directions: (1, 2) means that 1 stands before 2."""
+    return count_pairs(ids) + count_pairs(ids[::-1])
+
+
 def _one_too_high(ids):
     """Every count is too high by one: begin at 0, so that the first time makes it 1."""
     return {pair: count + 1 for pair, count in count_pairs(ids).items()}
@@ -126,12 +131,19 @@ def _lists_as_keys(ids):
 def _counted_wrongly(answer, ids):
     """What the wrongly counted pairs have in common."""
     theirs, ours = answer(ids[:]), count_pairs(ids)
+    if not all(isinstance(pair, tuple) for pair in theirs):
+        return None
     wrong = {pair for pair in {*theirs, *ours} if theirs.get(pair, 0) != ours[pair]}
     if all(left == right for left, right in wrong):
         return ("Only pairs of two equal tokens are counted wrongly: [7, 7, 7] has the pair (7, 7) "
                 "twice.")
-    if any(isinstance(pair, tuple) and not {*pair} <= {*ids} for pair in wrong):
+    if any(not {*pair} <= {*ids} for pair in wrong):
         return "A token is counted that is not in the row: nothing follows the last one."
+    factors = {theirs.get(pair, 0) / count for pair, count in ours.items()}
+    if len(factors) == 1 and len(ours) > 1:
+        return f"Every count is {factors.pop():g} times what it should be."
+    if any(pair in theirs and pair not in ours for pair in wrong):
+        return "Pairs are counted that never stand side by side: the row keeps its order."
     return None
 
 
@@ -147,8 +159,9 @@ COUNT_PAIRS = Exercise(
     ],
     mistakes=[_single_tokens, _every_other_pair, _order_ignored, _right_then_left, _around_the_end,
               _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
-              _without_overlap, _one_too_low, _one_too_high, _over_the_next, _frequent_only,
-              _first_pair_only, _first_place_of_each, _tokens_as_places, _lists_as_keys],
+              _without_overlap, _both_ways, _one_too_low, _one_too_high, _over_the_next,
+              _frequent_only, _first_pair_only, _first_place_of_each, _tokens_as_places,
+              _lists_as_keys],
     hints=(
         "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
         "stand above each other?",
@@ -327,6 +340,8 @@ def _put_back(answer, ids, pair, new_id):
     if len(back) > len(ids):
         return (f"Tokens stay behind: with {pair} put back in place of {new_id}, the row is longer "
                 "than it was.")
+    if back != ids and sorted(back) == sorted(ids):
+        return "The tokens are the right ones, but in another order."
     if back != ids:
         return f"Something other than {pair} was replaced: both tokens must be those of the pair."
     if pair in zip(merged, merged[1:]):
@@ -620,7 +635,7 @@ def _gap_between(ids, context_length):
 
 
 def _last_window_lost(ids, context_length):
-    """The last window is missing: (N - 1) // T windows fit."""
+    """Windows are missing: (N - 1) // T of them fit."""
     inputs, targets = windows(ids, context_length)
     return inputs[:-1], targets[:-1]
 

@@ -74,7 +74,7 @@ _MEANINGS = {
         "The sizes given to view or reshape, multiplied, must be as many as there are numbers.",
     "view size is not compatible":
         "view cannot cut a tensor whose axes have been moved: reshape can.",
-    "type must be tuple of ints, ?but got float":
+    "type must be tuple of ints, ?but got float|slice indices must be integers":
         "The operator / gives a decimal number, and sizes are whole: divide with //.",
     "Dimension out of range":
         "There are fewer axes than you count: counted from the end, -1 is always the last one.",
@@ -92,7 +92,7 @@ _MEANINGS = {
         "if, and, or, not ask for one True or False, and this tensor holds several: ~, &, | and "
         "torch.where work number by number.",
     r"argument 'input' \(position 1\) must be Tensor, not (int|float)":
-        "torch's functions take tensors: for a plain number, use the one in math.",
+        "A tensor belongs there, and this is a plain number: for numbers there is math.",
     r"bitwise_xor|for \^: ":
         "The sign ^ is no power in Python: write **.",
     "operator.invert|bad operand type for unary ~":
@@ -114,7 +114,11 @@ _MEANINGS = {
         "A place is asked for that lies beyond the end: places are counted from 0, so the last "
         "one is the length minus 1.",
     "indices must be integers or slices, not tuple":
-        "A list takes one index at a time: several, with commas, are for tensors.",
+        "The places of a list are whole numbers: a tuple, or two indices with a comma, is none.",
+    "values to unpack":
+        "On the left of = stand more names than there are things on the right, or fewer.",
+    "expects each tensor to be equal size":
+        "torch.stack takes tensors of one shape: is one of them cut too short?",
     "unhashable type: 'list'":
         "A list cannot be a key of a dictionary, for it may change: make it a tuple.",
     "^KeyError":
@@ -126,7 +130,8 @@ _MEANINGS = {
     "'NoneType'":
         "Something is None there, as is the result of a function without return, or of a method "
         "that changes its list in place, such as append.",
-    "object is not iterable|of type '(int|float)'|'(int|float)' object is not subscriptable":
+    "object is not iterable|cannot unpack non-iterable|of type '(int|float)'|"
+    "'(int|float)' object is not subscriptable":
         "Where a list belongs stands a single thing.",
     "unsupported operand type|must be Tensor, not":
         "Such things do not go together: is one of them a list, or a function or layer that is "

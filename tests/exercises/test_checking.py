@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from gptlib.attention import causal_mask as library_mask
-from gptlib.exercises import TODO, NotSolved, check, checking, progress, trial
+from gptlib.exercises import TODO, NotSolved, answers, check, checking, progress, trial
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +219,12 @@ def test_an_object_that_cannot_be_looked_at_does_no_harm():
     assert check.causal_mask(lambda n_tokens: Thorny()).status in ("wrong", "raised")
 
 
+def test_two_numbers_that_differ_are_told_apart_by_their_digits():
+    kind = answers.TensorAnswer("x", ("C",))
+    told = kind.difference(*torch.tensor([[0.5, 0.1888], [0.5, 0.18884]], dtype=torch.float64))
+    assert told == "x[1] is 0.1888, but should be 0.18884 (1 of 2 numbers differ)."
+
+
 def test_an_error_whose_text_raises_is_told_by_its_name():
     class Odd(Exception):
         def __str__(self):
@@ -275,9 +281,16 @@ def test_a_symptom_that_fails_does_no_harm(symptom):
     assert status == "wrong" and text.startswith("with n_tokens = 7, mask[0, 1] is True")
 
 
+def test_an_answer_of_very_many_numbers_is_looked_at_by_its_shape_alone():
+    asked = with_symptom("causal_mask", lambda *_: "Never said.")
+    very_many = torch.ones(1, dtype=torch.bool).expand(2000, 2000)
+    assert "Never said" not in checking.judge(asked, lambda n: very_many)[1]
+    assert "Never said" in checking.judge(asked, lambda n: very_many[:20, :20])[1]
+
+
 def test_no_symptom_is_looked_for_in_a_thing_of_another_kind():
     asked = with_symptom("causal_mask", lambda *_: "Never said.")
-    assert "Never said" not in checking.judge(asked, lambda n: [[True] * n] * n)[1]
+    assert "Never said" not in checking.judge(asked, lambda n: "mask")[1]
 
 
 def append_returns_nothing():
@@ -298,6 +311,9 @@ ERRORS = [
     (lambda: X.view(5, 5), "multiplied, must be as many"),
     (lambda: X.transpose(0, 1).view(-1), "reshape can"),
     (lambda: X.view(2, 3, 8 / 2), "divide with //"),
+    (lambda: ROW[: 4 / 2], "divide with //"),
+    (lambda: torch.stack([X, X[:1]]), "cut too short"),
+    (lambda: next((a, b) for a, b in [X.shape]), "On the left of ="),
     (lambda: X[0].transpose(1, 2), "fewer axes than you count"),
     (lambda: torch.einsum("ts,sd->td", X, X), "stands for all axes before"),
     (lambda: torch.bmm(X[0], X[0]), "@ takes any"),
@@ -306,7 +322,7 @@ ERRORS = [
     (lambda: math.tanh(X), "torch's function of the same name"),
     (lambda: X.item(), "torch's function of the same name"),
     (lambda: X if X > 0 else 0, "work number by number"),
-    (lambda: torch.sqrt(2 / math.pi), "use the one in math"),
+    (lambda: torch.sqrt(2 / math.pi), "for numbers there is math"),
     (lambda: X ^ 3, "write **"),
     (lambda: 2.0 ^ 3, "write **"),
     (lambda: ~X, "The sign ~"),
@@ -319,7 +335,7 @@ ERRORS = [
     (lambda: X.tril[0], "round brackets"),
     (lambda: ROW[2], "lies beyond the end"),
     (lambda: X[5], "lies beyond the end"),
-    (lambda: ROW[0, 1], "one index at a time"),
+    (lambda: ROW[0, 1], "The places of a list"),
     (lambda: {ROW: 3}, "make it a tuple"),
     (lambda: {}[1, 2], ".get(key, 0)"),
     (lambda: nowhere, "Nothing has this name"),  # noqa: F821

@@ -547,7 +547,7 @@ def a_scale_of_its_own(queries, keys, values, mask):
                                           scale=1 / queries.shape[-1])
 
 
-@wrong("attention", "The weights are right")
+@wrong("attention", "no weighted sum of the values as they are given")
 def values_brought_to_length_one(queries, keys, values, mask):
     return attention_weights(queries, keys, mask) @ F.normalize(values, dim=-1)
 
@@ -578,3 +578,24 @@ def pieces_that_overlap(x, n_heads):
 def scaled_as_well(x, n_heads):
     heads = x.view(*x.shape[:2], n_heads, -1).transpose(1, 2)
     return heads / heads.norm(dim=-1, keepdim=True)
+
+
+@wrong("causal_mask", "One place too many along axis 0 and axis 1")
+def one_token_more(n_tokens):
+    return torch.ones(n_tokens + 1, n_tokens + 1, dtype=torch.bool).tril()
+
+
+@wrong("attention", "A value that the mask hides has a share in the result")
+def values_less_their_mean(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask) @ (values - values.mean(-2, keepdim=True))
+
+
+@wrong("attention", "the values have in the result do not sum to 1")
+def whole_weights(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask).round() @ values
+
+
+@wrong("attention", "with other shares than those of attention_weights")
+def weighted_two_times(queries, keys, values, mask):
+    weights = attention_weights(queries, keys, mask)
+    return weights @ (weights[..., -values.shape[-2] :, :] @ values)

@@ -533,3 +533,26 @@ def three_times_the_same(x, attention_norm, attention, feed_forward_norm, feed_f
     normed = attention_norm(x)
     x = x + attention(normed, normed, normed)
     return x + feed_forward(feed_forward_norm(x))
+
+
+@right("layer_norm")
+def one_group_of_torchs_group_norm(x, scale, shift, eps=1e-5):
+    return F.group_norm(x.reshape(-1, x.shape[-1]), 1, scale, shift, eps).view(x.shape)
+
+
+@wrong("layer_norm", "What becomes of one vector changes with the others")
+def variance_of_the_first_vector(x, scale, shift, eps=1e-5):
+    variance = x.flatten()[: x.shape[-1]].var(correction=0)
+    return scale * (x - x.mean(-1, keepdim=True)) / (variance + eps).sqrt() + shift
+
+
+@wrong("feed_forward", "contract reads something other than")
+def most_neurons_silenced(x, expand, contract):
+    hidden = expand(x)
+    hidden[..., x.shape[-1] :] = 0
+    return contract(gelu(hidden))
+
+
+@wrong("feed_forward", "A log_softmax was applied")
+def log_softmax_at_the_end(x, expand, contract):
+    return contract(gelu(expand(x))).log_softmax(-1)

@@ -637,3 +637,42 @@ def anywhere(ids, context_length):
 def pairs_of_rows(ids, context_length):
     return [(ids[n : n + context_length], ids[n + 1 : n + 1 + context_length])
             for n in range(0, len(ids) - context_length, context_length)]
+
+
+@wrong("count_pairs", "in both directions")
+def neighbors_of_both_sides(ids):
+    counts = Counter()
+    for left, right_one in zip(ids, ids[1:]):
+        counts[left, right_one] += 1
+        counts[right_one, left] += 1
+    return counts
+
+
+@wrong("count_pairs", "the row keeps its order")
+def sorted_before(ids):
+    return Counter(zip(sorted(ids), sorted(ids)[1:]))
+
+
+@wrong("windows", "Windows are missing")
+def the_first_window_only(ids, context_length):
+    return ids[:context_length][None], ids[1 : context_length + 1][None]
+
+
+@wrong("count_pairs", "Every count is 2 times what it should be")
+def counted_once_more(ids):
+    counts = Counter(zip(ids, ids[1:]))
+    counts.update(zip(ids, ids[1:]))
+    return counts
+
+
+@wrong("count_pairs", "Every count is 0 times")
+def never_adds(ids):
+    counts = {}
+    for pair in zip(ids, ids[1:]):
+        counts.setdefault(pair, 0)
+    return counts
+
+
+@wrong("merge", "in another order")
+def sorted_in_the_end(ids, pair, new_id):
+    return sorted(merge(ids, pair, new_id))
