@@ -118,13 +118,11 @@ _MADE = {
     "These are the roots of the right numbers: one root too many.":
         lambda x: x.sqrt(),
     "Each number is 1 divided by the right one: what is divided by what?":
-        lambda x: 1 / x,
+        lambda x: 1 / x.where(x.isfinite() & (x != 0), math.nan),
     "A softmax was applied to what was right before it.":
         lambda x: x.softmax(dim=-1),
     "A softmax is missing, or was taken back by a logarithm.":
         lambda x: x.log_softmax(dim=-1),
-    "Everything was rounded to whole numbers: mind // and .long().":
-        lambda x: x.trunc(),
     "Each number is added to all before it: a cumsum too many.":
         lambda x: x.cumsum(dim=-1),
 }
@@ -134,6 +132,13 @@ def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
     for words, made in _MADE.items():
         if _all_are(trials, made) and not _all_are(trials, lambda x: x):
             return words
+    return None
+
+
+def _rounded(trials: Sequence[Trial]) -> str | None:
+    for made in (torch.trunc, torch.floor, torch.round):
+        if _all_are(trials, made) and not _all_are(trials, lambda x: x):
+            return "Everything was rounded to whole numbers: mind //, round() and .long()."
     return None
 
 
@@ -216,7 +221,7 @@ def _scaled(trials: Sequence[Trial]) -> str | None:
     factors = [_factor(trial) for trial in trials]
     if None in factors or (len(trials) < 2 and trials[0].expected.numel() < 3):
         return None
-    if max(factors) - min(factors) < RTOL * abs(factors[0]) and len(trials) > 1:
+    if max(factors) - min(factors) < _slack(factors[0], RTOL) and len(trials) > 1:
         said = _FACTORS.get(round(factors[0], 4), "a constant factor")
         return f"Every number is {factors[0]:.4g} times what it should be: {said}."
     for name, axis, sizes in _sizes(trials):
@@ -251,8 +256,13 @@ def _factor(trial: Trial) -> float | None:
     if not usable.any() or not torch.equal(answer[~usable], expected[~usable]):
         return None
     ratios = answer[usable] / expected[usable]
-    spread = (ratios - ratios[0]).abs().max()
-    return ratios[0].item() if spread <= 1e-3 * ratios[0].abs() and ratios[0] != 0 else None
+    spread, first = (ratios - ratios[0]).abs().max(), ratios[0].item()
+    return first if first and spread <= _slack(first, 1e-3) else None
+
+
+def _slack(factor: float, share: float) -> float:
+    """How much factors may differ and still be one: next to nothing where all are nearly 1."""
+    return min(share * abs(factor), 0.01 * abs(factor - 1))
 
 
 def _sizes(trials: Sequence[Trial]):
@@ -281,7 +291,7 @@ def _right_but_for_a_part(trials: Sequence[Trial]) -> str | None:
     for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
         where = _AXES.get(dim, f"axis {dim}")
         wrong = [_wrong_along(trial, dim) for trial in trials]
-        if any(len(places) < 3 for places in wrong):
+        if not any(len(places) > 2 for places in wrong):
             continue
         if all(places.tolist() == [True] + [False] * (len(places) - 1) for places in wrong):
             return f"All is right but the first place along the {where}: look at how you begin."
@@ -301,6 +311,22 @@ def _wrong_along(trial: Trial, dim: int) -> Tensor:
     return wrong.movedim(dim, 0).flatten(1).any(dim=1) if wrong.dim() > 1 else wrong
 
 
+def _in_another_order(trials: Sequence[Trial]) -> str | None:
+    if min(trial.expected.unique().numel() for trial in trials) < 3:
+        return None                                  # True and False are easily as many
+    if all(_sorted_alike(trial.answer, trial.expected) for trial in trials):
+        return ("Each row has the right numbers, but not at their places: something is sorted, "
+                "turned or moved, and not put back.")
+    if all(_sorted_alike(trial.answer.flatten(), trial.expected.flatten()) for trial in trials):
+        return ("All the right numbers are there, but not at their places: a view or reshape cuts "
+                "rows anew where axes should be swapped or joined.")
+    return None
+
+
+def _sorted_alike(one: Tensor, other: Tensor) -> bool:
+    return one.dim() > 0 and _same(one.sort(dim=-1).values, other.sort(dim=-1).values)
+
+
 def _nearly(trials: Sequence[Trial]) -> str | None:
     if all(torch.allclose(trial.answer, trial.expected, rtol=0.02, atol=0.002)
            for trial in trials):
@@ -309,9 +335,9 @@ def _nearly(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-_TRACES_OF_NUMBERS = (_an_input, _nothing, _made_of_the_right_ones, _not_ruled_out,
+_TRACES_OF_NUMBERS = (_an_input, _nothing, _made_of_the_right_ones, _rounded, _not_ruled_out,
                       _probabilities, _below_zero, _turned_or_moved, _scaled, _added,
-                      _right_but_for_a_part, _all_the_same, _nearly)
+                      _right_but_for_a_part, _all_the_same, _in_another_order, _nearly)
 
 
 # ---------------------------------------------------------------------------- shapes that differ
@@ -349,6 +375,8 @@ def _is_part(small: list[int], large: list[int]) -> bool:
 def _one_place_left(trials: Sequence[Trial]) -> str | None:
     """One place of an axis is left of all that the right answer has."""
     for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+        if not any(trial.expected.shape[dim] > 1 for trial in trials):
+            continue
         for place, words in ((-1, "last"), (0, "first")):
             if all(_same(trial.answer.reshape(-1), trial.expected.select(dim, place).reshape(-1))
                    for trial in trials):
