@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
+from gptlib.exercises.experiments import experiments, number_of_axes, unused
 from gptlib.exercises.resemblance import Trial, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
 from gptlib.listing import Source
@@ -200,6 +201,7 @@ class _Trials:
         self.cases = [tuple(case) for case in exercise.cases(_generator())]
         self.answers: list = []                # what was observed, as far as the trials went
         self.expected: list = []
+        self.explained: dict = {}              # of each mistake and trial that was looked at
 
     def verdict(self) -> tuple[str, str]:
         for case in self.cases:
@@ -243,6 +245,10 @@ class _Trials:
         parts = list(result) if isinstance(result, (tuple, list)) else [result]
         if any(isinstance(part, Todo) for part in parts):
             raise _Verdict("todo", _NOT_DONE)
+        if result is None and self.answers:
+            raise _Verdict("wrong", (
+                f"called with {self._written(arguments)}, it returns None: a way through your "
+                "function ends without `return`."))
         if result is None:
             raise _Verdict("wrong", "it returns None. Did you forget `return`?")
         return result
@@ -265,6 +271,7 @@ class _Trials:
                 same = attempt(mistake, copy.deepcopy(case))
                 if isinstance(same, Raised) and same.what == result.what:
                     return self.exercise.diagnosis(mistake)
+            return _found(number_of_axes, self.exercise, self.function, case)
         return None
 
     def _observed(self, result: Any, given: tuple, case: tuple) -> Any:
@@ -275,6 +282,10 @@ class _Trials:
 
     def _check_untouched(self, given: tuple, case: tuple) -> None:
         for name, now, before in zip(self.exercise.parameters, given, case, strict=False):
+            if isinstance(before, nn.Module) and _settings(now) != _settings(before):
+                raise _Verdict("wrong", (
+                    f"it changes {name}, which others still need: leave train() and eval(), dtype "
+                    "and requires_grad of a model as they are."))
             if not _equal(now, before):
                 raise _Verdict("wrong", (
                     f"it changes its input {name}, which others still need: work on a copy, and "
@@ -283,66 +294,57 @@ class _Trials:
     def _wrong(self, case: tuple, problem: str) -> None:
         """End with where it goes wrong, and why, if the mistake is a known one."""
         cause = self._known_mistake() or ("" if " is nan" not in problem else _NOT_A_NUMBER)
-        where = f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
-        text = f"{where}{problem}"
+        text = f"{self._where(case)}{problem}"
         raise _Verdict("wrong", f"{text} {cause}" if cause else text)
 
+    def _where(self, case: tuple) -> str:
+        """Which trial it is, if that can be said in a few words."""
+        if len(case) == 1 and isinstance(case[0], nn.Linear):
+            return f"with {self.exercise.parameters[0]} = {case[0]}, "
+        return f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
+
     def _known_mistake(self) -> str | None:
-        """What explains all answers: a known mistake, or a plain trace in the numbers; or else
-        the known mistake that explains the first wrong one, and most of the others."""
+        """What explains all answers: a known mistake, a plain trace in the numbers, or what the
+        function does with other inputs; or else the known mistake that explains the first wrong
+        one, and most of the others."""
         trials = list(zip(self.cases, self.answers, strict=False))
         for mistake in self.exercise.mistakes:
             if all(self._explains(mistake, *trial) for trial in trials):
                 return self.exercise.diagnosis(mistake)
         failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
                   if not _alike(self.returns, trial[1], expected)]
-        if found := self._trace(failed) or self._mixed_texts(failed):
-            return found
-        wrong = [(case, answer) for case, answer, _ in failed]
-        explained = {mistake: sum(self._explains(mistake, *trial) for trial in wrong)
-                     for mistake in self.exercise.mistakes
-                     if wrong and self._explains(mistake, *wrong[0])}
-        likeliest = max(explained, key=explained.get, default=None)
-        return self.exercise.diagnosis(likeliest) if explained.get(likeliest, 0) > 1 else None
+        if not failed:
+            return None
+        return (self._trace(failed) or _found(experiments, self.exercise, self.function, failed)
+                or self._likeliest_mistake(failed) or _found(unused, self.exercise, self.function))
+
+    def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
+        best, most = None, 1
+        for mistake in self.exercise.mistakes:
+            if self._explains(mistake, *failed[0][:2]):
+                same = [self._explains(mistake, case, answer) for case, answer, _ in failed]
+                same = [alike for alike in same if alike is not None]
+                if sum(same) > max(most, len(same) / 2):
+                    best, most = mistake, sum(same)
+        return None if best is None else self.exercise.diagnosis(best)
 
     def _trace(self, failed: list[tuple]) -> str | None:
         """What all wrong answers look like beside the right ones, in words."""
         names = self.exercise.parameters
         trials = [Trial(dict(zip(names, case, strict=False)), answer, expected)
                   for case, answer, expected in failed]
-        try:
-            return resemblance(trials)
-        except Exception:  # an answer may be an object that bears no question
-            return None
+        own = getattr(self.returns, "trace", lambda trials: None)
+        return _found(own, trials) or _found(resemblance, trials)
 
-    def _mixed_texts(self, failed: list[tuple]) -> str | None:
-        """Whether the first of a batch comes out otherwise among copies of itself."""
-        names, batched = self.exercise.parameters, self.exercise.batched
-        for case, answer, _ in failed:
-            inputs = [(x, batched[name]) for name, x in zip(names, case, strict=False)
-                      if name in batched]
-            if not inputs or not all(x.dim() > axes and len(x) > 1 for x, axes in inputs):
-                continue
-            alone = [x[:1].expand_as(x).clone() if name in batched else copy.deepcopy(x)
-                     for name, x in zip(names, case, strict=False)]
-            again = attempt(self.function, alone)
-            parts = [x if isinstance(x, (tuple, list)) else [x] for x in (answer, again)]
-            if isinstance(again, Raised) or len(parts[0]) != len(parts[1]):
-                continue
-            if not all(torch.allclose(one[0], other[0], rtol=1e-3, atol=1e-5)
-                       for one, other in zip(*parts, strict=True)):
-                return ("What comes out for the first of the batch changes when only the others "
-                        "do: something runs over the batch, such as dim=0, or mixes it, such as a "
-                        "reshape.")
-        return None
-
-    def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool:
-        """Whether a known mistake gives the same answer."""
-        given = copy.deepcopy(case)
-        result = attempt(mistake, given)
-        if isinstance(result, Raised):
-            return False
-        return _alike(self.returns, self.exercise.observe(result, given), answer)
+    def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
+        """Whether a known mistake gives the same answer; None where it gives none."""
+        key = mistake, id(case)
+        if key not in self.explained:
+            given = copy.deepcopy(case)
+            result = attempt(mistake, given)
+            self.explained[key] = None if isinstance(result, Raised) else _alike(
+                self.returns, self.exercise.observe(result, given), answer)
+        return self.explained[key]
 
     def _repeat(self) -> None:
         """The same input once more: a function must not depend on chance or on former calls."""
@@ -373,6 +375,14 @@ def _asked(question: Callable, *arguments) -> str | None:
         raise
     except Exception as error:
         return f"what it returns cannot be read ({type(error).__name__}): return a plain value."
+
+
+def _found(ask: Callable, *arguments) -> str | None:
+    """What a search comes up with; an answer may be an object that bears no question."""
+    try:
+        return ask(*arguments)
+    except Exception:
+        return None
 
 
 def _alike(returns: Kind, answer: Any, other: Any) -> bool:
@@ -416,6 +426,12 @@ def _detached(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(map(_detached, value)) if type(value) in (tuple, list) else value
     return value
+
+
+def _settings(module: nn.Module) -> list:
+    """All that may be switched in a module, besides its numbers."""
+    return [*(part.training for part in module.modules()),
+            *((x.dtype, x.requires_grad) for x in module.parameters())]
 
 
 def _equal(one: Any, other: Any) -> bool:
