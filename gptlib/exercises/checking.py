@@ -22,6 +22,7 @@ from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
 from gptlib.exercises.experiments import experiments, number_of_axes, unused
+from gptlib.exercises.properties import settings
 from gptlib.exercises.resemblance import Trial, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
 from gptlib.listing import Source
@@ -282,7 +283,7 @@ class _Trials:
 
     def _check_untouched(self, given: tuple, case: tuple) -> None:
         for name, now, before in zip(self.exercise.parameters, given, case, strict=False):
-            if isinstance(before, nn.Module) and _settings(now) != _settings(before):
+            if isinstance(before, nn.Module) and settings(now) != settings(before):
                 raise _Verdict("wrong", (
                     f"it changes {name}, which others still need: leave train() and eval(), dtype "
                     "and requires_grad of a model as they are."))
@@ -426,12 +427,6 @@ def _detached(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(map(_detached, value)) if type(value) in (tuple, list) else value
     return value
-
-
-def _settings(module: nn.Module) -> list:
-    """All that may be switched in a module, besides its numbers."""
-    return [*(part.training for part in module.modules()),
-            *((x.dtype, x.requires_grad) for x in module.parameters())]
 
 
 def _equal(one: Any, other: Any) -> bool:
