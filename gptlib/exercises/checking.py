@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
+from gptlib.exercises.errors import meaning
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
 from gptlib.exercises.experiments import experiments, number_of_axes, unused
 from gptlib.exercises.properties import settings
@@ -266,14 +267,15 @@ class _Trials:
                        if result.where else text)
 
     def _known_error(self, result: Raised) -> str | None:
-        """The known mistake that raises the very same."""
+        """The known mistake that raises the very same, or what else there is to say."""
         for case in self.cases[len(self.answers) :][:1]:
             for mistake in self.exercise.mistakes:
                 same = attempt(mistake, copy.deepcopy(case))
                 if isinstance(same, Raised) and same.what == result.what:
                     return self.exercise.diagnosis(mistake)
-            return _found(number_of_axes, self.exercise, self.function, case)
-        return None
+            if found := _found(number_of_axes, self.exercise, self.function, case):
+                return found
+        return meaning(result.what)
 
     def _observed(self, result: Any, given: tuple, case: tuple) -> Any:
         try:
@@ -316,8 +318,14 @@ class _Trials:
                   if not _alike(self.returns, trial[1], expected)]
         if not failed:
             return None
-        return (self._trace(failed) or _found(experiments, self.exercise, self.function, failed)
-                or self._likeliest_mistake(failed) or _found(unused, self.exercise, self.function))
+        names = self.exercise.parameters
+        wrong = [Trial(dict(zip(names, case, strict=False)), answer, expected)
+                 for case, answer, expected in failed]
+        return (_found(resemblance, wrong)
+                or _found(experiments, self.exercise, self.function, failed)
+                or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
+                or self._likeliest_mistake(failed)
+                or _found(unused, self.exercise, self.function))
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
         best, most = None, 1
@@ -328,14 +336,6 @@ class _Trials:
                 if sum(same) > max(most, len(same) / 2):
                     best, most = mistake, sum(same)
         return None if best is None else self.exercise.diagnosis(best)
-
-    def _trace(self, failed: list[tuple]) -> str | None:
-        """What all wrong answers look like beside the right ones, in words."""
-        names = self.exercise.parameters
-        trials = [Trial(dict(zip(names, case, strict=False)), answer, expected)
-                  for case, answer, expected in failed]
-        own = getattr(self.returns, "trace", lambda trials: None)
-        return _found(own, trials) or _found(resemblance, trials)
 
     def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
         """Whether a known mistake gives the same answer; None where it gives none."""

@@ -86,8 +86,9 @@ def test_the_line_that_raised_is_named(tmp_path):
     names = {}
     exec(compile(cell.read_text(), str(cell), "exec"), names)
     assert repr(check.causal_mask(names["causal_mask"])) == (
-        "💥 causal_mask: in line 3, `return x[n_tokens]`, IndexError: list index out of range "
-        "(called with n_tokens = 4).")
+        "💥 causal_mask: in line 3, `return x[n_tokens]`: A place is asked for that is not there: "
+        "counting begins at 0, so the last place is the size less 1. "
+        "(IndexError: list index out of range; called with n_tokens = 4)")
 
 
 def test_endless_recursion_is_told():
