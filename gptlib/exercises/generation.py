@@ -14,6 +14,7 @@ from gptlib.attention import KVCache
 from gptlib.exercises.answers import SeveralAnswers, TensorAnswer
 from gptlib.exercises.exercise import Exercise, Property
 from gptlib.exercises.properties import normal
+from gptlib.exercises.resemblance import Trial
 from gptlib.generation import apply_temperature as library_apply_temperature
 from gptlib.generation import keep_top_k, keep_top_p
 
@@ -34,12 +35,38 @@ class ScoresAnswer(TensorAnswer):
         both = all(isinstance(x, Tensor) and (x == -math.inf).any() for x in (answer, other))
         return both and answer.shape == other.shape and self._same_odds(answer, other)
 
+    def trace(self, trials: list[Trial]) -> str | None:
+        """Which tokens are left."""
+        if all(self._same_odds(trial.answer, trial.arguments["logits"]) for trial in trials):
+            return ("These scores give the same probabilities as those that came in: nothing has "
+                    "changed.")
+        left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
+        if any(answer.all() for answer, _ in left):
+            return None                                  # where no token is ruled out at all
+        if not any(answer.any(dim=-1).all() for answer, _ in left):
+            return ("There is a row in which everything is ruled out, so nothing is left to draw: "
+                    "in every row the best token must stay.")
+        if _equally_many(answer for answer, _ in left) and not _equally_many(
+                expected for _, expected in left):
+            return ("In every row equally many tokens are left, but how many it takes differs from "
+                    "row to row.")
+        if all((answer | expected).equal(answer) for answer, expected in left):
+            return "All the right tokens are left, but some others, too."
+        if all((answer & expected).equal(answer) for answer, expected in left):
+            return "Too few tokens are left: some that should stay are ruled out."
+        return None
+
     def _not_finite(self, answer: Tensor, expected: Tensor) -> str | None:
         return super()._not_finite(answer.masked_fill(answer == -math.inf, 0), expected)
 
     def _same_odds(self, answer: Tensor, expected: Tensor) -> bool:
         odds = (x.detach().double().log_softmax(dim=-1) for x in (answer, expected))
         return torch.allclose(*odds, rtol=self.rtol, atol=self.atol)
+
+
+def _equally_many(left):
+    """Whether in every trial all rows have the same number of tokens left."""
+    return all(len(tokens.sum(dim=-1).unique()) == 1 for tokens in left)
 
 
 # --------------------------------------------------------------------------- apply_temperature
@@ -136,6 +163,12 @@ def _zero_keeps_worst(logits, temperature):
     """At temperature 0 you keep the worst token: keep the best, with argmax."""
     worst = logits.masked_fill(logits > logits.amin(dim=-1, keepdim=True), -math.inf)
     return _but_zero(logits / (temperature or 1), worst, temperature, False)
+
+
+def _zero_rules_out_best(logits, temperature):
+    """At temperature 0 you rule out the best token: it is the one to keep."""
+    rest = logits.masked_fill(logits == logits.amax(dim=-1, keepdim=True), -math.inf)
+    return _but_zero(logits / (temperature or 1), rest, temperature, False)
 
 
 def _tiny_instead_of_zero(logits, temperature):
@@ -237,7 +270,8 @@ APPLY_TEMPERATURE = Exercise(
               _zero_as_best_score, _zero_with_zeros, _zero_as_shares, _zero_for_all_rows,
               _zero_keeps_worst, _tiny_instead_of_zero, _divided_probabilities,
               _returns_probabilities, _zero_forgotten_and_softmax, _squared, _rooted, _subtracted,
-              _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores],
+              _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores,
+              _zero_rules_out_best],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
         "computed: what does it come to, the closer the temperature gets to 0?",
@@ -395,6 +429,13 @@ def _places_as_rows(logits, k):
     return kept
 
 
+def _first_scores_written(logits, k):
+    """By scatter you write the first k scores of each row: it must get those of the best tokens,
+    logits.gather(-1, best)."""
+    best = logits.topk(k, dim=-1).indices
+    return torch.full_like(logits, -math.inf).scatter(-1, best, logits)
+
+
 def _border_behind_the_last(logits, k):
     """You look at the score after the k-th best, and with k = V there is none: compare with the
     k-th best, or keep the places from topk(k)."""
@@ -436,7 +477,7 @@ TOP_K = Exercise(
               _of_all_rows, _border_of_first_row, _places_of_other_rows,
               _border_without_axis, _border_from_below, _ones_kept, _only_one, _top_k_probabilities,
               _filtered_probabilities, _k_unused, _ranks_confused, _places_as_rows,
-              _border_behind_the_last],
+              _border_behind_the_last, _first_scores_written],
     hints=(
         "logits.topk(k, dim=-1) gives the k best scores of each row, and the places where they "
         "stand. The result has V scores in each row, as before: most of them are -inf.",
@@ -783,6 +824,32 @@ def _last_new_one(cache, keys, values):
     return _joined(cache, keys[:, :, -1:], values[:, :, -1:])
 
 
+def _first_new_one(cache, keys, values):
+    """Only the first of the new tokens is appended: a prompt brings many at once, and all are
+    needed."""
+    if cache is None:
+        return keys, values
+    return _joined(cache, keys[:, :, :1], values[:, :, :1])
+
+
+def _zeros_in_front(cache, keys, values):
+    """With no cache yet you put zeros in front, and attention takes them for tokens: where the
+    cache is None, the new keys and values are all there is."""
+    return _joined(cache or (torch.zeros_like(keys), torch.zeros_like(values)), keys, values)
+
+
+def _pairs_in_a_row(cache, keys, values):
+    """You make a row of four tensors of the two pairs: join the old keys and the new ones with
+    torch.cat, and the values likewise."""
+    return (keys, values) if cache is None else (*cache, keys, values)
+
+
+def _pair_of_pairs(cache, keys, values):
+    """You put the old pair and the new one side by side: join the old keys and the new ones into
+    one tensor, with torch.cat, and the values likewise."""
+    return (keys, values) if cache is None else (cache, (keys, values))
+
+
 def _oldest_dropped(cache, keys, values):
     """The cache keeps its length and loses its oldest tokens: it must grow."""
     if cache is None:
@@ -881,12 +948,17 @@ def _library_extend_cache(cache, keys, values):
 
 
 class _CacheAnswer(SeveralAnswers):
-    """A pair of tensors; two pairs in one tensor are recognized, too."""
+    """A pair of tensors; what was put together in another way is recognized, too."""
 
     def alike(self, answer: Any, other: Any) -> bool:
-        if isinstance(answer, Tensor) and isinstance(other, Tensor):
-            return torch.equal(answer, other)
-        return super().alike(answer, other)
+        return super().alike(answer, other) or _same_tree(answer, other)
+
+
+def _same_tree(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    rows = all(isinstance(x, (tuple, list)) for x in (one, other))
+    return rows and len(one) == len(other) and all(map(_same_tree, one, other))
 
 
 def _to_cache(generator):
@@ -910,7 +982,7 @@ EXTEND_CACHE = Exercise(
               _along_batch, _added, _last_new_one, _oldest_dropped, _newest_replaced,
               _appended_twice, _stacked, _tokens_stacked, _asked_to_extend,
               _no_first_time, _none_indexed, _keys_as_values, _values_stay_old, _keys_stay_old,
-              _heads_flattened],
+              _heads_flattened, _first_new_one, _zeros_in_front, _pairs_in_a_row, _pair_of_pairs],
     hints=(
         "torch.cat joins tensors along one axis. In (B, H, T, D), which axis "
         "counts the tokens? And what is there to append to when the cache is still None?",

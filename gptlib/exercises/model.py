@@ -612,6 +612,11 @@ def _two_sizes_each(model):
     return sum(p.shape[0] * p.shape[1] for p in model.parameters())
 
 
+def _first_size_by_last(model):
+    """A bias has only one size, so you multiply it by itself: .numel() works for all tensors."""
+    return sum(p.shape[0] * p.shape[-1] for p in model.parameters())
+
+
 def _module_by_module(model):
     """You go through model.modules() and count each part again within every part that holds it:
     model.parameters() walks through all of them already."""
@@ -707,7 +712,7 @@ COUNT_PARAMETERS = Exercise(
               _values_added, _in_bytes, _matrices_only, _without_biases, _two_sizes_each,
               _module_by_module, _children_by_themselves, _without_embeddings, _last_tensor,
               _first_tensor, _sizes_once, _blocks_only, _head_never, _equal_shapes_once,
-              _equal_heads_once, _equal_numbers_once],
+              _equal_heads_once, _equal_numbers_once, _first_size_by_last],
     hints=(
         "model.parameters() gives all tensors that are trained, one after the other, each of them "
         "once. How many numbers are in one?",
@@ -761,7 +766,7 @@ def _other_way_round(model):
 
 
 def _as_before(model):
-    """The model is as before: the weight of its output head must become that of its token
+    """The head still has the matrix that it had: let its weight be that of the token
     embedding."""
     return model
 
@@ -783,6 +788,13 @@ def _whole_layer(model):
 def _layer_as_weight(model):
     """You assign the layer: assign its matrix, model.token_embedding.weight."""
     model.output_head.weight = model.token_embedding
+    return model
+
+
+def _plain_tensor(model):
+    """You assign a plain tensor, which .data, .detach() or .clone() make of a parameter: assign
+    the parameter itself, model.token_embedding.weight."""
+    model.output_head.weight = model.token_embedding.weight.data
     return model
 
 
@@ -919,8 +931,8 @@ TIE_WEIGHTS = Exercise(
     returns=TiedModel(),
     cases=lambda generator: list(_to_tie(generator)),
     mistakes=[_copied, _second_parameter, _other_way_round, _as_before, _transposed, _whole_layer,
-              _layer_as_weight,
-              _wrong_table, _tied_copy, _returns_matrix, _two_new_ones, _head_with_bias, _frozen],
+              _layer_as_weight, _plain_tensor, _wrong_table, _tied_copy, _returns_matrix,
+              _two_new_ones, _head_with_bias, _frozen],
     hints=(
         "In Python, two names can stand for one object. The token embedding keeps its matrix in "
         "its attribute weight, and so does the head. What does `a.weight = b.weight` do?",

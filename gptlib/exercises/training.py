@@ -377,6 +377,11 @@ def _logarithm_of_each(surprises):
     return (-surprises.log().mean()).exp()
 
 
+def _first_row(surprises):
+    """You look at the first row only: average over all of them."""
+    return surprises[0].mean().exp()
+
+
 def _power_of_two_of_sum(surprises):
     """You raise 2 to the sum: these are nats, so raise e, with exp, and to the mean."""
     return 2 ** surprises.sum()
@@ -442,7 +447,7 @@ PERPLEXITY = Exercise(
               _probability, _of_mean_probability, _of_median, _of_bits, _logarithm, _power_of_ten,
               _of_largest, _per_row, _less_one, _divided_after, _logarithm_of_each,
               _power_of_two_of_sum, _mean_probability, _each_row, _mean_of_rows, _geometric_mean,
-              _without_zeros, _product_of_all],
+              _without_zeros, _product_of_all, _first_row],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -593,6 +598,12 @@ def _not_recorded(model, optimizer, inputs, targets, clip_norm):
     """The way from the weights to the loss was not recorded: compute the loss without
     torch.no_grad() and .detach()."""
     return next_token_loss(model(inputs), targets).detach().backward()
+
+
+def _clips_the_model(model, optimizer, inputs, targets, clip_norm):
+    """You give clip_grad_norm_ the model: give it the parameters, model.parameters()."""
+    _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(model, clip_norm)
 
 
 def _late_clip_and_loss(model, optimizer, inputs, targets, clip_norm):
@@ -865,8 +876,8 @@ TRAIN_STEP = Exercise(
     mistakes=[_no_clip, _clipped_too_late, _gradients_add_up, _cut_by_value, _cut_by_part,
               _always_that_length, _cut_at_one, _loss_afterward, _returns_norm, _uphill,
               _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
-              _number_too_early, _not_recorded, _every_target_counts, _late_clip_and_loss,
-              _mean_of_means],
+              _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
+              _late_clip_and_loss, _mean_of_means],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -1070,6 +1081,12 @@ def _without_pi(step, steps, warmup_steps, peak):
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
+def _in_degrees(step, steps, warmup_steps, peak):
+    """You give cos an angle in degrees: it takes radians, in which half a wave is pi, not 180."""
+    rate = _wave(180 / math.pi * _progress(step, steps, warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
 def _negative_wave(step, steps, warmup_steps, peak):
     """The rate falls below 0: cos runs from 1 to -1, and (1 + cos) / 2 brings it to between 1 and
     0."""
@@ -1117,6 +1134,12 @@ def _smaller_of_both(step, steps, warmup_steps, peak):
     return min(peak * climb, _wave(step / (steps - 1), peak))
 
 
+def _climb_times_wave(step, steps, warmup_steps, peak):
+    """You multiply the climb by a wave that begins at step 0: it must begin after the climb, at
+    step warmup_steps."""
+    return min(1, (step + 1) / max(1, warmup_steps)) * _wave(step / (steps - 1), peak)
+
+
 def _without_pi_too_long(step, steps, warmup_steps, peak):
     """The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi. And the
     last step is steps - 1."""
@@ -1148,6 +1171,36 @@ def _always_divided(step, steps, warmup_steps, peak):
     return peak * share if share <= 1 else learning_rate(step, steps, warmup_steps, peak)
 
 
+class RateAnswer(NumberAnswer):
+    """A point of the schedule."""
+
+    def trace(self, trials: list[Trial]) -> str | None:
+        """Which parts of the curve are right, and what the others should be."""
+        wrong = {_part_of_curve(**trial.arguments) for trial in trials}
+        if wrong == {"warm-up"}:
+            return ("All is right but the warm-up: it climbs in warmup_steps equal shares of the "
+                    "peak, of which step 0 has one, and each step one more.")
+        if "warm-up" in wrong:
+            return None
+        if wrong == {"between"}:
+            return ("The warm-up, the peak and the last step are right, but on the way down the "
+                    "rate must follow half a cosine wave, (1 + cos(pi * progress)) / 2.")
+        if "peak" not in wrong:
+            return ("The warm-up and the peak are right, but at its last step, steps - 1, the rate "
+                    "must arrive at a tenth of the peak.")
+        if "last" not in wrong:
+            return ("The warm-up and the last step are right, but at step warmup_steps the rate "
+                    "must still be at its peak.")
+        return ("The warm-up is right, but then the rate must run from the peak, at step "
+                "warmup_steps, to a tenth of it, at step steps - 1.")
+
+
+def _part_of_curve(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return "warm-up"
+    return {warmup_steps: "peak", steps - 1: "last"}.get(step, "between")
+
+
 def _progress(step, steps, warmup_steps):
     return (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
 
@@ -1167,7 +1220,7 @@ LEARNING_RATE = Exercise(
     solution=learning_rate,
     reference=lambda step, steps, warmup_steps, peak: peak * share_of_peak(
         step, steps, warmup_steps),
-    returns=NumberAnswer("learning rate", atol=1e-9),
+    returns=RateAnswer("learning rate", atol=1e-9),
     cases=lambda generator: [
         (0, 10, 4, 2.0), (1, 10, 4, 2.0), (3, 10, 4, 2.0), (4, 10, 4, 2.0), (5, 10, 4, 2.0),
         (8, 10, 4, 2.0), (9, 10, 4, 2.0), (0, 7, 0, 0.003), (3, 7, 0, 0.003), (6, 7, 0, 0.003),
@@ -1181,7 +1234,8 @@ LEARNING_RATE = Exercise(
               _quarter_wave, _without_pi,
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
-              _whole_numbers, _smaller_of_both, _without_pi_too_long],
+              _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
+              _climb_times_wave],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
         "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",
