@@ -96,8 +96,8 @@ def _multiplied_but_zero(logits, temperature):
 
 
 def _no_zero(logits, temperature):
-    """Temperature 0 cannot divide: give it a line of its own, where only the best token of each
-    row keeps a score."""
+    """Divided by temperature 0, scores become infinite: give it a line of its own, where only the
+    best token of each row keeps a score."""
     return logits / temperature
 
 
@@ -208,8 +208,8 @@ def _returns_probabilities(logits, temperature):
 
 
 def _zero_forgotten_and_softmax(logits, temperature):
-    """These are probabilities: return scores, for the softmax comes later. And temperature 0
-    cannot divide: give it a line of its own."""
+    """These are probabilities: return scores, for the softmax comes later. And nothing can be
+    divided by temperature 0: give it a line of its own."""
     return (logits / temperature).softmax(dim=-1)
 
 
@@ -376,7 +376,7 @@ def _border_of_first_row(logits, k):
 
 
 def _places_of_other_rows(logits, k):
-    """You write into the places of all rows in each of them: scatter and gather go row by row."""
+    """In each row you write at the places of all rows: scatter and gather go row by row."""
     kept, best = torch.full_like(logits, -math.inf), logits.topk(k, dim=-1).indices
     kept[..., best] = logits[..., best]
     return kept
@@ -430,7 +430,7 @@ def _places_as_rows(logits, k):
 
 
 def _first_scores_written(logits, k):
-    """By scatter you write the first k scores of each row: it must get those of the best tokens,
+    """Here scatter writes the first k scores of each row: give it those of the best tokens,
     logits.gather(-1, best)."""
     best = logits.topk(k, dim=-1).indices
     return torch.full_like(logits, -math.inf).scatter(-1, best, logits)
@@ -814,7 +814,7 @@ def _along_batch(cache, keys, values):
 
 
 def _added(cache, keys, values):
-    """You add the new numbers to the old ones: put them side by side, with torch.cat."""
+    """You add the new numbers to the old ones: append them, with torch.cat."""
     return (keys, values) if cache is None else (cache[0] + keys, cache[1] + values)
 
 

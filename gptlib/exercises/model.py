@@ -75,8 +75,8 @@ def _last_position_for_all(ids, token_table, position_table):
 
 
 def _length_for_all(ids, token_table, position_table):
-    """Every token gets the row that belongs to the number of tokens: each needs the row of its own
-    place, from torch.arange."""
+    """Every token gets the same row, number T: each needs the row of its own place, from
+    torch.arange."""
     return token_table[ids] + position_table[ids.shape[1]]
 
 
@@ -99,8 +99,8 @@ def _counted_through_the_batch(ids, token_table, position_table):
 
 
 def _place_in_batch(ids, token_table, position_table):
-    """You add a row for the number of the text in the batch: the position is the place of a token
-    within its text."""
+    """You add the row that belongs to the text's number in the batch: a position is the place of a
+    token within its own text."""
     return token_table[ids] + position_table[: ids.shape[0], None]
 
 
@@ -210,7 +210,7 @@ def gpt_forward(ids, token_embedding, position_embedding, blocks, final_norm, ou
 
 
 def _no_final_norm(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
-    """The last norm is missing: the head reads final_norm(x), a page brought to its fixed size."""
+    """The last norm is missing: the head reads final_norm(x), and not x itself."""
     positions = torch.arange(ids.shape[1])
     x = token_embedding(ids) + position_embedding(positions)
     for block in blocks:
@@ -350,8 +350,8 @@ def _no_norm_no_head(ids, token_embedding, position_embedding, blocks, final_nor
 
 def _token_table_as_head(ids, token_embedding, position_embedding, blocks, final_norm,
                          output_head):
-    """You compare the page with the token embedding, as though the two were tied: use output_head,
-    which may be a matrix of its own."""
+    """You use the token embedding as the head, as though the two were tied: call output_head, which
+    may have a matrix of its own."""
     table = token_embedding.weight
     return _forward((ids, token_embedding, position_embedding, blocks, final_norm,
                      lambda x: x @ table.T))

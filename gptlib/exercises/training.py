@@ -924,7 +924,7 @@ def learning_rate(step, steps, warmup_steps, peak):
 
 def _warm_up_from_zero(step, steps, warmup_steps, peak):
     """The warm-up begins at 0, so the first step would learn nothing: steps are counted from 0, so
-    step + 1 of them have begun."""
+    climb with step + 1."""
     if step < warmup_steps:
         return peak * step / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)

@@ -63,7 +63,7 @@ def all_places(ids, token_table, position_table):
     return token_table[ids] + position_table
 
 
-@wrong("embed", "number of the text in the batch")
+@wrong("embed", "text's number in the batch")
 def length_of_the_batch(ids, token_table, position_table):
     out = token_table[ids]
     for b in range(len(ids)):
