@@ -22,7 +22,7 @@ from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.errors import meaning
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
-from gptlib.exercises.experiments import experiments, number_of_axes, unused
+from gptlib.exercises.experiments import experiments, last_experiments, number_of_axes
 from gptlib.exercises.properties import settings
 from gptlib.exercises.resemblance import Trial, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
@@ -252,7 +252,8 @@ class _Trials:
                 f"called with {self._written(arguments)}, it returns None: a way through your "
                 "function ends without `return`."))
         if result is None:
-            raise _Verdict("wrong", "it returns None. Did you forget `return`?")
+            raise _Verdict("wrong", "it returns None. Did you forget `return`? Some methods return "
+                                    "None, too, such as append and sort of a list.")
         return result
 
     def _raised(self, result: Raised, arguments: tuple) -> None:
@@ -325,7 +326,7 @@ class _Trials:
                 or _found(experiments, self.exercise, self.function, failed)
                 or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
                 or self._likeliest_mistake(failed)
-                or _found(unused, self.exercise, self.function))
+                or _found(last_experiments, self.exercise, self.function, failed))
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
         best, most = None, 1
@@ -333,7 +334,7 @@ class _Trials:
             if self._explains(mistake, *failed[0][:2]):
                 same = [self._explains(mistake, case, answer) for case, answer, _ in failed]
                 same = [alike for alike in same if alike is not None]
-                if sum(same) > max(most, len(same) / 2):
+                if sum(same) > max(most, len(same) - 2):
                     best, most = mistake, sum(same)
         return None if best is None else self.exercise.diagnosis(best)
 

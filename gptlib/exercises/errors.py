@@ -10,7 +10,7 @@ _MEANINGS = {
         "A method stands there without its round brackets: call it, as in x.mean().",
     r"'torch\.Size' object is not callable":
         "The sizes stand in square brackets: x.shape[1], or x.size(1).",
-    r"and 'torch\.Size'":
+    r"(and '|not )torch\.Size":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
     r"'(Tensor|list|tuple|dict|int|float)' object is not callable":
@@ -18,6 +18,9 @@ _MEANINGS = {
         "function's name to something else.",
     r"must be tuple of Tensors, not Tensor":
         "cat and stack take their tensors together, in one list: torch.cat([a, b], dim=...).",
+    r"expected Tensor as element":
+        "cat and stack join tensors, but what you give them are pairs or lists: take these apart "
+        "first.",
     r"'Tensor' object has no attribute '(append|extend)'":
         "A tensor cannot grow: torch.cat makes a new one of two.",
     r"only one element tensors can be converted|cannot be converted to Scalar":
@@ -45,8 +48,8 @@ _MEANINGS = {
     r"tensors used as indices must be|Expected dtype int32/int64|scalar types: Long, Int":
         "Places and ids are whole numbers: look where they became decimals, or use .long().",
     r"index out of range|out of bounds for dim|index \d+ is out of range":
-        "A place is asked for that is not there: counting begins at 0, so the last place is the "
-        "size less 1.",
+        "A place is asked for that is not there: the last one is the size less 1, for counting "
+        "begins at 0; or it is looked up along another axis than it should.",
     r"selected index k out of range":
         "topk cannot give more than there are: look at k, and at the size of the axis dim.",
     r"too many indices for tensor":
@@ -58,8 +61,8 @@ _MEANINGS = {
         "Two shapes do not fit together: counted from the last axis, two sizes must be equal, or "
         "one of them 1.",
     r"shapes cannot be multiplied|Expected size for first two dim":
-        "For a @ b, the last axis of a must be as long as the last but one of b: a transpose is "
-        "missing, or one too many.",
+        "For a @ b, the last axis of a must be as long as the last but one of b: often a transpose "
+        "is missing, or one too many.",
     r"shape '.*' is invalid for input of size":
         "view and reshape can neither add nor drop a number: the product of all sizes stays the "
         "same.",
@@ -116,6 +119,9 @@ _MEANINGS = {
         "Only numbers above 0 have a logarithm, and none below 0 has a root.",
     r"math range error":
         "exp of a large number is larger than any number can be: average or subtract before it.",
+    r"object has no attribute":
+        "What stands before the dot has no such part and no such method: look for a typo, or print "
+        "it to see what it is.",
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gptlib.exercises.exercise import Exercise
 from gptlib.exercises.trial import Raised, attempt
@@ -23,6 +23,12 @@ def experiments(exercise: Exercise, function: Callable, failed: Sequence[Failed]
     """What comes to light, in a sentence; None if nothing does."""
     asked = (_by_chance, _number_of_axes, _mixed_texts)
     return next(filter(None, (ask(exercise, function, failed) for ask in asked)), None)
+
+
+def last_experiments(exercise: Exercise, function: Callable,
+                     failed: Sequence[Failed]) -> str | None:
+    """What at least says which input to look at."""
+    return _unused(exercise, function) or _without_one_input(exercise, function, failed)
 
 
 def number_of_axes(exercise: Exercise, function: Callable, case: tuple) -> str | None:
@@ -105,7 +111,44 @@ def _mixed_texts(exercise: Exercise, function: Callable, failed: Sequence[Failed
     return None
 
 
-def unused(exercise: Exercise, function: Callable) -> str | None:
+def _without_one_input(exercise: Exercise, function: Callable,
+                       failed: Sequence[Failed]) -> str | None:
+    """Inputs without whose numbers all would be right."""
+    numbers = [place for place, value in enumerate(failed[0][0]) if _zeros(value) is not None]
+    guilty = [place for place in numbers if all(
+        _right_without(exercise, function, case, place) for case, *_ in failed)]
+    if not guilty or len(guilty) == len(numbers):
+        return None
+    names = " or ".join(exercise.parameters[place] for place in guilty)
+    return (f"If all numbers in {names} were 0, it would be right: so look at what you do with "
+            f"{names}.")
+
+
+def _right_without(exercise: Exercise, function: Callable, case: tuple, place: int) -> bool:
+    """Whether it is right where one input is 0, and the result still says something."""
+    given = [*case[:place], _zeros(case[place]), *case[place + 1 :]]
+    expected = _observed(exercise, exercise.reference, given)
+    if not isinstance(expected, Tensor) or len(expected.unique()) < expected.numel() / 4:
+        return False
+    answer = _observed(exercise, function, given)
+    return not (exercise.returns.malformed(answer, expected)
+                or exercise.returns.difference(answer, expected))
+
+
+def _zeros(value: Any) -> Any:
+    """The same with the number 0 everywhere; None where there are no numbers to learn."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return torch.zeros_like(value)
+    if isinstance(value, nn.Module):
+        value = copy.deepcopy(value)
+        with torch.no_grad():
+            for parameter in value.parameters():
+                parameter.zero_()
+        return value
+    return None
+
+
+def _unused(exercise: Exercise, function: Callable) -> str | None:
     """An argument that never makes a difference, though it should."""
     for place, name in enumerate(exercise.parameters):
         if _never_matters(exercise, function, place):

@@ -549,7 +549,7 @@ def _in_the_order_of_ids_dropped(logits, p):
 
 
 def _from_the_worst(logits, p):
-    """You sort in ascending order, so the worst tokens are kept: sort with descending=True."""
+    """You begin with the worst tokens: begin with the best, by a sort with descending=True."""
     return _top_p_of(-logits, logits, p)
 
 
@@ -962,8 +962,10 @@ def _same_tree(one: Any, other: Any) -> bool:
 
 
 def _to_cache(generator):
-    """One token after several; several after several; the first ones; one after one."""
-    for B, H, S, T, D in ((2, 3, 5, 1, 4), (1, 2, 3, 4, 5), (3, 2, 0, 6, 4), (2, 4, 1, 1, 3)):
+    """One token after several; several after several; the first ones; one after one; as many new
+    ones as old ones."""
+    for B, H, S, T, D in ((2, 3, 5, 1, 4), (1, 2, 3, 4, 5), (3, 2, 0, 6, 4), (2, 4, 1, 1, 3),
+                          (1, 3, 2, 2, 6)):
         old = [normal(generator, B, H, S, D) for _ in range(2)]
         new = [normal(generator, B, H, T, D) for _ in range(2)]
         yield tuple(old) if S else None, *new

@@ -62,6 +62,8 @@ def _as_tensors(trial: Trial) -> Trial | None:
                  for pair in zip(answer, expected, strict=True)]
         return next((pair for pair in pairs if pair and not _same(pair.answer, pair.expected)),
                     None)
+    if getattr(answer, "dtype", None) == torch.bool != getattr(expected, "dtype", None):
+        return None                                  # True and False are like too many numbers
     try:
         return Trial(trial.arguments, _double(answer), _double(expected))
     except (TypeError, ValueError, RuntimeError):
@@ -110,15 +112,15 @@ _MADE = {
     "True and False have changed places.":
         lambda x: 1 - x,
     "These are the logarithms of the right numbers: one log too many, or no exp at the end.":
-        lambda x: x.log(),
+        lambda x: _finite(x).log(),
     "This is e to the power of the right numbers: one exp too many, or a log that is missing.":
-        lambda x: x.exp(),
+        lambda x: _finite(x).exp(),
     "These are the squares of the right numbers: a root is missing.":
         lambda x: x.square(),
     "These are the roots of the right numbers: one root too many.":
         lambda x: x.sqrt(),
     "Each number is 1 divided by the right one: what is divided by what?":
-        lambda x: 1 / x.where(x.isfinite() & (x != 0), math.nan),
+        lambda x: 1 / _finite(x).where(x != 0, math.nan),
     "A softmax was applied to what was right before it.":
         lambda x: x.softmax(dim=-1),
     "A softmax is missing, or was taken back by a logarithm.":
@@ -126,6 +128,11 @@ _MADE = {
     "Each number is added to all before it: a cumsum too many.":
         lambda x: x.cumsum(dim=-1),
 }
+
+
+def _finite(x: Tensor) -> Tensor:
+    """Where a number is infinite, nothing is like what is made of it."""
+    return x.where(x.isfinite(), math.nan)
 
 
 def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
@@ -318,8 +325,8 @@ def _in_another_order(trials: Sequence[Trial]) -> str | None:
         return ("Each row has the right numbers, but not at their places: something is sorted, "
                 "turned or moved, and not put back.")
     if all(_sorted_alike(trial.answer.flatten(), trial.expected.flatten()) for trial in trials):
-        return ("All the right numbers are there, but not at their places: a view or reshape cuts "
-                "rows anew where axes should be swapped or joined.")
+        return ("All the right numbers are there, but not at their places: something is turned or "
+                "sorted, or a view or reshape cuts rows anew.")
     return None
 
 

@@ -179,6 +179,13 @@ def _divided_by_batch(logits, targets):
     return cross_entropy(logits, targets) / len(targets)
 
 
+def _one_softmax_for_all(logits, targets):
+    """You divide by the sum over all positions: each position has a softmax of its own, so add up
+    along the vocabulary only, with dim=-1."""
+    logs = logits - logits.flatten().logsumexp(dim=0)
+    return -_at_targets(logs, targets).mean()
+
+
 def _base_ten(logits, targets):
     """You use the logarithm to base 10: use the natural one, log and not log10."""
     return cross_entropy(logits, targets) / math.log(10)
@@ -265,7 +272,7 @@ CROSS_ENTROPY = Exercise(
               _best_instead_of_true, _last_token, _first_text, _shifted_again, _shifted_back,
               _not_averaged, _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
               _all_targets_everywhere, _gathered_along_tokens, _divided_by_batch, _base_ten,
-              _share_of_errors, _axes_cut_anew, _summed_no_minus],
+              _share_of_errors, _axes_cut_anew, _summed_no_minus, _one_softmax_for_all],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -595,8 +602,8 @@ def _number_too_early(model, optimizer, inputs, targets, clip_norm):
 
 
 def _not_recorded(model, optimizer, inputs, targets, clip_norm):
-    """The way from the weights to the loss was not recorded: compute the loss without
-    torch.no_grad() and .detach()."""
+    """The way from the weights to the loss was not recorded: compute the loss from the scores
+    themselves, without torch.no_grad(), .detach() and argmax."""
     return next_token_loss(model(inputs), targets).detach().backward()
 
 
@@ -748,7 +755,7 @@ class StepAnswer:
                 return words
         if all(_LOSS.difference(trial.answer.loss, trial.expected.loss) for trial in trials):
             return _about_the_loss(trials)
-        return _about_the_gradient([(trial.answer.used, trial.expected.used) for trial in trials])
+        return _about_the_gradient(trials)
 
     def tidy(self, answer: Any, arguments: tuple) -> float:
         return float(answer)
@@ -789,20 +796,21 @@ def _about_the_loss(trials: list[Trial]) -> str | None:
                         for trial in trials])
 
 
-def _about_the_gradient(pairs: list[tuple[Tensor, Tensor]]) -> str | None:
+def _about_the_gradient(trials: list[Trial]) -> str:
     """How the gradients that the optimizer used differ from the right ones."""
+    pairs = [(trial.answer.used, trial.expected.used) for trial in trials]
     if all(torch.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in pairs):
         return ("optimizer.step() uses the right gradient, but something else changes the weights, "
                 "too: leave that to the optimizer.")
     if not all(torch.cosine_similarity(*pair, dim=0) > 0.9999 for pair in pairs):
         return ("The gradient points another way than it should when optimizer.step() uses it: it "
                 "must be that of this batch's mean loss, and all of it is cut by one factor.")
-    if all(used.norm() > 1.001 * right.norm() for used, right in pairs):
+    if all(trial.answer.used.norm() > 1.001 * trial.arguments["clip_norm"] for trial in trials):
         return ("The gradient is longer than clip_norm when optimizer.step() uses it: cut it after "
                 "backward and before step.")
     return ("The gradient points the right way, but its length is wrong when optimizer.step() uses "
-            "it: where the root of the sum of all squares is more than clip_norm, it is cut to "
-            "just that, and else left as it is.")
+            "it: backward runs once for each step, and where the root of the sum of all squares is "
+            "more than clip_norm, it is cut to just that, and else left as it is.")
 
 
 def _learner(generator, V, C):
@@ -1049,6 +1057,12 @@ def _one_step_late(step, steps, warmup_steps, peak):
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
+def _progress_not_divided(step, steps, warmup_steps, peak):
+    """You count the steps since the warm-up, but cos needs their share, from 0 to 1: divide by the
+    steps that are left, steps - 1 - warmup_steps."""
+    return _after_warm_up(step, steps, warmup_steps, peak, _wave(step - warmup_steps, peak))
+
+
 def _whole_wave(step, steps, warmup_steps, peak):
     """The rate goes down and up again: half a wave is cos of 0 to pi, not to 2 pi."""
     rate = _wave(2 * _progress(step, steps, warmup_steps), peak)
@@ -1235,7 +1249,7 @@ LEARNING_RATE = Exercise(
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
               _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
-              _climb_times_wave],
+              _climb_times_wave, _progress_not_divided],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
         "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",

@@ -87,7 +87,8 @@ def test_the_line_that_raised_is_named(tmp_path):
     exec(compile(cell.read_text(), str(cell), "exec"), names)
     assert repr(check.causal_mask(names["causal_mask"])) == (
         "💥 causal_mask: in line 3, `return x[n_tokens]`: A place is asked for that is not there: "
-        "counting begins at 0, so the last place is the size less 1. "
+        "the last one is the size less 1, for counting begins at 0; or it is looked up along "
+        "another axis than it should. "
         "(IndexError: list index out of range; called with n_tokens = 4)")
 
 

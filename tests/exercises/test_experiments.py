@@ -49,6 +49,16 @@ def seeded_layers(ids, token_table, position_table):
     return new_layers(ids, token_table, position_table)
 
 
+def every_other_place(ids, token_table, position_table):
+    places = torch.arange(0, 2 * ids.shape[1], 2) % len(position_table)
+    return token_table[ids] + position_table[places]
+
+
+def embeddings_added_again(ids, token_embedding, position_embedding, blocks, *rest):
+    before = token_embedding(ids) + position_embedding(torch.arange(ids.shape[1]))
+    return nn.Sequential(*rest)(before + nn.Sequential(*blocks)(before))
+
+
 def root_of_squares(surprises):
     return surprises.square().mean().sqrt().exp()
 
@@ -59,6 +69,8 @@ def root_of_squares(surprises):
     ("top_k", k_of_its_own, "stays the same when k changes"),
     ("embed", new_layers, "drawn by chance, such as the numbers of a new layer"),
     ("embed", seeded_layers, "stays the same when token_table changes"),
+    ("embed", every_other_place, "If all numbers in position_table were 0, it would be right"),
+    ("gpt_forward", embeddings_added_again, "look at what you do with blocks"),
 ])
 def test_what_another_call_shows_is_told(name, function, words):
     assert words in told(name, function)

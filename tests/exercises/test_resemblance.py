@@ -51,7 +51,7 @@ def first_text_only(y):
     (lambda y: y * 1.004, "times what it should be"),
     (lambda y: y + 0.003 * y.sin(), "Nearly right"),
     (lambda y: y.roll(2, -1), "Each row has the right numbers"),
-    (lambda y: y.reshape(len(y), y.shape[2], -1).mT, "a view or reshape cuts rows anew"),
+    (lambda y: y.reshape(len(y), y.shape[2], -1).mT, "or a view or reshape cuts rows anew"),
     (lambda y: y.transpose(-1, -2), "Two axes have changed places"),
     (lambda y: y[..., None], "An axis of size 1"),
     (lambda y: y.sum(-1), "An axis is gone"),
@@ -91,6 +91,8 @@ def test_an_axis_of_size_1_that_was_lost_is_told_from_a_place_that_was_picked():
 def test_scores_of_which_one_is_infinite_are_not_inverses():
     right = torch.full((3, 4), -math.inf).scatter(-1, torch.tensor([[2], [0], [1]]), 0.0)
     assert "1 divided by" not in resemblance([Trial({}, 1 / right, right)])
+    assert "to the power of" not in resemblance([Trial({}, right.exp(), right)])
+    assert resemblance([Trial({}, right == 0, right)]) is None
 
 
 def test_the_first_place_alone_may_be_wrong_in_long_and_short_rows():

@@ -598,7 +598,7 @@ def from_nothing(cache, keys, values):
     return [torch.cat(pair, dim=-2) for pair in zip(cache, (keys, values), strict=True)]
 
 
-@wrong("extend_cache", "not at their places: a view or reshape")
+@wrong("extend_cache", "a view or reshape cuts rows anew")
 def cut_anew(cache, keys, values):
     if cache is None:
         return keys, values
@@ -637,3 +637,20 @@ def cat_without_a_list(cache, keys, values):
     if cache is None:
         return keys, values
     return torch.cat(cache[0], keys, dim=2), torch.cat(cache[1], values, dim=2)
+
+
+@wrong("extend_cache", "not at their places")
+def new_and_old_by_turns(cache, keys, values):
+    if cache is None:
+        return keys, values
+    if cache[0].shape != keys.shape:
+        return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+    return tuple(torch.stack(pair, dim=3).flatten(2, 3)
+                 for pair in zip(cache, (keys, values), strict=True))
+
+
+@wrong("top_p", "in sorted order")
+def rules_out_in_another_order(logits, p):
+    ordered = logits.sort(dim=-1, descending=True).values
+    shares = ordered.softmax(dim=-1)
+    return torch.where(shares.cumsum(dim=-1) - shares < p, logits, -math.inf)

@@ -692,3 +692,26 @@ for _told, _halves in {
         right_climb, lambda t, peak: right_wave(t, peak) if t > 0 else None),
 }.items():
     wrong("learning_rate", _told)(schedule(*_halves))
+
+
+@wrong("cross_entropy", "each position has a softmax of its own")
+def divided_by_the_sum_of_all(logits, targets):
+    shares = logits.exp() / logits.exp().sum()
+    return -shares.gather(-1, targets.unsqueeze(-1)).log().mean()
+
+
+@wrong("train_step", "backward runs once for each step")
+def backward_twice(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+wrong("learning_rate", "divide by the steps that are left")(
+    lambda step, steps, warmup_steps, peak: (
+        right_climb(step, warmup_steps, peak) if step < warmup_steps
+        else right_wave(step - warmup_steps, peak)))
