@@ -22,7 +22,7 @@ from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
 from gptlib.exercises.errors import meaning
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
-from gptlib.exercises.experiments import experiments, last_experiments, number_of_axes
+from gptlib.exercises.experiments import Experiments
 from gptlib.exercises.properties import settings
 from gptlib.exercises.resemblance import Trial, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
@@ -274,7 +274,9 @@ class _Trials:
                 same = attempt(mistake, copy.deepcopy(case))
                 if isinstance(same, Raised) and same.what == result.what:
                     return self.exercise.diagnosis(mistake)
-            if found := _found(number_of_axes, self.exercise, self.function, case):
+            expected = self.exercise.reference(*copy.deepcopy(case))
+            more = Experiments(self.exercise, self.function, [(case, None, expected)])
+            if found := _found(more.number_of_axes):
                 return found
         return meaning(result.what)
 
@@ -297,7 +299,12 @@ class _Trials:
 
     def _wrong(self, case: tuple, problem: str) -> None:
         """End with where it goes wrong, and why, if the mistake is a known one."""
-        cause = self._known_mistake() or ("" if " is nan" not in problem else _NOT_A_NUMBER)
+        try:
+            cause = self._known_mistake()
+        except OutOfTime:  # what is wrong is known all the same
+            cause = None
+        if not cause and " is nan" in problem:
+            cause = _NOT_A_NUMBER
         text = f"{self._where(case)}{problem}"
         raise _Verdict("wrong", f"{text} {cause}" if cause else text)
 
@@ -322,11 +329,12 @@ class _Trials:
         names = self.exercise.parameters
         wrong = [Trial(dict(zip(names, case, strict=False)), answer, expected)
                  for case, answer, expected in failed]
+        more = Experiments(self.exercise, self.function, failed)
         return (_found(resemblance, wrong)
-                or _found(experiments, self.exercise, self.function, failed)
+                or _found(more.by_chance) or _found(more.number_of_axes) or _found(more.mixed_texts)
                 or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
                 or self._likeliest_mistake(failed)
-                or _found(last_experiments, self.exercise, self.function, failed))
+                or _found(more.unused) or _found(more.without_one_input))
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
         best, most = None, 1
@@ -341,8 +349,8 @@ class _Trials:
     def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
         """Whether a known mistake gives the same answer; None where it gives none."""
         key = mistake, id(case)
-        if key not in self.explained:
-            given = copy.deepcopy(case)
+        if key not in self.explained:      # to copy a model takes longer than to call it
+            given = copy.deepcopy(case) if self.exercise.changes_inputs else case
             result = attempt(mistake, given)
             self.explained[key] = None if isinstance(result, Raised) else _alike(
                 self.returns, self.exercise.observe(result, given), answer)

@@ -1,6 +1,7 @@
 """A wrong answer is called once more, in another way, and what comes to light is told."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -84,6 +85,30 @@ def test_an_argument_that_is_used_in_some_trials_is_not_called_unused():
 
     assert "stays the same" not in told("learning_rate", at_once)
     assert "stays the same" not in told("perplexity", root_of_squares)
+
+
+def test_a_slow_function_is_not_called_often(monkeypatch):
+    calls = []
+
+    def slow(surprises):
+        calls.append(time.sleep(0.02))
+        return 3.0
+
+    assert "stays the same when surprises changes" in told("perplexity", slow)
+    many = len(calls)
+    monkeypatch.setattr("gptlib.exercises.experiments.PATIENCE", 0.01)
+    assert "stays the same" not in told("perplexity", slow)
+    assert len(calls) < 1.9 * many
+
+
+def test_where_the_time_is_up_before_the_cause_is_found_the_wrong_number_is_told(monkeypatch):
+    monkeypatch.setattr("gptlib.exercises.checking.TIME_LIMIT", 0.7)
+
+    def slow(surprises):
+        time.sleep(0.05)
+        return 3.0
+
+    assert told("perplexity", slow).startswith("the perplexity is 3, but should be")
 
 
 def test_a_known_mistake_must_explain_most_of_what_went_wrong():
