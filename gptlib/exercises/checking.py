@@ -174,8 +174,9 @@ def _check_callable(exercise: Exercise, function: Any) -> None:
         f"check.{exercise.name}({exercise.name}), without calling it."))
 
 
-_NOT_A_NUMBER = ("That is not a number: look for a division by zero, a logarithm of zero, the root "
-                 "or a power of a negative number, or a row in which everything is minus infinity.")
+_NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero, the "
+                 "root or a power of a negative number, or a row in which everything is minus "
+                 "infinity.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
 
 
@@ -303,7 +304,7 @@ class _Trials:
             cause = self._known_mistake()
         except OutOfTime:  # what is wrong is known all the same
             cause = None
-        if not cause and " is nan" in problem:
+        if not cause and (" is nan" in problem or " is inf" in problem):
             cause = _NOT_A_NUMBER
         text = f"{self._where(case)}{problem}"
         raise _Verdict("wrong", f"{text} {cause}" if cause else text)

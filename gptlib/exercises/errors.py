@@ -46,7 +46,8 @@ _MEANINGS = {
     r"argument 'dim' \(position 1\) must be int":
         "The axis comes first: x.gather(-1, places), x.scatter(-1, places, values).",
     r"tensors used as indices must be|Expected dtype int32/int64|scalar types: Long, Int":
-        "Places and ids are whole numbers: look where they became decimals, or use .long().",
+        "Places and ids are whole numbers: look where they became decimals, or whether two "
+        "arguments are swapped.",
     r"index out of range|out of bounds for dim|index \d+ is out of range":
         "A place is asked for that is not there: the last one is the size less 1, for counting "
         "begins at 0; or it is looked up along another axis than it should.",
@@ -106,8 +107,11 @@ _MEANINGS = {
         "A tuple cannot be changed: make a new one.",
     r"can't multiply sequence|only concatenate|for [-+*/]: '(list|tuple)'":
         "A list does not compute element by element: make a tensor of it, torch.tensor(...).",
-    r"be interpreted as an integer|indices must be integers":
+    r"'float' object cannot be interpreted|indices must be integers or slices, not float":
         "A whole number is needed there: / gives a decimal, // a whole one.",
+    r"cannot be interpreted as an integer|indices must be integers":
+        "An index is a whole number: a loop over things gives the things themselves, which need "
+        "none.",
     r"local variable":
         "The name gets its first value too late: set it before the line, or the loop, that uses "
         "it.",
@@ -119,6 +123,9 @@ _MEANINGS = {
         "Only numbers above 0 have a logarithm, and none below 0 has a root.",
     r"math range error":
         "exp of a large number is larger than any number can be: average or subtract before it.",
+    r"object is not subscriptable":
+        "Square brackets pick from lists and tensors: a layer or function is called, with round "
+        "ones, and parts of a model stand after a dot.",
     r"object has no attribute":
         "What stands before the dot has no such part and no such method: look for a typo, or print "
         "it to see what it is.",

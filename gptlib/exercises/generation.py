@@ -40,6 +40,8 @@ class ScoresAnswer(TensorAnswer):
         if all(self._same_odds(trial.answer, trial.arguments["logits"]) for trial in trials):
             return ("These scores give the same probabilities as those that came in: nothing has "
                     "changed.")
+        if any((trial.answer == math.inf).any() for trial in trials):
+            return None                                  # something else is wrong than the choice
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
         if any(answer.all() for answer, _ in left):
             return None                                  # where no token is ruled out at all

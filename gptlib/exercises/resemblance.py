@@ -102,7 +102,7 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
 
 def _nothing(trials: Sequence[Trial]) -> str | None:
     if _all_are(trials, torch.zeros_like):
-        return "All of it is zero: perhaps nothing is ever written into the result."
+        return "All of it is zero: perhaps nothing is ever written into it, or added to it."
     return None
 
 

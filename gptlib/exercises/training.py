@@ -487,8 +487,9 @@ def train_step(model, optimizer, inputs, targets, clip_norm):
 
 
 def _no_clip(model, optimizer, inputs, targets, clip_norm):
-    """The gradient is not cut when the optimizer uses it: clip_grad_norm_ belongs after backward,
-    which computes the gradient, and before step, which uses it."""
+    """The gradient is not cut when the optimizer uses it: clip_grad_norm_ with model.parameters()
+    and clip_norm belongs after backward, which computes the gradient, and before step, which uses
+    it."""
     optimizer.zero_grad()
     loss = next_token_loss(model(inputs), targets)
     loss.backward()

@@ -82,6 +82,8 @@ RAISING = [
     (change_a_tuple, "make a new one"),
     (lambda: [1, 2] * 0.5, "torch.tensor(...)"),
     (lambda: range(5 / 2), "// a whole one"),
+    (lambda: [LAYER][LAYER], "the things themselves"),
+    (lambda: LAYER["weight"], "stand after a dot"),
     (first_value_too_late, "too late"),
     (lambda: maths.exp(1), "look for a typo"),  # noqa: F821
     (lambda: 1 / 0, "divided by 0"),

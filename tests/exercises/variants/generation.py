@@ -654,3 +654,11 @@ def rules_out_in_another_order(logits, p):
     ordered = logits.sort(dim=-1, descending=True).values
     shares = ordered.softmax(dim=-1)
     return torch.where(shares.cumsum(dim=-1) - shares < p, logits, -math.inf)
+
+
+@wrong("apply_temperature", "look for a division by zero")
+def only_a_whole_zero(logits, temperature):
+    if isinstance(temperature, int):
+        best = logits.argmax(dim=-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+    return logits / temperature
