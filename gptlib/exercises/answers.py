@@ -32,6 +32,9 @@ class Kind(Protocol):
     def tidy(self, answer: Any, arguments: tuple) -> Any:
         """A right answer in exactly the form in which the library gives it."""
 
+    # Where more than the numbers tells what is wrong, a kind also has
+    # trace(trials) -> str | None: what all wrong answers have in common, in a sentence.
+
 
 def described(value: Any) -> str:
     """A value's type, with its article, as a beginner knows it."""

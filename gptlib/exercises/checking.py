@@ -20,7 +20,10 @@ from torch.optim import Optimizer
 
 from gptlib.exercises import progress
 from gptlib.exercises.answers import Kind, described
+from gptlib.exercises.errors import meaning
 from gptlib.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
+from gptlib.exercises.experiments import Experiments
+from gptlib.exercises.properties import settings
 from gptlib.exercises.resemblance import Trial, relation, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
 from gptlib.listing import Source
@@ -179,11 +182,12 @@ def _check_callable(exercise: Exercise, function: Any) -> None:
         f"check.{exercise.name}({exercise.name}), without calling it."))
 
 
-_NOT_A_NUMBER = ("That is not a number: look for a division by zero, a logarithm of zero, the root "
-                 "or a power of a negative number, or a row in which everything is minus infinity.")
+_NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero, the "
+                 "root or a power of a negative number, or a row in which everything is minus "
+                 "infinity.")
 _TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
-          "its arguments, neither on chance, as with dropout, nor on what an earlier call left "
-          "behind.")
+          "its arguments, neither on chance, such as dropout or the numbers of a new layer, nor on "
+          "what an earlier call left behind.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
 
 
@@ -211,6 +215,7 @@ class _Trials:
         self.cases = [tuple(case) for case in exercise.cases(_generator())]
         self.answers: list = []                # what was observed, as far as the trials went
         self.expected: list = []
+        self.explained: dict = {}              # of each mistake and trial that was looked at
 
     def verdict(self) -> tuple[str, str]:
         for case in self.cases:
@@ -255,8 +260,13 @@ class _Trials:
         parts = list(result) if isinstance(result, (tuple, list)) else [result]
         if any(isinstance(part, Todo) for part in parts):
             raise _Verdict("todo", _NOT_DONE)
+        if result is None and self.answers:
+            raise _Verdict("wrong", (
+                f"called with {self._written(arguments)}, it returns None: a way through your "
+                "function ends without `return`."))
         if result is None:
-            raise _Verdict("wrong", "it returns None. Did you forget `return`?")
+            raise _Verdict("wrong", "it returns None. Did you forget `return`? Some methods return "
+                                    "None, too, such as append and sort of a list.")
         return result
 
     def _raised(self, result: Raised, arguments: tuple) -> None:
@@ -265,19 +275,23 @@ class _Trials:
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
         called = f"called with {self._written(arguments)}"
-        cause = self._known_error(result) or result.meaning
+        cause = self._known_error(result) or meaning(result.what)
         text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
         raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
                        if result.where else text)
 
     def _known_error(self, result: Raised) -> str | None:
-        """The known mistake that raises the very same."""
+        """The known mistake that raises the very same, or what else there is to say."""
         for case in self.cases[len(self.answers) :][:1]:
             for mistake in self.exercise.mistakes:
                 same = attempt(mistake, copy.deepcopy(case))
                 if isinstance(same, Raised) and same.what == result.what:
                     return self.exercise.diagnosis(mistake)
-        return None
+            expected = self.exercise.reference(*copy.deepcopy(case))
+            more = Experiments(self.exercise, self.function, [(case, None, expected)])
+            if found := _found(more.number_of_axes):
+                return found
+        return meaning(result.what)
 
     def _observed(self, result: Any, given: tuple) -> Any:
         try:
@@ -287,6 +301,10 @@ class _Trials:
 
     def _check_untouched(self, given: tuple, case: tuple) -> None:
         for name, now, before in zip(self.exercise.parameters, given, case, strict=False):
+            if isinstance(before, nn.Module) and settings(now) != settings(before):
+                raise _Verdict("wrong", (
+                    f"it changes {name}, which others still need: leave train() and eval(), dtype "
+                    "and requires_grad of a model as they are."))
             if not _equal(now, before):
                 raise _Verdict("wrong", (
                     f"it changes its input {name}, which others still need: work on a copy, and "
@@ -294,36 +312,49 @@ class _Trials:
 
     def _wrong(self, case: tuple, problem: str) -> None:
         """End with where it goes wrong, and why, if the mistake is a known one."""
-        cause = self._known_mistake() or ("" if " is nan" not in problem else _NOT_A_NUMBER)
-        where = f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
-        text = f"{where}{problem}"
+        try:
+            cause = self._known_mistake()
+        except OutOfTime:  # what is wrong is known all the same
+            cause = None
+        if not cause and (" is nan" in problem or " is inf" in problem):
+            cause = _NOT_A_NUMBER
+        text = f"{self._where(case)}{problem}"
         raise _Verdict("wrong", f"{text} {cause}" if cause else text)
+
+    def _where(self, case: tuple) -> str:
+        """Which trial it is, if that can be said in a few words."""
+        if len(case) == 1 and isinstance(case[0], nn.Linear):
+            return f"with {self.exercise.parameters[0]} = {case[0]}, "
+        return f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
 
     def _known_mistake(self) -> str | None:
         """What explains all answers, the most certain first: a known mistake, chance, a relation
-        to the right numbers, what the exercise itself finds out, a resemblance; or else the known
-        mistake that explains the first wrong one, and most of the others."""
+        to the right numbers, what the exercise itself or other inputs bring to light, a
+        resemblance; or else the known mistake that explains the first wrong one and nearly all of
+        the others."""
         trials = list(zip(self.cases, self.answers, strict=False))
         for mistake in self.exercise.mistakes:
             if all(self._explains(mistake, *trial) for trial in trials):
                 return self.exercise.diagnosis(mistake)
         failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
                   if not _alike(self.returns, trial[1], expected)]
+        if not failed:
+            return None
         if self._changes_by_itself():
             return f"Called {_TWICE}"
-        if found := (self._trace(relation, failed) or self._symptom(failed)
-                     or self._trace(resemblance, failed) or self._mixed_texts(failed)):
-            return found
-        wrong = [(case, answer) for case, answer, _ in failed]
-        explained = {mistake: sum(self._explains(mistake, *trial) for trial in wrong)
-                     for mistake in self.exercise.mistakes
-                     if wrong and self._explains(mistake, *wrong[0])}
-        likeliest = max(explained, key=explained.get, default=None)
-        return self.exercise.diagnosis(likeliest) if explained.get(likeliest, 0) > 1 else None
+        names = self.exercise.parameters
+        wrong = [Trial(dict(zip(names, case, strict=False)), answer, expected)
+                 for case, answer, expected in failed]
+        more = Experiments(self.exercise, self.function, failed)
+        return (_found(relation, wrong) or self._symptom(failed) or _found(resemblance, wrong)
+                or _found(more.number_of_axes) or _found(more.mixed_texts)
+                or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
+                or self._likeliest_mistake(failed)
+                or _found(more.unused) or _found(more.without_one_input))
 
     def _symptom(self, failed: list[tuple]) -> str | None:
         """What the exercise itself finds out about the first wrong answer."""
-        if not failed or not _alike(self.returns, failed[0][1], failed[0][1]):
+        if not _alike(self.returns, failed[0][1], failed[0][1]):
             return None                        # it is not the kind of thing that could be asked
         for symptom in self.exercise.symptoms:
             found = attempt(symptom, (self.function, *copy.deepcopy(failed[0][0])))
@@ -331,44 +362,25 @@ class _Trials:
                 return found
         return None
 
-    def _trace(self, compared: Callable, failed: list[tuple]) -> str | None:
-        """What all wrong answers look like beside the right ones, in words."""
-        names = self.exercise.parameters
-        trials = [Trial(dict(zip(names, case, strict=False)), answer, expected)
-                  for case, answer, expected in failed]
-        try:
-            return compared(trials)
-        except Exception:  # an answer may be an object that bears no question
-            return None
+    def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
+        best, most = None, 1
+        for mistake in self.exercise.mistakes:
+            if self._explains(mistake, *failed[0][:2]):
+                same = [self._explains(mistake, case, answer) for case, answer, _ in failed]
+                same = [alike for alike in same if alike is not None]
+                if sum(same) > max(most, len(same) - 2):
+                    best, most = mistake, sum(same)
+        return None if best is None else self.exercise.diagnosis(best)
 
-    def _mixed_texts(self, failed: list[tuple]) -> str | None:
-        """Whether the first of a batch comes out otherwise among copies of itself."""
-        names, batched = self.exercise.parameters, self.exercise.batched
-        for case, answer, _ in failed:
-            inputs = [(x, batched[name]) for name, x in zip(names, case, strict=False)
-                      if name in batched]
-            if not inputs or not all(x.dim() > axes and len(x) > 1 for x, axes in inputs):
-                continue
-            alone = [x[:1].expand_as(x).clone() if name in batched else copy.deepcopy(x)
-                     for name, x in zip(names, case, strict=False)]
-            again = attempt(self.function, alone)
-            ours, theirs = (x if isinstance(x, (tuple, list)) else [x] for x in (answer, again))
-            if len(ours) != len(theirs) or not all(isinstance(x, Tensor) for x in (*ours, *theirs)):
-                continue
-            if not all(torch.allclose(one[0], other[0], rtol=1e-3, atol=1e-5, equal_nan=True)
-                       for one, other in zip(ours, theirs, strict=True)):
-                return ("What comes out for the first of the batch changes when only the others "
-                        "do: something runs over the batch, such as dim=0, or mixes it, such as a "
-                        "reshape.")
-        return None
-
-    def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool:
-        """Whether a known mistake gives the same answer."""
-        given = copy.deepcopy(case)
-        result = attempt(mistake, given)
-        if isinstance(result, Raised):
-            return False
-        return _alike(self.returns, self.exercise.observe(result, given), answer)
+    def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
+        """Whether a known mistake gives the same answer; None where it gives none."""
+        key = mistake, id(case)
+        if key not in self.explained:      # to copy a model takes longer than to call it
+            given = copy.deepcopy(case) if self.exercise.changes_inputs else case
+            result = attempt(mistake, given)
+            self.explained[key] = None if isinstance(result, Raised) else _alike(
+                self.returns, self.exercise.observe(result, given), answer)
+        return self.explained[key]
 
     def _changes_by_itself(self) -> bool:
         """Whether the same input once more gives something else: by chance, or by former calls."""
@@ -397,6 +409,14 @@ def _asked(question: Callable, *arguments) -> str | None:
         raise
     except Exception as error:
         return f"what it returns cannot be read ({type(error).__name__}): return a plain value."
+
+
+def _found(ask: Callable, *arguments) -> str | None:
+    """What a search comes up with; an answer may be an object that bears no question."""
+    try:
+        return ask(*arguments)
+    except Exception:
+        return None
 
 
 def _alike(returns: Kind, answer: Any, other: Any) -> bool:

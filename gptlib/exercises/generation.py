@@ -14,6 +14,7 @@ from gptlib.attention import KVCache
 from gptlib.exercises.answers import SeveralAnswers, TensorAnswer
 from gptlib.exercises.exercise import Exercise, Property
 from gptlib.exercises.properties import normal
+from gptlib.exercises.resemblance import Trial
 from gptlib.generation import apply_temperature as library_apply_temperature
 from gptlib.generation import keep_top_k, keep_top_p
 
@@ -34,12 +35,40 @@ class ScoresAnswer(TensorAnswer):
         both = all(isinstance(x, Tensor) and (x == -math.inf).any() for x in (answer, other))
         return both and answer.shape == other.shape and self._same_odds(answer, other)
 
+    def trace(self, trials: list[Trial]) -> str | None:
+        """Which tokens are left."""
+        if all(self._same_odds(trial.answer, trial.arguments["logits"]) for trial in trials):
+            return ("These scores give the same probabilities as those that came in: nothing has "
+                    "changed.")
+        if any((trial.answer == math.inf).any() for trial in trials):
+            return None                                  # something else is wrong than the choice
+        left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
+        if any(answer.all() for answer, _ in left):
+            return None                                  # where no token is ruled out at all
+        if not any(answer.any(dim=-1).all() for answer, _ in left):
+            return ("There is a row in which everything is ruled out, so nothing is left to draw: "
+                    "in every row the best token must stay.")
+        if _equally_many(answer for answer, _ in left) and not _equally_many(
+                expected for _, expected in left):
+            return ("In every row equally many tokens are left, but how many it takes differs from "
+                    "row to row.")
+        if all((answer | expected).equal(answer) for answer, expected in left):
+            return "All the right tokens are left, but some others, too."
+        if all((answer & expected).equal(answer) for answer, expected in left):
+            return "Too few tokens are left: some that should stay are ruled out."
+        return None
+
     def _not_finite(self, answer: Tensor, expected: Tensor) -> str | None:
         return super()._not_finite(answer.masked_fill(answer == -math.inf, 0), expected)
 
     def _same_odds(self, answer: Tensor, expected: Tensor) -> bool:
         odds = (x.detach().double().log_softmax(dim=-1) for x in (answer, expected))
         return torch.allclose(*odds, rtol=self.rtol, atol=self.atol)
+
+
+def _equally_many(left):
+    """Whether in every trial all rows have the same number of tokens left."""
+    return all(len(tokens.sum(dim=-1).unique()) == 1 for tokens in left)
 
 
 # --------------------------------------------------------------------------- apply_temperature
@@ -69,8 +98,8 @@ def _multiplied_but_zero(logits, temperature):
 
 
 def _no_zero(logits, temperature):
-    """Temperature 0 cannot divide: give it a line of its own, where only the best token of each
-    row keeps a score."""
+    """Divided by temperature 0, scores become infinite: give it a line of its own, where only the
+    best token of each row keeps a score."""
     return logits / temperature
 
 
@@ -138,6 +167,12 @@ def _zero_keeps_worst(logits, temperature):
     return _but_zero(logits / (temperature or 1), worst, temperature, False)
 
 
+def _zero_rules_out_best(logits, temperature):
+    """At temperature 0 you rule out the best token: it is the one to keep."""
+    rest = logits.masked_fill(logits == logits.amax(dim=-1, keepdim=True), -math.inf)
+    return _but_zero(logits / (temperature or 1), rest, temperature, False)
+
+
 def _tiny_instead_of_zero(logits, temperature):
     """You divide by a tiny number instead of 0, so every token keeps a score: give -inf to all but
     the best."""
@@ -175,8 +210,8 @@ def _returns_probabilities(logits, temperature):
 
 
 def _zero_forgotten_and_softmax(logits, temperature):
-    """These are probabilities: return scores, for the softmax comes later. And temperature 0
-    cannot divide: give it a line of its own."""
+    """These are probabilities: return scores, for the softmax comes later. And nothing can be
+    divided by temperature 0: give it a line of its own."""
     return (logits / temperature).softmax(dim=-1)
 
 
@@ -237,7 +272,8 @@ APPLY_TEMPERATURE = Exercise(
               _zero_as_best_score, _zero_with_zeros, _zero_as_shares, _zero_for_all_rows,
               _zero_keeps_worst, _tiny_instead_of_zero, _divided_probabilities,
               _returns_probabilities, _zero_forgotten_and_softmax, _squared, _rooted, _subtracted,
-              _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores],
+              _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores,
+              _zero_rules_out_best],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
         "computed: what does it come to, the closer the temperature gets to 0?",
@@ -342,7 +378,7 @@ def _border_of_first_row(logits, k):
 
 
 def _places_of_other_rows(logits, k):
-    """You write into the places of all rows in each of them: scatter and gather go row by row."""
+    """In each row you write at the places of all rows: scatter and gather go row by row."""
     kept, best = torch.full_like(logits, -math.inf), logits.topk(k, dim=-1).indices
     kept[..., best] = logits[..., best]
     return kept
@@ -395,6 +431,13 @@ def _places_as_rows(logits, k):
     return kept
 
 
+def _first_scores_written(logits, k):
+    """Here scatter writes the first k scores of each row: give it those of the best tokens,
+    logits.gather(-1, best)."""
+    best = logits.topk(k, dim=-1).indices
+    return torch.full_like(logits, -math.inf).scatter(-1, best, logits)
+
+
 def _border_behind_the_last(logits, k):
     """You look at the score after the k-th best, and with k = V there is none: compare with the
     k-th best, or keep the places from topk(k)."""
@@ -436,7 +479,7 @@ TOP_K = Exercise(
               _of_all_rows, _border_of_first_row, _places_of_other_rows,
               _border_without_axis, _border_from_below, _ones_kept, _only_one, _top_k_probabilities,
               _filtered_probabilities, _k_unused, _ranks_confused, _places_as_rows,
-              _border_behind_the_last],
+              _border_behind_the_last, _first_scores_written],
     hints=(
         "logits.topk(k, dim=-1) gives the k best scores of each row, and the places where they "
         "stand. The result has V scores in each row, as before: most of them are -inf.",
@@ -508,7 +551,7 @@ def _in_the_order_of_ids_dropped(logits, p):
 
 
 def _from_the_worst(logits, p):
-    """You sort in ascending order, so the worst tokens are kept: sort with descending=True."""
+    """You begin with the worst tokens: begin with the best, by a sort with descending=True."""
     return _top_p_of(-logits, logits, p)
 
 
@@ -773,7 +816,7 @@ def _along_batch(cache, keys, values):
 
 
 def _added(cache, keys, values):
-    """You add the new numbers to the old ones: put them side by side, with torch.cat."""
+    """You add the new numbers to the old ones: append them, with torch.cat."""
     return (keys, values) if cache is None else (cache[0] + keys, cache[1] + values)
 
 
@@ -781,6 +824,32 @@ def _last_new_one(cache, keys, values):
     """Only the last of the new tokens is kept: a prompt brings many at once, and all are
     needed."""
     return _joined(cache, keys[:, :, -1:], values[:, :, -1:])
+
+
+def _first_new_one(cache, keys, values):
+    """Only the first of the new tokens is appended: a prompt brings many at once, and all are
+    needed."""
+    if cache is None:
+        return keys, values
+    return _joined(cache, keys[:, :, :1], values[:, :, :1])
+
+
+def _zeros_in_front(cache, keys, values):
+    """With no cache yet you put zeros in front, and attention takes them for tokens: where the
+    cache is None, the new keys and values are all there is."""
+    return _joined(cache or (torch.zeros_like(keys), torch.zeros_like(values)), keys, values)
+
+
+def _pairs_in_a_row(cache, keys, values):
+    """You make a row of four tensors of the two pairs: join the old keys and the new ones with
+    torch.cat, and the values likewise."""
+    return (keys, values) if cache is None else (*cache, keys, values)
+
+
+def _pair_of_pairs(cache, keys, values):
+    """You put the old pair and the new one side by side: join the old keys and the new ones into
+    one tensor, with torch.cat, and the values likewise."""
+    return (keys, values) if cache is None else (cache, (keys, values))
 
 
 def _oldest_dropped(cache, keys, values):
@@ -881,17 +950,24 @@ def _library_extend_cache(cache, keys, values):
 
 
 class _CacheAnswer(SeveralAnswers):
-    """A pair of tensors; two pairs in one tensor are recognized, too."""
+    """A pair of tensors; what was put together in another way is recognized, too."""
 
     def alike(self, answer: Any, other: Any) -> bool:
-        if isinstance(answer, Tensor) and isinstance(other, Tensor):
-            return torch.equal(answer, other)
-        return super().alike(answer, other)
+        return super().alike(answer, other) or _same_tree(answer, other)
+
+
+def _same_tree(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    rows = all(isinstance(x, (tuple, list)) for x in (one, other))
+    return rows and len(one) == len(other) and all(map(_same_tree, one, other))
 
 
 def _to_cache(generator):
-    """One token after several; several after several; the first ones; one after one."""
-    for B, H, S, T, D in ((2, 3, 5, 1, 4), (1, 2, 3, 4, 5), (3, 2, 0, 6, 4), (2, 4, 1, 1, 3)):
+    """One token after several; several after several; the first ones; one after one; as many new
+    ones as old ones."""
+    for B, H, S, T, D in ((2, 3, 5, 1, 4), (1, 2, 3, 4, 5), (3, 2, 0, 6, 4), (2, 4, 1, 1, 3),
+                          (1, 3, 2, 2, 6)):
         old = [normal(generator, B, H, S, D) for _ in range(2)]
         new = [normal(generator, B, H, T, D) for _ in range(2)]
         yield tuple(old) if S else None, *new
@@ -910,7 +986,7 @@ EXTEND_CACHE = Exercise(
               _along_batch, _added, _last_new_one, _oldest_dropped, _newest_replaced,
               _appended_twice, _stacked, _tokens_stacked, _asked_to_extend,
               _no_first_time, _none_indexed, _keys_as_values, _values_stay_old, _keys_stay_old,
-              _heads_flattened],
+              _heads_flattened, _first_new_one, _zeros_in_front, _pairs_in_a_row, _pair_of_pairs],
     hints=(
         "torch.cat joins tensors along one axis. In (B, H, T, D), which axis "
         "counts the tokens? And what is there to append to when the cache is still None?",

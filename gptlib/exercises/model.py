@@ -75,8 +75,8 @@ def _last_position_for_all(ids, token_table, position_table):
 
 
 def _length_for_all(ids, token_table, position_table):
-    """Every token gets the row that belongs to the number of tokens: each needs the row of its own
-    place, from torch.arange."""
+    """Every token gets the same row, number T: each needs the row of its own place, from
+    torch.arange."""
     return token_table[ids] + position_table[ids.shape[1]]
 
 
@@ -99,8 +99,8 @@ def _counted_through_the_batch(ids, token_table, position_table):
 
 
 def _place_in_batch(ids, token_table, position_table):
-    """You add a row for the number of the text in the batch: the position is the place of a token
-    within its text."""
+    """You add the row that belongs to the text's number in the batch: a position is the place of a
+    token within its own text."""
     return token_table[ids] + position_table[: ids.shape[0], None]
 
 
@@ -211,7 +211,7 @@ def gpt_forward(ids, token_embedding, position_embedding, blocks, final_norm, ou
 
 
 def _no_final_norm(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
-    """The last norm is missing: the head reads final_norm(x), a page brought to its fixed size."""
+    """The last norm is missing: the head reads final_norm(x), and not x itself."""
     positions = torch.arange(ids.shape[1])
     x = token_embedding(ids) + position_embedding(positions)
     for block in blocks:
@@ -351,8 +351,8 @@ def _no_norm_no_head(ids, token_embedding, position_embedding, blocks, final_nor
 
 def _token_table_as_head(ids, token_embedding, position_embedding, blocks, final_norm,
                          output_head):
-    """You compare the page with the token embedding, as though the two were tied: use output_head,
-    which may be a matrix of its own."""
+    """You use the token embedding as the head, as though the two were tied: call output_head, which
+    may have a matrix of its own."""
     table = token_embedding.weight
     return _forward((ids, token_embedding, position_embedding, blocks, final_norm,
                      lambda x: x @ table.T))
@@ -613,6 +613,11 @@ def _two_sizes_each(model):
     return sum(p.shape[0] * p.shape[1] for p in model.parameters())
 
 
+def _first_size_by_last(model):
+    """A bias has only one size, so you multiply it by itself: .numel() works for all tensors."""
+    return sum(p.shape[0] * p.shape[-1] for p in model.parameters())
+
+
 def _module_by_module(model):
     """You go through model.modules() and count each part again within every part that holds it:
     model.parameters() walks through all of them already."""
@@ -708,7 +713,7 @@ COUNT_PARAMETERS = Exercise(
               _values_added, _in_bytes, _matrices_only, _without_biases, _two_sizes_each,
               _module_by_module, _children_by_themselves, _without_embeddings, _last_tensor,
               _first_tensor, _sizes_once, _blocks_only, _head_never, _equal_shapes_once,
-              _equal_heads_once, _equal_numbers_once],
+              _equal_heads_once, _equal_numbers_once, _first_size_by_last],
     hints=(
         "model.parameters() gives all tensors that are trained, one after the other, each of them "
         "once. How many numbers are in one?",
@@ -762,7 +767,7 @@ def _other_way_round(model):
 
 
 def _as_before(model):
-    """The model is as before: the weight of its output head must become that of its token
+    """The head still has the matrix that it had: let its weight be that of the token
     embedding."""
     return model
 
@@ -784,6 +789,13 @@ def _whole_layer(model):
 def _layer_as_weight(model):
     """You assign the layer: assign its matrix, model.token_embedding.weight."""
     model.output_head.weight = model.token_embedding
+    return model
+
+
+def _plain_tensor(model):
+    """You assign a plain tensor, which .data, .detach() or .clone() make of a parameter: assign
+    the parameter itself, model.token_embedding.weight."""
+    model.output_head.weight = model.token_embedding.weight.data
     return model
 
 
@@ -920,8 +932,8 @@ TIE_WEIGHTS = Exercise(
     returns=TiedModel(),
     cases=lambda generator: list(_to_tie(generator)),
     mistakes=[_copied, _second_parameter, _other_way_round, _as_before, _transposed, _whole_layer,
-              _layer_as_weight,
-              _wrong_table, _tied_copy, _returns_matrix, _two_new_ones, _head_with_bias, _frozen],
+              _layer_as_weight, _plain_tensor, _wrong_table, _tied_copy, _returns_matrix,
+              _two_new_ones, _head_with_bias, _frozen],
     hints=(
         "In Python, two names can stand for one object. The token embedding keeps its matrix in "
         "its attribute weight, and so does the head. What does `a.weight = b.weight` do?",

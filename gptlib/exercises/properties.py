@@ -24,6 +24,12 @@ def shaken(generator: Generator, module: nn.Module) -> nn.Module:
     return module.requires_grad_(False)
 
 
+def settings(module: nn.Module) -> list:
+    """All that may be switched in a module, besides its numbers."""
+    return [*(part.training for part in module.modules()),
+            *((x.dtype, x.requires_grad) for x in module.parameters())]
+
+
 def gradient_reaches(names: tuple[str, ...], arguments: Callable[[Generator], tuple],
                      solution: Callable) -> Property:
     """A change of each of the first arguments, called `names`, changes the result smoothly, and as

@@ -47,10 +47,10 @@ def resemblance(trials: Sequence[Trial]) -> str | None:
     if trials and _are_rows(trials):
         return _row_trace(trials)
     pairs = [_as_tensors(trial) for trial in trials]
-    if not pairs or None in pairs:
+    if not pairs or None in pairs or any(_same(x.answer, x.expected) for x in pairs):
         return None
     if all(x.answer.shape == x.expected.shape for x in pairs):
-        return _nearly(pairs)
+        return _in_another_order(pairs) or _nearly(pairs)
     if all(x.answer.shape != x.expected.shape for x in pairs):
         return _first(_TRACES_OF_SHAPES, pairs)
     return None
@@ -82,6 +82,8 @@ def _as_tensors(trial: Trial) -> Trial | None:
                     None)
     if isinstance(answer, Tensor) and answer.numel() > MOST:
         return None
+    if getattr(answer, "dtype", None) == torch.bool != getattr(expected, "dtype", None):
+        return None                                  # True and False are like too many numbers
     try:
         return Trial(trial.arguments, _double(answer), _double(expected))
     except (TypeError, ValueError, RuntimeError):
@@ -120,7 +122,7 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
 
 def _nothing(trials: Sequence[Trial]) -> str | None:
     if _all_are(trials, torch.zeros_like):
-        return "All of it is zero: perhaps nothing is ever written into the result."
+        return "All of it is zero: perhaps nothing is ever written into it, or added to it."
     return None
 
 
@@ -130,30 +132,40 @@ _MADE = {
     "True and False have changed places.":
         lambda x: 1 - x,
     "These are the logarithms of the right numbers: one log too many, or no exp at the end.":
-        lambda x: x.log(),
+        lambda x: _finite(x).log(),
     "This is e to the power of the right numbers: one exp too many, or a log that is missing.":
-        lambda x: x.exp(),
+        lambda x: _finite(x).exp(),
     "These are the squares of the right numbers: a root is missing.":
         lambda x: x.square(),
     "These are the roots of the right numbers: one root too many.":
         lambda x: x.sqrt(),
     "Each number is 1 divided by the right one: what is divided by what?":
-        lambda x: 1 / x,
+        lambda x: 1 / _finite(x).where(x != 0, math.nan),
     "A softmax was applied to what was right before it.":
         lambda x: x.softmax(dim=-1),
     "A log_softmax was applied to what was right before it.":
         lambda x: x.log_softmax(dim=-1),
-    "Everything was rounded to whole numbers: mind // and .long().":
-        lambda x: x.trunc(),
     "Each number is added to all before it: a cumsum too many.":
         lambda x: x.cumsum(dim=-1),
 }
+
+
+def _finite(x: Tensor) -> Tensor:
+    """Where a number is infinite, nothing is like what is made of it."""
+    return x.where(x.isfinite(), math.nan)
 
 
 def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
     for words, made in _MADE.items():
         if _all_are(trials, made) and not _all_are(trials, lambda x: x):
             return words
+    return None
+
+
+def _rounded(trials: Sequence[Trial]) -> str | None:
+    for made in (torch.trunc, torch.floor, torch.round):
+        if _all_are(trials, made) and not _all_are(trials, lambda x: x):
+            return "Everything was rounded to whole numbers: mind //, round() and .long()."
     return None
 
 
@@ -236,7 +248,7 @@ def _scaled(trials: Sequence[Trial]) -> str | None:
     factors = [_factor(trial) for trial in trials]
     if None in factors or (len(trials) < 2 and trials[0].expected.numel() < 3):
         return None
-    if max(factors) - min(factors) < RTOL * abs(factors[0]) and len(trials) > 1:
+    if max(factors) - min(factors) < _slack(factors[0], RTOL) and len(trials) > 1:
         said = _FACTORS.get(round(factors[0], 4), "a constant factor")
         return f"Every number is {factors[0]:.4g} times what it should be: {said}."
     for name, axis, sizes in _sizes(trials):
@@ -271,8 +283,13 @@ def _factor(trial: Trial) -> float | None:
     if not usable.any() or not torch.equal(answer[~usable], expected[~usable]):
         return None
     ratios = answer[usable] / expected[usable]
-    spread = (ratios - ratios[0]).abs().max()
-    return ratios[0].item() if spread <= 1e-3 * ratios[0].abs() and ratios[0] != 0 else None
+    spread, first = (ratios - ratios[0]).abs().max(), ratios[0].item()
+    return first if first and spread <= _slack(first, 1e-3) else None
+
+
+def _slack(factor: float, share: float) -> float:
+    """How much factors may differ and still be one: next to nothing where all are nearly 1."""
+    return min(share * abs(factor), 0.01 * abs(factor - 1))
 
 
 def _sizes(trials: Sequence[Trial]):
@@ -321,18 +338,33 @@ def _wrong_along(trial: Trial, dim: int) -> Tensor:
     return wrong.movedim(dim, 0).flatten(1).any(dim=1) if wrong.dim() > 1 else wrong
 
 
-_RELATIONS = (_an_input, _nothing, _made_of_the_right_ones, _not_ruled_out, _probabilities,
-              _below_zero, _turned_or_moved, _scaled, _added, _right_but_for_a_part, _all_the_same)
+_RELATIONS = (_an_input, _nothing, _made_of_the_right_ones, _rounded, _not_ruled_out,
+              _probabilities, _below_zero, _turned_or_moved, _scaled, _added, _right_but_for_a_part,
+              _all_the_same)
+
+
+def _in_another_order(trials: Sequence[Trial]) -> str | None:
+    if min(trial.expected.unique().numel() for trial in trials) < 3:
+        return None                                  # True and False are easily as many
+    if all(_sorted_alike(trial.answer, trial.expected) for trial in trials):
+        return ("Each row has the right numbers, but not at their places: something is sorted, "
+                "turned or moved, and not put back.")
+    if all(_sorted_alike(trial.answer.flatten(), trial.expected.flatten()) for trial in trials):
+        return ("All the right numbers are there, but not at their places: something is turned or "
+                "sorted, or a view or reshape cuts rows anew.")
+    return None
+
+
+def _sorted_alike(one: Tensor, other: Tensor) -> bool:
+    return one.dim() > 0 and _same(one.sort(dim=-1).values, other.sort(dim=-1).values)
 
 
 def _nearly(trials: Sequence[Trial]) -> str | None:
     if all(torch.allclose(trial.answer, trial.expected, rtol=0.02, atol=0.002)
-           and not _same(trial.answer, trial.expected) for trial in trials):
+           for trial in trials):
         return ("Nearly right, from the third digit on it is not: look for a constant that is "
                 "rounded, left out, or added in the wrong place, or for a type with few digits.")
     return None
-
-
 
 
 # ---------------------------------------------------------------------------- shapes that differ

@@ -3,6 +3,7 @@ learner is told about them; then the trials, then the exercise with its hints.""
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 from gptlib.exercises.answers import NumberAnswer, TensorAnswer
 from gptlib.exercises.exercise import Exercise, Property
-from gptlib.exercises.properties import gradient_reaches, normal
+from gptlib.exercises.properties import gradient_reaches, normal, settings
+from gptlib.exercises.resemblance import Trial, resemblance
+from gptlib.exercises.trial import attempt
 from gptlib.optimizer import share_of_peak
 from gptlib.training import next_token_loss
 
@@ -176,6 +179,13 @@ def _divided_by_batch(logits, targets):
     return cross_entropy(logits, targets) / len(targets)
 
 
+def _one_softmax_for_all(logits, targets):
+    """You divide by the sum over all positions: each position has a softmax of its own, so add up
+    along the vocabulary only, with dim=-1."""
+    logs = logits - logits.flatten().logsumexp(dim=0)
+    return -_at_targets(logs, targets).mean()
+
+
 def _base_ten(logits, targets):
     """You use the logarithm to base 10: use the natural one, log and not log10."""
     return cross_entropy(logits, targets) / math.log(10)
@@ -262,7 +272,7 @@ CROSS_ENTROPY = Exercise(
               _best_instead_of_true, _last_token, _first_text, _shifted_again, _shifted_back,
               _not_averaged, _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
               _all_targets_everywhere, _gathered_along_tokens, _divided_by_batch, _base_ten,
-              _share_of_errors, _axes_cut_anew, _summed_no_minus],
+              _share_of_errors, _axes_cut_anew, _summed_no_minus, _one_softmax_for_all],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -375,6 +385,11 @@ def _logarithm_of_each(surprises):
     return (-surprises.log().mean()).exp()
 
 
+def _first_row(surprises):
+    """You look at the first row only: average over all of them."""
+    return surprises[0].mean().exp()
+
+
 def _power_of_two_of_sum(surprises):
     """You raise 2 to the sum: these are nats, so raise e, with exp, and to the mean."""
     return 2 ** surprises.sum()
@@ -440,7 +455,7 @@ PERPLEXITY = Exercise(
               _probability, _of_mean_probability, _of_median, _of_bits, _logarithm, _power_of_ten,
               _of_largest, _per_row, _less_one, _divided_after, _logarithm_of_each,
               _power_of_two_of_sum, _mean_probability, _each_row, _mean_of_rows, _geometric_mean,
-              _without_zeros, _product_of_all],
+              _without_zeros, _product_of_all, _first_row],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -473,8 +488,9 @@ def train_step(model, optimizer, inputs, targets, clip_norm):
 
 
 def _no_clip(model, optimizer, inputs, targets, clip_norm):
-    """The gradient is not cut when the optimizer uses it: clip_grad_norm_ belongs after backward,
-    which computes the gradient, and before step, which uses it."""
+    """The gradient is not cut when the optimizer uses it: clip_grad_norm_ with model.parameters()
+    and clip_norm belongs after backward, which computes the gradient, and before step, which uses
+    it."""
     optimizer.zero_grad()
     loss = next_token_loss(model(inputs), targets)
     loss.backward()
@@ -497,30 +513,6 @@ def _gradients_add_up(model, optimizer, inputs, targets, clip_norm):
     nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
     return loss
-
-
-def _no_movement(model, optimizer, inputs, targets, clip_norm):
-    """The weights have not moved, for step finds no gradient: backward must come before it, and
-    zero_grad must not stand between the two."""
-    loss = _backward(model, inputs, targets)
-    optimizer.zero_grad()
-    optimizer.step()
-    return loss
-
-
-def _no_step(model, optimizer, inputs, targets, clip_norm):
-    """The gradient is there, but nobody uses it: optimizer.step() is missing."""
-    optimizer.zero_grad()
-    loss = _backward(model, inputs, targets)
-    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    return loss
-
-
-def _no_step_no_clip(model, optimizer, inputs, targets, clip_norm):
-    """There is a gradient, but it is neither cut nor used: clip_grad_norm_ and optimizer.step()
-    are missing, or stand before backward."""
-    optimizer.zero_grad()
-    return _backward(model, inputs, targets)
 
 
 def _cut_by_value(model, optimizer, inputs, targets, clip_norm):
@@ -560,13 +552,6 @@ def _cut_at_one(model, optimizer, inputs, targets, clip_norm):
     return train_step(model, optimizer, inputs, targets, 1.0)
 
 
-def _two_steps(model, optimizer, inputs, targets, clip_norm):
-    """The optimizer takes two steps with one gradient: call step once."""
-    loss = train_step(model, optimizer, inputs, targets, clip_norm)
-    optimizer.step()
-    return loss
-
-
 def _loss_afterward(model, optimizer, inputs, targets, clip_norm):
     """The weights are right, but this is the loss after the step: return the one from which the
     gradient was computed."""
@@ -590,12 +575,6 @@ def _uphill(model, optimizer, inputs, targets, clip_norm):
                       clip_norm)
 
 
-def _summed_loss(model, optimizer, inputs, targets, clip_norm):
-    """This is the loss of all tokens added up: use their mean, as next_token_loss does."""
-    return _step_with(lambda x, y: next_token_loss(x, y) * y.numel(), model, optimizer, inputs,
-                      targets, clip_norm)
-
-
 def _predicts_its_input(model, optimizer, inputs, targets, clip_norm):
     """The scores are compared with the inputs, which the model has just read: compare them with
     the targets."""
@@ -612,35 +591,10 @@ def _swapped(model, optimizer, inputs, targets, clip_norm):
     return train_step(model, optimizer, targets, inputs, clip_norm)
 
 
-def _moved_again(model, optimizer, inputs, targets, clip_norm):
-    """You move the targets on by one, but they are the next tokens already: compare position t of
-    the scores with position t of the targets."""
-    return _step_with(lambda x, y: next_token_loss(x[:, :-1], y[:, 1:]), model, optimizer, inputs,
-                      targets, clip_norm)
-
-
-def _softmax_before_loss(model, optimizer, inputs, targets, clip_norm):
-    """The loss gets probabilities: give it the scores as they are, it applies softmax itself."""
-    return _step_with(lambda x, y: next_token_loss(x.softmax(dim=-1), y), model, optimizer, inputs,
-                      targets, clip_norm)
-
-
 def _scores_not_flattened(model, optimizer, inputs, targets, clip_norm):
     """You give scores of three axes to torch's cross_entropy, which looks for the vocabulary on
     the second: use next_token_loss."""
     return F.cross_entropy(model(inputs), targets)
-
-
-def _moved_by_hand(model, optimizer, inputs, targets, clip_norm):
-    """You move the weights yourself, by rate times gradient: optimizers do more than that, so call
-    optimizer.step()."""
-    optimizer.zero_grad()
-    loss = _backward(model, inputs, targets)
-    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter -= optimizer.param_groups[0]["lr"] * parameter.grad
-    return loss
 
 
 def _number_too_early(model, optimizer, inputs, targets, clip_norm):
@@ -650,34 +604,15 @@ def _number_too_early(model, optimizer, inputs, targets, clip_norm):
 
 
 def _not_recorded(model, optimizer, inputs, targets, clip_norm):
-    """The way from the weights to the loss was not recorded: compute the loss without
-    torch.no_grad() and .detach()."""
+    """The way from the weights to the loss was not recorded: compute the loss from the scores
+    themselves, without torch.no_grad(), .detach() and argmax."""
     return next_token_loss(model(inputs), targets).detach().backward()
 
 
-def _another_length(model, optimizer, inputs, targets, clip_norm):
-    """You cut by another kind of length: leave norm_type as it is, the root of the sum of
-    squares."""
-    optimizer.zero_grad()
-    loss = _backward(model, inputs, targets)
-    nn.utils.clip_grad_norm_(model.parameters(), clip_norm, norm_type=1)
-    optimizer.step()
-    return loss
-
-
-def _own_optimizer(model, optimizer, inputs, targets, clip_norm):
-    """You make an optimizer of your own, which remembers nothing: use the one that is given."""
-    kind, rate = type(optimizer), optimizer.param_groups[0]["lr"]
-    return train_step(model, kind(model.parameters(), lr=rate), inputs, targets, clip_norm)
-
-
-def _cut_in_part(model, optimizer, inputs, targets, clip_norm):
-    """You cut the gradient of some parameters only: give clip_grad_norm_ all of them."""
-    optimizer.zero_grad()
-    loss = _backward(model, inputs, targets)
-    nn.utils.clip_grad_norm_(list(model.parameters())[1:], clip_norm)
-    optimizer.step()
-    return loss
+def _clips_the_model(model, optimizer, inputs, targets, clip_norm):
+    """You give clip_grad_norm_ the model: give it the parameters, model.parameters()."""
+    _backward(model, inputs, targets)
+    nn.utils.clip_grad_norm_(model, clip_norm)
 
 
 def _late_clip_and_loss(model, optimizer, inputs, targets, clip_norm):
@@ -692,6 +627,16 @@ def _every_target_counts(model, optimizer, inputs, targets, clip_norm):
     use next_token_loss, which leaves them out."""
     def own_loss(logits, targets):
         return -logits.log_softmax(dim=-1).gather(-1, targets[..., None]).mean()
+
+    return _step_with(own_loss, model, optimizer, inputs, targets, clip_norm)
+
+
+def _mean_of_means(model, optimizer, inputs, targets, clip_norm):
+    """You average each text by itself, and then the averages: where some targets are -100 and do
+    not count, texts have different lengths, so average over all tokens at once."""
+    def own_loss(logits, targets):
+        pairs = zip(logits.split(1), targets.split(1), strict=True)
+        return torch.stack([next_token_loss(*pair) for pair in pairs]).mean()
 
     return _step_with(own_loss, model, optimizer, inputs, targets, clip_norm)
 
@@ -711,6 +656,31 @@ def _step_with(loss_of, model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
+class _Noting:
+    """An optimizer that notes how often it steps, and by which gradient."""
+
+    def step(self, closure=None):
+        loss = super().step(closure)
+        notes = self.param_groups[0]                    # what stands there stays with a copy
+        notes["steps"] = notes.get("steps", 0) + 1
+        notes["used"] = _gradient(notes["params"])
+        return loss
+
+
+class SGD(_Noting, torch.optim.SGD):
+    pass
+
+
+class AdamW(_Noting, torch.optim.AdamW):
+    pass
+
+
+def _gradient(parameters):
+    """All gradients in a row, 0 where there is none."""
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return nn.utils.parameters_to_vector(gradients)
+
+
 @dataclass(frozen=True)
 class AfterStep:
     """What a step of training leaves behind."""
@@ -718,7 +688,9 @@ class AfterStep:
     loss: Any                      # what was returned
     weights: Tensor                # all weights, in a row
     moved: bool                    # whether any of them did
-    gradient: float                # its length, 0 where there is none
+    gradient: float                # the length of what is in .grad now, 0 where there is nothing
+    steps: int                     # how often the optimizer stepped
+    used: Tensor                   # its gradient when it did so last, 0 where it found none
 
 
 class LastTokenModel(nn.Sequential):
@@ -733,11 +705,15 @@ class LastTokenModel(nn.Sequential):
 
 
 def _after_step(loss, arguments):
-    model = arguments[0]
+    model, notes = arguments[0], arguments[1].param_groups[0]
     weights = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
-    length = math.hypot(*(p.grad.norm() for p in model.parameters() if p.grad is not None))
-    loss = loss.detach() if isinstance(loss, Tensor) else loss
-    return AfterStep(loss, weights, not torch.equal(weights, model.before), length)
+    return AfterStep(
+        loss=loss.detach() if isinstance(loss, Tensor) else loss,
+        weights=weights,
+        moved=not torch.equal(weights.to(model.before), model.before),
+        gradient=_gradient(model.parameters()).norm().item(),
+        steps=notes.get("steps", 0),
+        used=notes.get("used", torch.zeros_like(weights)))
 
 
 _LOSS = NumberAnswer("loss")
@@ -770,11 +746,73 @@ class StepAnswer:
         forgotten = answer.moved and 0 in (answer.gradient, other.gradient)
         numbers = [torch.tensor([float(x.loss), 0 if forgotten else x.gradient])
                    for x in (answer, other)]
-        return (torch.allclose(*numbers, rtol=1e-3, atol=1e-5, equal_nan=True)
+        return (answer.steps == other.steps
+                and torch.allclose(*numbers, rtol=1e-3, atol=1e-5, equal_nan=True)
                 and _WEIGHTS.alike(answer.weights, other.weights))
+
+    def trace(self, trials: list[Trial]) -> str | None:
+        """What the optimizer noted, or what is known about such a loss."""
+        for words, holds in _NOTED.items():
+            if all(holds(trial.answer) for trial in trials):
+                return words
+        if all(_LOSS.difference(trial.answer.loss, trial.expected.loss) for trial in trials):
+            return _about_the_loss(trials)
+        return _about_the_gradient(trials)
 
     def tidy(self, answer: Any, arguments: tuple) -> float:
         return float(answer)
+
+
+_NOTED = {
+    "You call optimizer.step() several times: one batch is for one step.":
+        lambda after: after.steps > 1,
+    "The weights move, but not by the optimizer that is given: call its step(), for it remembers "
+    "the steps before this one.":
+        lambda after: after.steps == 0 and after.moved,
+    "The gradient is there, but nobody uses it: optimizer.step() is missing, or left out in a case "
+    "like this.":
+        lambda after: after.steps == 0 and after.gradient > 0,
+    "You call optimizer.step() before backward, so it finds no gradient, and nobody uses the one "
+    "that backward computes.":
+        lambda after: not after.used.any() and after.gradient > 0,
+    "optimizer.step() finds no gradient, or only zeros: backward must come before it, zero_grad "
+    "must not stand between the two, and the loss must depend on the weights.":
+        lambda after: after.steps == 1 and not after.used.any(),
+    "Neither backward nor optimizer.step() is called, so nothing is learned.":
+        lambda after: after.steps == 0,
+}
+
+
+def _about_the_loss(trials: list[Trial]) -> str | None:
+    """The mistakes that are known from the exercise on the loss, or a plain trace."""
+    full = [trial for trial in trials if (trial.arguments["targets"] >= 0).all()]
+    with torch.no_grad():
+        given = [(trial.arguments["model"](trial.arguments["inputs"]), trial.arguments["targets"])
+                 for trial in full]
+    for mistake in CROSS_ENTROPY.mistakes:
+        losses = [attempt(mistake, scores_and_targets) for scores_and_targets in given]
+        if losses and all(_LOSS.alike(loss, trial.answer.loss)
+                          for loss, trial in zip(losses, full, strict=True)):
+            return CROSS_ENTROPY.diagnosis(mistake)
+    return resemblance([Trial(trial.arguments, trial.answer.loss, trial.expected.loss)
+                        for trial in trials])
+
+
+def _about_the_gradient(trials: list[Trial]) -> str:
+    """How the gradients that the optimizer used differ from the right ones."""
+    pairs = [(trial.answer.used, trial.expected.used) for trial in trials]
+    if all(torch.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in pairs):
+        return ("optimizer.step() uses the right gradient, but something else changes the weights, "
+                "too: leave that to the optimizer.")
+    if not all(torch.cosine_similarity(*pair, dim=0) > 0.9999 for pair in pairs):
+        return ("The gradient points another way than it should when optimizer.step() uses it: it "
+                "must be that of this batch's mean loss, and all of it is cut by one factor.")
+    if all(trial.answer.used.norm() > 1.001 * trial.arguments["clip_norm"] for trial in trials):
+        return ("The gradient is longer than clip_norm when optimizer.step() uses it: cut it after "
+                "backward and before step.")
+    return ("The gradient points the right way, but its length is wrong when optimizer.step() uses "
+            "it: backward runs once for each step, and where the root of the sum of all squares is "
+            "more than clip_norm, it is cut to just that, and else left as it is.")
 
 
 def _learner(generator, V, C):
@@ -789,10 +827,10 @@ def _to_train(generator):
     """Gradients that are cut and others that are not; optimizers that remember; T = 1; targets
     that do not count."""
     for B, T, V, C, make, clip_norm in (
-        (2, 3, 7, 4, lambda p: torch.optim.SGD(p, lr=0.5), 0.25),
-        (3, 4, 5, 6, lambda p: torch.optim.SGD(p, lr=0.3, momentum=0.9, weight_decay=0.1), 50.0),
-        (5, 2, 6, 3, lambda p: torch.optim.AdamW(p, lr=0.1, eps=0.1), 0.5),
-        (4, 1, 8, 5, lambda p: torch.optim.SGD(p, lr=0.7), 0.1),
+        (2, 3, 7, 4, lambda p: SGD(p, lr=0.5), 0.25),
+        (3, 4, 5, 6, lambda p: SGD(p, lr=0.3, momentum=0.9, weight_decay=0.1), 50.0),
+        (5, 2, 6, 3, lambda p: AdamW(p, lr=0.1, eps=0.1), 0.5),
+        (4, 1, 8, 5, lambda p: SGD(p, lr=0.7), 0.1),
     ):
         model = _learner(generator, V, C)
         inputs, targets = torch.randint(V, (2, B, T), generator=generator)
@@ -802,30 +840,40 @@ def _to_train(generator):
 
 
 def _remembers_gradients(answer):
+    """Two steps in a row, beside the same two by others."""
     generator = torch.Generator().manual_seed(1)
-    model = _learner(generator, 7, 4)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    first, second = (torch.randint(7, (2, 2, 3), generator=generator) for _ in range(2))
-    answer(model, optimizer, *first, 100.0)
-    halfway = _learner(generator, 7, 4)
-    halfway.load_state_dict(model.state_dict())
-    answer(model, optimizer, *second, 100.0)
-    train_step(halfway, torch.optim.SGD(halfway.parameters(), lr=0.5), *second, 100.0)
-    if all(map(torch.allclose, model.parameters(), halfway.parameters())):
+    models = [_learner(generator, 7, 4)]
+    models += [copy.deepcopy(models[0]) for _ in range(2)]
+    batches = [torch.randint(7, (2, 2, 3), generator=generator) for _ in range(2)]
+    for step, model in zip((answer, train_step, _gradients_add_up), models, strict=True):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        for inputs, targets in batches:
+            step(model, optimizer, inputs.clone(), targets.clone(), 100.0)
+    theirs, right, added_up = (nn.utils.parameters_to_vector(m.parameters()) for m in models)
+    if torch.allclose(theirs, right):
         return None
-    return " ".join(inspect.getdoc(_gradients_add_up).split())
+    if torch.allclose(theirs, added_up):
+        return " ".join(inspect.getdoc(_gradients_add_up).split())
+    return ("the first step is right, but a second one with the same model and optimizer is not: a "
+            "step may leave nothing behind but weights, and what the optimizer itself remembers.")
 
 
-def _changes_the_mode(answer):
+def _changes_more_than_weights(answer):
     generator = torch.Generator().manual_seed(4)
-    model, modes = _learner(generator, 7, 4), []
+    model, modes = _learner(generator, 7, 4).train(), []
     model.register_forward_hook(lambda *_: modes.append(model.training))
-    inputs, targets = torch.randint(7, (2, 2, 3), generator=generator)
-    answer(model.train(), torch.optim.SGD(model.parameters(), lr=0.5), inputs, targets, 9)
-    if all(modes) and model.training:
-        return None
-    return ("you call model.eval(), or leave it so: dropout must be at work while a model is "
-            "trained, so leave the mode as it is.")
+    batch, before = torch.randint(7, (2, 2, 3), generator=generator), settings(model)
+    inputs, targets = batch.clone()
+    answer(model, torch.optim.SGD(model.parameters(), lr=0.5), inputs, targets, 9)
+    if not all(modes) or not model.training:
+        return ("you call model.eval(), or leave it so: dropout must be at work while a model is "
+                "trained, so leave the mode as it is.")
+    if settings(model) != before:
+        return ("you change the dtype of the weights, or whether they have gradients: a step only "
+                "moves them.")
+    if not torch.equal(torch.stack([inputs, targets]), batch):
+        return "you change the inputs or the targets, which others still need: work on a copy."
+    return None
 
 
 TRAIN_STEP = Exercise(
@@ -835,13 +883,11 @@ TRAIN_STEP = Exercise(
     reference=train_step,                      # a test holds it and the library's run together
     returns=StepAnswer(),
     cases=lambda generator: list(_to_train(generator)),
-    mistakes=[_no_clip, _clipped_too_late, _gradients_add_up, _no_movement, _no_step,
-              _no_step_no_clip, _cut_by_value, _cut_by_part, _always_that_length, _cut_at_one,
-              _two_steps, _loss_afterward, _returns_norm, _uphill, _summed_loss,
-              _predicts_its_input, _reads_the_targets, _swapped, _moved_again, _softmax_before_loss,
-              _scores_not_flattened, _moved_by_hand, _number_too_early, _not_recorded,
-              _every_target_counts, _another_length, _own_optimizer, _cut_in_part,
-              _late_clip_and_loss],
+    mistakes=[_no_clip, _clipped_too_late, _gradients_add_up, _cut_by_value, _cut_by_part,
+              _always_that_length, _cut_at_one, _loss_afterward, _returns_norm, _uphill,
+              _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
+              _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
+              _late_clip_and_loss, _mean_of_means],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -863,8 +909,8 @@ TRAIN_STEP = Exercise(
         """,
     ),
     properties=[
+        Property("mode and batch stay as they are", _changes_more_than_weights),
         Property("each step forgets the last gradient", _remembers_gradients),
-        Property("the mode stays as it is", _changes_the_mode),
     ],
     changes_inputs=True,
     observe=_after_step,
@@ -888,7 +934,7 @@ def learning_rate(step, steps, warmup_steps, peak):
 
 def _warm_up_from_zero(step, steps, warmup_steps, peak):
     """The warm-up begins at 0, so the first step would learn nothing: steps are counted from 0, so
-    step + 1 of them have begun."""
+    climb with step + 1."""
     if step < warmup_steps:
         return peak * step / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
@@ -1013,6 +1059,12 @@ def _one_step_late(step, steps, warmup_steps, peak):
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
+def _progress_not_divided(step, steps, warmup_steps, peak):
+    """You count the steps since the warm-up, but cos needs their share, from 0 to 1: divide by the
+    steps that are left, steps - 1 - warmup_steps."""
+    return _after_warm_up(step, steps, warmup_steps, peak, _wave(step - warmup_steps, peak))
+
+
 def _whole_wave(step, steps, warmup_steps, peak):
     """The rate goes down and up again: half a wave is cos of 0 to pi, not to 2 pi."""
     rate = _wave(2 * _progress(step, steps, warmup_steps), peak)
@@ -1042,6 +1094,12 @@ def _quarter_wave(step, steps, warmup_steps, peak):
 def _without_pi(step, steps, warmup_steps, peak):
     """The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi."""
     rate = _wave(_progress(step, steps, warmup_steps) / math.pi, peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _in_degrees(step, steps, warmup_steps, peak):
+    """You give cos an angle in degrees: it takes radians, in which half a wave is pi, not 180."""
+    rate = _wave(180 / math.pi * _progress(step, steps, warmup_steps), peak)
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
@@ -1092,6 +1150,12 @@ def _smaller_of_both(step, steps, warmup_steps, peak):
     return min(peak * climb, _wave(step / (steps - 1), peak))
 
 
+def _climb_times_wave(step, steps, warmup_steps, peak):
+    """You multiply the climb by a wave that begins at step 0: it must begin after the climb, at
+    step warmup_steps."""
+    return min(1, (step + 1) / max(1, warmup_steps)) * _wave(step / (steps - 1), peak)
+
+
 def _without_pi_too_long(step, steps, warmup_steps, peak):
     """The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi. And the
     last step is steps - 1."""
@@ -1123,6 +1187,36 @@ def _always_divided(step, steps, warmup_steps, peak):
     return peak * share if share <= 1 else learning_rate(step, steps, warmup_steps, peak)
 
 
+class RateAnswer(NumberAnswer):
+    """A point of the schedule."""
+
+    def trace(self, trials: list[Trial]) -> str | None:
+        """Which parts of the curve are right, and what the others should be."""
+        wrong = {_part_of_curve(**trial.arguments) for trial in trials}
+        if wrong == {"warm-up"}:
+            return ("All is right but the warm-up: it climbs in warmup_steps equal shares of the "
+                    "peak, of which step 0 has one, and each step one more.")
+        if "warm-up" in wrong:
+            return None
+        if wrong == {"between"}:
+            return ("The warm-up, the peak and the last step are right, but on the way down the "
+                    "rate must follow half a cosine wave, (1 + cos(pi * progress)) / 2.")
+        if "peak" not in wrong:
+            return ("The warm-up and the peak are right, but at its last step, steps - 1, the rate "
+                    "must arrive at a tenth of the peak.")
+        if "last" not in wrong:
+            return ("The warm-up and the last step are right, but at step warmup_steps the rate "
+                    "must still be at its peak.")
+        return ("The warm-up is right, but then the rate must run from the peak, at step "
+                "warmup_steps, to a tenth of it, at step steps - 1.")
+
+
+def _part_of_curve(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return "warm-up"
+    return {warmup_steps: "peak", steps - 1: "last"}.get(step, "between")
+
+
 def _progress(step, steps, warmup_steps):
     return (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
 
@@ -1142,7 +1236,7 @@ LEARNING_RATE = Exercise(
     solution=learning_rate,
     reference=lambda step, steps, warmup_steps, peak: peak * share_of_peak(
         step, steps, warmup_steps),
-    returns=NumberAnswer("learning rate", atol=1e-9),
+    returns=RateAnswer("learning rate", atol=1e-9),
     cases=lambda generator: [
         (0, 10, 4, 2.0), (1, 10, 4, 2.0), (3, 10, 4, 2.0), (4, 10, 4, 2.0), (5, 10, 4, 2.0),
         (8, 10, 4, 2.0), (9, 10, 4, 2.0), (0, 7, 0, 0.003), (3, 7, 0, 0.003), (6, 7, 0, 0.003),
@@ -1156,7 +1250,8 @@ LEARNING_RATE = Exercise(
               _quarter_wave, _without_pi,
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
-              _whole_numbers, _smaller_of_both, _without_pi_too_long],
+              _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
+              _climb_times_wave, _progress_not_divided],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
         "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",

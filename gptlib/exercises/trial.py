@@ -11,7 +11,6 @@ import ctypes
 import io
 import os
 import random
-import re
 import signal
 import sysconfig
 import threading
@@ -53,92 +52,6 @@ class Raised:
         first = " ".join(lines[0].split())
         short = first if len(first) <= 200 else f"{first[:198]} …"
         return f"{type(self.error).__name__}: {short}" if short else type(self.error).__name__
-
-    @property
-    def meaning(self) -> str:
-        """What this error says, in other words, or "" where those are not known."""
-        text = f"{type(self.error).__name__}: {_message(self.error)}"
-        return next((words for sign, words in _MEANINGS.items() if re.search(sign, text)), "")
-
-
-# Signs in what Python or torch says, and what they mean to somebody who reads them for the first
-# time. Each is true wherever it is said, for nobody knows yet what the function is about.
-_MEANINGS = {
-    "mat1 and mat2 shapes|Expected size for first two dimensions":
-        "In a matrix product, the last axis of the left one must be as long as the last axis but "
-        "one of the right one.",
-    "must match the size of tensor b":
-        "Two axes that meet there differ in length: see which ones those are, counted from the "
-        "last.",
-    r"shape '.*' is invalid for input of size":
-        "The sizes given to view or reshape, multiplied, must be as many as there are numbers.",
-    "view size is not compatible":
-        "view cannot cut a tensor whose axes have been moved: reshape can.",
-    "type must be tuple of ints, ?but got float|slice indices must be integers":
-        "The operator / gives a decimal number, and sizes are whole: divide with //.",
-    "Dimension out of range":
-        "There are fewer axes than you count: counted from the end, -1 is always the last one.",
-    "number of subscripts in the equation":
-        "There are more axes than letters, or fewer: in einsum, ... stands for all axes before.",
-    "must be a 3D tensor|must be a matrix":
-        "This product takes a fixed number of axes: @ takes any.",
-    "shape of the mask .* does not match":
-        "A mask in square brackets is laid on the first axes: masked_fill and torch.where lay it "
-        "on the last ones.",
-    "only one element tensors can be converted|cannot be converted to Scalar":
-        "A single number is asked for there, and this tensor holds several: torch's function of "
-        "the same name takes them all at once.",
-    "Boolean value of Tensor":
-        "if, and, or, not ask for one True or False, and this tensor holds several: ~, &, | and "
-        "torch.where work number by number.",
-    r"argument 'input' \(position 1\) must be Tensor, not (int|float)":
-        "A tensor belongs there, and this is a plain number: for numbers there is math.",
-    r"bitwise_xor|for \^: ":
-        "The sign ^ is no power in Python: write **.",
-    "operator.invert|bad operand type for unary ~":
-        "The sign ~ turns True and False around, and what stands behind it is made of other "
-        "things.",
-    "only supports boolean masks":
-        "A mask is made of True and False, as a comparison gives them.",
-    "same dtype|expected scalar type":
-        "Two tensors of different dtypes meet: other.to(x.dtype) brings one to that of x.",
-    "Tensor that requires grad":
-        "NumPy and plain lists keep no gradients: stay with torch's operations.",
-    r'positional arguments?: "dim"':
-        "Say along which axis: dim=-1 is the last one.",
-    "'torch.Size' object is not callable":
-        "x.shape is no method: write x.shape[0], or x.size(0).",
-    "builtin_function_or_method|'method' object":
-        "A method is called with round brackets: x.tril() is its result, x.tril only its name.",
-    r"index out of range$|is out of bounds":
-        "A place is asked for that lies beyond the end: places are counted from 0, so the last "
-        "one is the length minus 1.",
-    "indices must be integers or slices, not tuple":
-        "The places of a list are whole numbers: a tuple, or two indices with a comma, is none.",
-    "values to unpack":
-        "On the left of = stand more names than there are things on the right, or fewer.",
-    "expects each tensor to be equal size":
-        "torch.stack takes tensors of one shape: is one of them cut too short?",
-    "unhashable type: 'list'":
-        "A list cannot be a key of a dictionary, for it may change: make it a tuple.",
-    "^KeyError":
-        "The dictionary has no such key yet: .get(key, 0) gives 0 in its place.",
-    "^NameError":
-        "Nothing has this name here: is it spelled right, and has the cell been run that makes it?",
-    "^UnboundLocalError":
-        "This name is used before the function has given it a value.",
-    "'NoneType'":
-        "Something is None there, as is the result of a function without return, or of a method "
-        "that changes its list in place, such as append.",
-    "object is not iterable|cannot unpack non-iterable|of type '(int|float)'|"
-    "'(int|float)' object is not subscriptable":
-        "Where a list belongs stands a single thing.",
-    "unsupported operand type|must be Tensor, not":
-        "Such things do not go together: is one of them a list, or a function or layer that is "
-        "not called?",
-    "positional arguments? but":
-        "It is given more than it takes (in a method, self counts, too).",
-}
 
 
 def _message(error: BaseException) -> str:

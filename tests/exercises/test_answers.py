@@ -1,5 +1,6 @@
 """Every check accepts right answers of any style and refuses wrong ones, with the reason."""
 
+import copy
 import inspect
 import math
 import runpy
@@ -16,7 +17,8 @@ from gptlib import attention as _attention  # noqa: F401
 from gptlib.attention import attention_weights
 from gptlib.blocks import gelu
 from gptlib.exercises import TODO, all_exercises
-from gptlib.exercises.checking import judge
+from gptlib.exercises.checking import _equal, judge
+from gptlib.exercises.trial import attempt
 from gptlib.tokenizer import merge
 from gptlib.training import next_token_loss
 
@@ -83,6 +85,16 @@ def test_each_known_mistake_is_told_apart_from_all_others(name, mistake):
     status, text = judge(EXERCISES[name], mistake)
     assert status in ("wrong", "raised")
     assert EXERCISES[name].diagnosis(mistake) in text
+
+
+@pytest.mark.parametrize("name", [name for name, exercise in EXERCISES.items()
+                                  if not exercise.changes_inputs])
+def test_known_mistakes_leave_their_inputs_as_they_are(name):
+    for given in EXERCISES[name].cases(torch.Generator().manual_seed(0)):
+        before = copy.deepcopy(given)
+        for mistake in EXERCISES[name].mistakes:
+            attempt(mistake, given)
+            assert all(map(_equal, given, before)), mistake.__name__
 
 
 @pytest.mark.parametrize(("name", "function", "told"), WRONG_ONES, ids=title)

@@ -89,9 +89,10 @@ def test_the_line_that_raised_is_named(tmp_path):
     names = {}
     exec(compile(cell.read_text(), str(cell), "exec"), names)
     assert repr(check.causal_mask(names["causal_mask"])) == (
-        "💥 causal_mask: in line 3, `return x[n_tokens]`: A place is asked for that lies beyond "
-        "the end: places are counted from 0, so the last one is the length minus 1. (IndexError: "
-        "list index out of range; called with n_tokens = 4)")
+        "💥 causal_mask: in line 3, `return x[n_tokens]`: A place is asked for that is not there: "
+        "the last one is the size less 1, for counting begins at 0; or it is looked up along "
+        "another axis than it should. "
+        "(IndexError: list index out of range; called with n_tokens = 4)")
 
 
 def test_endless_recursion_is_told():
@@ -258,7 +259,7 @@ def test_what_is_nan_in_every_text_is_not_taken_for_a_mixture_of_texts():
     def layer_norm(x, scale, shift, eps=1e-5):
         return (x - x.mean(-1, keepdim=True)).sqrt()
     text = check.layer_norm(layer_norm).text
-    assert "That is not a number" in text and "batch" not in text
+    assert "That is no usable number" in text and "batch" not in text
 
 
 def with_symptom(name, symptom):
@@ -291,76 +292,6 @@ def test_an_answer_of_very_many_numbers_is_looked_at_by_its_shape_alone():
 def test_no_symptom_is_looked_for_in_a_thing_of_another_kind():
     asked = with_symptom("causal_mask", lambda *_: "Never said.")
     assert "Never said" not in checking.judge(asked, lambda n: "mask")[1]
-
-
-def append_returns_nothing():
-    row = [1].append(2)
-    return row[0]
-
-
-def used_before_it_is_set():
-    later = later + 1  # noqa: F821
-    return later
-
-
-X, LAYER, ROW, NUMBER = torch.ones(2, 3, 4), torch.nn.Linear(4, 5), [1, 2], 5
-ERRORS = [
-    (lambda: torch.ones(3, 4) @ torch.ones(3, 4), "In a matrix product"),
-    (lambda: X @ X, "In a matrix product"),
-    (lambda: X + torch.ones(3, 5), "Two axes that meet"),
-    (lambda: X.view(5, 5), "multiplied, must be as many"),
-    (lambda: X.transpose(0, 1).view(-1), "reshape can"),
-    (lambda: X.view(2, 3, 8 / 2), "divide with //"),
-    (lambda: ROW[: 4 / 2], "divide with //"),
-    (lambda: torch.stack([X, X[:1]]), "cut too short"),
-    (lambda: next((a, b) for a, b in [X.shape]), "On the left of ="),
-    (lambda: X[0].transpose(1, 2), "fewer axes than you count"),
-    (lambda: torch.einsum("ts,sd->td", X, X), "stands for all axes before"),
-    (lambda: torch.bmm(X[0], X[0]), "@ takes any"),
-    (lambda: torch.mm(X, X), "@ takes any"),
-    (lambda: X[torch.ones(3, 4, dtype=torch.bool)], "masked_fill and torch.where"),
-    (lambda: math.tanh(X), "torch's function of the same name"),
-    (lambda: X.item(), "torch's function of the same name"),
-    (lambda: X if X > 0 else 0, "work number by number"),
-    (lambda: torch.sqrt(2 / math.pi), "for numbers there is math"),
-    (lambda: X ^ 3, "write **"),
-    (lambda: 2.0 ^ 3, "write **"),
-    (lambda: ~X, "The sign ~"),
-    (lambda: ~1.5, "The sign ~"),
-    (lambda: X.masked_fill(X, 0), "True and False"),
-    (lambda: LAYER(X.double()), "different dtypes"),
-    (lambda: torch.ones(2, requires_grad=True).numpy(), "keep no gradients"),
-    (lambda: X.softmax(), "dim=-1"),
-    (lambda: X.shape(0), "x.shape[0]"),
-    (lambda: X.tril[0], "round brackets"),
-    (lambda: ROW[2], "lies beyond the end"),
-    (lambda: X[5], "lies beyond the end"),
-    (lambda: ROW[0, 1], "The places of a list"),
-    (lambda: {ROW: 3}, "make it a tuple"),
-    (lambda: {}[1, 2], ".get(key, 0)"),
-    (lambda: nowhere, "Nothing has this name"),  # noqa: F821
-    (used_before_it_is_set, "before the function has given it a value"),
-    (append_returns_nothing, "such as append"),
-    (lambda: list(NUMBER), "a single thing"),
-    (lambda: len(NUMBER), "a single thing"),
-    (lambda: NUMBER[0], "a single thing"),
-    (lambda: 0.5 * LAYER, "do not go together"),
-    (lambda: torch.tanh(LAYER), "do not go together"),
-    (lambda: LAYER(X, X, X), "more than it takes"),
-]
-
-
-@pytest.mark.parametrize(("function", "meaning"), ERRORS)
-def test_an_error_is_told_in_other_words(function, meaning):
-    raised = trial.attempt(function, ())
-    assert isinstance(raised, trial.Raised)
-    assert meaning in raised.meaning
-
-
-def test_each_meaning_is_whole_sentences_and_put_to_the_test():
-    tried = {trial.attempt(function, ()).meaning for function, _ in ERRORS}
-    assert tried == set(trial._MEANINGS.values())
-    assert all(words.endswith((".", "?")) for words in tried)
 
 
 # ------------------------------------------------------------------------------------ the result

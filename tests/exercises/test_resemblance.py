@@ -38,6 +38,7 @@ def first_text_only(y):
     (lambda y: 1 / y, "1 divided by the right one"),
     (lambda y: y.softmax(-1), "A softmax was applied"),
     (lambda y: y.trunc(), "rounded to whole numbers"),
+    (lambda y: y.round(), "rounded to whole numbers"),
     (lambda y: y.cumsum(-1), "cumsum"),
     (lambda y: y.flip(-1), "reverse order along the last axis."),
     (lambda y: y.flip(-2), "reverse order along the last axis but one"),
@@ -53,6 +54,8 @@ def first_text_only(y):
     (without_last_column, "All is right but the last place along the last axis"),
     (lambda y: y * 1.004, "times what it should be"),
     (lambda y: y + 0.003 * y.sin(), "Nearly right"),
+    (lambda y: y.roll(2, -1), "Each row has the right numbers"),
+    (lambda y: y.reshape(len(y), y.shape[2], -1).mT, "or a view or reshape cuts rows anew"),
     (lambda y: y.transpose(-1, -2), "Two axes have changed places"),
     (lambda y: y[..., None], "An axis of size 1"),
     (lambda y: y.sum(-1), "An axis is gone"),
@@ -79,6 +82,33 @@ def test_an_answer_of_very_many_numbers_is_not_looked_at():
 def test_the_input_as_it_came_in_is_recognized():
     trials = [Trial({"x": x}, x, y) for x, y in zip(INPUTS, RIGHT, strict=True)]
     assert trace(trials).startswith("That is x as it came in")
+
+
+def test_numbers_below_zero_that_were_rounded_down_are_recognized():
+    assert "mind //" in trace([Trial({}, x // 1, x) for x in INPUTS])
+
+
+def test_a_factor_of_nearly_1_must_fit_exactly():
+    answers = [(torch.tensor(1 + by), torch.tensor(1.0)) for by in (0.0041, 0.00405, 0.00412)]
+    assert "Nearly right" in trace([Trial({}, *pair) for pair in answers])
+
+
+def test_an_axis_of_size_1_that_was_lost_is_told_from_a_place_that_was_picked():
+    right = torch.randn(4, 1, 6, generator=GENERATOR)
+    assert "An axis of size 1" in trace([Trial({}, right.squeeze(), right)])
+
+
+def test_scores_of_which_one_is_infinite_are_not_inverses():
+    right = torch.full((3, 4), -math.inf).scatter(-1, torch.tensor([[2], [0], [1]]), 0.0)
+    assert "1 divided by" not in trace([Trial({}, 1 / right, right)])
+    assert "to the power of" not in trace([Trial({}, right.exp(), right)])
+    assert trace([Trial({}, right == 0, right)]) is None
+
+
+def test_the_first_place_alone_may_be_wrong_in_long_and_short_rows():
+    right = [torch.rand(2, size, 3, generator=GENERATOR) for size in (1, 2, 5)]
+    trials = [Trial({}, torch.cat([2 - y[:, :1], y[:, 1:]], dim=1), y) for y in right]
+    assert "All is right but the first place" in trace(trials)
 
 
 def test_the_first_text_of_a_batch_alone_is_recognized():

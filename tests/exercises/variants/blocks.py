@@ -418,7 +418,7 @@ def eps_twice(x, scale, shift, eps=1e-5):
     return scale * (x - mean) / (torch.sqrt(variance + eps) + eps) + shift
 
 
-@wrong("layer_norm", "That is not a number")
+@wrong("layer_norm", "That is no usable number")
 def root_of_a_negative_number(x, scale, shift, eps=1e-5):
     mean, variance = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)
     return scale * ((x - mean) / (variance + eps)).sqrt() + shift
@@ -454,7 +454,7 @@ def a_roof_for_the_power(x):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ^ 3)))
 
 
-@wrong("gelu", "torch's function of the same name")
+@wrong("gelu", "use torch's function instead of Python's")
 def tanh_of_math(x):
     return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 

@@ -520,3 +520,145 @@ def one_at_a_time(cache, keys, values):
     if cache is None:
         return keys, values
     return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+@wrong("apply_temperature", "you rule out the best token")
+def best_scattered_away(logits, temperature):
+    if temperature == 0:
+        return logits.scatter(-1, logits.argmax(dim=-1, keepdim=True), -math.inf)
+    return logits / temperature
+
+
+@wrong("apply_temperature", "same probabilities as those that came in")
+def logarithm_of_divided_probabilities(logits, temperature):
+    if temperature == 0:
+        best = logits.argmax(dim=-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+    return (logits.softmax(dim=-1) / temperature).log()
+
+
+@wrong("top_k", "the first k scores of each row")
+def scores_as_they_come(logits, k):
+    nothing = torch.full_like(logits, -math.inf)
+    return nothing.scatter(-1, logits.topk(k).indices, logits)
+
+
+@right("top_k")
+def one_after_the_other(logits, k):
+    kept, rest = torch.zeros_like(logits, dtype=torch.bool), logits.clone()
+    for _ in range(k):
+        best = rest.argmax(dim=-1, keepdim=True)
+        kept.scatter_(-1, best, True)
+        rest.scatter_(-1, best, -math.inf)
+    return torch.where(kept, logits, -math.inf)
+
+
+@wrong("top_p", "in every row the best token must stay")
+def moved_on_but_for_the_first(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    too_late = ordered.softmax(dim=-1).cumsum(dim=-1) > p
+    too_late[..., 1:] = too_late[..., :-1].clone()
+    return logits.masked_fill(torch.zeros_like(too_late).scatter(-1, order, too_late), -math.inf)
+
+
+@wrong("top_p", "In every row equally many tokens are left")
+def share_of_the_vocabulary(logits, p):
+    best = logits.topk(max(1, int(p * logits.shape[-1])))
+    return torch.full_like(logits, -math.inf).scatter(-1, best.indices, best.values)
+
+
+@wrong("top_p", "All the right tokens are left, but some others")
+def two_more(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    before = ordered.softmax(dim=-1).cumsum(dim=-1).roll(3, -1)
+    before[..., :3] = 0
+    kept = ordered.masked_fill(before >= p, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, kept)
+
+
+@wrong("top_p", "Too few tokens are left")
+def half_of_it(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(dim=-1)
+    kept = ordered.masked_fill(probabilities.cumsum(-1) - probabilities >= p / 2, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, kept)
+
+
+@right("top_p")
+def each_compared_with_each(logits, p):
+    shares, places = logits.softmax(dim=-1), torch.arange(logits.shape[-1])
+    one, other = shares[..., :, None], shares[..., None, :]
+    better = (other > one) | ((other == one) & (places < places[:, None]))
+    return logits.masked_fill((better * other).sum(dim=-1) >= p - 1e-6, -math.inf)
+
+
+@right("extend_cache")
+def from_nothing(cache, keys, values):
+    cache = cache or (keys[:, :, :0], values[:, :, :0])
+    return [torch.cat(pair, dim=-2) for pair in zip(cache, (keys, values), strict=True)]
+
+
+@wrong("extend_cache", "a view or reshape cuts rows anew")
+def cut_anew(cache, keys, values):
+    if cache is None:
+        return keys, values
+    B, H, _, D = keys.shape
+    return tuple(torch.cat([old.flatten(), new.flatten()]).view(B, H, -1, D)
+                 for old, new in zip(cache, (keys, values), strict=True))
+
+
+@wrong("extend_cache", "put zeros in front")
+def begins_with_zeros(cache, keys, values):
+    if cache is None:
+        cache = torch.zeros_like(keys), torch.zeros_like(values)
+    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+@wrong("extend_cache", "a row of four tensors")
+def pair_plus_pair(cache, keys, values):
+    return (cache or ()) + (keys, values)
+
+
+@wrong("extend_cache", "side by side")
+def pairs_in_a_list(cache, keys, values):
+    return (keys, values) if cache is None else [cache, (keys, values)]
+
+
+@wrong("extend_cache", "Only the first of the new tokens")
+def one_new_token(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return (torch.cat([cache[0], keys[:, :, [0]]], dim=2),
+            torch.cat([cache[1], values[:, :, [0]]], dim=2))
+
+
+@wrong("extend_cache", "in one list")
+def cat_without_a_list(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return torch.cat(cache[0], keys, dim=2), torch.cat(cache[1], values, dim=2)
+
+
+@wrong("extend_cache", "not at their places")
+def new_and_old_by_turns(cache, keys, values):
+    if cache is None:
+        return keys, values
+    if cache[0].shape != keys.shape:
+        return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+    return tuple(torch.stack(pair, dim=3).flatten(2, 3)
+                 for pair in zip(cache, (keys, values), strict=True))
+
+
+@wrong("top_p", "in sorted order")
+def rules_out_in_another_order(logits, p):
+    ordered = logits.sort(dim=-1, descending=True).values
+    shares = ordered.softmax(dim=-1)
+    return torch.where(shares.cumsum(dim=-1) - shares < p, logits, -math.inf)
+
+
+@wrong("apply_temperature", "look for a division by zero")
+def only_a_whole_zero(logits, temperature):
+    if isinstance(temperature, int):
+        best = logits.argmax(dim=-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+    return logits / temperature

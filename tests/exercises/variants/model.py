@@ -63,7 +63,7 @@ def all_places(ids, token_table, position_table):
     return token_table[ids] + position_table
 
 
-@wrong("embed", "number of the text in the batch")
+@wrong("embed", "text's number in the batch")
 def length_of_the_batch(ids, token_table, position_table):
     out = token_table[ids]
     for b in range(len(ids)):
@@ -394,7 +394,7 @@ def on_a_copy(model):
     return model
 
 
-@wrong("tie_weights", "The model is as before")
+@wrong("tie_weights", "still has the matrix that it had")
 def compared_instead(model):
     model.output_head.weight == model.token_embedding.weight  # noqa: B015
     return model
@@ -406,7 +406,7 @@ def a_plain_tensor(model):
     return model
 
 
-@wrong("tie_weights", "The model is as before")
+@wrong("tie_weights", "still has the matrix that it had")
 def on_a_name_of_its_own(model):
     head = model.output_head.weight
     head = model.token_embedding.weight  # noqa: F841
@@ -417,3 +417,58 @@ def on_a_name_of_its_own(model):
 def returns_the_head(model):
     model.output_head.weight = model.token_embedding.weight
     return model.output_head
+
+
+@wrong("embed", "All is right but the first place along the last axis but one")
+def places_from_the_second_token_on(ids, token_table, position_table):
+    x = token_table[ids].clone()
+    for t in range(1, ids.shape[1]):
+        x[:, t] += position_table[t]
+    return x
+
+
+@wrong("embed", "An axis of size 1 is too many or missing")
+def squeezed(ids, token_table, position_table):
+    return (token_table[ids] + position_table[: ids.shape[1]]).squeeze()
+
+
+@wrong("gpt_forward", "it changes blocks")
+def switches_dropout_off(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    x = token_embedding(ids) + position_embedding(torch.arange(ids.shape[1]))
+    for block in blocks.eval():
+        x = block(x)
+    return output_head(final_norm(x))
+
+
+@wrong("count_parameters", "you multiply it by itself")
+def first_size_by_last(model):
+    count = 0
+    for p in model.parameters():
+        count += p.size(0) * p.size(-1)
+    return count
+
+
+@wrong("count_parameters", "with model = Linear(in_features=3, out_features=4, bias=True)")
+def matrices_of_linear_layers(model):
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    return sum(layer.in_features * layer.out_features for layer in layers)
+
+
+@wrong("tie_weights", "You assign a plain tensor")
+def only_the_numbers(model):
+    model.output_head.weight = model.token_embedding.weight.detach()
+    return model
+
+
+@wrong("tie_weights", "must keep its own")
+def middle_of_both(model):
+    middle = (model.output_head.weight + model.token_embedding.weight) / 2
+    model.output_head.weight = model.token_embedding.weight = nn.Parameter(middle.detach())
+    return model
+
+
+@right("tie_weights")
+def registered_anew(model):
+    del model.output_head.weight
+    model.output_head.register_parameter("weight", model.get_parameter("token_embedding.weight"))
+    return model

@@ -504,7 +504,7 @@ def appends_the_new_one(ids, pair, new_id):
     return merged
 
 
-@wrong("merge", "lies beyond the end")
+@wrong("merge", "A place is asked for that is not there")
 def shrinks_while_it_walks(ids, pair, new_id):
     ids = list(ids)
     for place in range(len(ids) - 1):

@@ -378,7 +378,7 @@ def under_no_grad(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
-@wrong("train_step", "the weights are not where they should be")
+@wrong("train_step", "not by the optimizer that is given")
 def an_optimizer_of_its_own(model, optimizer, inputs, targets, clip_norm):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     optimizer.zero_grad()
@@ -504,7 +504,7 @@ def always_divides(step, steps, warmup_steps, peak):
     return peak * (climb if climb <= 1 else 0.55 + 0.45 * math.cos(math.pi * t))
 
 
-@wrong("learning_rate", "the learning rate is")
+@wrong("learning_rate", "it takes radians")
 def in_degrees(step, steps, warmup_steps, peak):
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
@@ -531,3 +531,187 @@ def falls_to_the_peak(step, steps, warmup_steps, peak):
         return warmup_steps * peak / (step + 1)
     part = (step - warmup_steps) / max(1, steps - warmup_steps - 1)
     return 0.1 * peak + 0.9 * peak * (1 + math.cos(part * math.pi)) / 2
+
+
+@wrong("cross_entropy", "Nearly right, from the third digit on it is not")
+def never_quite_zero(logits, targets):
+    return -(logits.softmax(-1).gather(-1, targets[..., None]) + 1e-5).log().mean()
+
+
+@wrong("perplexity", "rounded to whole numbers")
+def whole_tokens(surprises):
+    return round(math.exp(surprises.mean()))
+
+
+@wrong("perplexity", "first row only")
+def as_if_a_batch_of_one(surprises):
+    return math.exp(surprises[0].mean())
+
+
+@right("train_step")
+def in_a_closure(model, optimizer, inputs, targets, clip_norm):
+    def closure():
+        optimizer.zero_grad()
+        loss = next_token_loss(model(inputs), targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        return loss
+
+    return optimizer.step(closure).item()
+
+
+def stepping(loss_of=next_token_loss, cut=nn.utils.clip_grad_norm_, after=lambda *_: None):
+    """A step with one thing changed."""
+    def step(model, optimizer, inputs, targets, clip_norm):
+        optimizer.zero_grad()
+        loss = loss_of(model(inputs), targets)
+        loss.backward()
+        cut(list(model.parameters()), clip_norm)
+        optimizer.step()
+        after(model, optimizer, inputs, targets)
+        return loss.item()
+
+    return step
+
+
+def root_forgotten(parameters, clip_norm):
+    length = sum(p.grad.square().sum() for p in parameters)
+    for p in parameters:
+        p.grad *= min(1.0, clip_norm / length)
+
+
+for _told, _step in {
+    "length is wrong when optimizer.step() uses it": stepping(cut=root_forgotten),
+    "all of it is cut by one factor": stepping(
+        cut=lambda parameters, most: nn.utils.clip_grad_norm_(parameters[1:], most)),
+    "The gradient points the right way": stepping(
+        cut=lambda parameters, most: nn.utils.clip_grad_norm_(parameters, most, norm_type=1)),
+    "several times": stepping(after=lambda model, optimizer, *_: optimizer.step()),
+    "Only the last token of each text": stepping(
+        lambda logits, targets: F.cross_entropy(logits[:, -1], targets[:, -1])),
+    "leave out the exponential": stepping(lambda *both: next_token_loss(*both).exp()),
+    "added up": stepping(lambda logits, targets: F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction="sum")),
+    "softmax is applied twice": stepping(
+        lambda logits, targets: next_token_loss(logits.softmax(-1), targets)),
+    "move uphill": stepping(lambda *both: -next_token_loss(*both)),
+    "dtype of the weights": stepping(after=lambda model, *_: model.double()),
+    "you change the inputs": stepping(after=lambda *given: given[2].zero_()),
+    "something else changes the weights": stepping(
+        after=lambda model, *_: nn.init.zeros_(next(model.parameters()))),
+    "but a second one with the same model": stepping(
+        after=lambda model, optimizer, *_: optimizer.param_groups[0].update(lr=0.01)),
+}.items():
+    wrong("train_step", _told)(_step)
+
+
+@wrong("train_step", "optimizer.step() before backward")
+def steps_first(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    optimizer.step()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    return loss.item()
+
+
+@wrong("train_step", "not by the optimizer that is given")
+def moves_by_hand(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= optimizer.param_groups[0]["lr"] * p.grad
+    return loss.item()
+
+
+@wrong("train_step", "several times")
+def text_by_text(model, optimizer, inputs, targets, clip_norm):
+    losses = [stepping()(model, optimizer, *pair, clip_norm)
+              for pair in zip(inputs.split(1), targets.split(1), strict=True)]
+    return sum(losses) / len(losses)
+
+
+@wrong("train_step", "or left out in a case like this")
+def waits_for_a_short_gradient(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    if torch.cat([p.grad.flatten() for p in model.parameters()]).norm() <= clip_norm:
+        optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "Neither backward nor optimizer.step() is called")
+def only_measures(model, optimizer, inputs, targets, clip_norm):
+    return next_token_loss(model(inputs), targets).item()
+
+
+@wrong("train_step", "the loss must depend on the weights")
+def cuts_the_loss(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets).clamp(max=clip_norm)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def schedule(warm_up, then):
+    """The two halves; `then` gets the share of the way down that is behind."""
+    def rate(step, steps, warmup_steps, peak):
+        if step < warmup_steps:
+            return warm_up(step, warmup_steps, peak)
+        return then((step - warmup_steps) / (steps - 1 - warmup_steps), peak)
+
+    return rate
+
+
+def right_climb(step, n, peak):
+    return peak * (step + 1) / n
+
+
+def right_wave(t, peak):
+    return peak * (0.55 + 0.45 * math.cos(math.pi * t))
+
+
+right("learning_rate")(schedule(right_climb, right_wave))
+for _told, _halves in {
+    "All is right but the warm-up": (
+        lambda step, n, peak: peak * (0.1 + 0.9 * (step + 1) / n), right_wave),
+    "The warm-up, the peak and the last step are right": (
+        right_climb, lambda t, peak: peak * 0.1**t),
+    "arrive at a tenth of the peak": (
+        right_climb, lambda t, peak: 0.1 + (peak - 0.1) * (0.5 + 0.5 * math.cos(math.pi * t))),
+    "must still be at its peak": (
+        right_climb, lambda t, peak: peak * (0.45 + 0.35 * math.cos(math.pi * t))),
+    "The warm-up is right, but then": (
+        right_climb, lambda t, peak: peak * (0.5 + 0.3 * math.cos(math.pi * t))),
+    "it returns None: a way through": (
+        right_climb, lambda t, peak: right_wave(t, peak) if t > 0 else None),
+}.items():
+    wrong("learning_rate", _told)(schedule(*_halves))
+
+
+@wrong("cross_entropy", "each position has a softmax of its own")
+def divided_by_the_sum_of_all(logits, targets):
+    shares = logits.exp() / logits.exp().sum()
+    return -shares.gather(-1, targets.unsqueeze(-1)).log().mean()
+
+
+@wrong("train_step", "backward runs once for each step")
+def backward_twice(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+wrong("learning_rate", "divide by the steps that are left")(
+    lambda step, steps, warmup_steps, peak: (
+        right_climb(step, warmup_steps, peak) if step < warmup_steps
+        else right_wave(step - warmup_steps, peak)))

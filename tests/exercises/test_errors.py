@@ -1,0 +1,143 @@
+"""An error that somebody meets for the first time is told in words, beside its own text."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gptlib.exercises import all_exercises
+from gptlib.exercises.checking import judge
+from gptlib.exercises.errors import _MEANINGS, meaning
+
+EXERCISES = {exercise.name: exercise for exercise in all_exercises()}
+LAYER, X, IDS = nn.Linear(3, 4), torch.ones(2, 3, 5), torch.zeros(2, 3, dtype=torch.int64)
+ROW, PLACES, NUMBER = [1, 2], (0, 1), 5
+
+
+def first_value_too_late():
+    for x in range(3):
+        total += x  # noqa: F821
+    total = 0  # noqa: F841
+
+
+def change_a_tuple():
+    pair = (1, 2)
+    pair[0] = 3
+
+
+def append_returns_nothing():
+    row = [1].append(2)
+    return row[0]
+
+
+RAISING = [
+    (lambda: math.exp(X.mean), "without its round brackets"),
+    (lambda: sum(p.numel() for p in LAYER.parameters), "without its round brackets"),
+    (lambda: sum(p.numel for p in LAYER.parameters()), "without its round brackets"),
+    (lambda: X.size[1], "without its round brackets"),
+    (lambda: X.shape(1), "x.shape[1], or x.size(1)"),
+    (lambda: sum(p.size() for p in LAYER.parameters()), "product is p.numel()"),
+    (lambda: torch.arange(X.shape), "product is p.numel()"),
+    (lambda: X(0), "square ones"),
+    (lambda: torch.cat(X, X, dim=2), "in one list"),
+    (lambda: torch.cat([(X, X), (X, X)]), "take these apart"),
+    (lambda: X.append(X), "cannot grow"),
+    (lambda: LAYER.wait, "look for a typo"),
+    (lambda: math.exp(X), "holds several"),
+    (lambda: X.item(), "holds several"),
+    (lambda: 1 if X > 0 else 0, "masked_fill"),
+    (lambda: nn.CrossEntropyLoss(X, IDS), "made before it is called"),
+    (lambda: torch.exp(1.0), "there is math"),
+    (lambda: X.softmax(), "dim=-1 is the last one"),
+    (lambda: len(LAYER.parameters()), "make a list of it"),
+    (lambda: [p.numel() for p in LAYER.named_parameters()], "take it apart"),
+    (lambda: X.gather(-1, IDS), "add one with [..., None]"),
+    (lambda: X.gather(IDS[..., None]), "The axis comes first"),
+    (lambda: X[X], "whole numbers"),
+    (lambda: X.scatter(-1, X, 0.0), "whole numbers"),
+    (lambda: nn.Embedding(3, 2)(X), "whole numbers"),
+    (lambda: nn.Embedding(3, 2)(IDS + 3), "begins at 0"),
+    (lambda: X[IDS + 2], "begins at 0"),
+    (lambda: nn.ModuleList([LAYER])[1], "begins at 0"),
+    (lambda: [1][1], "begins at 0"),
+    (lambda: X.topk(6), "topk cannot give more"),
+    (lambda: X[0, 0, 0, 0], "more indices than axes"),
+    (lambda: X.softmax(dim=3), "not so many axes"),
+    (lambda: X + torch.ones(4), "do not fit together"),
+    (lambda: torch.ones(2, 3) @ torch.ones(2, 3), "often a transpose is missing"),
+    (lambda: X @ X, "often a transpose is missing"),
+    (lambda: X.view(4, 5), "product of all sizes"),
+    (lambda: X.mT.view(-1), "use reshape"),
+    (lambda: torch.cat([X, X[:1]], dim=1), "look at dim"),
+    (lambda: torch.stack([X, X[:1]]), "cat joins them"),
+    (lambda: F.cross_entropy(IDS.float(), X[:, 0, 0]), "the scores first"),
+    (lambda: IDS.softmax(-1), "arguments may be swapped"),
+    (lambda: IDS.mean(), "arguments may be swapped"),
+    (lambda: torch.ones(2, 3) @ torch.ones(3, 2).double(), "bring them to the same one"),
+    (lambda: X.sum().item().backward(), "or float() last"),
+    (lambda: list(None), "came in as None"),
+    (lambda: X - X.max(dim=-1), "values and their places"),
+    (lambda: nn.Parameter(X).exp().backward(), "begins at one number"),
+    (lambda: nn.Parameter(X).add_(1), "write x = x + ..."),
+    (lambda: ~X, "write a comparison"),
+    (lambda: nn.Parameter(X).numpy(), "stay with torch's functions"),
+    (lambda: [B * T for B, T in [X.shape]], "than names for them"),
+    (lambda: nn.Linear(X), "A layer is made first"),
+    (change_a_tuple, "make a new one"),
+    (lambda: [1, 2] * 0.5, "torch.tensor(...)"),
+    (lambda: range(5 / 2), "// a whole one"),
+    (lambda: [LAYER][LAYER], "the things themselves"),
+    (lambda: LAYER["weight"], "stand after a dot"),
+    (lambda: X.view(2, 3, 8 / 2), "// a whole one"),
+    (lambda: ROW[: 4 / 2], "// a whole one"),
+    (lambda: ROW[PLACES], "The places of a list"),
+    (lambda: torch.einsum("ts,sd->td", X, X), "stands for all axes before"),
+    (lambda: torch.bmm(X[0], X[0]), "@ takes any"),
+    (lambda: torch.mm(X, X), "@ takes any"),
+    (lambda: X[torch.ones(3, 5, dtype=torch.bool)], "masked_fill and torch.where"),
+    (lambda: X ^ 3, "write **"),
+    (lambda: 2.0 ^ 3, "write **"),
+    (lambda: ~1.5, "~ turns these around"),
+    (lambda: X.masked_fill(X, 0), "True and False"),
+    (lambda: {ROW: 3}, "make it a tuple"),
+    (lambda: {}[1, 2], ".get(key, 0)"),
+    (append_returns_nothing, "such as append"),
+    (lambda: list(NUMBER), "a single thing"),
+    (lambda: len(NUMBER), "a single thing"),
+    (lambda: NUMBER[0], "a single thing"),
+    (lambda: 0.5 * LAYER, "do not go together"),
+    (lambda: torch.tanh(LAYER), "do not go together"),
+    (lambda: LAYER(X, X, X), "more than it takes"),
+    (first_value_too_late, "too late"),
+    (lambda: maths.exp(1), "look for a typo"),  # noqa: F821
+    (lambda: 1 / 0, "divided by 0"),
+    (lambda: math.log(-1), "have a logarithm"),
+    (lambda: math.exp(1000), "larger than any number"),
+]
+
+
+def text_of(raising):
+    with pytest.raises(Exception) as caught:
+        raising()
+    return f"{caught.type.__name__}: {caught.value}"
+
+
+@pytest.mark.parametrize(("raising", "words"), RAISING)
+def test_an_error_has_a_meaning(raising, words):
+    assert words in meaning(text_of(raising))
+
+
+def test_no_meaning_is_told_in_vain():
+    assert {meaning(text_of(raising)) for raising, _ in RAISING} == set(_MEANINGS.values())
+
+
+def test_an_error_that_is_not_known_stands_for_itself():
+    assert meaning("RuntimeError: something else") is None
+
+
+def test_a_check_tells_the_meaning_and_the_error():
+    status, text = judge(EXERCISES["perplexity"], lambda surprises: math.exp(surprises))
+    assert status == "raised"
+    assert "but the tensor holds several" in text and "(ValueError: only one element" in text
