@@ -313,11 +313,9 @@ class _Trials:
     def _wrong(self, case: tuple, problem: str) -> None:
         """End with where it goes wrong, and why, if the mistake is a known one."""
         try:
-            cause = self._known_mistake()
+            cause = self._known_mistake(problem)
         except OutOfTime:  # what is wrong is known all the same
             cause = None
-        if not cause and (" is nan" in problem or " is inf" in problem):
-            cause = _NOT_A_NUMBER
         text = f"{self._where(case)}{problem}"
         raise _Verdict("wrong", f"{text} {cause}" if cause else text)
 
@@ -327,7 +325,7 @@ class _Trials:
             return f"with {self.exercise.parameters[0]} = {case[0]}, "
         return f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
 
-    def _known_mistake(self) -> str | None:
+    def _known_mistake(self, problem: str) -> str | None:
         """What explains all answers, the most certain first: a known mistake, chance, a relation
         to the right numbers, what the exercise itself or other inputs bring to light, a
         resemblance; or else the known mistake that explains the first wrong one and nearly all of
@@ -338,8 +336,9 @@ class _Trials:
                 return self.exercise.diagnosis(mistake)
         failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
                   if not _alike(self.returns, trial[1], expected)]
+        unusable = _NOT_A_NUMBER if " is nan" in problem or " is inf" in problem else None
         if not failed:
-            return None
+            return unusable
         if self._changes_by_itself():
             return f"Called {_TWICE}"
         names = self.exercise.parameters
@@ -349,7 +348,7 @@ class _Trials:
         return (_found(relation, wrong) or self._symptom(failed) or _found(resemblance, wrong)
                 or _found(more.number_of_axes) or _found(more.mixed_texts)
                 or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
-                or self._likeliest_mistake(failed)
+                or self._likeliest_mistake(failed) or unusable
                 or _found(more.unused) or _found(more.without_one_input))
 
     def _symptom(self, failed: list[tuple]) -> str | None:
