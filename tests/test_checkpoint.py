@@ -35,6 +35,18 @@ def test_a_model_comes_back_as_it_was(tmp_path, tied):
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_in_half_precision_a_file_takes_half_the_space_and_the_model_counts_in_full(tmp_path):
+    model = lively_model()
+    for name, dtype in (("whole", torch.float32), ("half", torch.float16)):
+        save_model(model, tmp_path / name, dtype)
+    sizes = [(tmp_path / name).stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
+    loaded = load_model(tmp_path / "half")
+    for ours, theirs in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert theirs.dtype == torch.float32
+        assert torch.equal(theirs, ours.half().float())
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("stop", [0, 1, 4, 6, 12])
 def test_a_resumed_run_is_bit_identical_to_one_that_never_stopped(tmp_path, stop, optimizer):
