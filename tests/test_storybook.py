@@ -384,6 +384,7 @@ def test_every_rule_and_every_plot_is_told(told):
         (lambda: next_distribution(None), TypeError, "NoneType, but must be a string"),
         (lambda: judge([]), ValueError, "must be a list with at least one text"),
         (lambda: judge("Once"), ValueError, "must be a list with at least one text"),
+        (lambda: judge(iter(["Once"])), ValueError, "must be a list with at least one text"),
         (lambda: judge([3]), TypeError, "The text is int, but must be a string"),
     ],
 )

@@ -21,6 +21,7 @@ def test_record_collects_every_tap_with_its_shape():
     with record(model) as activations:
         model(ids)
     assert set(activations) == set(taps(model))
+    assert not any(tensor.requires_grad for tensor in activations.values())
     assert activations["blocks.0.attention.weights"].shape == (2, 4, 7, 7)
     assert activations["blocks.0.feed_forward.activations"].shape == (2, 7, 128)
     assert activations["blocks.1.residual_end"].shape == (2, 7, 32)

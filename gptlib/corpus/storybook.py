@@ -373,9 +373,9 @@ class Judgement:
 def judge(texts: Sequence[str], seen: Collection[str] = ()) -> Judgement:
     """Read every text as a story. `seen` holds the texts that the model was trained on.
 
-    Raises a ValueError if there is no text to judge.
+    Raises a ValueError for anything but a list of at least one text.
     """
-    if isinstance(texts, str) or not texts:
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
         raise ValueError(
             f"texts is {texts!r}, but must be a list with at least one text: judge([text])."
         )
