@@ -16,6 +16,13 @@ def test_a_trace_holds_the_pass_as_arrays():
     np.testing.assert_allclose(pass_.attention.sum(-1), 1, atol=1e-6)
 
 
+def test_tracing_leaves_the_mode_as_it_is():
+    model = lively_model()
+    for mode in (True, False):
+        trace(model.train(mode), [3, 1])
+        assert model.training == mode
+
+
 def test_labels_must_fit():
     model = lively_model()
     assert trace(model, [3, 1]).labels == ("3", "1")
