@@ -64,7 +64,7 @@ def test_heads_are_split_and_merged_without_loss():
     assert torch.equal(merge_heads(heads), x)
 
 
-@pytest.mark.parametrize("cut", [None, 1, 4, 8])
+@pytest.mark.parametrize("cut", [None, 1, 4, 7, 8])
 def test_the_fused_and_the_explicit_path_give_the_same_numbers(cut):
     """Without a cache, and with one that takes all tokens but the last few before them."""
     torch.manual_seed(0)

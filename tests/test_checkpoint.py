@@ -130,15 +130,27 @@ def test_one_altered_byte_is_noticed(tmp_path):
         load_model(path)
 
 
-def test_an_altered_header_is_noticed(tmp_path):
+def other_heads(header: dict) -> None:
+    config = header["__metadata__"]["header"]
+    header["__metadata__"]["header"] = config.replace('"n_heads": 4', '"n_heads": 2')
+
+
+def other_shape(header: dict) -> None:
+    header["blocks.0.feed_forward.expand.weight"]["shape"].reverse()
+
+
+def other_type(header: dict) -> None:
+    header["blocks.0.feed_forward.expand.weight"]["dtype"] = "I32"
+
+
+@pytest.mark.parametrize("alter", [other_heads, other_shape, other_type])
+def test_an_altered_header_is_noticed(tmp_path, alter):
     path = tmp_path / "model.safetensors"
     save_model(lively_model(), path)
     content = path.read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + length])
-    header["__metadata__"]["header"] = header["__metadata__"]["header"].replace(
-        '"n_heads": 4', '"n_heads": 2'
-    )
+    alter(header)
     altered = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(altered)) + altered + content[8 + length :])
     with pytest.raises(ValueError, match="altered or damaged"):
