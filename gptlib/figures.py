@@ -433,14 +433,20 @@ def new_axes(
 
 
 def set_log_y(axes: Axes) -> None:
-    """A logarithmic y axis whose ticks read 10⁻³, in plain text; without a power of ten in sight,
-    the ticks in between have their numbers."""
-    def between(y: float, _place: int) -> str:
+    """A logarithmic y axis whose ticks read 10⁻³, in plain text; where it spans little more than
+    one power of ten, all ticks have their numbers, those in between too."""
+    def is_narrow() -> bool:
         low, high = sorted(axes.get_ylim())
-        return number(y) if high < 12 * low else ""
+        return high < 12 * low
+
+    def power(y: float, _place: int) -> str:
+        return number(y) if is_narrow() else "10" + str(round(math.log10(y))).translate(_POWERS)
+
+    def between(y: float, _place: int) -> str:
+        return number(y) if is_narrow() else ""
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda y, _: "10" + str(round(math.log10(y))).translate(_POWERS))
+    axes.yaxis.set_major_formatter(power)
     axes.yaxis.set_minor_formatter(between)
     axes.tick_params(which="minor", labelsize=SMALL_SIZE, labelcolor=INK)
 

@@ -161,6 +161,16 @@ def test_curves_with_gaps_or_narrow_logarithmic_ranges_can_be_drawn():
     assert (left.sum(-1) < 300).sum() > 100                 # numbers beside the axis
 
 
+def test_a_logarithmic_axis_has_plain_numbers_where_it_is_narrow_and_powers_of_ten_elsewhere():
+    axes = figures.new_axes(figures.new_figure(300, 200))
+    figures.set_log_y(axes)
+    told = [axes.yaxis.get_major_formatter(), axes.yaxis.get_minor_formatter()]
+    axes.set_ylim(0.3, 2)
+    assert [tick(y, 0) for tick, y in zip(told, (1.0, 0.4), strict=True)] == ["1", "0.4"]
+    axes.set_ylim(1e-3, 2)
+    assert [tick(y, 0) for tick, y in zip(told, (1.0, 0.4), strict=True)] == ["10⁰", ""]
+
+
 def test_tensors_of_any_kind_can_be_drawn():
     weights = torch.eye(3, dtype=torch.bfloat16, requires_grad=True)
     assert "The at The (1.00)" in figures.attention_heatmap(weights, WORDS).alt

@@ -58,6 +58,7 @@ class TrainingDashboard(View):
         self.tokenizer, self.floor = tokenizer, floor
         self.run: TrainingRun | None = None
         self.samples: list[tuple[int, str]] = []
+        self._seconds = 0.0                              # of training, in this run
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._model_config = GPTConfig.of(model_config or _small_model(tokenizer.vocab_size))
@@ -82,7 +83,7 @@ class TrainingDashboard(View):
             config, training = self.configs()
             torch.manual_seed(training.seed)
             self.run = TrainingRun(GPTModel(config), self.train_ids, self.validation_ids, training)
-            self.samples = []
+            self.samples, self._seconds = [], 0.0
         if self.last_error is None:
             self._launch()
 
@@ -138,12 +139,15 @@ class TrainingDashboard(View):
 
     def _train(self, stopping: threading.Event) -> None:
         self._enable_buttons(running=True)
+        started = time.monotonic()
         with self.errors_shown():
             try:
                 self._loop(stopping)
             finally:
+                self._seconds += time.monotonic() - started
                 self._enable_buttons(running=False)
-                self._status.value = _quiet(f"Ended after step {self.run.step:,}.")
+                self._status.value = _quiet(
+                    f"Ended after step {self.run.step:,}. It took {_clock(self._seconds)}.")
                 self._show_run()
 
     def _loop(self, stopping: threading.Event) -> None:
@@ -155,7 +159,8 @@ class TrainingDashboard(View):
             if now >= next_picture or step.validation_loss is not None:
                 seconds_per_step = (now - started) / (step.step - steps_before)
                 self._show_time(step, seconds_per_step * (self.run.config.steps - step.step))
-                self._show_run(announce=step.validation_loss is not None)
+                first = step.step == steps_before + 1
+                self._show_run(announce=first or step.validation_loss is not None)
                 # A slow machine is to train, not to draw: a fifth of the time at most.
                 spent = time.monotonic() - now
                 next_picture = now + max(SECONDS_BETWEEN_PICTURES, 5 * spent)
@@ -222,9 +227,8 @@ class TrainingDashboard(View):
                 f"{passes:.1f} times.")
 
     def _show_time(self, step: Step, seconds_left: float) -> None:
-        minutes, seconds = divmod(round(seconds_left), 60)
         self._status.value = _quiet(
-            f"Step {step.step:,} of {self.run.config.steps:,} · {minutes}:{seconds:02d} left · "
+            f"Step {step.step:,} of {self.run.config.steps:,} · {_clock(seconds_left)} left · "
             f"{step.tokens_per_second:,.0f} tokens per second · gradient norm "
             f"{step.gradient_norm:.2f}")
 
@@ -305,6 +309,12 @@ class TrainingDashboard(View):
 def _small_model(vocab_size: int) -> GPTConfig:
     return GPTConfig(vocab_size=vocab_size, context_length=64, emb_dim=128, n_heads=4, n_layers=4,
                      drop_rate=0.0, qkv_bias=False)
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, as 1:05."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
 
 
 def _quiet(text: str) -> str:

@@ -70,6 +70,24 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(view):
     assert [step.loss for step in view.run.history] == whole
 
 
+def test_a_run_is_told_in_words_from_its_first_step_on(view):
+    said = []
+    view.children[-2].observe(lambda change: said.append(change["new"]), names="value")
+    view.start()
+    view.wait(LONG)
+    assert "Step 1 of 12" in said[0] and "Step 12 of 12" in said[-1]
+
+
+def test_the_end_says_how_long_the_run_took_with_all_its_parts(view):
+    view.start()
+    view.wait(LONG)
+    assert "Ended after step 12. It took 0:" in view._status.value and view._seconds > 0
+    view._seconds = 600.0
+    view.resume()                                           # nothing is left to do
+    view.wait(LONG)
+    assert "Ended after step 12. It took 10:00." in view._status.value
+
+
 def test_stop_ends_the_run_after_the_step_under_way(view, monkeypatch):
     """Each step waits for a permit; the run is stopped while the fourth one waits."""
     permits, waiting = threading.Semaphore(3), threading.Semaphore(0)
