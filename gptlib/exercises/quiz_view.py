@@ -10,6 +10,14 @@ import ipywidgets as widgets
 from gptlib.exercises.quiz import Question
 
 _CHOICE = widgets.Layout(width="auto", max_width="700px")
+# Radio buttons are made for options of one line: a longer one would lie upon the next. And what is
+# said to a choice belongs to its question, not to the one below.
+_STYLE = """<style>
+.gpt-quiz .widget-radio-box { margin-bottom: 0; }
+.gpt-quiz .widget-radio-box label { display: flex; align-items: start; height: auto; }
+.gpt-quiz .widget-radio-box label input { order: -1; flex: none; }
+.gpt-quiz .gpt-quiz-apart { padding-top: 10px; }
+</style>"""
 
 
 class Quiz(widgets.VBox):
@@ -31,10 +39,14 @@ class Quiz(widgets.VBox):
             choice.observe(lambda _change, n=n: self._explain(n), names="value")
             self.choices.append(choice)
             self._answers.append(answer)
-            rows += [widgets.HTML(_paragraph(f"<b>{n + 1}.</b> {html.escape(question.text)}")),
-                     choice, answer]
+            asked = widgets.HTML(_paragraph(f"<b>{n + 1}.</b> {html.escape(question.text)}"))
+            asked.add_class("gpt-quiz-apart")
+            rows += [asked, choice, answer]
         self._score = widgets.HTML()
-        super().__init__([*rows, self._score])
+        self._score.add_class("gpt-quiz-apart")
+        style = widgets.HTML(_STYLE, layout={"display": "none"})
+        super().__init__([style, *rows, self._score])
+        self.add_class("gpt-quiz")
         self._show_score()
 
     @property
