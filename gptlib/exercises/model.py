@@ -179,7 +179,7 @@ EMBED = Exercise(
               _side_by_side, _multiplied, _subtracted, _averaged, _tokens_scaled],
     hints=(
         "Two lookups and a sum. table[3] is row 3 of a table; what is table[ids], when ids has "
-        "shape (B, T)? And which ids do the positions of T tokens have?",
+        "shape (B, T)? And which rows belong to the places of T tokens?",
         """
         1. the rows of token_table that belong to ids
         2. the first T rows of position_table: T is the number of columns of ids

@@ -43,7 +43,8 @@ QUESTIONS = (
                    "It adds to it. This is useful where a batch is computed in parts, and harmful "
                    "from one step to the next."),
             Option("The weights stop moving",
-                   "They move, even further than they should, since the gradients add up."),
+                   "They move, but in a direction in which old gradients have as much say as the "
+                   "new one."),
         ),
     ),
     Question(
