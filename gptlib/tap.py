@@ -10,6 +10,7 @@ A `Tap` is a named place in a model: an identity module that hands on what it ge
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
@@ -38,13 +39,16 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
     """Collect what flows through the taps called `names` (all taps, if none is named).
 
     Yields a dictionary that fills while the model runs; where it runs several times, the last
-    time stays. Tensors are detached. Raises ValueError for a name that is no tap.
+    time stays. What it does in another thread, where it may be in training, is not collected.
+    Tensors are detached. Raises ValueError for a name that is no tap.
     """
     activations: dict[str, Tensor] = {}
+    thread = threading.get_ident()
 
     def keep(name: str) -> Callable:
         def hook(_tap, _inputs, output):
-            activations[name] = output.detach()
+            if threading.get_ident() == thread:
+                activations[name] = output.detach()
         return hook
 
     with _hooked(model, {name: keep(name) for name in names or taps(model)}):

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 from helpers import lively_model, random_ids, tiny_model
@@ -32,6 +34,16 @@ def test_record_collects_only_what_is_named():
     with record(model, "residual_start") as activations:
         model(random_ids(1, 3))
     assert list(activations) == ["residual_start"]
+
+
+def test_what_the_model_does_in_another_thread_is_not_collected():
+    model, ids = tiny_model(), random_ids(1, 3)
+    with record(model) as activations:
+        model(ids)
+        other = threading.Thread(target=model, args=(random_ids(2, 7),))
+        other.start()
+        other.join()
+    assert activations["residual_start"].shape == (1, 3, 32)
 
 
 def test_recording_changes_no_logit():
