@@ -18,7 +18,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from gptlib.figures import DRAWING, Picture, Stage, width_of
+from gptlib.figures import DRAWING, WIDTH, Picture, Stage, width_of
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.trace import Trace, trace
 from gptlib.views.image import KernelImage
@@ -98,32 +98,47 @@ class BaseView:
         return {**picture, **data}, {**metadata, **words}
 
 
-class _Names(anywidget.AnyWidget):
-    """Gives the handle of every slider around it the name that stands beside the slider.
+class _Page(anywidget.AnyWidget):
+    """What a view needs of the page around it: names for its controls, and word when it is gone.
 
-    The page's own code leaves these handles without one, so a screen reader could only say
-    "slider" of each.
+    The page's own code leaves the handles of sliders without a name, so a screen reader could only
+    say "slider" of each, and it gives a button's icon a letter that is in no alphabet. And only
+    the page knows when a view is on it no more, because its cell was run again or deleted.
     """
 
     _esm = """
-    const name = (view) => view.querySelectorAll(".noUi-handle").forEach((handle) => {
-      const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label");
-      if (label) handle.setAttribute("aria-label", label.textContent);
-    });
-    export default {
-      render({ el }) {
-        el.hidden = true;
-        let observer;
-        const begin = () => {
-          const view = el.closest(".widget-vbox");
-          if (!view) return requestAnimationFrame(begin);
-          name(view);
-          observer = new MutationObserver(() => name(view));
-          observer.observe(view, { childList: true, subtree: true });
-        };
-        begin();
-        return () => observer?.disconnect();
-      },
+    const name = (view) => {
+      view.querySelectorAll(".noUi-handle").forEach((handle) => {
+        const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label");
+        if (label) handle.setAttribute("aria-label", label.textContent);
+      });
+      view.querySelectorAll(".widget-button i").forEach((icon) => {
+        icon.setAttribute("aria-hidden", "true");
+      });
+    };
+    export default () => {
+      let shown = 0;                         // how often the view is on the page
+      return {
+        render({ model, el }) {
+          shown += 1;
+          el.hidden = true;
+          let observer;
+          const begin = () => {
+            const view = el.closest(".widget-vbox");
+            if (!view) return requestAnimationFrame(begin);
+            name(view);
+            observer = new MutationObserver(() => name(view));
+            observer.observe(view, { childList: true, subtree: true });
+          };
+          begin();
+          return () => {
+            observer?.disconnect();
+            shown -= 1;
+            // A cell that is moved takes its view away and brings it back.
+            setTimeout(() => { if (!shown) model.send("gone"); }, 1000);
+          };
+        },
+      };
     };
     """
 
@@ -138,9 +153,13 @@ class View(BaseView, widgets.VBox):
         self._alert = widgets.HTML()
         self._sentence = widgets.HTML()
         self._image = KernelImage()
+        self._drawn = [self._image, *below, self._sentence]
         row = widgets.HBox(list(controls), layout=widgets.Layout(
-            flex_flow="row wrap", align_items="center", grid_gap="0 14px"))
-        super().__init__([row, self._alert, self._image, *below, self._sentence, _Names()])
+            flex_flow="row wrap", align_items="center", grid_gap="0 14px",
+            max_width=f"{WIDTH}px"))
+        page = _Page()
+        page.on_msg(lambda *_: self.leave_page())
+        super().__init__([row, self._alert, *self._drawn, page])
 
     def show(
         self, summary: str, picture: Stage | Picture, announce: bool = True, **shown
@@ -167,6 +186,11 @@ class View(BaseView, widgets.VBox):
 
     def warn(self, message: str) -> None:
         self._alert.value = _words(message, "alert", ERROR_COLOR) if message else ""
+        for part in self._drawn:                          # pale, for it is what was there before
+            (part.add_class if message else part.remove_class)("gpt-stale")
+
+    def leave_page(self) -> None:
+        """The view was taken from the page. It can be shown again."""
 
 
 def _told(error: Exception) -> str:
@@ -180,7 +204,18 @@ def _told(error: Exception) -> str:
 def _words(text: str, role: str, color: str) -> str:
     live = "assertive" if role == "alert" else "polite"
     return (f'<div role="{role}" aria-live="{live}" style="color: {color}; line-height: 1.5; '
-            f'max-width: 700px">{html.escape(text)}</div>')
+            f'max-width: {WIDTH}px">{html.escape(text)}</div>')
+
+
+def table(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Rows of a name, a number and a reason, as HTML."""
+    cells = "".join(
+        f'<tr><th scope="row" style="text-align: left; padding: 1px 16px 1px 0">{name}</th>'
+        f'<td style="text-align: right; padding: 1px 16px; white-space: nowrap">{number}</td>'
+        f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
+        for name, number, why in rows)
+    return (f'<table style="color: {TEXT_COLOR}; line-height: 1.5; max-width: {WIDTH}px">{cells}'
+            "</table>")
 
 
 # ------------------------------------------------------------------------------------------ text
@@ -189,7 +224,7 @@ MOST_TOKENS = 64                     # of a text that a view draws token by toke
 
 
 def trace_text(model, tokenizer, text: str, most: int = MOST_TOKENS) -> tuple[Trace, str]:
-    """One pass of the model over a text, and a sentence about what was cut off, if anything.
+    """One pass of the model over a text, and what is to be known about it in a sentence, or "".
 
     The models of this course learned that a story begins after `<|endoftext|>`, so that token
     comes first wherever the tokenizer has it. Raises a ValueError where nothing is left to read,
@@ -199,16 +234,16 @@ def trace_text(model, tokenizer, text: str, most: int = MOST_TOKENS) -> tuple[Tr
     if not ids:
         raise ValueError("The text is empty, but the model needs a token to read: type some text.")
     most = min(most, model.config.context_length) - len(start)
-    notice = "" if len(ids) <= most else (
-        f"The text has {len(ids)} tokens; only the first {most} are read.")
+    cut = "" if len(ids) <= most else (
+        f"The text has {len(ids):,} tokens; only the first {most} are read.")
     ids = start + ids[:most]
     traced = trace(model, ids, tokenizer.tokens(ids))
     check_finite(traced.logits)
-    return traced, notice
+    return traced, f"{cut} {_dropping(model)}".strip()
 
 
 def prompt_ids(model, tokenizer, prompt: str, room: int = 0) -> tuple[list[int], str]:
-    """The ids that a model goes on from, and a sentence about what was cut off, if anything.
+    """The ids that a model goes on from, and what is to be known about them in a sentence, or "".
 
     A prompt that is too long loses its beginning, so that `room` more tokens fit into the context
     after it. Raises a ValueError where the model would have nothing to read.
@@ -218,15 +253,29 @@ def prompt_ids(model, tokenizer, prompt: str, room: int = 0) -> tuple[list[int],
         raise ValueError(
             "The prompt is empty, but the model needs a token to go on from: type a word.")
     most = model.config.context_length - len(start) - room
-    notice = "" if len(ids) <= most else (
-        f"The prompt has {len(ids)} tokens; only the last {most} are read.")
-    return start + ids[max(0, len(ids) - most):], notice
+    cut = "" if len(ids) <= most else (
+        f"The prompt has {len(ids):,} tokens; only the last {most} are read.")
+    return start + ids[max(0, len(ids) - most):], f"{cut} {_dropping(model)}".strip()
+
+
+def _dropping(model) -> str:
+    """A sentence where dropout makes every pass of the model another one, or nothing."""
+    if not (model.training and model.config.drop_rate):
+        return ""
+    return ("The model is in training mode, so dropout changes its numbers at random: call "
+            "model.eval(), and run this cell again.")
 
 
 def beginning(tokenizer) -> list[int]:
     """What every text of this course begins after: the end-of-text token, if there is one."""
     end = tokenizer.special_tokens.get(END_OF_TEXT)
     return [] if end is None else [end]
+
+
+def decimals(probability: float) -> int:
+    """How many decimals tell the probabilities up to this one apart: those of a large vocabulary
+    are tiny where a model has no opinion yet."""
+    return 3 if probability >= 0.01 else 5
 
 
 def check_finite(logits: np.ndarray) -> None:
@@ -239,7 +288,7 @@ def check_finite(logits: np.ndarray) -> None:
 
 # -------------------------------------------------------------------------------------- controls
 
-WIDE = {"flex": "1 1 100%", "max_width": "700px"}
+WIDE = {"flex": "1 1 100%", "max_width": f"{WIDTH}px"}
 _STYLE = {"description_width": "96px"}
 _LAYOUT = {"flex": "1 1 290px", "max_width": "345px"}     # two beside each other on any page
 

@@ -11,7 +11,7 @@ from gptlib import figures
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.figures import DRAWING
 from gptlib.model import parameters_by_part
-from gptlib.views.base import TEXT_COLOR, View, choice, switch, whole_slider
+from gptlib.views.base import View, choice, switch, table, whole_slider
 
 MIB = 2**20
 
@@ -82,7 +82,7 @@ class ConfigExplorer(View):
             text.set_text(f"{count:,}  ({share:.1%})")
             text.xy = (count, text.xy[1])
         self._axes.set_xlim(0, 1.42 * max(counts))
-        self._table.value = _table(result)
+        self._table.value = _costs(result)
         largest = max(result["parts"], key=result["parts"].get)
         summary = (f"{result['parameters']:,} parameters, {result['mib']:,.2f} MiB as float32, "
                    f"{result['training_mib']:,.0f} MiB to train; most sit in: {largest}, "
@@ -120,23 +120,16 @@ def _parts(config: GPTConfig) -> dict[str, int]:
     return {name: one[name] + (config.n_layers - 1) * (two[name] - one[name]) for name in one}
 
 
-def _table(result: dict) -> str:
-    rows = {
-        "parameters": (f"{result['parameters']:,}", "each is a number that training adjusts"),
-        "memory": (f"{result['mib']:,.2f} MiB", "4 bytes per parameter, as float32"),
-        "memory for training": (f"{result['training_mib']:,.0f} MiB",
-                                "weights, gradients and AdamW's two averages: 16 bytes per "
-                                "parameter, activations not counted"),
-        "work per token": (f"{result['forward_flops'] / 1e9:,.3g} GFLOP",
-                           "2 per weight of blocks and head, and 4 · layers · context · width "
-                           "for attention at full context"),
-        "in training": (f"{result['training_flops'] / 1e9:,.3g} GFLOP",
-                        "three times as much: the way back costs twice the way forth"),
-    }
-    cells = "".join(
-        f'<tr><th scope="row" style="text-align: left; padding: 1px 16px 1px 0">{name}</th>'
-        f'<td style="text-align: right; padding: 1px 16px; white-space: nowrap">{value}</td>'
-        f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
-        for name, (value, why) in rows.items())
-    return (f'<table style="color: {TEXT_COLOR}; line-height: 1.5; max-width: 700px">{cells}'
-            "</table>")
+def _costs(result: dict) -> str:
+    return table([
+        ("parameters", f"{result['parameters']:,}", "each is a number that training adjusts"),
+        ("memory", f"{result['mib']:,.2f} MiB", "4 bytes per parameter, as float32"),
+        ("memory for training", f"{result['training_mib']:,.0f} MiB",
+         "weights, gradients and AdamW's two averages: 16 bytes per parameter, activations not "
+         "counted"),
+        ("work per token", f"{result['forward_flops'] / 1e9:,.3g} GFLOP",
+         "2 per weight of blocks and head, and 4 · layers · context · width for attention at full "
+         "context"),
+        ("in training", f"{result['training_flops'] / 1e9:,.3g} GFLOP",
+         "three times as much: the way back costs twice the way forth"),
+    ])

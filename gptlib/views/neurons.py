@@ -10,8 +10,16 @@ import numpy as np
 from gptlib import figures
 from gptlib.figures import DRAWING
 from gptlib.trace import Trace
-from gptlib.views import base
-from gptlib.views.base import View, button, choice, text_field, trace_text, whole_slider
+from gptlib.views.base import (
+    QUIET_COLOR,
+    TEXT_COLOR,
+    View,
+    button,
+    choice,
+    text_field,
+    trace_text,
+    whole_slider,
+)
 
 MOST_STRONGEST = 10
 COLUMNS = 64                                     # neurons in a row of the picture
@@ -102,8 +110,8 @@ class NeuronExplorer(View):
         self._cells.set_clim(-reach, reach)
         row, column = divmod(neuron, grid.shape[1])
         self._frame.set_xy((column - 0.5, row - 0.5))
-        self._grid_title.set_text(f"All neurons of layer {layer} at token {token}: orange below "
-                                  f"0, blue up to {_value(reach)}")
+        self._grid_title.set_text(f"Neurons of layer {layer} at token {token}: orange below 0, "
+                                  f"blue up to {_value(reach)}")
         self._draw_strongest(activations, strongest, neuron)
         self._draw_profile(profile, neuron, token)
 
@@ -154,7 +162,7 @@ class NeuronExplorer(View):
         signed = LinearSegmentedColormap.from_list("signed", figures.SIGNED)
         self._cells = axes.imshow(np.zeros((rows, columns)), cmap=signed, aspect="auto",
                                   interpolation="nearest")
-        step = max(1, rows // 4)
+        step = -(-rows // 4)                                  # four labels do not touch
         axes.set_yticks(range(0, rows, step), [f"{row * columns}" for row in range(0, rows, step)])
         axes.set_xticks(range(0, columns, 8), [f"+{column}" for column in range(0, columns, 8)])
         self._frame = axes.add_patch(Rectangle((-0.5, -0.5), 1, 1, fill=False, linewidth=1.8,
@@ -187,8 +195,9 @@ def _colored(tokens, profile: np.ndarray, neuron: int, chosen: int) -> str:
             f"border: 2px solid {edge}; font-family: var(--jp-code-font-family, monospace); "
             f'background: rgba({color}, {0.62 * abs(value) / reach:.2f})">'
             f"{html.escape(figures.with_signs(token))}</span>"
-            f'<span style="font-size: 11px; color: {base.QUIET_COLOR}">{_value(value)}</span>'
+            f'<span style="font-size: 11px; color: {QUIET_COLOR}">{_value(value)}</span>'
             f"</li>" + ("<br>" if token.endswith("\n") else ""))
-    return (f'<div style="max-width: 700px; color: {base.TEXT_COLOR}">The text as neuron {neuron} '
-            f'sees it:<ul aria-label="activations of neuron {neuron} by token" dir="auto" '
-            f'style="list-style: none; padding: 0; margin: 4px 0">{"".join(chips)}</ul></div>')
+    return (f'<div style="max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">The text as neuron '
+            f'{neuron} sees it:<ul aria-label="activations of neuron {neuron} by token" '
+            f'dir="auto" style="list-style: none; padding: 0; margin: 4px 0">{"".join(chips)}</ul>'
+            "</div>")

@@ -15,14 +15,15 @@ from gptlib.figures import DRAWING
 from gptlib.generation import apply_temperature, next_token
 from gptlib.tap import record
 from gptlib.tokenizer import END_OF_TEXT
-from gptlib.views import base
 from gptlib.views.base import (
     View,
     beginning,
     button,
     check_finite,
+    decimals,
     number_slider,
     prompt_ids,
+    table,
     text_field,
 )
 
@@ -55,8 +56,9 @@ class GenerationStepper(View):
         self._text = widgets.HTML()
         self._work = widgets.HTML()
         self._stage = None
-        super().__init__([self.prompt, self.temperature, self.seed, self.step_button,
-                          self.back_button, self.restart_button], [self._text, self._work])
+        buttons = widgets.HBox([self.step_button, self.back_button, self.restart_button])
+        super().__init__([self.prompt, self.temperature, self.seed, buttons],
+                         [self._text, self._work])
         self._begun: str | None = None                # the prompt that the cache began with
         self.follow(self.prompt, self.temperature, self.seed)
 
@@ -130,15 +132,16 @@ class GenerationStepper(View):
         self._draw(result, best)
         tokens = self.tokenizer.tokens(self._ids)
         self._text.value = _chips(tokens, self._n_prompt)
-        self._work.value = _table(result["work"], self.model.config)
+        self._work.value = _costs(result["work"], self.model.config)
         self.step_button.disabled = bool(self.stopped)
         self.back_button.disabled = len(self._ids) == self._n_prompt
         label = figures.visible(self.tokenizer.tokens([result["drawn"]])[0])
         probability = float(result["probabilities"][result["drawn"]])
+        digits = decimals(float(result["probabilities"].max()))
         n_new = len(self._ids) - self._n_prompt
         upcoming = self.stopped or (
             f"Next, at position {position}, comes ‘{label}’, whose probability is "
-            f"{probability:.3f}.")
+            f"{probability:.{digits}f}.")
         told = self._ids[len(beginning(self.tokenizer)):]
         summary = (f"{n_new} new token{'' if n_new == 1 else 's'} after a prompt of "
                    f"{self._n_prompt}. {upcoming} The cache holds {position} token"
@@ -195,12 +198,13 @@ class GenerationStepper(View):
                                   parse_math=False)
         probabilities = result["probabilities"][best].tolist()
         self._bar_axes.set_xlim(0, 1.3 * max(probabilities))
+        digits = decimals(max(probabilities))
         for bar, text, token, p in zip(*self._bars, best, probabilities, strict=True):
             drawn = token == result["drawn"]
             bar.set_width(p)
             bar.set_color(figures.SERIES[int(drawn)])
             text.xy = (p, text.xy[1])
-            text.set_text(f"{p:.3f}  drawn" if drawn else f"{p:.3f}")
+            text.set_text(f"{p:.{digits}f}{'  drawn' * drawn}")
         self._cells.set_data(self._sizes[:, page : page + PAGE])
         self._cells.set_clim(0, np.nanmax(self._sizes))
         start, count = self._new
@@ -246,19 +250,14 @@ def _chips(tokens: list[str], n_prompt: int) -> str:
             f'background: {ground}">{html.escape(figures.with_signs(token))}</li>'
             + ("<br>" if token.endswith("\n") else ""))
     return (f'<ul aria-label="text so far" dir="auto" style="list-style: none; padding: 0; '
-            f'margin: 4px 0; max-width: 700px">{"".join(chips)}</ul>')
+            f'margin: 4px 0; max-width: {figures.WIDTH}px">{"".join(chips)}</ul>')
 
 
-def _table(work: dict, config: GPTConfig) -> str:
-    rows = (
-        ("numbers in the cache", work["floats"],
+def _costs(work: dict, config: GPTConfig) -> str:
+    return table([
+        ("numbers in the cache", f"{work['floats']:,}",
          f"a key and a value of {config.emb_dim} for each token, in {config.n_layers} layers"),
-        ("tokens through the model", work["with_cache"], "each once, for the cache remembers"),
-        ("without a cache", work["without_cache"], "the whole text again for every step"))
-    cells = "".join(
-        f'<tr><th scope="row" style="text-align: left; padding: 1px 16px 1px 0">{name}</th>'
-        f'<td style="text-align: right; padding: 1px 16px">{count:,}</td>'
-        f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
-        for name, count, why in rows)
-    return (f'<table style="color: {base.TEXT_COLOR}; line-height: 1.5; max-width: 700px">'
-            f"{cells}</table>")
+        ("tokens through the model", f"{work['with_cache']:,}",
+         "each once, for the cache remembers"),
+        ("without a cache", f"{work['without_cache']:,}", "the whole text again for every step"),
+    ])

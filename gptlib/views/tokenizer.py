@@ -84,4 +84,5 @@ def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
             f'<span style="display: block; font-size: 10.5px; color: {QUIET_COLOR}">'
             f"{content.hex(' ')}</span></li>" + ("<br>" if token.endswith("\n") else ""))
     return (f'<ul aria-label="tokens with ids and bytes" style="list-style: none; padding: 0; '
-            f'margin: 4px 0; max-width: 700px; color: {TEXT_COLOR}">{"".join(boxes)}</ul>')
+            f'margin: 4px 0; max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">'
+            f'{"".join(boxes)}</ul>')

@@ -39,7 +39,8 @@ RATES = [factor * 10.0**power for power in range(-5, 0) for factor in (1, 2, 3, 
 class TrainingDashboard(View):
     """A training run in a thread of its own, so that page and controls stay alive.
 
-    `run` is the `TrainingRun`, with its `history` and its `model`, while it runs and afterwards.
+    `run` is the `TrainingRun`, with its `history` and its `model`, while it runs and afterwards. It
+    ends when the view is taken from the page: nobody could stop it there any more.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TrainingDashboard(View):
             [*self._settings,
              widgets.HBox([self.start_button, self.stop_button, self.resume_button]), self._plan],
             [self.progress, self._status, self._sample])
+        self._drawn = []                     # a run stays true, whatever is wrong with a slider
         self._build()
         self.follow(*self._settings)
 
@@ -116,6 +118,10 @@ class TrainingDashboard(View):
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
+    def leave_page(self) -> None:
+        """End the run after the step under way, without waiting for it."""
+        self._stopping.set()
+
     def close(self) -> None:
         """End the run and take the view from the page."""
         self.stop()
@@ -148,7 +154,10 @@ class TrainingDashboard(View):
                 self._enable_buttons(running=False)
                 self._status.value = _quiet(
                     f"Ended after step {self.run.step:,}. It took {_clock(self._seconds)}.")
-                self._show_run()
+        if self.last_error is None:
+            self.refresh()                   # and say again what is wrong with the sliders
+        else:
+            self._show_run()
 
     def _loop(self, stopping: threading.Event) -> None:
         started, steps_before, next_picture = time.monotonic(), self.run.step, 0.0
@@ -195,7 +204,11 @@ class TrainingDashboard(View):
 
     def update(self) -> None:
         """Say what a press on start would do; then show the run. The sliders never disturb it."""
-        self._plan.value = _quiet(self._planned(*self.configs()))
+        try:
+            self._plan.value = _quiet(self._planned(*self.configs()))
+        except ValueError:
+            self._plan.value = ""
+            raise
         self._show_run()
 
     def _show_run(self, announce: bool = True) -> None:
@@ -211,14 +224,16 @@ class TrainingDashboard(View):
     def _summary(self, result: dict, steps: int) -> str:
         if not len(result["step"]):
             return "No run yet: press start."
-        words = f"Step {result['step'][-1]} of {steps}: training loss {result['loss'][-1]:.3f}"
+        words = f"Step {result['step'][-1]:,} of {steps:,}: training loss {result['loss'][-1]:.3f}"
         if len(result["validation"]):
             words += (f", validation loss {result['validation'][-1]:.3f} at step "
-                      f"{result['validation_step'][-1]}")
+                      f"{result['validation_step'][-1]:,}")
         floor = f", floor {self.floor:.3f}" if self.floor is not None else ""
         return f"{words}{floor}; in nats per token."
 
     def _planned(self, config: GPTConfig, training: TrainConfig) -> str:
+        if not len(self.train_ids):
+            raise ValueError("There is no text to train on: pass the ids of one as train_ids.")
         tokens = training.batch_size * config.context_length
         passes = training.steps * tokens / len(self.train_ids)
         parameters = sum(parameters_by_part(config).values())
@@ -318,11 +333,12 @@ def _clock(seconds: float) -> str:
 
 
 def _quiet(text: str) -> str:
-    return f'<div style="color: {QUIET_COLOR}">{html.escape(text)}</div>'
+    return (f'<div style="color: {QUIET_COLOR}; line-height: 1.5; max-width: {figures.WIDTH}px">'
+            f"{html.escape(text)}</div>")
 
 
 def _sample_block(step: int, text: str) -> str:
-    return (f'<figure style="margin: 6px 0; max-width: 700px; color: {TEXT_COLOR}">'
+    return (f'<figure style="margin: 6px 0; max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">'
             f'<figcaption style="color: {QUIET_COLOR}">What it writes after {step:,} steps'
             f'</figcaption><blockquote style="margin: 2px 0; padding-left: 12px; white-space: '
             f'pre-wrap; line-height: 1.5; border-left: 3px solid {figures.SERIES[0]}">'

@@ -59,7 +59,7 @@ class WindowExplorer(View):
         asked = result["asked"]
         never, again = int((asked == 0).sum()), int((asked > 1).sum())
         cut = "" if len(ids) <= MOST_TOKENS else (
-            f" The text has {len(ids)} tokens; only the first {MOST_TOKENS} are cut.")
+            f" The text has {len(ids):,} tokens; only the first {MOST_TOKENS} are cut.")
         summary = (f"{len(labels)} tokens, a window of {context_length} every {stride}: "
                    f"{n_windows} window{'s' * (n_windows > 1)}, {asked.sum()} questions. "
                    f"{never} token{' is' if never == 1 else 's are'} never asked for, {again} "

@@ -139,6 +139,16 @@ def test_an_error_is_said_in_the_view_and_kept_and_the_controls_go_on_working():
     assert view.shown["summary"] == "The share is 3."
 
 
+def test_what_was_there_before_an_error_is_pale_until_the_view_is_right_again():
+    view = Fragile()
+    picture, sentence = view.children[2], view.children[-2]
+    view.divisor.value = 0
+    assert all("gpt-stale" in part._dom_classes for part in (picture, sentence))
+    view.divisor.value = 4
+    assert not any("gpt-stale" in part._dom_classes for part in (picture, sentence))
+    assert ".gpt-stale" in picture._css
+
+
 def test_an_error_message_cannot_bring_markup_into_the_page():
     view = Fragile()
     with view.errors_shown():

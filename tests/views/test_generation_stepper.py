@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from helpers import lively_model
@@ -45,6 +47,14 @@ def test_the_prompt_begins_with_the_end_token_and_is_read_at_once():
     view = stepper()
     assert view.shown["ids"] == [END, *tokenizer().encode("The cat")]
     assert view.shown["work"]["with_cache"] == len(view.shown["ids"])
+
+
+def test_tiny_probabilities_are_told_apart_from_zero():
+    large = BPETokenizer.from_gpt2()
+    newborn = GPTModel(replace(SMALL, vocab_size=large.vocab_size)).eval()
+    view = GenerationStepper(newborn, large, "The cat")
+    probability = view.shown["probabilities"][view.shown["drawn"]]
+    assert probability < 0.0005 and f"whose probability is {probability:.5f}." in repr(view)
 
 
 def test_the_probabilities_with_the_cache_are_those_of_the_model_without():

@@ -4,6 +4,7 @@ A view may refuse a text, in one sentence; or it shows the text, and says how mu
 """
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,6 +101,15 @@ def test_weights_that_are_no_numbers_are_explained(name):
     view = READERS[name]("The cat sat", broken)
     assert view.last_error is not None and "not finite" in alert(view)
     assert "error" in repr(view)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS
+                                  if name not in (*WITHOUT_A_MODEL, "TimeMachine")])
+def test_numbers_that_dropout_changes_at_random_are_told_as_such(name):
+    dropping = lively_model(config=replace(SMALL, drop_rate=0.2))
+    told = "in training mode, so dropout changes its numbers"
+    assert told in repr(READERS[name]("The cat sat", dropping.train()))
+    assert told not in repr(READERS[name]("The cat sat", dropping.eval()))
 
 
 def test_the_other_views_take_no_text_and_no_trained_model():

@@ -1,6 +1,10 @@
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from helpers import lively_model
 from samples import SMALL, model, tokenizer
 
 from gptlib.model import GPTModel
@@ -71,6 +75,17 @@ def test_another_text_has_other_tokens_to_choose_from():
     view = explorer()
     view.text.value = "A hat for the cat"
     assert len(view.token.options) == len(view.shown["labels"]) == view.token.value + 1
+
+
+def test_the_words_of_the_picture_have_room_in_a_large_model():
+    """Labels beside rows of 64 neurons do not touch, and the title ends before the picture does."""
+    large = lively_model(config=replace(SMALL, n_layers=30, emb_dim=92))          # 6 rows
+    view = NeuronExplorer(large, tokenizer(), "The cat")
+    labels, figure = view._cells.axes.get_yticklabels(), view._stage.figure
+    heights = [label.get_window_extent() for label in labels]
+    assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(heights))
+    view._grid_title.set_text("Neurons of layer 29 at token 63: orange below 0, blue up to 1024.00")
+    assert view._grid_title.get_window_extent().x1 < figure.bbox.x1
 
 
 def test_every_letter_reaches_the_page_as_it_is():

@@ -184,6 +184,31 @@ def test_sliders_that_do_not_fit_leave_a_run_under_way_alone(view):
     assert view.wait(LONG) and view.run.step == 200
 
 
+def test_what_is_wrong_with_a_slider_is_said_as_long_as_it_is(view):
+    view.steps.value = 200
+    view.start()
+    view.heads.value = 5
+    picture = view.children[2]
+    assert view._plan.value == ""                       # start would train nothing
+    assert "gpt-stale" not in picture._dom_classes      # but the run is as true as ever
+    view.stop()
+    assert "not divisible" in view.children[1].value
+    view.heads.value = 4
+    assert view.children[1].value == "" and "Start trains" in view._plan.value
+
+
+def test_a_view_that_is_taken_from_the_page_ends_its_run(view):
+    view.steps.value = 2000
+    view.start()
+    view.children[-1]._handle_custom_msg("gone", [])    # as the page says it
+    assert view.wait(LONG) and view.run.step < 2000
+    assert not view.resume_button.disabled              # a view can come back
+
+
+def test_no_text_at_all_is_told_in_words():
+    assert "no text to train on" in repr(TrainingDashboard([], [], tokenizer()))
+
+
 def test_to_continue_without_a_run_is_explained(view):
     view.resume()
     assert "press start" in view.children[1].value and not view.running
