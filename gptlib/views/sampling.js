@@ -62,6 +62,11 @@ export function bits(probabilities) {
   return sum;
 }
 
+/** How many decimals tell the probabilities up to this one apart, as `decimals` in base.py says. */
+export function decimals(probability) {
+  return probability >= 0.01 ? 3 : 5;
+}
+
 /** Random numbers from 0 to 1 that follow from a seed: the generator "mulberry32". */
 export function randomNumbers(seed) {
   let state = seed >>> 0;
@@ -98,7 +103,7 @@ const render = (context) => mount(context, (view) => {
   view.root.classList.add("gpt-sampling");
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
   const chart = make("div", { class: "gpt-chart", role: "group", "aria-label": "tokens" });
-  const detail = make("p", { class: "gpt-said gpt-quiet", "aria-live": "polite" });
+  const detail = make("p", { class: "gpt-said gpt-quiet" });       // a row's own name says it too
   const others = make("p", { class: "gpt-others" });
   view.stage.append(said, chart, detail, others);
   const again = () => (view.get("draws") ? { seed: view.get("seed") + 1 } : { draws: DRAWS });
@@ -132,6 +137,8 @@ const render = (context) => mount(context, (view) => {
       settings[ours] = off ? null : view.get(trait);
     }
     Object.assign(state, bend(state.ranked, settings));
+    state.most = Math.max(state.before[0], state.left[0]);
+    state.digits = decimals(state.most);
     state.times = view.get("draws")
       ? drawMany(state.left, view.get("draws"), view.get("seed")) : null;
   }
@@ -139,10 +146,10 @@ const render = (context) => mount(context, (view) => {
   function draw() {
     if (!state.data) return;
     compute();
-    const { before, left } = state;
+    const { before, left, digits } = state;
     said.textContent = `Of ${state.data.logits.length.toLocaleString("en")} tokens, `
       + `${left.length.toLocaleString("en")} can be drawn. Most probable: ‘${nameOf(0)}’, `
-      + `${written(before[0])} before and ${written(left[0])} after. Entropy `
+      + `${written(before[0], digits)} before and ${written(left[0], digits)} after. Entropy `
       + `${written(state.bits, 2)} bits before, ${written(bits(left), 2)} after.`;
     fillRows();
     tell();
@@ -153,18 +160,20 @@ const render = (context) => mount(context, (view) => {
 
   function makeRows() {
     const count = Math.min(ROWS, state.order.length);
-    const key = make("span", { class: "gpt-key" }, make("i", { class: "gpt-pale" }),
-      "the model’s", make("i", { class: "gpt-strong" }), "after the filters");
+    const key = (kind, words) => (
+      make("span", { class: "gpt-key" }, make("i", { class: kind }), words));
     const head = make("div", { class: "gpt-row gpt-head", "aria-hidden": "true" }, make("span"),
-      make("span", {}, "probability", key), make("span", {}, "summed up for top-p"),
-      make("span", {}, "drawn"));
+      make("span", {}, "probability", key("gpt-pale", "the model’s"),
+        key("gpt-strong", "after the filters")),
+      make("span", {}, "summed up for top-p"),
+      make("span", {}, "drawn", key("gpt-expected", "expected")));
     state.rows = Array.from({ length: count }, (_, rank) => {
       const parts = {
         pale: make("i", { class: "gpt-pale" }), strong: make("i", { class: "gpt-strong" }),
         number: make("b"), sum: make("i", { class: "gpt-sum" }),
         edge: make("i", { class: "gpt-limit" }),
         total: make("b"), drawn: make("i", { class: "gpt-drawn" }),
-        expected: make("i", { class: "gpt-expected", title: "expected" }), count: make("b"),
+        expected: make("i", { class: "gpt-expected" }), count: make("b"),
       };
       const element = make("div", {
         class: "gpt-row", role: "img", onclick: () => choose(rank),
@@ -181,8 +190,9 @@ const render = (context) => mount(context, (view) => {
   }
 
   function fillRows() {
-    const { before, left, entering, times } = state;
-    const reach = [0.1, 0.25, 0.5].find((limit) => Math.max(before[0], left[0]) <= limit) ?? 1;
+    const { before, left, entering, times, digits } = state;
+    const reach = state.most < 0.01 ? state.most
+      : [0.1, 0.25, 0.5].find((limit) => state.most <= limit) ?? 1;
     const draws = view.get("draws");
     const most = Math.max(1, draws * left[0], ...(times?.values() ?? []));
     let sum = 0;
@@ -193,11 +203,11 @@ const render = (context) => mount(context, (view) => {
       width(row.pale, (0.68 * old) / reach);
       width(row.strong, (0.68 * now) / reach);
       at(row.number, (0.68 * Math.max(old, now)) / reach);
-      row.number.textContent = now ? written(now) : "ruled out";
+      row.number.textContent = now ? written(now, digits) : "ruled out";
       width(row.sum, 0.7 * sum);
       at(row.edge, 0.7 * view.get("top_p"));
       row.edge.hidden = view.get("top_p") >= 1;
-      row.total.textContent = written(sum);
+      row.total.textContent = written(sum, digits);
       at(row.total, 0.74);
       width(row.drawn, (0.72 * count) / most);
       at(row.expected, (0.72 * draws * now) / most);
@@ -213,12 +223,13 @@ const render = (context) => mount(context, (view) => {
   function describe(rank, sum) {
     const place = state.order[rank];
     const now = state.left[rank];
+    const digits = state.digits + 1;
     const drawn = state.times && now ? `; drawn ${state.times.get(rank) ?? 0} times, `
       + `${written(view.get("draws") * now, 1)} expected` : "";
     return `‘${nameOf(rank)}’, id ${place}, score ${written(state.data.logits[place], 2)}: `
-      + `probability ${written(state.before[rank], 4)}`
-      + `${now ? ` becomes ${written(now, 4)}` : " is ruled out"}; summed up for top-p `
-      + `${written(sum, 4)}${drawn}.`;
+      + `probability ${written(state.before[rank], digits)}`
+      + `${now ? ` becomes ${written(now, digits)}` : " is ruled out"}; summed up for top-p `
+      + `${written(sum, digits)}${drawn}.`;
   }
 
   function tell(rank = state.current) {

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,14 @@ def test_a_vocabulary_like_gpt2s_fits_into_a_view():
     large = lively_model(config=type(SMALL)(**{**SMALL.to_dict(), "vocab_size": 50_257}))
     view = SamplingBench(large, gpt2, "The cat")
     assert view.last_error is None and 4 * 50_257 < len(view.data) < MOST_BYTES / 2
+
+
+def test_the_opinions_of_a_newborn_of_a_large_vocabulary_are_told_apart_from_zero():
+    gpt2 = BPETokenizer.from_gpt2()
+    newborn = GPTModel(replace(SMALL, vocab_size=gpt2.vocab_size)).eval()
+    view = SamplingBench(newborn, gpt2, "The cat")
+    best = float(view.shown["before"].max())
+    assert best < 0.0005 and f"{best:.5f} before and {best:.5f} after" in repr(view)
 
 
 @pytest.mark.parametrize(("name", "value", "kept"), [("top_k", 3, 3), ("top_p", 0.01, 1)])
