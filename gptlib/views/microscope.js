@@ -124,7 +124,9 @@ const render = (context) => mount(context, (view) => {
     state.total = make("td");
     foot.replaceChildren(make("th", { scope: "row", colspan: "5" }, "sum"), state.total,
       make("td", {}, "output"), make("td", {}, state.output));
-    legend.replaceChildren(signedLegend(state.reach.qk));
+    state.reaches = make("span");
+    legend.replaceChildren(signedLegend(state.reach.qk, "q and k"));
+    legend.firstChild.append(state.reaches);
   }
 
   function paintTable() {
@@ -149,6 +151,8 @@ const render = (context) => mount(context, (view) => {
     });
     state.total.textContent = written(steps.weights.reduce((sum, x) => sum + x, 0), 4);
     paintStrip(state.output, steps.output, most);
+    state.reaches.textContent = `v to ±${written(state.reach.v, 1)}, `
+      + `weight × v and output to ±${written(most, 1)}`;
   }
 
   // ----- what the query makes of one key
@@ -174,13 +178,12 @@ const render = (context) => mount(context, (view) => {
       steps.output, reach(steps.output),
       (n) => `${share} × ${written(values[n], 2)}`);
     const off = distance(steps.output, rowOf(state.head.head_outputs, token(), width()));
-    const changed = !(view.get("scale") && view.get("mask"));
+    const rounding = 1e-5 * Math.max(1, reach(steps.output));
     said.textContent = `‘${label(key())}’: q · k = ${written(steps.scores[key()])}, `
       + `${view.get("scale") ? "scaled" : "not scaled"} ${written(steps.scaled[key()])}, `
       + `weight ${written(steps.weights[key()], 6)}. `
-      + (changed ? `This output is up to ${written(off)} away from the model's.`
-        : `The output equals the model's to ${
-          off.toExponential(0).replace("-", "−")}.`);
+      + (off > rounding ? `This output is up to ${written(off)} away from the model's.`
+        : `The output equals the model's${off ? ` to ${off.toExponential(0).replace("-", "−")}` : ""}.`);
   }
 
   function point(n) {

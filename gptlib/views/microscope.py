@@ -111,12 +111,13 @@ class AttentionMicroscope(BrowserView):
             labels = [figures.with_signs(label) for label in traced.labels]
             config = traced.config
             self.send_data(arrays, labels=labels, layer=layer, head=head,
-                      n_layers=config.n_layers, n_heads=config.n_heads)
+                           n_layers=config.n_layers, n_heads=config.n_heads)
             self._sent = (self.prompt, layer, head)
 
     def _sentence(self, labels, token: int, key: int, result: dict, off: float) -> str:
         steps = ["÷ √D" if self.scale else "no scale", "mask" if self.mask else "no mask"]
-        whose = "as in the model" if self.scale and self.mask else (
+        rounding = 1e-5 * max(1.0, np.abs(result["output"]).max())
+        whose = "as in the model" if off <= rounding else (
             f"up to {figures.number(off)} away from the model's")
         return (f"the query of token {token} ‘{labels[token]}’ meets {len(labels)} keys "
                 f"({', '.join(steps)}). For ‘{labels[key]}’ (token {key}), "

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,12 @@ def test_without_scale_or_mask_the_view_says_how_far_it_is_from_the_model():
     assert "no mask" in repr(microscope) and "away from the model's" in repr(microscope)
     microscope.set_state({"mask": True, "scale": True})
     assert microscope.shown["off"] < 1e-5
+
+
+def test_an_output_that_dropout_changed_is_not_called_the_models():
+    dropping = lively_model(config=replace(SMALL, drop_rate=0.5)).train()
+    microscope = AttentionMicroscope(dropping, tokenizer(), SENTENCE)
+    assert microscope.shown["off"] > 1e-3 and "away from the model's" in repr(microscope)
 
 
 def test_the_key_with_the_largest_weight_is_told_unless_another_is_chosen():
