@@ -1,16 +1,11 @@
 // Every head of a model as one mosaic, one head enlarged, one token's weights over the text.
 
 import {
-  arrowKeys, choice, css, hatch, inkOn, largest, lookOf, make, mount, paintPixels, sharpContext,
-  shortened, textField, walkTokens, weightColor, weightLegend, written,
+  arrowKeys, askMap, choice, drawTriangle, largest, lookOf, looks, make, mount, paintPixels,
+  rowStart, sharpContext, shortened, textField, tokenChips, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
-
-/** Where row `query` begins in a lower triangle that is stored row after row. */
-export function rowStart(query) {
-  return (query * (query + 1)) / 2;
-}
 
 /** The weights of one head, or of a layer's mean: T (T + 1) / 2 numbers. */
 export function headWeights(data, { layer, head, mean }) {
@@ -43,8 +38,9 @@ export function sentence(labels, weights, token, direction, digits = 4) {
   const most = order.slice(0, 3).map((n) => `‘${labels[n]}’ ${written(weights[n], digits)}`);
   const sum = allowed.reduce((total, weight) => total + weight, 0);
   const verb = direction === "row" ? "looks at" : "is looked at by";
-  const whose = direction === "row" ? "its" : "these";
-  const noun = allowed.length === 1 ? "weight sums" : "weights sum";
+  const one = allowed.length === 1;
+  const whose = direction === "row" ? "its" : one ? "this" : "these";
+  const noun = one ? "weight sums" : "weights sum";
   return `Token ${token} ‘${labels[token]}’ ${verb} ${most.join(", ")}`
     + `${order.length > 3 ? " …" : ""}; ${whose} ${allowed.length} ${noun} to `
     + `${written(sum, digits)}.`;
@@ -55,10 +51,9 @@ export function sentence(labels, weights, token, direction, digits = 4) {
 const HINT = "Rows look at columns. Point at a cell for its weight, click to stay with its token.";
 
 const render = (context) => mount(context, (view) => {
-  const state = { data: null, exact: null, hovered: null, cell: null };
+  const state = { data: null, exact: null, hovered: null };
 
   view.root.classList.add("gpt-attention");
-  const chips = make("div", { class: "gpt-chips", role: "group", "aria-label": "tokens" });
   const mosaic = make("div", { class: "gpt-mosaic", role: "group", "aria-label": "heads" });
   const title = make("p", { class: "gpt-heading" });
   const map = make("canvas", { class: "gpt-map", role: "img" });
@@ -69,59 +64,38 @@ const render = (context) => mount(context, (view) => {
     choice(view, "direction", "direction", [["row", "what the token looks at"],
       ["column", "who looks at the token"]]),
   );
-  view.stage.append(chips, said, make("div", { class: "gpt-columns" },
-    make("div", { class: "gpt-left" },
-      make("p", { class: "gpt-heading" }, "All heads"), mosaic, weightLegend()),
-    make("div", { class: "gpt-right" }, title, map, pointed)));
-
   const count = () => state.data.labels.length;
   const locked = () => Math.min(view.get("token") ?? Infinity, count() - 1);
   const token = () => state.hovered ?? locked();
+  const chips = tokenChips(view, locked, hover);
+  view.stage.append(chips.element, said, make("div", { class: "gpt-columns" },
+    make("div", { class: "gpt-left" },
+      make("p", { class: "gpt-heading" }, "All heads"), mosaic, weightLegend()),
+    make("div", { class: "gpt-right" }, title, map, pointed)));
   const place = () => ({
     layer: view.get("layer"), head: view.get("head"), mean: view.get("mean"),
   });
 
   // ----- one token's weights over the text
 
-  function makeChips() {
-    const buttons = state.data.labels.map((label, n) => {
-      const button = make("button", {
-        type: "button", class: "gpt-chip",
-        onpointerenter: view.guarded(() => hover(n)),
-        onpointerleave: view.guarded(() => hover(null)),
-        onclick: () => view.set({ token: n }),
-      }, make("bdi", {}, label), make("small", {}, " "));
-      return label.endsWith("↵") ? [button, make("span", { class: "gpt-break" })] : [button];
-    });
-    chips.replaceChildren(...buttons.flat());
-  }
-
   function paintChips() {
     const weights = weightsOf(state.triangle, count(), token(), view.get("direction"));
     const most = view.get("direction") === "column" ? "gets" : "gives";
-    chips.querySelectorAll("button").forEach((button, n) => {
-      const forbidden = Number.isNaN(weights[n]);
-      const ground = forbidden ? null : weightColor(weights[n]);
-      button.classList.toggle("gpt-hatched", forbidden);
-      button.classList.toggle("gpt-current", n === token());
-      button.style.backgroundColor = ground ? css(ground) : "";
-      button.style.color = ground ? inkOn(ground) : "";
-      button.lastChild.textContent = forbidden ? "–" : written(weights[n]);
-      button.tabIndex = n === locked() ? 0 : -1;
-      button.setAttribute("aria-pressed", String(n === locked()));
-      button.setAttribute("aria-label", `token ${n} ${state.data.labels[n]}, `
-        + (forbidden ? "masked" : `${most} ${written(weights[n], 4)}`));
-    });
+    chips.paint(token(), (n) => ({
+      color: Number.isNaN(weights[n]) ? null : weightColor(weights[n]),
+      number: written(weights[n]),
+      name: `token ${n} ${state.data.labels[n]}, `
+        + (Number.isNaN(weights[n]) ? "masked" : `${most} ${written(weights[n], 4)}`),
+    }));
     said.textContent = sentence(state.data.labels, weights, token(), view.get("direction"));
   }
 
   function hover(n) {
+    if (n === state.hovered) return;
     state.hovered = n;
     paintChips();
     drawMap();
   }
-
-  walkTokens(view, chips, count, locked, state);
 
   // ----- every head
 
@@ -147,7 +121,12 @@ const render = (context) => mount(context, (view) => {
     }
     mosaic.replaceChildren(...cells);
     mosaic.style.setProperty("--heads", heads + 1);
-    const side = Math.min(76, Math.max(18, 460 / layers), 400 / (heads + 1));
+  }
+
+  function sizeMosaic() {
+    const [layers, heads] = state.data.shapes.weights;
+    const room = Math.min(400, (view.root.clientWidth || 460) - 60 - 3 * heads);
+    const side = Math.min(76, Math.max(24, 460 / layers), room / (heads + 1));
     mosaic.style.setProperty("--side", `${Math.floor(side)}px`);
     mosaic.classList.toggle("gpt-fine", side < count());
   }
@@ -184,46 +163,36 @@ const render = (context) => mount(context, (view) => {
 
   // ----- one head enlarged
 
-  let shape = null;                          // of the map: gutters, cells, whole width
+  let shape = null;                          // where the cells of the map are, and its labels
 
   function drawMap() {
     const room = map.parentElement.clientWidth || 560;
     shape = layout(map, state.data.labels, room);
-    const { gutter, top, cell } = shape;
+    const { left, top, cell } = shape;
     const side = cell * count();
-    const edge = (n) => Math.round(n * cell);                  // whole pixels leave no seams
-    const context = sharpContext(map, gutter + side + 2, top + side + 2);
-    const style = getComputedStyle(view.root);
-    const look = (name) => style.getPropertyValue(name).trim();
-    hatch(context, gutter, top, side, look("--gpt-line"));
-    for (let query = 0; query < count(); query++) {
-      const y = top + edge(query);
-      for (let key = 0; key <= query; key++) {
-        context.fillStyle = css(weightColor(state.triangle[rowStart(query) + key]));
-        context.fillRect(gutter + edge(key), y, edge(key + 1) - edge(key),
-          top + edge(query + 1) - y);
-      }
-    }
+    const context = sharpContext(map, left + side + 2, top + side + 2);
+    const look = looks(view.root);
+    drawTriangle(context, shape, count(), state.triangle, look("--gpt-line"));
     drawFrame(context, look("--gpt-accent"));
     drawLabels(context, look("--gpt-ink"), look("--gpt-quiet"));
     map.setAttribute("aria-label", `${title.textContent}. ${said.textContent}`);
   }
 
   function drawFrame(context, color) {
-    const { gutter, top, cell } = shape;
+    const { left, top, cell } = shape;
     const side = cell * count();
     context.strokeStyle = color;
     context.lineWidth = 2;
     if (view.get("direction") === "row") {
-      context.strokeRect(gutter, top + token() * cell, side, cell);
+      context.strokeRect(left, top + token() * cell, side, cell);
     } else {
-      context.strokeRect(gutter + token() * cell, top, cell, side);
+      context.strokeRect(left + token() * cell, top, cell, side);
     }
   }
 
   /** All labels where there is room; else those of the token and of what it weighs most. */
   function drawLabels(context, ink, quiet) {
-    const { gutter, top, cell, all } = shape;
+    const { left, top, cell, all } = shape;
     const weights = weightsOf(state.triangle, count(), token(), view.get("direction"));
     const strong = largest(weights, count()).filter((n) => weights[n] > 0.02).slice(0, 4);
     const rows = view.get("direction") === "row" ? [token()] : strong;
@@ -239,11 +208,11 @@ const render = (context) => mount(context, (view) => {
     for (let n = 0; n < count(); n++) {
       write(n, rows, (label) => {
         context.textAlign = "right";
-        context.fillText(label, gutter - 5, top + (n + 0.5) * cell);
+        context.fillText(label, left - 5, top + (n + 0.5) * cell);
       });
       write(n, columns, (label) => {
         context.save();
-        context.translate(gutter + (n + 0.5) * cell, top - 5);
+        context.translate(left + (n + 0.5) * cell, top - 5);
         context.rotate(-Math.PI / 2);
         context.textAlign = "left";
         context.fillText(label, 0, 0);
@@ -252,31 +221,11 @@ const render = (context) => mount(context, (view) => {
     }
   }
 
-  function cellAt(event) {
-    const box = map.getBoundingClientRect();
-    const [key, query] = [(event.clientX - box.left - shape.gutter) / shape.cell,
-      (event.clientY - box.top - shape.top) / shape.cell].map(Math.floor);
-    const inside = query >= 0 && query < count() && key < count();
-    return inside ? { query, key: Math.max(key, -1) } : null;
-  }
-
-  map.addEventListener("pointermove", view.guarded((event) => {
-    const cell = state.data && cellAt(event);
-    if (!cell || cell.key < 0) return leave();
-    const own = view.get("direction") === "row" ? cell.query : cell.key;
-    pointed.textContent = lookOf(state.data.labels, cell.query, cell.key,
-      state.triangle[rowStart(cell.query) + cell.key], 6);
-    if (own !== state.hovered) hover(own);
-    return undefined;
-  }));
-  const leave = () => {
-    pointed.textContent = HINT;
-    if (state.hovered !== null) hover(null);
-  };
-  map.addEventListener("pointerleave", view.guarded(leave));
-  map.addEventListener("click", () => {
-    if (state.hovered !== null) view.set({ token: state.hovered });
-  });
+  askMap(view, map, () => shape, (cell) => {
+    pointed.textContent = cell ? lookOf(state.data.labels, cell.query, cell.key,
+      state.triangle[rowStart(cell.query) + cell.key], 6) : HINT;
+    return cell && (view.get("direction") === "row" ? cell.query : cell.key);
+  }, hover);
 
   // ----- what follows what
 
@@ -292,13 +241,14 @@ const render = (context) => mount(context, (view) => {
     const [layers, heads] = state.data?.shapes.weights ?? [0, 0];
     if (view.get("layer") >= layers || view.get("head") >= heads) return;   // the kernel says so
     takeHead();
+    sizeMosaic();
     markHead();
     paintChips();
     drawMap();
   };
   view.onData("data", (data) => {
     Object.assign(state, { data, exact: null, hovered: null });
-    makeChips();
+    chips.write(data.labels);
     makeMosaic();
     draw();
   });
@@ -316,10 +266,11 @@ function layout(canvas, labels, room) {
   const family = getComputedStyle(canvas).fontFamily;
   context.font = `600 12px ${family}`;
   const widest = Math.max(...labels.map((label) => context.measureText(shortened(label)).width));
-  const gutter = Math.ceil(Math.min(widest, 110)) + 8;
-  const cell = Math.min(34, (Math.min(room, 620) - gutter - 2) / labels.length);
+  const left = Math.ceil(Math.min(widest, 110)) + 8;
+  const cell = Math.min(34, (Math.min(room, 620) - left - 2) / labels.length);
   const all = cell >= 10;
-  return { gutter, top: gutter, cell, all, family, size: all ? Math.min(12, 0.95 * cell) : 11 };
+  const size = all ? Math.min(12, 0.95 * cell) : 11;
+  return { left, top: left, cell, count: labels.length, all, family, size };
 }
 
 export default { render };

@@ -122,6 +122,8 @@ def _sentence(labels, token: int, direction: str, result: dict) -> str:
     order = sorted(places, key=lambda place: -row[place])
     most = ", ".join(f"‘{labels[n]}’ {row[n]:.3f}" for n in order[:3])
     verb = "looks at" if direction == "row" else "is looked at by"
+    one = len(order) == 1
+    whose = "its" if direction == "row" else "this" if one else "these"
     return (f"token {token} ‘{labels[token]}’ {verb} {most}{' …' if len(order) > 3 else ''}; "
-            f"{'its' if direction == 'row' else 'these'} {len(order)} "
-            f"weight{'s sum' if len(order) > 1 else ' sums'} to {result['sum']:.3f}.")
+            f"{whose} {len(order)} {'weight sums' if one else 'weights sum'} to "
+            f"{result['sum']:.3f}.")

@@ -40,6 +40,16 @@ export function largest(numbers, count) {
   return places.sort((a, b) => numbers[b] - numbers[a] || a - b).slice(0, count);
 }
 
+/** Where row `query` begins in a lower triangle that is stored row after row. */
+export function rowStart(query) {
+  return (query * (query + 1)) / 2;
+}
+
+/** What one token looks at: a row of such a triangle. */
+export function triangleRow(triangle, query) {
+  return triangle.subarray(rowStart(query), rowStart(query + 1));
+}
+
 /** A number for reading, with a true minus sign: 0.031, −1.500, −∞. */
 export function written(x, digits = 3) {
   if (!Number.isFinite(x)) return Number.isNaN(x) ? "nan" : x > 0 ? "∞" : "−∞";
@@ -89,9 +99,22 @@ export function weightColor(weight) {
   return cividis(Math.sqrt(Math.max(weight, 0)));
 }
 
+const WEIGHT_STYLES = Array.from({ length: 256 }, (_, n) => css(weightColor((n / 255) ** 2)));
+
+/** The same, ready for a canvas, in 256 steps: a map has thousands of cells. */
+export function weightStyle(weight) {
+  return WEIGHT_STYLES[Math.round(255 * Math.sqrt(weight))];
+}
+
 /** Orange for -reach, gray for 0, blue for reach, as [red, green, blue]. */
 export function signedColor(x, reach) {
   return between(SIGNED, 0.5 + 0.5 * (x / (reach || 1)));
+}
+
+/** What the page's style says now: its colors, which follow the theme, and its font. */
+export function looks(element) {
+  const style = getComputedStyle(element);
+  return (name) => style.getPropertyValue(name).trim();
 }
 
 export function css([red, green, blue]) {
@@ -122,6 +145,22 @@ export function hatch(context, left, top, side, color) {
   }
   context.stroke();
   context.restore();
+}
+
+/**
+ * A head's map: from `left` and `top` on, a colored cell of `cell` pixels for each weight of a
+ * triangle of `count` rows, and the hatched mask above it.
+ */
+export function drawTriangle(context, { left, top, cell }, count, triangle, hatching) {
+  const edge = (n) => Math.round(n * cell);                  // whole pixels leave no seams
+  hatch(context, left, top, edge(count), hatching);
+  for (let query = 0; query < count; query++) {
+    triangleRow(triangle, query).forEach((weight, key) => {
+      context.fillStyle = weightStyle(weight);
+      context.fillRect(left + edge(key), top + edge(query), edge(key + 1) - edge(key),
+        edge(query + 1) - edge(query));
+    });
+  }
 }
 
 /** A canvas of one pixel per number, which the style stretches; NaN stays transparent. */
@@ -244,12 +283,12 @@ export function weightLegend() {
   return legend(`linear-gradient(90deg, ${steps.join(", ")})`, ticks, "weight");
 }
 
-/** What the colors of signed numbers mean. */
-export function signedLegend(reach) {
+/** What the colors of signed numbers mean; `what` names those that go as far as `reach`. */
+export function signedLegend(reach, what) {
   const steps = SIGNED.map(css).join(", ");
   const ticks = [-reach, 0, reach].map((x, n) => make("span", { style: `left: ${50 * n}%` },
     written(x, 1)));
-  return legend(`linear-gradient(90deg, ${steps})`, ticks, "number");
+  return legend(`linear-gradient(90deg, ${steps})`, ticks, what);
 }
 
 function legend(gradient, ticks, what) {
@@ -283,13 +322,68 @@ export function walk(container, count, place, choose, forth = ["ArrowDown"], bac
   arrowKeys(container, moves, place, choose);
 }
 
-/** The same along chips of tokens, which stand beside each other; the keys choose the token. */
-export function walkTokens(view, chips, count, place, state) {
-  walk(chips, count, place, (token) => {
-    state.hovered = null;
+/**
+ * The tokens of a text as chips. Pointing at one calls `hover` with its place, leaving it with
+ * null; a click chooses it, and so do the arrow keys. `locked()` is the place that is chosen.
+ */
+export function tokenChips(view, locked, hover) {
+  const element = make("div", { class: "gpt-chips", role: "group", "aria-label": "tokens" });
+  const buttons = () => element.querySelectorAll("button");
+  walk(element, () => buttons().length, locked, (token) => {
+    hover(null);
     view.set({ token });
-    chips.querySelectorAll("button")[token].focus();
+    buttons()[token].focus();
   }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  return {
+    element,
+    write(labels) {
+      element.replaceChildren(...labels.flatMap((label, n) => {
+        const button = make("button", {
+          type: "button", class: "gpt-chip", onclick: () => view.set({ token: n }),
+          onpointerenter: view.guarded(() => hover(n)),
+          onpointerleave: view.guarded(() => hover(null)),
+        }, make("bdi", {}, label), make("small", {}, " "));
+        return label.endsWith("↵") ? [button, make("span", { class: "gpt-break" })] : [button];
+      }));
+    },
+    /** `look(n)` says a chip's color, or null for a hatched one, its number, and its name. */
+    paint(current, look) {
+      buttons().forEach((button, n) => {
+        const { color, number, name } = look(n);
+        button.classList.toggle("gpt-hatched", !color);
+        button.classList.toggle("gpt-current", n === current);
+        button.style.backgroundColor = color ? css(color) : "";
+        button.style.color = color ? inkOn(color) : "";
+        button.lastChild.textContent = color ? number : "–";
+        button.tabIndex = n === locked() ? 0 : -1;
+        button.setAttribute("aria-pressed", String(n === locked()));
+        button.setAttribute("aria-label", name);
+      });
+    },
+  };
+}
+
+/**
+ * A head's map answers the pointer. `frame()` says where its cells are, as `drawTriangle` has it.
+ * `ask(cell)` says what is there, `{ query, key }` or null, and gives the token it belongs to;
+ * over that one `hover` is called, and a click, or a tap, chooses it.
+ */
+export function askMap(view, map, frame, ask, hover) {
+  const tokenAt = (event) => {
+    if (!frame()) return null;                               // nothing is drawn yet
+    const { left, top, cell, count } = frame();
+    const box = map.getBoundingClientRect();
+    const key = Math.floor((event.clientX - box.left - left) / cell);
+    const query = Math.floor((event.clientY - box.top - top) / cell);
+    const inside = Math.min(key, query) >= 0 && Math.max(key, query) < count;
+    return ask(inside ? { query, key } : null);
+  };
+  map.addEventListener("pointermove", view.guarded((event) => hover(tokenAt(event))));
+  map.addEventListener("pointerleave", view.guarded(() => hover(ask(null))));
+  map.addEventListener("click", view.guarded((event) => {
+    const token = tokenAt(event);
+    if (token !== null) view.set({ token });
+  }));
 }
 
 // ------------------------------------------------------------------------------- life of a view

@@ -1,8 +1,8 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  css, hatch, inkOn, largest, lookOf, make, mount, sharpContext, shortened, slider, walkTokens,
-  weightColor, weightLegend, written,
+  askMap, drawTriangle, largest, lookOf, looks, make, mount, sharpContext, shortened, slider,
+  tokenChips, triangleRow, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -12,12 +12,6 @@ export function weightsAt({ weights, shapes }, checkpoint, layer, head) {
   const [, layers, heads, length] = shapes.weights;
   const start = ((checkpoint * layers + layer) * heads + head) * length;
   return Float64Array.from(weights.subarray(start, start + length), (x) => (x / 255) ** 2);
-}
-
-/** What one token looks at. */
-export function rowOf(triangle, token) {
-  const start = (token * (token + 1)) / 2;
-  return triangle.subarray(start, start + token + 1);
 }
 
 /** The probability that a checkpoint gave to each token; NaN for the first, which none precedes. */
@@ -40,7 +34,6 @@ export function placesOf(steps) {
 
 // ---------------------------------------------------------------------------------------- view
 
-const COLORS = Array.from({ length: 256 }, (_, n) => css(weightColor((n / 255) ** 2)));
 const HINT = "Rows look at columns. Point at a cell for its weight.";
 
 const render = (context) => mount(context, (view) => {
@@ -52,17 +45,11 @@ const render = (context) => mount(context, (view) => {
   const sampleTitle = make("p", { class: "gpt-heading" });
   const sample = make("div", { class: "gpt-sample", dir: "auto" });
   const sampleEnd = make("p", { class: "gpt-quiet gpt-small" });
-  const chips = make("div", { class: "gpt-chips", role: "group", "aria-label": "tokens" });
   const detail = make("p", { class: "gpt-said gpt-quiet", "aria-live": "polite" });
   const mapTitle = make("p", { class: "gpt-heading" });
   const map = make("canvas", { class: "gpt-map", role: "img" });
   const pointed = make("p", { class: "gpt-quiet gpt-said" }, HINT);
   const lossTitle = make("p", { class: "gpt-heading" });
-  view.stage.append(said, make("div", { class: "gpt-columns" },
-    make("div", { class: "gpt-left" }, lossTitle, curve, sampleTitle, sample, sampleEnd,
-      make("p", { class: "gpt-heading" }, "How probable each token of the text was to it"),
-      chips, detail),
-    make("div", { class: "gpt-right" }, mapTitle, map, pointed, weightLegend())));
 
   const last = () => state.data.steps.length - 1;
   const here = () => Math.min(view.get("checkpoint") ?? Infinity, last());
@@ -70,6 +57,12 @@ const render = (context) => mount(context, (view) => {
   const locked = () => Math.min(view.get("token") ?? Infinity, count() - 1);
   const token = () => state.hovered ?? locked();
   const stepName = (n) => state.data.steps[n].toLocaleString("en");
+  const chips = tokenChips(view, locked, hover);
+  view.stage.append(said, make("div", { class: "gpt-columns" },
+    make("div", { class: "gpt-left" }, lossTitle, curve, sampleTitle, sample, sampleEnd,
+      make("p", { class: "gpt-heading" }, "How probable each token of the text was to it"),
+      chips.element, detail),
+    make("div", { class: "gpt-right" }, mapTitle, map, pointed, weightLegend())));
 
   function draw() {
     if (!state.data) return;
@@ -97,7 +90,7 @@ const render = (context) => mount(context, (view) => {
   // ----- the loss
 
   function drawCurve() {
-    const { steps, losses, floor } = state.data;
+    const { losses, floor } = state.data;
     const width = Math.min(curve.parentElement.clientWidth || 440, 560);
     const height = 150;
     const [left, right, top, bottom] = [44, 14, 10, 22];
@@ -135,17 +128,22 @@ const render = (context) => mount(context, (view) => {
       context.arc(x[n], y(loss), n === here() ? 6 : 3.5, 0, 2 * Math.PI);
       context.fill();
     });
+    drawSteps(context, x, width, height - 8, look);
+    curve.setAttribute("aria-label", `${said.textContent} Loss of ${losses.length} checkpoints, `
+      + `from ${written(losses[0])} to ${written(losses[last()])}.`);
+  }
+
+  /** The steps below the curve, as many as have room; always the one that is shown. */
+  function drawSteps(context, x, width, y, look) {
     context.textAlign = "center";
     let free = -Infinity;
-    steps.forEach((_, n) => {
+    x.forEach((_, n) => {
       const room = context.measureText(stepName(n)).width / 2 + 4;
       if (n !== here() && (x[n] - room < free || Math.abs(x[n] - x[here()]) < 2.4 * room)) return;
       context.fillStyle = look(n === here() ? "--gpt-ink" : "--gpt-quiet");
-      context.fillText(stepName(n), Math.min(x[n], width - room), height - 8);
+      context.fillText(stepName(n), Math.min(x[n], width - room), y);
       free = x[n] + room;
     });
-    curve.setAttribute("aria-label", `${said.textContent} Loss of ${losses.length} checkpoints, `
-      + `from ${written(losses[0])} to ${written(losses[last()])}.`);
   }
 
   curve.addEventListener("click", view.guarded((event) => {
@@ -156,30 +154,19 @@ const render = (context) => mount(context, (view) => {
 
   // ----- the text
 
-  function makeChips() {
-    chips.replaceChildren(...state.data.labels.map((label, n) => make("button", {
-      type: "button", class: "gpt-chip", onclick: () => view.set({ token: n }),
-      onpointerenter: view.guarded(() => hover(n)),
-      onpointerleave: view.guarded(() => hover(null)),
-    }, make("bdi", {}, label), make("small", {}, " "))));
-  }
-
   function paintChips() {
-    chips.querySelectorAll("button").forEach((button, n) => {
+    chips.paint(token(), (n) => {
       const p = state.probabilities[n];
-      const ground = Number.isNaN(p) ? null : weightColor(p);
-      button.classList.toggle("gpt-hatched", !ground);
-      button.classList.toggle("gpt-current", n === token());
-      button.style.backgroundColor = ground ? css(ground) : "";
-      button.style.color = ground ? inkOn(ground) : "";
-      button.lastChild.textContent = ground ? p.toFixed(2) : "–";
-      button.tabIndex = n === locked() ? 0 : -1;
-      button.setAttribute("aria-pressed", String(n === locked()));
-      button.setAttribute("aria-label", `token ${n} ${state.data.labels[n]}, `
-        + (ground ? `probability ${written(p, 4)}` : "read first"));
+      const first = Number.isNaN(p);
+      return {
+        color: first ? null : weightColor(p),
+        number: written(p, 2),
+        name: `token ${n} ${state.data.labels[n]}, `
+          + (first ? "read first" : `probability ${written(p, 4)}`),
+      };
     });
     const { labels } = state.data;
-    const row = rowOf(state.triangle, token());
+    const row = triangleRow(state.triangle, token());
     const most = largest(row, 3).map((n) => `‘${labels[n]}’ ${row[n].toFixed(2)}`).join(", ");
     const p = state.probabilities[token()];
     const known = Number.isNaN(p) ? "is read first" : `had probability ${written(p, 4)}`;
@@ -188,16 +175,15 @@ const render = (context) => mount(context, (view) => {
   }
 
   function hover(n) {
+    if (n === state.hovered) return;
     state.hovered = n;
     paintChips();
     drawMap();
   }
 
-  walkTokens(view, chips, count, locked, state);
-
   // ----- one head
 
-  let shape = null;
+  let shape = null;                          // where the cells of the map are, and its labels
 
   function drawMap() {
     const room = Math.min(map.parentElement.clientWidth || 440, 520);
@@ -207,44 +193,35 @@ const render = (context) => mount(context, (view) => {
     measure.font = font;
     const names = state.data.labels.map((label) => shortened(label, 12));
     const widths = names.map((name) => measure.measureText(name).width);
-    const gutter = 10 + Math.ceil(Math.max(...widths));
-    const cell = Math.min(28, (room - gutter - 2) / count());
-    const edge = (n) => gutter + Math.round(n * cell);
-    shape = { gutter, cell, font };
-    const context = sharpContext(map, edge(count()) + 2, edge(count()) + 2);
-    hatch(context, gutter, gutter, edge(count()) - gutter, look("--gpt-line"));
-    for (let query = 0; query < count(); query++) {
-      const row = rowOf(state.triangle, query);
-      row.forEach((weight, key) => {
-        context.fillStyle = COLORS[Math.round(255 * Math.sqrt(weight))];
-        context.fillRect(edge(key), edge(query), edge(key + 1) - edge(key),
-          edge(query + 1) - edge(query));
-      });
-    }
+    const left = 10 + Math.ceil(Math.max(...widths));
+    const cell = Math.min(28, (room - left - 2) / count());
+    const side = cell * count();
+    shape = { left, top: left, cell, count: count(), font };
+    const context = sharpContext(map, left + side + 2, left + side + 2);
+    drawTriangle(context, shape, count(), state.triangle, look("--gpt-line"));
     context.strokeStyle = look("--gpt-accent");
     context.lineWidth = 2;
-    context.strokeRect(gutter, edge(token()), edge(count()) - gutter, edge(token() + 1)
-      - edge(token()));
+    context.strokeRect(left, left + token() * cell, side, cell);
     drawNames(context, names, look("--gpt-ink"), look("--gpt-quiet"));
     map.setAttribute("aria-label", `${mapTitle.textContent}. ${detail.textContent}`);
   }
 
   /** All names where there is room; else those of the token and of what it looks at most. */
   function drawNames(context, names, ink, quiet) {
-    const { gutter, cell, font } = shape;
-    const strong = largest(rowOf(state.triangle, token()), 3);
+    const { left, top, cell, font } = shape;
+    const strong = largest(triangleRow(state.triangle, token()), 3);
     context.font = font;
     context.textBaseline = "middle";
     names.forEach((name, n) => {
       context.fillStyle = n === token() || strong.includes(n) ? ink : quiet;
       if (cell >= 9.5 || n === token()) {
         context.textAlign = "right";
-        context.fillText(name, gutter - 5, gutter + (n + 0.5) * cell);
+        context.fillText(name, left - 5, top + (n + 0.5) * cell);
       }
       const near = strong.slice(0, strong.indexOf(n)).some((m) => Math.abs(m - n) * cell < 11);
       if (cell >= 9.5 || (strong.includes(n) && !near)) {
         context.save();
-        context.translate(gutter + (n + 0.5) * cell, gutter - 5);
+        context.translate(left + (n + 0.5) * cell, top - 5);
         context.rotate(-Math.PI / 2);
         context.textAlign = "left";
         context.fillText(name, 0, 0);
@@ -253,27 +230,11 @@ const render = (context) => mount(context, (view) => {
     });
   }
 
-  map.addEventListener("pointermove", view.guarded((event) => {
-    if (!state.data) return;
-    const box = map.getBoundingClientRect();
-    const [key, query] = [event.clientX - box.left, event.clientY - box.top]
-      .map((at) => Math.floor((at - shape.gutter) / shape.cell));
-    if (key < 0 || query < 0 || key >= count() || query >= count()) {
-      leave();
-      return;
-    }
-    pointed.textContent = lookOf(state.data.labels, query, key,
-      rowOf(state.triangle, query)[key], 2);
-    if (query !== state.hovered) hover(query);
-  }));
-  const leave = () => {
-    pointed.textContent = HINT;
-    if (state.hovered !== null) hover(null);
-  };
-  map.addEventListener("pointerleave", view.guarded(leave));
-  map.addEventListener("click", () => {
-    if (state.hovered !== null) view.set({ token: state.hovered });
-  });
+  askMap(view, map, () => shape, (cell) => {
+    pointed.textContent = cell ? lookOf(state.data.labels, cell.query, cell.key,
+      triangleRow(state.triangle, cell.query)[cell.key], 2) : HINT;
+    return cell && cell.query;
+  }, hover);
 
   // ----- what follows what
 
@@ -285,18 +246,12 @@ const render = (context) => mount(context, (view) => {
       slider(view, "layer", "layer", () => layers - 1),
       slider(view, "head", "head", () => heads - 1),
     );
-    makeChips();
+    chips.write(data.labels);
     draw();
   });
   view.on(["checkpoint", "layer", "head", "token"], draw);
   view.onLook(draw);
 });
-
-/** The colors and the font that the page's style has now. */
-function looks(element) {
-  const style = getComputedStyle(element);
-  return (name) => style.getPropertyValue(name).trim();
-}
 
 function rule(context, color, from, to, dashes = []) {
   context.save();

@@ -175,7 +175,9 @@ class TimeMachine(BrowserView):
         return traced, notice
 
     def _check(self) -> None:
-        if not self._checkpoints:
+        pairs = [pair for pair in self._checkpoints
+                 if isinstance(pair, (tuple, list)) and len(pair) == 2]
+        if not pairs or pairs != self._checkpoints:
             raise ValueError(
                 "There are no checkpoints to travel to: pass pairs of step and model, such as "
                 "[(0, untrained), (1000, trained)].")
@@ -184,6 +186,10 @@ class TimeMachine(BrowserView):
             raise ValueError(
                 "The checkpoints have models of different shapes, but must come from one training "
                 "run: make a view for each run.")
+        if self._floor is not None and not math.isfinite(self._floor):
+            raise ValueError(
+                f"floor is {self._floor}, but must be a number of nats: leave it out where it is "
+                "not known.")
         losses = self._validation_loss
         if losses is not None and len(losses) != len(self._checkpoints):
             raise ValueError(

@@ -59,6 +59,20 @@ def test_a_view_of_the_browser_answers_the_pointer_without_a_kernel(page):
                            arg=[view.element_handle(), before], timeout=5_000)
 
 
+def test_a_view_follows_the_colors_of_the_page(page):
+    ink = "root => getComputedStyle(root).getPropertyValue('--gpt-accent')"
+    page.emulate_media(color_scheme="dark")
+    dark = page.locator(".gpt").evaluate(ink)
+    page.emulate_media(color_scheme="light")
+    assert page.locator(".gpt").evaluate(ink) != dark
+
+
+def test_a_text_that_no_model_would_read_cannot_be_typed(page):
+    field = page.get_by_role("textbox", name="text")
+    assert not field.is_editable() and "needs the notebook" in field.get_attribute("title")
+    assert page.get_by_role("radio", name="who looks at the token").is_editable()
+
+
 def test_a_view_of_the_kernel_is_a_picture_with_words(page):
     picture = page.locator("main img")
     assert picture.count() == 1

@@ -1,16 +1,19 @@
 """The views that live in the browser, in one: real elements, real keys, a real pointer."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from lab_notebook import write_notebook
 from page import ViewPage
 from playwright.sync_api import expect
-from views.samples import MAKERS, model, tokenizer
+from views.samples import MAKERS, SMALL, model, tokenizer
 
 import gptlib.views
 from gptlib import figures
-from gptlib.views import AttentionExplorer, AttentionMicroscope
+from gptlib.model import GPTModel
+from gptlib.tokenizer import BPETokenizer
+from gptlib.views import AttentionExplorer, AttentionMicroscope, SamplingBench
 from gptlib.views.browser import BrowserView
 from gptlib.views.image import KernelImage
 
@@ -241,6 +244,25 @@ def test_the_enlarged_head_answers_the_pointer(opened):
     assert "may not look ahead" in below.inner_text()
 
 
+@pytest.mark.parametrize("name", ["AttentionExplorer", "TimeMachine"])
+def test_a_tap_on_the_map_chooses_the_token_of_its_row(opened, name):
+    page = opened(MAKERS[name](), has_touch=True)
+    box = page.locator("canvas.gpt-map").bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] - 90, box["y"] + box["height"] - 45)
+    page.settle()
+    count = page.get_by_role("group", name="tokens").get_by_role("button").count()
+    assert page.saved == [["token", count - 2]]
+
+
+def test_the_mosaic_is_no_wider_than_a_narrow_page(opened):
+    page = opened(explorer(), 340)
+    mosaic = page.locator(".gpt-mosaic").bounding_box()
+    assert mosaic["x"] + mosaic["width"] <= 340
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.settle()
+    assert page.locator(".gpt-mosaic").bounding_box()["width"] > 340
+
+
 def test_a_new_text_goes_to_the_kernel_and_its_answer_is_drawn(opened):
     view = explorer()
     page = opened(view)
@@ -304,6 +326,40 @@ def test_another_query_is_drawn_without_asking_the_kernel(opened):
     assert page.locator("tbody .gpt-weight").all_inner_texts()[0] == "1.0000"
 
 
+def test_an_output_that_is_the_models_to_the_last_bit_is_called_so(opened):
+    view = microscope()
+    view.token = 0                                           # which looks at itself alone
+    assert view.shown["off"] == 0
+    assert "The output equals the model's." in said(opened(view))
+
+
+def test_every_step_of_the_microscope_is_seen_without_scrolling_beside_a_side_bar(opened):
+    scroller = opened(microscope(), 640).locator(".gpt-scroller")
+    assert scroller.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+# ------------------------------------------------------------------------------- SamplingBench
+
+
+@pytest.mark.parametrize("width", [1280, 640])
+def test_every_column_of_the_bench_stands_below_its_heading(opened, width):
+    page = opened(MAKERS["SamplingBench"](), width)
+    lefts = [[cell.bounding_box()["x"] for cell in row.locator("> *").all()][1:]
+             for row in page.locator(".gpt-row").all()[:2]]
+    assert lefts[0] == lefts[1] and len(lefts[0]) == 3
+
+
+def test_the_page_tells_a_newborns_tiny_probabilities_as_the_kernel_does(opened):
+    gpt2 = BPETokenizer.from_gpt2()
+    newborn = GPTModel(replace(SMALL, vocab_size=gpt2.vocab_size)).eval()
+    view = SamplingBench(newborn, gpt2, "The cat")
+    page = opened(view)
+    assert said(page) == view.shown["summary"]
+    bar, room = (page.locator(f".gpt-row .gpt-bar {part}").first.bounding_box()["width"]
+                 for part in (".gpt-strong", ".gpt-sum"))
+    assert bar > 100 > room
+
+
 # ------------------------------------------------------------------------------- in JupyterLab
 
 
@@ -353,3 +409,49 @@ def test_views_in_jupyterlab_follow_each_other_and_answer_while_a_cell_runs(lab)
 
         assert chapter.foreign_requests == []
         assert chapter.console_errors == []
+
+
+def test_a_training_whose_cell_is_run_again_ends_and_one_whose_cell_is_moved_goes_on(lab):
+    cells = [
+        "from gptlib import BPETokenizer\n"
+        "from gptlib.views import TrainingDashboard\n"
+        "tokenizer = BPETokenizer.train('Mia had a red ball. ' * 3, 265)\n"
+        "ids, views = tokenizer.encode('Mia had a red ball. ' * 400), []",
+        "views.append(TrainingDashboard(ids, ids[:99], tokenizer))\n"
+        "views[-1].steps.value = 2000\n"
+        "views[-1]",
+        "views[0].start()",
+    ]
+    write_notebook(lab, "95_training.ipynb", cells)
+
+    with lab.open("95_training.ipynb") as chapter:
+        chapter.run_all(seconds=60)
+        running = "[view.running for view in views]"
+        chapter.page.get_by_role("button", name="stop", exact=True).wait_for()
+        command(chapter.page, 1, "move-cell-down")
+        command(chapter.page, 2, "move-cell-up")
+        chapter.page.wait_for_timeout(2_000)                # longer than a view waits
+        assert answer(chapter.page, running) == "[True]"
+        command(chapter.page, 1, "run-cell")
+        chapter.page.wait_for_timeout(2_000)
+        assert answer(chapter.page, f"views[0].wait(60), {running}") == "(True, [False, False])"
+        assert answer(chapter.page, "0 < views[0].run.step < 2000") == "True"
+        assert chapter.console_errors == []
+
+
+def command(page, cell: int, name: str) -> None:
+    """What JupyterLab does with a cell."""
+    page.evaluate("""([cell, name]) => {
+        const app = window.jupyterapp;
+        app.shell.currentWidget.content.activeCellIndex = cell;
+        return app.commands.execute(`notebook:${name}`);
+    }""", [cell, name])
+
+
+def answer(page, expression: str) -> str:
+    """What the kernel thinks of an expression."""
+    return page.evaluate("""async r => {
+        const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+        const asked = kernel.requestExecute({ code: "", user_expressions: { r } });
+        return (await asked.done).content.user_expressions.r.data["text/plain"];
+    }""", expression)

@@ -94,6 +94,15 @@ def test_the_page_says_the_sum_and_the_largest_weights(tmp_path):
     assert f"{row.max():.4f}" in said and said.endswith("its 3 weights sum to 1.0000.")
 
 
+def test_a_single_weight_is_told_as_one(tmp_path):
+    explorer = view()
+    last = len(explorer.shown["labels"]) - 1
+    explorer.direction = "column"
+    assert "; this 1 weight sums to" in repr(explorer)
+    place = {"layer": 0, "head": 0, "mean": False, "token": last, "direction": "column"}
+    assert "; this 1 weight sums to" in page(explorer, [place], tmp_path)[0]["sentence"]
+
+
 def test_thirty_layers_of_nine_heads_over_64_tokens_fit_into_a_megabyte(large):
     assert large.last_error is None
     assert len(large.shown["labels"]) == 64

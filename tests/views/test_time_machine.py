@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -142,6 +144,8 @@ def test_a_text_beyond_the_context_is_cut_with_a_sentence():
 
 @pytest.mark.parametrize(("arguments", "words"), [
     ({"checkpoints": []}, "no checkpoints to travel to"),
+    ({"checkpoints": [checkpoints()[0][1]]}, "pass pairs of step and model"),
+    ({"floor": math.inf}, "floor is inf"),
     ({"text": ""}, "The text is empty"),
     ({"validation_loss": [1.0]}, "1 validation losses for 3 checkpoints"),
     ({"validation_loss": [1.0, 2.0, float("nan")]}, "no finite numbers"),

@@ -4,7 +4,7 @@ const data = given.packed && view.unpack(bytes(given.packed));
 answer({
   data,
   heads: given.heads?.map((place) => view.weightsAt(data, ...place)),
-  rows: given.tokens?.map((token) => view.rowOf(view.weightsAt(data, 0, 0, 0), token)),
+  rows: given.tokens?.map((token) => view.triangleRow(view.weightsAt(data, 0, 0, 0), token)),
   probabilities: given.checkpoints?.map((n) => view.probabilitiesAt(data, n)),
   places: given.steps?.map(view.placesOf),
   ticks: given.ranges?.map((range) => view.ticks(...range)),
