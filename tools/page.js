@@ -22,6 +22,12 @@ function modelOf(state) {
 const bytes = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
 const read = ([kind, value]) => (kind === "json" ? value : new DataView(bytes(value).buffer));
 
+// The views follow the colors of the page.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const tell = () => { document.body.dataset.jpThemeLight = String(!dark.matches); };
+dark.addEventListener("change", tell);
+tell();
+
 for (const place of document.querySelectorAll("[data-view]")) {
   const parts = JSON.parse(new TextDecoder().decode(bytes(place.dataset.view)));
   delete place.dataset.view;
@@ -33,5 +39,9 @@ for (const place of document.querySelectorAll("[data-view]")) {
   const code = new Blob([parts.module], { type: "text/javascript" });
   const module = await import(URL.createObjectURL(code));
   await module.default.render({ model: modelOf(Object.fromEntries(entries)), el });
+  for (const field of el.querySelectorAll("input[type=text]")) {
+    field.readOnly = true;
+    field.title = "Another text needs the model, so it needs the notebook.";
+  }
 }
 document.documentElement.dataset.ready = "true";
