@@ -31,8 +31,9 @@ export function weightsOf(triangle, count, token, direction) {
   });
 }
 
-/** One sentence about the weights of one token. */
-export function sentence(labels, weights, token, direction, digits = 4) {
+/** One sentence about the weights of one token; rounded ones are told with fewer digits. */
+export function sentence(labels, weights, token, direction, rounded = false) {
+  const digits = rounded ? 2 : 4;
   const allowed = weights.filter((weight) => !Number.isNaN(weight));
   const order = largest(weights, weights.length).filter((n) => !Number.isNaN(weights[n]));
   const most = order.slice(0, 3).map((n) => `‘${labels[n]}’ ${written(weights[n], digits)}`);
@@ -43,7 +44,7 @@ export function sentence(labels, weights, token, direction, digits = 4) {
   const noun = one ? "weight sums" : "weights sum";
   return `Token ${token} ‘${labels[token]}’ ${verb} ${most.join(", ")}`
     + `${order.length > 3 ? " …" : ""}; ${whose} ${allowed.length} ${noun} to `
-    + `${written(sum, digits)}.`;
+    + `${rounded ? `about ${written(sum, 1)}` : written(sum, digits)}.`;
 }
 
 // ---------------------------------------------------------------------------------------- view
@@ -83,11 +84,13 @@ const render = (context) => mount(context, (view) => {
     const most = view.get("direction") === "column" ? "gets" : "gives";
     chips.paint(token(), (n) => ({
       color: Number.isNaN(weights[n]) ? null : weightColor(weights[n]),
-      number: written(weights[n]),
+      number: written(weights[n], state.rounded ? 2 : 3),
       name: `token ${n} ${state.data.labels[n]}, `
-        + (Number.isNaN(weights[n]) ? "masked" : `${most} ${written(weights[n], 4)}`),
+        + (Number.isNaN(weights[n]) ? "masked"
+          : `${most} ${written(weights[n], state.rounded ? 2 : 4)}`),
     }));
-    said.textContent = sentence(state.data.labels, weights, token(), view.get("direction"));
+    said.textContent = sentence(state.data.labels, weights, token(), view.get("direction"),
+      state.rounded);
   }
 
   function hover(n) {
@@ -223,7 +226,7 @@ const render = (context) => mount(context, (view) => {
 
   askMap(view, map, () => shape, (cell) => {
     pointed.textContent = cell ? lookOf(state.data.labels, cell.query, cell.key,
-      state.triangle[rowStart(cell.query) + cell.key], 6) : HINT;
+      state.triangle[rowStart(cell.query) + cell.key], state.rounded ? 2 : 6) : HINT;
     return cell && (view.get("direction") === "row" ? cell.query : cell.key);
   }, hover);
 
@@ -235,6 +238,7 @@ const render = (context) => mount(context, (view) => {
     const known = exact && exact.layer === layer && exact.mean === mean && (mean
       || exact.head === head) && exact.weights.length === state.data.shapes.weights[2];
     state.triangle = known ? exact.weights : headWeights(state.data, place());
+    state.rounded = !known && state.data.weights instanceof Uint8Array;
     title.textContent = mean ? `Layer ${layer}, mean of its heads` : `Layer ${layer}, head ${head}`;
   }
   const draw = () => {

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from helpers import lively_model
 from lab_notebook import write_notebook
 from page import ViewPage
 from playwright.sync_api import expect
@@ -242,6 +243,18 @@ def test_the_enlarged_head_answers_the_pointer(opened):
     assert re.search(r"looks at ‘\.’ with weight 0\.\d{6}\.", below.inner_text())
     page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
     assert "may not look ahead" in below.inner_text()
+
+
+def test_weights_that_were_rounded_for_the_way_are_told_as_such_until_the_exact_ones_come(opened):
+    large = replace(SMALL, context_length=64, emb_dim=90, n_heads=9, n_layers=30)
+    view = AttentionExplorer(lively_model(config=large), tokenizer(), SENTENCE * 20)
+    page = opened(view)
+    assert "its 64 weights sum to 1.0000." in said(page)
+    page.get_by_role("button", name="layer 1, head 0", exact=True).click()
+    assert "its 64 weights sum to about 1.0." in said(page)       # the kernel has not answered
+    view.layer = 1
+    page.send(exact=view.exact)
+    assert "its 64 weights sum to 1.0000." in said(page)
 
 
 @pytest.mark.parametrize("name", ["AttentionExplorer", "TimeMachine"])
