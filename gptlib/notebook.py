@@ -28,6 +28,8 @@ SEED = 0
 # Sums are split among the threads, so their number decides the last digits of a result: with a
 # fixed one, every machine shows the numbers of the page. Small models gain nothing from more.
 THREADS = 2
+# Left alone, JupyterLab cuts a diagram off where the page is narrower than it.
+STYLE = "<style>.jp-RenderedSVG img { max-width: 100%; height: auto; }</style>"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Chapter:
 
     def __repr__(self) -> str:
         return f"Chapter {self.number} · {self.title}: ready."
+
+    def _repr_html_(self) -> str:
+        """The same, with the style that the pictures of the page need."""
+        return f"{STYLE}<div>{html.escape(repr(self))}</div>"
 
 
 def setup(chapter: int) -> Chapter:

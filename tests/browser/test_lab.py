@@ -43,6 +43,19 @@ def test_the_browser_notices_errors_and_requests_to_other_machines(lab):
         assert any("gptlib.invalid" in error for error in chapter.console_errors)
 
 
+def test_a_diagram_shrinks_with_the_page(lab):
+    cells = ["from gptlib import figures, notebook\nnotebook.setup(chapter=2)",
+             "figures.gpt_diagram({'attention'})"]
+    write_notebook(lab, "97_narrow.ipynb", cells)
+
+    with lab.open("97_narrow.ipynb") as chapter:
+        chapter.page.set_viewport_size({"width": 800, "height": 1600})
+        chapter.run_all(seconds=120)
+        drawn, room, whole = chapter.page.locator(".jp-RenderedSVG img").evaluate(
+            "picture => [picture.width, picture.parentElement.clientWidth, picture.naturalWidth]")
+        assert drawn <= room < whole
+
+
 def test_kernels_of_the_course_run_in_its_own_environment(lab):
     """Other pythons may lie about, and kernels of theirs in the home folder."""
     import sys

@@ -39,6 +39,7 @@ def test_setup_fixes_the_number_of_threads():
 
 def test_setup_says_which_chapter_is_ready():
     assert repr(notebook.setup(chapter=2)) == "Chapter 2 · Attention: ready."
+    assert "<div>Chapter 2 · Attention: ready.</div>" in notebook.setup(chapter=2)._repr_html_()
 
 
 @pytest.mark.parametrize("chapter", [-1, 7, "2", 2.0, True, None])
