@@ -102,8 +102,9 @@ class _Page(anywidget.AnyWidget):
     """What a view needs of the page around it: names for its controls, and word when it is gone.
 
     The page's own code leaves the handles of sliders without a name, so a screen reader could only
-    say "slider" of each, and it gives a button's icon a letter that is in no alphabet. And only
-    the page knows when a view is on it no more, because its cell was run again or deleted.
+    say "slider" of each, and it gives a button's icon a letter that is in no alphabet. What is to
+    be read out when it changes must be a place that stays. And only the page knows when a view is
+    on it no more, because its cell was run again or deleted.
     """
 
     _esm = """
@@ -115,6 +116,7 @@ class _Page(anywidget.AnyWidget):
       view.querySelectorAll(".widget-button i").forEach((icon) => {
         icon.setAttribute("aria-hidden", "true");
       });
+      view.querySelector(".gpt-sentence .widget-html-content")?.setAttribute("role", "status");
     };
     export default () => {
       let shown = 0;                         // how often the view is on the page
@@ -151,7 +153,7 @@ class View(BaseView, widgets.VBox):
     def __init__(self, controls: Sequence[widgets.Widget], below: Sequence[widgets.Widget] = ()):
         """`controls` stand above the picture, what is in `below` between picture and sentence."""
         self._alert = widgets.HTML()
-        self._sentence = widgets.HTML()
+        self._sentence = widgets.HTML().add_class("gpt-sentence")
         self._image = KernelImage()
         self._drawn = [self._image, *below, self._sentence]
         row = widgets.HBox(list(controls), layout=widgets.Layout(
@@ -175,7 +177,7 @@ class View(BaseView, widgets.VBox):
             self._image.show(picture)
         self.picture = picture
         if announce:
-            self._sentence.value = _words(summary, "status", TEXT_COLOR)
+            self._sentence.value = paragraph(summary)
         self.shown = {"summary": summary, **shown}
 
     def follow(self, *controls: widgets.Widget) -> None:
@@ -185,7 +187,7 @@ class View(BaseView, widgets.VBox):
         self.refresh()
 
     def warn(self, message: str) -> None:
-        self._alert.value = _words(message, "alert", ERROR_COLOR) if message else ""
+        self._alert.value = paragraph(message, ERROR_COLOR, "alert") if message else ""
         for part in self._drawn:                          # pale, for it is what was there before
             (part.add_class if message else part.remove_class)("gpt-stale")
 
@@ -201,10 +203,11 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _words(text: str, role: str, color: str) -> str:
-    live = "assertive" if role == "alert" else "polite"
-    return (f'<div role="{role}" aria-live="{live}" style="color: {color}; line-height: 1.5; '
-            f'max-width: {WIDTH}px">{html.escape(text)}</div>')
+def paragraph(text: str, color: str = TEXT_COLOR, role: str = "") -> str:
+    """A text as HTML; with the role "alert", it is read out when it appears."""
+    named = f' role="{role}"' if role else ""
+    return (f'<div{named} style="color: {color}; line-height: 1.5; max-width: {WIDTH}px">'
+            f"{html.escape(text)}</div>")
 
 
 def table(rows: Sequence[tuple[str, str, str]]) -> str:

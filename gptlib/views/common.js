@@ -312,6 +312,11 @@ export function arrowKeys(container, moves, place, choose) {
     event.stopPropagation();
     choose(move(place()));
   });
+  container.addEventListener("focusin", ({ target }) => {     // where the tabulator comes back to
+    container.querySelectorAll("[tabindex]").forEach((element) => {
+      element.tabIndex = element === target ? 0 : -1;
+    });
+  });
 }
 
 /** Arrow keys along a list of `count()` elements, forth and back, to its beginning and its end. */

@@ -239,8 +239,7 @@ const render = (context) => mount(context, (view) => {
 
   function choose(rank) {
     state.current = rank;
-    state.rows.forEach((row, n) => { row.element.tabIndex = n === state.current ? 0 : -1; });
-    state.rows[state.current].element.focus();
+    state.rows[rank].element.focus();
     tell();
   }
 

@@ -27,6 +27,7 @@ from gptlib.views.base import (
     button,
     choice,
     number_slider,
+    paragraph,
     stepped_slider,
     whole_slider,
 )
@@ -152,8 +153,9 @@ class TrainingDashboard(View):
             finally:
                 self._seconds += time.monotonic() - started
                 self._enable_buttons(running=False)
-                self._status.value = _quiet(
-                    f"Ended after step {self.run.step:,}. It took {_clock(self._seconds)}.")
+                self._status.value = paragraph(
+                    f"Ended after step {self.run.step:,}. It took {_clock(self._seconds)}.",
+                    QUIET_COLOR)
         if self.last_error is None:
             self.refresh()                   # and say again what is wrong with the sliders
         else:
@@ -205,7 +207,7 @@ class TrainingDashboard(View):
     def update(self) -> None:
         """Say what a press on start would do; then show the run. The sliders never disturb it."""
         try:
-            self._plan.value = _quiet(self._planned(*self.configs()))
+            self._plan.value = paragraph(self._planned(*self.configs()), QUIET_COLOR)
         except ValueError:
             self._plan.value = ""
             raise
@@ -242,10 +244,10 @@ class TrainingDashboard(View):
                 f"{passes:.1f} times.")
 
     def _show_time(self, step: Step, seconds_left: float) -> None:
-        self._status.value = _quiet(
+        self._status.value = paragraph(
             f"Step {step.step:,} of {self.run.config.steps:,} · {_clock(seconds_left)} left · "
             f"{step.tokens_per_second:,.0f} tokens per second · gradient norm "
-            f"{step.gradient_norm:.2f}")
+            f"{step.gradient_norm:.2f}", QUIET_COLOR)
 
     def _draw(self, result: dict, steps: int) -> None:
         curves = (("step", "loss"), ("validation_step", "validation"), ("step", "gradient_norm"),
@@ -330,11 +332,6 @@ def _clock(seconds: float) -> str:
     """Minutes and seconds, as 1:05."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes}:{seconds:02d}"
-
-
-def _quiet(text: str) -> str:
-    return (f'<div style="color: {QUIET_COLOR}; line-height: 1.5; max-width: {figures.WIDTH}px">'
-            f"{html.escape(text)}</div>")
 
 
 def _sample_block(step: int, text: str) -> str:

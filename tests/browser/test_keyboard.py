@@ -115,7 +115,7 @@ def view(chapter):
             "n => window.jupyterapp.shell.currentWidget.content.scrollToItem(n, 'center')", number)
         output = chapter.page.locator(
             f".jp-Notebook .jp-Cell[data-windowed-list-index='{number}'] .jp-OutputArea")
-        output.locator("[aria-live=polite]").first.wait_for()
+        spoken(output).filter(has_text=re.compile(r"\w")).first.wait_for()
         return output
     return view
 
@@ -161,6 +161,26 @@ def test_the_picture_of_the_kernel_has_the_sentence_as_its_words(view, name):
     output = view(name)
     sentence = output.get_by_role("status").inner_text()
     expect(output.get_by_role("img", name=sentence, exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("name", ["TokenizerExplorer", "ConfigExplorer", "TrainingDashboard"])
+def test_the_place_where_a_view_of_the_kernel_speaks_stays_when_its_words_change(view, name):
+    """Or else a screen reader would not notice that they did."""
+    output = view(name)
+    place = output.get_by_role("status")
+    expect(place).to_have_count(1)
+    place.evaluate("place => { place.stays = true; }")
+    before = place.inner_text()
+    if name == "TrainingDashboard":
+        reach(output, "slider", "steps")
+        output.page.keyboard.press("Home")
+        reach(output, "button", "start")
+        output.page.keyboard.press("Enter")
+    else:
+        reach(output, "slider", {"TokenizerExplorer": "merges"}.get(name, "layers"))
+        output.page.keyboard.press("ArrowLeft")
+    expect(place).not_to_have_text(before)
+    assert place.evaluate("place => place.stays")
 
 
 def test_an_impossible_choice_is_explained_beside_its_control(view):

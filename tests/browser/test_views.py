@@ -213,6 +213,15 @@ def test_arrow_keys_move_through_tokens_and_heads(opened):
     assert said(page).startswith("Token 0 ")
 
 
+def test_the_tabulator_leaves_the_mosaic_from_wherever_the_arrow_keys_are(opened):
+    page = opened(explorer())
+    page.get_by_role("button", name="layer 0, head 0", exact=True).focus()
+    page.evaluate("window.requestAnimationFrame = () => {}")          # no picture in between
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.className").startswith("gpt-chip")
+
+
 def test_the_mean_of_a_layer_can_be_enlarged(opened):
     page = opened(explorer())
     page.get_by_role("button", name="layer 1, mean of heads").click()

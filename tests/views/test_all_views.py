@@ -96,12 +96,6 @@ def test_every_control_has_a_label_and_a_hint(name):
         assert control.description and control.tooltip
 
 
-@every_kernel_view
-def test_the_sentence_is_announced_to_screen_readers(name):
-    sentence = sample(name).children[-2].value
-    assert 'role="status"' in sentence and 'aria-live="polite"' in sentence
-
-
 @every_browser_view
 def test_a_browser_view_carries_its_data_as_one_block_of_at_most_a_megabyte(name):
     state = sample(name).get_state()
