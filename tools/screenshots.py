@@ -27,20 +27,24 @@ from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller_checkpoints
 from gptlib.views import *
 model, tokenizer = storyteller()
-text = next(storybook.stories(1, seed=3)).text
-def begin(n): return " ".join(text.split()[:n])
+text = next(story.text for story in storybook.stories(400, seed=3)
+            if story.text.startswith("Once upon a time Max"))
+def until(words): return text[: text.index(words) + len(words)]
+def at_the_name_head(words): return Session(until(words), layer=0, head=4)
 points = storyteller_checkpoints()
 """
 VIEWS = {
-    "attention": "AttentionExplorer(model, tokenizer, begin(33))",
-    "microscope": "AttentionMicroscope(model, tokenizer, begin(12))",
+    # Where the hero must come next, this head looks back at the name.
+    "attention": "AttentionExplorer(model, tokenizer, session=at_the_name_head('it was gone.'))",
+    "microscope": "AttentionMicroscope(model, tokenizer, session=at_the_name_head('very shy.'))",
     "sampling": "SamplingBench(model, tokenizer, 'Tom the bear was shy and lived')",
-    "time_machine": "TimeMachine([(p.step, p.model) for p in points], tokenizer, begin(20),\n"
+    "time_machine": "TimeMachine([(p.step, p.model) for p in points], tokenizer,\n"
+                    "            until('very shy.'), session=at_the_name_head('very shy.'),\n"
                     "            validation_loss=[p.validation_loss for p in points])",
-    "neurons": "NeuronExplorer(model, tokenizer, begin(33))",
+    "neurons": "NeuronExplorer(model, tokenizer, until('it was gone.'))",
     "stepper": "GenerationStepper(model, tokenizer, 'Tom the bear')",
-    "tokenizer": "TokenizerExplorer(tokenizer, begin(33))",
-    "windows": "WindowExplorer(tokenizer, begin(33))",
+    "tokenizer": "TokenizerExplorer(tokenizer, until('it was gone.'))",
+    "windows": "WindowExplorer(tokenizer, until('it was gone.'))",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
 }
