@@ -8,6 +8,9 @@ export function render({ model, el }) {
   let image = null;
 
   const name = () => image?.setAttribute("alt", model.get("alt"));
+  const classes = () => {                    // anywidget leaves them to its widgets
+    el.classList.toggle("gpt-stale", (model.get("_dom_classes") ?? []).includes("gpt-stale"));
+  };
   const draw = async () => {
     const bytes = model.get("value");
     if (!bytes?.byteLength) return;
@@ -31,10 +34,13 @@ export function render({ model, el }) {
   };
   model.on("change:value", draw);
   model.on("change:alt", name);
+  model.on("change:_dom_classes", classes);
+  classes();
   draw();
   return () => {
     model.off("change:value", draw);
     model.off("change:alt", name);
+    model.off("change:_dom_classes", classes);
     shown = Infinity;
   };
 }

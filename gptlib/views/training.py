@@ -211,7 +211,8 @@ class TrainingDashboard(View):
         except ValueError:
             self._plan.value = ""
             raise
-        self._show_run()
+        finally:
+            self._show_run()
 
     def _show_run(self, announce: bool = True) -> None:
         with DRAWING:

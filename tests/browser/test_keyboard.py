@@ -188,8 +188,13 @@ def test_an_impossible_choice_is_explained_beside_its_control(view):
     reach(output, "slider", "heads")
     output.page.keyboard.press("ArrowRight")
     expect(output.get_by_role("alert")).to_contain_text("13")
+    former = (output.locator(".gpt-picture"), output.locator(".gpt-sentence"))
+    for part in former:                                           # of twelve heads, so it is pale
+        expect(part).to_have_css("opacity", "0.35")
     output.page.keyboard.press("ArrowLeft")
     expect(output.get_by_role("alert")).to_have_count(0)
+    for part in former:
+        expect(part).to_have_css("opacity", "1")
 
 
 def test_no_frame_is_without_a_picture_while_a_slider_moves(view):

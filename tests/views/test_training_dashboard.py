@@ -193,6 +193,7 @@ def test_what_is_wrong_with_a_slider_is_said_as_long_as_it_is(view):
     assert "gpt-stale" not in picture._dom_classes      # but the run is as true as ever
     view.stop()
     assert "not divisible" in view.children[1].value
+    assert f"Step {view.run.step} of 200" in view.children[-2].value
     view.heads.value = 4
     assert view.children[1].value == "" and "Start trains" in view._plan.value
 
