@@ -554,6 +554,17 @@ def _with_the_queries(queries, keys, values, mask):
     return queries + attention(queries, keys, values, mask)
 
 
+def _weights_on_the_right(queries, keys, values, mask):
+    """The two sides of @ have changed places: the weights stand on the left, weights @ values."""
+    return values @ attention_weights(queries, keys, mask)
+
+
+def _number_by_number(queries, keys, values, mask):
+    """The sign * multiplies number by number: the sum over all keys, each with its weight, is the
+    matrix product weights @ values."""
+    return attention_weights(queries, keys, mask) * values
+
+
 def _weights_in_words(answer, *trial):
     """What is wrong with the weights: with the unit vectors as values, they are what comes out."""
     if answer(*trial).shape != attention(*trial).shape:
@@ -594,7 +605,8 @@ ATTENTION = Exercise(
               _averages_the_queries, _values_as_keys, _attention_without_mask,
               _attention_mask_too_late, _attention_without_scale, _attention_without_softmax,
               _attention_over_queries, _attention_roles_swapped, _plain_average,
-              _attention_softmax_twice, _best_value_only, _forbidden_only, _with_the_queries],
+              _attention_softmax_twice, _best_value_only, _forbidden_only, _with_the_queries,
+              _weights_on_the_right, _number_by_number],
     symptoms=[_weights_in_words],
     hints=(
         "You have the shares already: attention_weights gives a row of them for every query. "
@@ -693,6 +705,19 @@ def _tokens_cut(x, n_heads):
     return torch.stack(x.chunk(n_heads, dim=1), dim=1)
 
 
+def _tokens_before_heads(x, n_heads):
+    """You swap heads and width, the last two axes: it is tokens and heads that change places,
+    transpose(1, 2)."""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads).transpose(-2, -1)
+
+
+def _whole_width_for_each(x, n_heads):
+    """Each head gets only a piece of the C numbers: its width is C // n_heads."""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C).transpose(1, 2)
+
+
 def _divided_as_a_number(x, n_heads):
     """The operator / gives a decimal number, even where nothing is left over: sizes are whole, so
     divide with //."""
@@ -724,7 +749,7 @@ SPLIT_HEADS = Exercise(
     cases=lambda generator: list(_to_split(generator)),
     mistakes=[_only_relabeled, _no_transpose, _interleaved, _sizes_swapped, _heads_first,
               _tokens_last, _columns_relabeled, _untouched, _all_of_it_for_each, _tokens_cut,
-              _divided_as_a_number],
+              _tokens_before_heads, _whole_width_for_each, _divided_as_a_number],
     symptoms=[_where_they_came_from],
     hints=(
         "Two steps: cut, then move. Only the last axis is cut, so (B, T, C) becomes four axes "

@@ -333,6 +333,11 @@ def _bare_tangent(x):
     return 0.5 * x * (1 + torch.tanh(x))
 
 
+def _no_brackets(x):
+    """The brackets around 1 + tanh(...) are missing: half of x multiplies the whole sum."""
+    return 0.5 * x * 1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+
+
 def _taken_apart(answer, *_trial):
     """Whether it is outside or inside of the tanh that something is wrong."""
     for x in (20.0, -20.0):
@@ -365,7 +370,8 @@ GELU = Exercise(
     ],
     mistakes=[_relu, _with_erf, _sigmoid_form, _silu, _no_half, _no_x, _no_one, _no_cube, _squared,
               _root_missing, _cube_of_the_product, _root_over_two_only, _ten_times_the_cube,
-              _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent, _bare_tangent],
+              _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent, _bare_tangent,
+              _no_brackets],
     symptoms=[_taken_apart],
     hints=(
         "Nothing but the formula of the docstring, and torch works on all numbers of x at once. "

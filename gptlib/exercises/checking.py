@@ -263,7 +263,8 @@ class _Trials:
         if result is None and self.answers:
             raise _Verdict("wrong", (
                 f"called with {self._written(arguments)}, it returns None: a way through your "
-                "function ends without `return`."))
+                "function ends without `return`, perhaps because it stands inside a loop or an "
+                "if."))
         if result is None:
             raise _Verdict("wrong", "it returns None. Did you forget `return`? Some methods return "
                                     "None, too, such as append and sort of a list.")

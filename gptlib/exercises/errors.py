@@ -25,8 +25,8 @@ _MEANINGS = {
     r"'Tensor' object has no attribute '(append|extend)'":
         "A tensor cannot grow: torch.cat makes a new one of two.",
     r"only one element tensors can be converted|cannot be converted to Scalar":
-        "One number is needed there, but the tensor holds several: pick one, sum or average "
-        "first, or use torch's function instead of Python's.",
+        "One number is needed there, but the tensor holds several: use torch's function instead "
+        "of Python's, as torch.exp for math.exp, or pick one, sum or average first.",
     r"Boolean value of Tensor with more than one":
         "One True or False is needed there, but the tensor holds several: use torch.where, "
         "masked_fill, .any() or .all(). And a class is made before it is called: "
@@ -51,6 +51,8 @@ _MEANINGS = {
         "arguments are swapped.",
     r"number of subscripts in the equation":
         "There are more axes than letters, or fewer: in einsum, ... stands for all axes before.",
+    r"must have at least 2 dim":
+        "A triangle needs rows and columns: make a table of two axes first.",
     r"must be a 3D tensor|must be a matrix":
         "This product takes a fixed number of axes: @ takes any.",
     r"shape of the mask .* does not match":

@@ -122,6 +122,11 @@ def _tokens_as_places(ids):
     return Counter((ids[token], ids[token + 1]) for token in ids)
 
 
+def _beyond_the_last(ids):
+    """The last token has nobody to its right: stop one place earlier, range(len(ids) - 1)."""
+    return Counter((ids[place], ids[place + 1]) for place in range(len(ids)))
+
+
 def _lists_as_keys(ids):
     """A list cannot be a key of a dictionary, for it may change: make each pair a tuple,
     (left, right)."""
@@ -161,7 +166,7 @@ COUNT_PAIRS = Exercise(
               _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
               _without_overlap, _both_ways, _one_too_low, _one_too_high, _over_the_next,
               _frequent_only, _first_pair_only, _first_place_of_each, _tokens_as_places,
-              _lists_as_keys],
+              _beyond_the_last, _lists_as_keys],
     hints=(
         "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
         "stand above each other?",
@@ -316,6 +321,17 @@ def _last_pair_missed(ids, pair, new_id):
     return [*merge(ids[:-1], pair, new_id), *ids[-1:]]
 
 
+def _neighbor_of_the_last(ids, pair, new_id):
+    """You look one place beyond the end: the last token has nobody to its right, and a row that
+    gets shorter while you walk along it ends earlier; ask first whether place + 1 < len(ids)."""
+    merged, place = [], 0
+    while place < len(ids):
+        found = (ids[place], ids[place + 1]) == pair
+        merged.append(new_id if found else ids[place])
+        place += 2 if found else 1
+    return merged
+
+
 def _by_identity(ids, pair, new_id):
     """You compare with `is`, which asks whether two things are the same object: small numbers
     happen to be, larger ones are not, so compare with ==."""
@@ -365,7 +381,8 @@ MERGE = Exercise(
     mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
               _single_ones_replaced, _as_text, _two_by_two, _three_steps, _sum_of_both,
-              _one_side_is_enough, _used_twice, _last_pair_missed, _by_identity],
+              _one_side_is_enough, _used_twice, _last_pair_missed,
+              _neighbor_of_the_last, _by_identity],
     symptoms=[_put_back],
     hints=(
         "Build a new list while you walk through the old one. When does the token that you have "
@@ -405,7 +422,8 @@ def encode(word, merges):
 
 
 def _only_bytes(word, merges):
-    """These are the bytes: nothing has been merged yet."""
+    """These are still the bytes: nothing is merged, or what merge returns is not kept, as in
+    ids = merge(...)."""
     return list(word.encode("utf-8"))
 
 

@@ -94,6 +94,7 @@ RAISING = [
     (lambda: ROW[: 4 / 2], "// a whole one"),
     (lambda: ROW[PLACES], "The places of a list"),
     (lambda: torch.einsum("ts,sd->td", X, X), "stands for all axes before"),
+    (lambda: X[0, 0].tril(), "needs rows and columns"),
     (lambda: torch.bmm(X[0], X[0]), "@ takes any"),
     (lambda: torch.mm(X, X), "@ takes any"),
     (lambda: X[torch.ones(3, 5, dtype=torch.bool)], "masked_fill and torch.where"),

@@ -297,7 +297,7 @@ def from_the_end(word, merges):
     return ids
 
 
-@wrong("encode", "These are the bytes")
+@wrong("encode", "These are still the bytes")
 def merge_result_thrown_away(word, merges):
     ids = list(word.encode())
     for n, pair in enumerate(merges):
@@ -504,7 +504,7 @@ def appends_the_new_one(ids, pair, new_id):
     return merged
 
 
-@wrong("merge", "A place is asked for that is not there")
+@wrong("merge", "You look one place beyond the end")
 def shrinks_while_it_walks(ids, pair, new_id):
     ids = list(ids)
     for place in range(len(ids) - 1):
