@@ -32,6 +32,9 @@ text = next(story.text for story in storybook.stories(400, seed=3)
 def until(words): return text[: text.index(words) + len(words)]
 def at_the_name_head(words): return Session(until(words), layer=0, head=4)
 points = storyteller_checkpoints()
+ids = tokenizer.encode("\\n".join(story.text for story in storybook.stories(99, seed=4)))
+dashboard = TrainingDashboard(ids[:-900], ids[-900:], tokenizer)
+dashboard.steps.value, dashboard.layers.value = 60, 1
 """
 VIEWS = {
     # Where the hero must come next, this head looks back at the name.
@@ -47,6 +50,7 @@ VIEWS = {
     "windows": "WindowExplorer(tokenizer, until('it was gone.'))",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
+    "training": "dashboard.start()\ndashboard.wait()\ndashboard",
 }
 
 
