@@ -892,6 +892,19 @@ def _keys_as_values(cache, keys, values):
     return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], keys], dim=2)
 
 
+def _old_keys_in_both(cache, keys, values):
+    """You append the values to the old keys: the second cat begins with the old values."""
+    if cache is None:
+        return keys, values
+    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[0], values], dim=2)
+
+
+def _begins_with_itself(cache, keys, values):
+    """Where the cache is None, you take the new tokens for old ones and append them to themselves:
+    return them as they are."""
+    return _joined((keys, values) if cache is None else cache, keys, values)
+
+
 def _values_stay_old(cache, keys, values):
     """You return the old values as they are: the new ones must be appended, as with the keys."""
     if cache is None:
@@ -985,7 +998,8 @@ EXTEND_CACHE = Exercise(
               _pair_swapped, _cache_swapped, _keys_twice, _along_heads, _along_width,
               _along_batch, _added, _last_new_one, _oldest_dropped, _newest_replaced,
               _appended_twice, _stacked, _tokens_stacked, _asked_to_extend,
-              _no_first_time, _none_indexed, _keys_as_values, _values_stay_old, _keys_stay_old,
+              _no_first_time, _none_indexed, _keys_as_values, _old_keys_in_both,
+              _begins_with_itself, _values_stay_old, _keys_stay_old,
               _heads_flattened, _first_new_one, _zeros_in_front, _pairs_in_a_row, _pair_of_pairs],
     hints=(
         "torch.cat joins tensors along one axis. In (B, H, T, D), which axis "
