@@ -128,7 +128,8 @@ const render = (context) => mount(context, (view) => {
 
   function sizeMosaic() {
     const [layers, heads] = state.data.shapes.weights;
-    const room = Math.min(400, (view.root.clientWidth || 460) - 60 - 3 * heads);
+    const beside = 60 + 3 * heads;                           // numbers of layers, "mean", gaps
+    const room = Math.min(400, (view.root.clientWidth || 460) - beside);
     const side = Math.min(76, Math.max(24, 460 / layers), room / (heads + 1));
     mosaic.style.setProperty("--side", `${Math.floor(side)}px`);
     mosaic.classList.toggle("gpt-fine", side < count());

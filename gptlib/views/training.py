@@ -97,10 +97,11 @@ class TrainingDashboard(View):
 
     def resume(self) -> None:
         """Go on with the run where it was stopped."""
-        with self.errors_shown():
-            if self.run is None:
+        if self.run is None:
+            with self.errors_shown():
                 raise ValueError("There is no run to continue yet: press start.")
-        if self.last_error is None and not self.running:
+        elif not self.running:
+            self.refresh()                   # an error of the former run is over
             self._launch()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -194,6 +194,9 @@ def test_what_is_wrong_with_a_slider_is_said_as_long_as_it_is(view):
     view.stop()
     assert "not divisible" in view.children[1].value
     assert f"Step {view.run.step} of 200" in view.children[-2].value
+    view.resume()
+    assert "not divisible" in view.children[1].value
+    assert view.wait(LONG) and view.run.step == 200
     view.heads.value = 4
     assert view.children[1].value == "" and "Start trains" in view._plan.value
 
