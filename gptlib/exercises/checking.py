@@ -276,7 +276,7 @@ class _Trials:
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
         called = f"called with {self._written(arguments)}"
-        cause = self._known_error(result) or meaning(result.what)
+        cause = self._known_error(result)
         text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
         raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
                        if result.where else text)

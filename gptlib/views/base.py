@@ -9,7 +9,6 @@ seen. Where no kernel runs, on a hosting site or in an exported page, the pictur
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -313,14 +312,6 @@ def number_slider(label: str, low: float, high: float, value: float, step: float
     return widgets.FloatSlider(
         value, min=low, max=high, step=step, description=label, tooltip=hint or label,
         readout_format=".3g", style=_STYLE, layout=_LAYOUT)
-
-
-def log_slider(label: str, low: float, high: float, value: float, hint: str = ""):
-    """A slider over real numbers, on which each step multiplies; 1 is one of the steps."""
-    return widgets.FloatLogSlider(
-        value, base=10, min=round(math.log10(low), 2), max=round(math.log10(high), 2), step=0.01,
-        description=label, tooltip=hint or label, readout_format=".3g", style=_STYLE,
-        layout=_LAYOUT)
 
 
 def stepped_slider(label: str, options: Sequence[tuple[str, object]], value, hint: str = ""):
