@@ -161,7 +161,7 @@ def test_the_picture_of_the_kernel_has_the_sentence_as_its_words(view, name):
     output = view(name)
     place = output.get_by_role("status")
     expect(place).to_have_text(re.compile(r"\w"))
-    sentence = place.inner_text()
+    sentence = place.text_content()
     expect(output.get_by_role("img", name=sentence, exact=True)).to_be_visible()
 
 
@@ -172,7 +172,7 @@ def test_the_place_where_a_view_of_the_kernel_speaks_stays_when_its_words_change
     place = output.get_by_role("status")
     expect(place).to_have_text(re.compile(r"\w"))
     place.evaluate("place => { place.stays = true; }")
-    before = place.inner_text()
+    before = place.text_content()
     if name == "TrainingDashboard":
         reach(output, "slider", "steps")
         output.page.keyboard.press("Home")
