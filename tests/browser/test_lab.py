@@ -3,6 +3,7 @@
 import pytest
 from course import NOTEBOOKS
 from lab_notebook import write_notebook
+from playwright.sync_api import expect
 
 LONGEST_RUN = 600  # seconds
 CHAPTERS = [path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
@@ -51,8 +52,9 @@ def test_a_diagram_shrinks_with_the_page(lab):
     with lab.open("97_narrow.ipynb") as chapter:
         chapter.page.set_viewport_size({"width": 800, "height": 1600})
         chapter.run_all(seconds=120)
-        drawn, room, whole = chapter.page.locator(".jp-RenderedSVG img").evaluate(
-            "picture => [picture.width, picture.parentElement.clientWidth, picture.naturalWidth]")
+        drawn, room, whole = chapter.page.locator(".jp-RenderedSVG img").evaluate("""
+            picture => picture.decode().then(() => [
+                picture.width, picture.parentElement.clientWidth, picture.naturalWidth])""")
         assert drawn <= room < whole
 
 
@@ -65,5 +67,5 @@ def test_kernels_of_the_course_run_in_its_own_environment(lab):
 
     with lab.open("98_environment.ipynb") as chapter:
         chapter.run_all(seconds=60)
-        assert chapter.page.get_by_text(sys.prefix).count() == 1
-        assert chapter.page.get_by_text("PASSIVE").count() == 1
+        expect(chapter.page.get_by_text(sys.prefix)).to_have_count(1)
+        expect(chapter.page.get_by_text("PASSIVE")).to_have_count(1)

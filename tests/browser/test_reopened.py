@@ -1,6 +1,7 @@
 """A chapter that was run, saved and opened again another day, while its kernel is long gone."""
 
 from lab_notebook import write_notebook
+from playwright.sync_api import expect
 
 CELLS = [
     "from gptlib import storyteller\nfrom gptlib.views import AttentionExplorer, GradientFlow",
@@ -23,9 +24,9 @@ def test_a_reopened_chapter_still_shows_its_views(lab):
         page.locator(".gpt canvas").first.wait_for()
         picture = page.locator(".jupyter-widgets img").first
         picture.wait_for()
-        assert picture.evaluate("image => image.naturalWidth") > 300
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
         assert page.get_by_text("Error displaying widget").count() == 0
         tokens = page.get_by_role("group", name="tokens")
         tokens.get_by_role("button").nth(2).click()
-        assert "Token 2" in page.locator(".gpt [aria-live=polite]").first.text_content()
+        expect(page.locator(".gpt [aria-live=polite]").first).to_contain_text("Token 2")
         assert chapter.console_errors == []

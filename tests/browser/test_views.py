@@ -249,9 +249,9 @@ def test_the_enlarged_head_answers_the_pointer(opened):
     box = page.locator("canvas.gpt-map").bounding_box()
     page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] - 8)
     below = page.locator(".gpt-right")
-    assert re.search(r"looks at ‘\.’ with weight 0\.\d{6}\.", below.inner_text())
+    expect(below).to_contain_text(re.compile(r"looks at ‘\.’ with weight 0\.\d{6}\."))
     page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
-    assert "may not look ahead" in below.inner_text()
+    expect(below).to_contain_text("may not look ahead")
 
 
 def test_weights_that_were_rounded_for_the_way_are_told_as_such_until_the_exact_ones_come(opened):
