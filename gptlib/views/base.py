@@ -16,6 +16,7 @@ import anywidget
 import ipywidgets as widgets
 import numpy as np
 import torch
+from ipykernel.comm.comm import BaseComm
 
 from gptlib.figures import DRAWING, WIDTH, Picture, Stage, width_of
 from gptlib.tokenizer import END_OF_TEXT
@@ -25,6 +26,10 @@ from gptlib.views.image import KernelImage
 TEXT_COLOR = "var(--jp-content-font-color1, #1f2933)"
 QUIET_COLOR = "var(--jp-content-font-color2, #5b6570)"
 ERROR_COLOR = "var(--jp-error-color1, #b3261e)"
+
+# JupyterLab sends what a learner does to a thread of its own in the kernel, so a view answers while
+# a cell runs. From 7.4 on, ipykernel would have it wait for the thread of the cell that made it.
+BaseComm._reply_subshell_for = None
 
 
 class BaseView:

@@ -402,8 +402,13 @@ def test_views_in_jupyterlab_follow_each_other_and_answer_while_a_cell_runs(lab)
     with lab.open("97_views.ipynb") as chapter:
         chapter.run_all(seconds=60)
         page = chapter.page
-        head = page.get_by_role("button", name="layer 1, head 2", exact=True)
-        head.click()
+        page.evaluate("""() => {
+            const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+            window.finished = false;
+            kernel.requestExecute({ code: 'import time; time.sleep(600)' }).done.then(
+                () => { window.finished = true; });
+        }""")
+        page.get_by_role("button", name="layer 1, head 2", exact=True).click()
         microscope = page.locator(".gpt-microscope")
         expect(microscope.get_by_label("layer", exact=True)).to_have_value("1")
         expect(microscope.get_by_label("head", exact=True)).to_have_value("2")
@@ -416,12 +421,6 @@ def test_views_in_jupyterlab_follow_each_other_and_answer_while_a_cell_runs(lab)
         page.keyboard.press("Enter")
         expect(microscope.locator("tbody tr")).to_have_count(2)        # where it begins, and "."
 
-        page.evaluate("""() => {
-            const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
-            window.finished = false;
-            kernel.requestExecute({ code: 'import time; time.sleep(60)' }).done.then(
-                () => { window.finished = true; });
-        }""")
         chips.nth(1).hover()
         expect(page.locator(".gpt-attention [aria-live=polite]")).to_have_text(
             re.compile("^Token 1 "))
