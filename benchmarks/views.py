@@ -39,6 +39,7 @@ from gptlib.views import (
     TokenizerExplorer,
     WindowExplorer,
 )
+from gptlib.views.base import BaseView
 from gptlib.views.browser import BrowserView
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -75,7 +76,7 @@ MOVES = """async (moves) => {
 }"""
 
 
-def views() -> dict[str, BrowserView | object]:
+def views() -> dict[str, BaseView]:
     """Each view as large as the course ever shows it, and two that are larger."""
     model, tokenizer = storyteller()
     text = next(storybook.stories(1, seed=3)).text

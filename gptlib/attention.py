@@ -72,13 +72,19 @@ class KVCache:
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append new keys and values (B, H, T, D); return all of them, (B, H, length, D) each.
 
-        Raises a ValueError where more than `capacity` tokens would have to be kept.
+        Raises a ValueError where more than `capacity` tokens would have to be kept, or where the
+        batch B is not that of the tokens before.
         """
         start, end = self.length, self.length + keys.shape[2]
         if end > self.capacity:
             raise ValueError(
                 f"The cache has room for {self.capacity} tokens and holds {start}, but "
                 f"{keys.shape[2]} more came: start a new cache with the latest tokens."
+            )
+        if start and keys.shape[0] != self._keys.shape[0]:
+            raise ValueError(
+                f"The cache holds a batch of {self._keys.shape[0]}, but one of {keys.shape[0]} "
+                "came: go on with the same texts, or start a new cache."
             )
         if start == 0:  # room for the whole context at once, so that nothing is copied later
             self._keys, self._values = (

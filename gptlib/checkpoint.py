@@ -153,7 +153,7 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
             "kind; use an earlier copy."
         ) from error
     if metadata.get("gptlib") != kind:
-        found = metadata.get("gptlib", "no file of this course")
+        found = f"a {metadata['gptlib']}" if "gptlib" in metadata else "something else"
         raise ValueError(f"{path} holds {found}, not a {kind}: choose a file saved as a {kind}.")
     if metadata.get("digest") != _digest(metadata.get("header", ""), tensors):
         raise ValueError(
@@ -174,4 +174,4 @@ def _digest(header: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _digest_of_ids(ids: Tensor) -> str:
-    return hashlib.sha256(ids.numpy()).hexdigest()
+    return hashlib.sha256(ids.contiguous().numpy()).hexdigest()

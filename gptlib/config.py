@@ -16,7 +16,8 @@ GPT_CONFIG_124M = {
     "qkv_bias": False,
 }
 
-# Radford et al. (2019), table 2. Only width, heads and depth change from size to size.
+# Width and depth are those of Radford et al. (2019), table 2; the heads, 64 wide in every size, are
+# those of the weights that were published.
 GPT2_FAMILY = {
     "gpt2-small (124M)": GPT_CONFIG_124M,
     "gpt2-medium (355M)": {**GPT_CONFIG_124M, "emb_dim": 1024, "n_heads": 16, "n_layers": 24},
@@ -42,7 +43,8 @@ class GPTConfig:
     def of(cls, config: GPTConfig | Mapping) -> GPTConfig:
         """`config` as a GPTConfig, whether it is one already or a plain dictionary.
 
-        Raises a ValueError that names each key that is unknown or missing.
+        Raises a ValueError that names the first unknown key, or every missing one, and a TypeError
+        for anything else.
         """
         if isinstance(config, cls):
             return config

@@ -7,7 +7,7 @@ T + 1 ids, and one window holds T examples at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -121,9 +121,9 @@ def train_validation_split(
 
     ids (N) -> (N - n), (n). Nothing is shuffled, so no validation text leaks into training.
     """
-    if not 0 < validation_share < 1:
+    if not isinstance(validation_share, Real) or not 0 < validation_share < 1:
         raise ValueError(
-            f"validation_share is {validation_share}, but must lie between 0 and 1: "
+            f"validation_share is {validation_share!r}, but must lie between 0 and 1: "
             "0.1 keeps a tenth of the text for validation."
         )
     ids = as_ids(ids)
@@ -145,9 +145,9 @@ class Batches:
                 f"inputs is {type(inputs).__name__} and targets is {type(targets).__name__}, but "
                 "both must be tensors: windows(ids, context_length) makes them of a text."
             )
-        if not 1 <= batch_size <= len(inputs):
+        if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(inputs):
             raise ValueError(
-                f"batch_size is {batch_size}, but this text gives {len(inputs)} windows of "
+                f"batch_size is {batch_size!r}, but this text gives {len(inputs)} windows of "
                 f"{inputs.shape[1]} tokens: choose a batch from 1 to {len(inputs)}, a shorter "
                 "context or a longer text."
             )

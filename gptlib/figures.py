@@ -13,6 +13,7 @@ import math
 import threading
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -33,14 +34,13 @@ WIDTH = 700                                                          # of most p
 TEXT_SIZE, SMALL_SIZE = 10.0, 8.5                                    # points: 13 and 11 pixels
 
 
+@dataclass(frozen=True, repr=False)
 class Picture:
     """A PNG or an SVG together with what it shows in words."""
 
-    def __init__(self, data: bytes | str, alt: str, width: int):
-        """`data` is the bytes of a PNG or the text of an SVG, `width` is in CSS pixels."""
-        self.data = data
-        self.alt = alt
-        self.width = width
+    data: bytes | str    # of a PNG, or the text of an SVG
+    alt: str
+    width: int           # in CSS pixels
 
     @property
     def mime_type(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -21,12 +22,12 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
     logits (..., V) -> (..., V). Raises a ValueError for a temperature below 0.
     """
-    if not 0 <= temperature < math.inf:
+    if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
         raise ValueError(
-            f"temperature is {temperature}, but must be a number of at least 0: use 0 for the "
+            f"temperature is {temperature!r}, but must be a number of at least 0: use 0 for the "
             "most probable token, 1 for the model's own probabilities."
         )
-    if temperature == 0:
+    if temperature < 1e-30:  # 0, or so little that a quotient could be infinite
         best = logits.argmax(dim=-1, keepdim=True)                       # (..., 1)
         return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
     return logits / temperature
@@ -53,9 +54,9 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     logits (..., V) -> (..., V). Raises a ValueError for p outside (0, 1].
     Holtzman et al. (2020), section 3.1.
     """
-    if not 0 < top_p <= 1:
+    if not isinstance(top_p, Real) or not 0 < top_p <= 1:
         raise ValueError(
-            f"top_p is {top_p}, but must be a probability above 0 and up to 1: leave it out to "
+            f"top_p is {top_p!r}, but must be a probability above 0 and up to 1: leave it out to "
             "keep every token."
         )
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)   # (..., V)
@@ -71,9 +72,10 @@ def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
     logits (..., V) -> (..., V). Raises a ValueError for a min_p outside [0, 1].
     Nguyen et al. (2025), "Turning Up the Heat".
     """
-    if not 0 <= min_p <= 1:
+    if not isinstance(min_p, Real) or not 0 <= min_p <= 1:
         raise ValueError(
-            f"min_p is {min_p}, but must be a share from 0 to 1: leave it out to keep every token."
+            f"min_p is {min_p!r}, but must be a share from 0 to 1: leave it out to keep every "
+            "token."
         )
     probabilities = logits.softmax(dim=-1)
     best = probabilities.amax(dim=-1, keepdim=True)                      # (..., 1)
@@ -122,8 +124,8 @@ def generate(
     read while a shorter one already continues. A row ends after `max_new_tokens`, or before its
     `stop_token`. Beyond the context the model sees the latest tokens only.
 
-    Raises a ValueError for an empty prompt, for one that is longer than the context, and for
-    anything but rows of token ids.
+    The first step raises a ValueError for an empty prompt, for one that is longer than the context,
+    and for anything but rows of token ids.
     """
     prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]

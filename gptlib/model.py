@@ -123,7 +123,7 @@ def check_vocabulary(ids: Tensor, vocab_size: int) -> None:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of trainable numbers; a matrix that is used twice counts once."""
+    """Number of parameters, frozen ones too; a matrix that is used twice counts once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 

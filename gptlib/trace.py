@@ -37,13 +37,6 @@ class Trace:
         layers = range(self.config.n_layers)
         return np.stack([self[f"blocks.{layer}.attention.weights"] for layer in layers])
 
-    @property
-    def residual_stream(self) -> np.ndarray:
-        """Each token's vector before the first block and after every block.  (L + 1, T, C)"""
-        layers = range(self.config.n_layers)
-        ends = [self[f"blocks.{layer}.residual_end"] for layer in layers]
-        return np.stack([self["residual_start"], *ends])
-
 
 @torch.inference_mode()
 def trace(

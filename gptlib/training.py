@@ -146,7 +146,7 @@ class Step:
     tokens: int                     # predicted since the start
     loss: float                     # of this step's batch, nats per token
     validation_loss: float | None   # nats per token; None between two evaluations
-    learning_rate: float
+    learning_rate: float            # AdamW's; Muon's goes up and down with it
     gradient_norm: float            # before clipping: the pulse of the run
     tokens_per_second: float        # of this step, evaluation not counted
 
@@ -179,11 +179,11 @@ class TrainingRun:
         self.device = torch.device(device) if device is not None else best_device()
         self.model = model.to(self.device).eval()
         self.train_ids = as_ids(train_ids)
+        self.batches = Batches(*self._windows(), config.batch_size, config.seed)
         check_vocabulary(self.train_ids, model.config.vocab_size)
         self.validation_ids = None if validation_ids is None else as_ids(validation_ids)
         if validation_ids is not None:  # what cannot be read is told now, not after the first steps
             _in_order(self.validation_ids, model.config, config.end_token)
-        self.batches = Batches(*self._windows(), config.batch_size, config.seed)
         self.optimizers = self._optimizers()
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:

@@ -105,6 +105,15 @@ def test_a_full_cache_says_so():
         cache.extend(random_heads(1, 2, 2, D), random_heads(1, 2, 2, D))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_cache_goes_on_with_the_batch_it_began_with(batch):
+    cache = KVCache(4)
+    cache.extend(random_heads(2, 2, 3, D), random_heads(2, 2, 3, D))
+    with pytest.raises(ValueError, match=f"holds a batch of 2, but one of {batch} came: go on"):
+        cache.extend(random_heads(batch, 2, 1, D), random_heads(batch, 2, 1, D))
+    assert cache.length == 3
+
+
 def test_a_changed_future_token_moves_no_earlier_logit():
     model, ids = lively_model(), random_ids(1, 12)
     before = model(ids)

@@ -76,6 +76,12 @@ def test_a_resumed_run_is_bit_identical_to_one_that_never_stopped(tmp_path, stop
         )
 
 
+def test_a_text_of_which_only_some_places_are_taken_is_saved_too(tmp_path):
+    config, every_other = TrainConfig(1, batch_size=2), TEXT[::2]
+    save_run(TrainingRun(tiny_model(), every_other, None, config, "cpu"), tmp_path / "run")
+    assert load_run(tmp_path / "run", every_other.clone(), None, device="cpu").step == 0
+
+
 def test_a_run_goes_on_with_its_own_text_only(tmp_path):
     save_run(new_run(), tmp_path / "run.safetensors")
     with pytest.raises(ValueError, match="belongs to a run on another text"):
@@ -110,10 +116,10 @@ def test_foreign_files_are_refused(tmp_path):
 
     path = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match="holds no file of this course, not a model"):
+    with pytest.raises(ValueError, match="holds something else, not a model: choose"):
         load_model(path)
     save_run(new_run(), path)
-    with pytest.raises(ValueError, match="holds training run, not a model"):
+    with pytest.raises(ValueError, match="holds a training run, not a model"):
         load_model(path)
     path.write_text("a letter to Lily")
     with pytest.raises(ValueError, match="is not a whole safetensors file"):
@@ -176,8 +182,8 @@ def test_nothing_is_pickled(tmp_path):
     assert "import pickle" not in source
 
 
-def test_weights_keep_their_layout_and_optimizers_go_on_after_loading(tmp_path):
+def test_weights_lie_in_memory_after_loading_as_they_did_before(tmp_path):
     save_model(lively_model(), tmp_path / "model.safetensors")
-    layers = [load_model(tmp_path / "model.safetensors"), GPTModel(TINY)]
-    strides = [[p.stride() for p in model.parameters()] for model in layers]
+    models = [load_model(tmp_path / "model.safetensors"), GPTModel(TINY)]
+    strides = [[p.stride() for p in model.parameters()] for model in models]
     assert strides[0] == strides[1]

@@ -55,8 +55,9 @@ def test_the_last_part_of_the_text_is_kept_for_validation():
     assert train.tolist() == list(range(80))
     assert validation.tolist() == list(range(80, 100))
     assert [len(part) for part in train_validation_split(range(10), 0.9)] == [1, 9]
-    with pytest.raises(ValueError, match="validation_share is 1.5"):
-        train_validation_split(range(9), 1.5)
+    for share in (1.5, None):
+        with pytest.raises(ValueError, match=f"validation_share is {share}, but must lie between"):
+            train_validation_split(range(9), share)
 
 
 def test_a_window_of_documents_holds_whole_ones_only():
@@ -123,7 +124,7 @@ def test_a_batch_depends_on_seed_and_step_only():
     assert not torch.equal(batches_of(500, 8, 4, seed=2).at(3)[0], one.at(3)[0])
 
 
-@pytest.mark.parametrize("batch_size", [0, 9])
+@pytest.mark.parametrize("batch_size", [0, 9, 2.0])
 def test_a_batch_size_that_cannot_be_is_explained(batch_size):
     with pytest.raises(ValueError, match=f"batch_size is {batch_size}.*from 1 to 8"):
         batches_of(41, 5, batch_size)

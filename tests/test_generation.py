@@ -39,6 +39,12 @@ def test_temperature_zero_is_argmax():
     assert next_token(torch.tensor([[1.0, 5.0, 5.0]]), temperature=0).tolist() == [1]
 
 
+@pytest.mark.parametrize("temperature", [1e-29, 1e-31, 1e-38, 1e-60, 5e-324])
+def test_a_temperature_next_to_zero_is_argmax_too(temperature):
+    logits = 30 * torch.randn(50, 9, generator=seeded())
+    assert torch.equal(next_token(logits, temperature), logits.argmax(-1))
+
+
 def test_top_k_keeps_exactly_k_also_among_equals():
     assert kept(keep_top_k(LOGITS, 2)) == [1, 3]
     assert kept(keep_top_k(torch.zeros(1, 5), 3)) == [0, 1, 2]
@@ -105,13 +111,16 @@ def test_scores_that_are_no_batch_of_rows_are_explained(shape):
         (apply_temperature, -0.1, "temperature is -0.1, but must be a number of at least 0"),
         (apply_temperature, math.nan, "temperature is nan"),
         (apply_temperature, math.inf, "temperature is inf"),
+        (apply_temperature, None, "temperature is None, but must be a number of at least 0"),
         (keep_top_k, 0, "top_k is 0, but must be a whole number from 1 to 4"),
         (keep_top_k, 5, "top_k is 5"),
         (keep_top_k, 2.0, "top_k is 2.0"),
         (keep_top_p, 0, "top_p is 0, but must be a probability above 0 and up to 1"),
         (keep_top_p, 1.01, "top_p is 1.01"),
+        (keep_top_p, "0.9", "top_p is '0.9'"),
         (keep_min_p, -0.5, "min_p is -0.5"),
         (keep_min_p, 2, "min_p is 2"),
+        (keep_min_p, [0.1], r"min_p is \[0.1\]"),
     ],
 )
 def test_values_that_cannot_be_are_explained(function, value, words):

@@ -135,3 +135,18 @@ def test_whatever_is_imported_is_required(folders, extra):
             if not required & {plain(giver) for giver in given_by if giver}:
                 missing.add((name, path.name))
     assert missing == set()
+
+
+def test_whatever_is_required_is_used():
+    """Imported, or called by its name: a plugin, a kernel, a package of data."""
+    words = set()
+    for path in sources("gptlib", "tools", "tests", "benchmarks"):
+        if path != Path(__file__):
+            words.update(re.findall(r"\w+", path.read_text(encoding="utf-8")))
+    used = {
+        plain(giver)
+        for module, givers in packages_distributions().items() if module in words
+        for giver in givers
+    }
+    required = [*project()["dependencies"], *project()["optional-dependencies"]["test"]]
+    assert {plain(PIN.sub(r"\1", requirement)) for requirement in required} - used == set()

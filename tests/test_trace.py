@@ -10,7 +10,7 @@ def test_a_trace_holds_the_pass_as_arrays():
     pass_ = trace(model, ids, list("storied"))
     assert pass_.labels == tuple("storied")
     assert pass_.attention.shape == (2, 4, 7, 7)
-    assert pass_.residual_stream.shape == (3, 7, 32)
+    assert pass_["blocks.1.residual_end"].shape == (7, 32)
     assert pass_["blocks.0.attention.queries"].shape == (4, 7, 8)
     np.testing.assert_allclose(pass_.logits, model(ids[None])[0].detach(), atol=1e-4)
     np.testing.assert_allclose(pass_.attention.sum(-1), 1, atol=1e-6)

@@ -383,6 +383,15 @@ def test_ids_outside_the_vocabulary_are_found_before_the_first_step():
         TrainingRun(tiny_model(), [*TEXT.tolist(), 61], None, config, device="cpu")
 
 
+@pytest.mark.parametrize(("end_token", "words"), [
+    (None, "needs 25 tokens, but the text has 0"), (0, "holds no end token"),
+])
+def test_an_empty_text_is_found_before_the_first_step(end_token, words):
+    config = TrainConfig(3, batch_size=2, end_token=end_token)
+    with pytest.raises(ValueError, match=words):
+        TrainingRun(tiny_model(), [], None, config, device="cpu")
+
+
 @pytest.mark.parametrize(
     ("validation_ids", "settings", "error", "words"),
     [

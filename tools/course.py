@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 WORKBOOK = ROOT / "workbook"
 SITE = ROOT / "site"
+CELL_TIMEOUT = 600  # seconds, whoever runs the cell
 
 # Every kernel of the course runs under these, whoever starts it.
 ENVIRONMENT = {

@@ -8,12 +8,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from course import CourseError, code_cells, read, transport_encryption, write
+from course import CELL_TIMEOUT, CourseError, code_cells, read, transport_encryption, write
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode, from_dict
 
-CELL_TIMEOUT = 600  # seconds
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 NOTEBOOK_METADATA = {
@@ -41,28 +40,29 @@ def execute(path: Path) -> None:
     write(normalized(executed(path)), path)
 
 
-def executed(path: Path) -> NotebookNode:
-    """The chapter at `path` with the outputs of a fresh run; the file stays as it is.
+def executed(path: Path, with_widgets: bool = False) -> NotebookNode:
+    """The chapter at `path` with the outputs of a fresh run, `with_widgets` also with their state.
 
-    Raises a CourseError that names chapter, cell and error.
+    The file stays as it is. Raises a CourseError that names chapter, cell and error.
     """
     notebook = read(path)
     clear_outputs(notebook)
     running: dict[str, NotebookNode] = {}
-    client = client_for(
-        notebook, path, store_widget_state=False,
+    client = _client_for(
+        notebook, path, store_widget_state=with_widgets,
         on_cell_execute=lambda cell, cell_index: running.update(cell=cell),
     )
     try:
-        run_cells(client)
+        with tempfile.TemporaryDirectory() as folder:  # where nobody has IPython settings
+            client.execute(env={**os.environ, "IPYTHONDIR": folder})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         place = _place(running["cell"], notebook) if running else "before the first cell"
         raise CourseError(f"{path.name}, {place}: {_what(error)}") from error
     return notebook
 
 
-def client_for(notebook: NotebookNode, path: Path, **options) -> NotebookClient:
-    """What runs `notebook` in the folder of its file."""
+def _client_for(notebook: NotebookNode, path: Path, **options) -> NotebookClient:
+    """What runs `notebook` in the folder of its file, in a fresh kernel."""
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
@@ -74,12 +74,6 @@ def client_for(notebook: NotebookNode, path: Path, **options) -> NotebookClient:
     )
     client.create_kernel_manager().transport_encryption = transport_encryption()
     return client
-
-
-def run_cells(client: NotebookClient) -> None:
-    """Run them in a fresh kernel, which sees nobody's own IPython settings."""
-    with tempfile.TemporaryDirectory() as ipython_folder:
-        client.execute(env={**os.environ, "IPYTHONDIR": ipython_folder})
 
 
 def clear_outputs(notebook: NotebookNode) -> None:

@@ -8,16 +8,13 @@ kernel, the page has the picture.
 from __future__ import annotations
 
 import base64
-import copy
 import html
 import json
 import re
 from pathlib import Path
 
-from course import CourseError, code_cells, read
-from execution import WIDGET_VIEW, client_for, run_cells
+from execution import WIDGET_VIEW, executed
 from latex2mathml.converter import convert
-from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
@@ -51,7 +48,7 @@ def write_pages(paths: list[Path], folder: Path) -> list[Path]:
 
 def page(path: Path, before: Path | None, after: Path | None) -> str:
     """A chapter, run now, as the text of its page."""
-    notebook = with_widgets(path)
+    notebook = executed(path, with_widgets=True)
     states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -69,21 +66,6 @@ def page(path: Path, before: Path | None, after: Path | None) -> str:
         "WAY": "".join(_link(words, to) for words, to in (("← {}", before), ("{} →", after)) if to),
         "BODY": body,
     })
-
-
-def with_widgets(path: Path) -> NotebookNode:
-    """The chapter after a run of its own, with the state of its widgets. The file stays as it is.
-
-    Raises a CourseError where a cell fails.
-    """
-    notebook = copy.deepcopy(read(path))
-    client = client_for(notebook, path, store_widget_state=True)
-    try:
-        run_cells(client)
-    except CellExecutionError as error:
-        raise CourseError(f"{path.name}: {error.ename}: {error.evalue}") from error
-    assert all(cell.execution_count for cell in code_cells(notebook))
-    return notebook
 
 
 def _make_readable(output: NotebookNode, states: dict) -> None:

@@ -19,10 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from course import ENVIRONMENT, ROOT, CourseError, chapters
+from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters
 
 AT_A_TIME = 2  # parts that run side by side
-CELL_TIMEOUT = 600  # seconds
 SOLVED = "tests/notebooks/test_exercises.py"  # takes as long as all the others
 
 

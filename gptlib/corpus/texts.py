@@ -27,11 +27,11 @@ def load_text(name_or_path: str | os.PathLike) -> str:
     "pydoc"         what Python's help() knows of the language: English prose, no network needed
     "shakespeare"   Tiny Shakespeare, 1.1 million characters, downloaded once
     "the-verdict"   a short story by Edith Wharton, 20,479 characters, downloaded once
-    a path          any file in UTF-8; a byte-order mark is dropped, and line ends become "\\n"
+    a path          any file in UTF-8; a byte-order mark is dropped, and "\\r\\n" becomes "\\n"
 
-    Raises a FileNotFoundError for what is neither name nor file, a ValueError for a file that is
-    empty or not UTF-8, a ConnectionError where a download is not possible, and a RuntimeError
-    where it brings another text than it should.
+    Raises a FileNotFoundError for what is neither name nor file, an IsADirectoryError for a folder,
+    a ValueError for a file that is empty or not UTF-8, a ConnectionError where a download is not
+    possible, and a RuntimeError where it brings another text than it should.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise TypeError(

@@ -44,10 +44,18 @@ class Checks:
         return [*self._checks, "report"]
 
     def report(self, chapter: int | None = None) -> Report:
-        """What is solved so far, in one chapter or in all. Kept in the current folder."""
+        """What is solved so far, in one chapter or in all. Kept in the current folder.
+
+        Raises a ValueError for a chapter without exercises.
+        """
+        exercises = [one.exercise for one in self._checks.values()]
+        chosen = [e for e in exercises if chapter in (None, e.chapter)]
+        if not chosen:
+            raise ValueError(
+                f"chapter is {chapter!r}, but the exercises are in chapters {exercises[0].chapter} "
+                f"to {exercises[-1].chapter}: name one of them, or leave it out for all."
+            )
         entries = progress.load()
-        chosen = [one.exercise for one in self._checks.values()
-                  if chapter in (None, one.exercise.chapter)]
         return Report(tuple(Row(e, **entries.get(e.id, {})) for e in chosen),
                       tuple(progress.remarks()))
 

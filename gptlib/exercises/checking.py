@@ -283,7 +283,7 @@ class _Trials:
 
     def _known_error(self, result: Raised) -> str | None:
         """The known mistake that raises the very same, or what else there is to say."""
-        for case in self.cases[len(self.answers) :][:1]:
+        for case in self.cases[len(self.answers) :][:1]:  # the trial, unless a property raised it
             for mistake in self.exercise.mistakes:
                 same = attempt(mistake, copy.deepcopy(case))
                 if isinstance(same, Raised) and same.what == result.what:

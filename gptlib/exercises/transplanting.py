@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import MethodType
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from gptlib.attention import MultiHeadAttention, attention_weights, causal_mask
+from gptlib.attention import KVCache, MultiHeadAttention, attention_weights, causal_mask
 from gptlib.blocks import GELU, FeedForward, LayerNorm, TransformerBlock
 from gptlib.exercises.checking import Result
 from gptlib.model import GPTModel
@@ -46,43 +47,49 @@ def transplant(model: GPTModel, **functions: Callable) -> GPTModel:
 
 
 def _replace_causal_mask(layer: MultiHeadAttention, function: Callable) -> None:
-    """The explicit path with another mask. The queries are the last of the S tokens."""
-    layer._mask = lambda queries, keys: function(keys.shape[2])[-queries.shape[2] :]
-    layer._explicit = layer._fused = _explicit_path(layer)
+    """The queries are the last of the S tokens."""
+    _attend_with(layer, _mask=lambda queries, keys: function(keys.shape[2])[-queries.shape[2] :])
 
 
 def _replace_attention_weights(layer: MultiHeadAttention, function: Callable) -> None:
-    layer._weights_of = function
-    layer._explicit = layer._fused = _explicit_path(layer)
+    _attend_with(layer, _weights_of=function)
 
 
 def _replace_attention(layer: MultiHeadAttention, function: Callable) -> None:
-    layer._attention = function
-    layer._explicit = layer._fused = _explicit_path(layer)
+    _attend_with(layer, _attention=function)
 
 
-def _explicit_path(layer: MultiHeadAttention) -> Callable:
-    """Attention step by step, with those steps replaced that the layer has another one for."""
+def _attend_with(layer: MultiHeadAttention, **step: Callable) -> None:
+    """Replace one step besides those that were replaced before."""
+    vars(layer).update(step)
+    layer._explicit = layer._fused = MethodType(_step_by_step, layer)
 
-    def explicit(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        mask = getattr(layer, "_mask", _library_mask)(queries, keys)             # (T, S)
-        weights_of = getattr(layer, "_weights_of", attention_weights)
-        attention = getattr(layer, "_attention", None)
-        if attention is None or layer.weights.watched:
-            weights = layer.weights(weights_of(queries, keys, mask))             # (B, H, T, S)
-        if attention is not None:
-            return attention(queries, keys, values, mask)                        # (B, H, T, D)
-        return layer.dropout(weights) @ values                                   # (B, H, T, D)
 
-    return explicit
+def _step_by_step(
+    layer: MultiHeadAttention, queries: Tensor, keys: Tensor, values: Tensor
+) -> Tensor:
+    """Attention step by step, by the layer's own steps where it has been given some."""
+    mask = getattr(layer, "_mask", _library_mask)(queries, keys)                 # (T, S)
+    weights_of = getattr(layer, "_weights_of", attention_weights)
+    attention = getattr(layer, "_attention", None)
+    if attention is None or layer.weights.watched:
+        weights = layer.weights(weights_of(queries, keys, mask))                 # (B, H, T, S)
+    if attention is not None:
+        return attention(queries, keys, values, mask)                            # (B, H, T, D)
+    return layer.dropout(weights) @ values                                       # (B, H, T, D)
 
 
 def _library_mask(queries: Tensor, keys: Tensor) -> Tensor:
     return causal_mask(queries.shape[2], keys.shape[2], queries.device)
 
 
+def _run_with(module: nn.Module, forward: Callable) -> None:
+    """Another forward pass, as a method: a copy of the module computes with its own parts."""
+    module.forward = MethodType(forward, module)
+
+
 def _replace_layer_norm(norm: LayerNorm, layer_norm: Callable) -> None:
-    norm.forward = lambda x: layer_norm(x, norm.scale, norm.shift, norm.eps)
+    _run_with(norm, lambda norm, x: layer_norm(x, norm.scale, norm.shift, norm.eps))
 
 
 def _replace_gelu(layer: GELU, gelu: Callable) -> None:
@@ -90,15 +97,20 @@ def _replace_gelu(layer: GELU, gelu: Callable) -> None:
 
 
 def _replace_feed_forward(layer: FeedForward, feed_forward: Callable) -> None:
-    """The tap sees what `contract` is given."""
-    layer.contract.register_forward_pre_hook(lambda _, inputs: (layer.activations(*inputs),))
-    layer.forward = lambda x: feed_forward(x, layer.expand, layer.contract)
+    def forward(layer: FeedForward, x: Tensor) -> Tensor:
+        def tapped(_contract, inputs):       # the tap sees what `contract` is given
+            return (layer.activations(*inputs),)
+
+        with layer.contract.register_forward_pre_hook(tapped):
+            return feed_forward(x, layer.expand, layer.contract)
+
+    _run_with(layer, forward)
 
 
 def _replace_transformer_block(block: TransformerBlock, transformer_block: Callable) -> None:
     """The taps stay where they are: between the two additions, and at the end."""
 
-    def forward(x: Tensor, cache=None) -> Tensor:
+    def forward(block: TransformerBlock, x: Tensor, cache: KVCache | None = None) -> Tensor:
         x = transformer_block(
             x,
             block.attention_norm,
@@ -108,7 +120,7 @@ def _replace_transformer_block(block: TransformerBlock, transformer_block: Calla
         )
         return block.residual_end(x)
 
-    block.forward = forward
+    _run_with(block, forward)
 
 
 _PARTS = {

@@ -378,6 +378,12 @@ def test_progress_is_kept_in_the_folder():
     assert other_kernel.stdout.startswith("1 of 4 exercises solved")
 
 
+@pytest.mark.parametrize("chapter", [0, 9, "2"])
+def test_a_report_of_a_chapter_without_exercises_says_which_have_some(chapter):
+    with pytest.raises(ValueError, match=f"chapter is {chapter!r}, .* in chapters 1 to 6: name"):
+        check.report(chapter)
+
+
 @pytest.mark.parametrize("content", [
     b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"format": "other"}', b"[" * 100_000,
     b'{"format": "gptlib progress, version 1", "exercises": {"02.causal_mask": {"solved": 1}}}',

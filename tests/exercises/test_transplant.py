@@ -1,5 +1,7 @@
 """A model that computes with somebody else's functions."""
 
+import copy
+
 import pytest
 import torch
 from helpers import lively_model, random_ids
@@ -40,6 +42,28 @@ def test_all_parts_at_once_compute_the_same():
     model, ids = lively_model(), random_ids(2, 9)
     copy = transplant(model, **SOLUTIONS)
     torch.testing.assert_close(logits(copy, ids), logits(model, ids), rtol=1e-4, atol=1e-5)
+
+
+def test_one_part_after_the_other_is_the_same_as_all_at_once():
+    model, ids = lively_model(), random_ids(2, 9)
+    parts = {**SOLUTIONS, "attention": lambda queries, keys, values, mask: values}
+    one_by_one = model
+    for name in reversed(_PARTS):
+        one_by_one = transplant(one_by_one, **{name: parts[name]})
+    at_once = transplant(model, **parts)
+    assert torch.equal(logits(one_by_one, ids), logits(at_once, ids))
+    for name, array in trace(at_once, ids[0]).arrays.items():
+        assert (trace(one_by_one, ids[0])[name] == array).all(), name
+
+
+@pytest.mark.parametrize("name", _PARTS)
+def test_a_copy_of_the_copy_computes_with_its_own_weights(name):
+    original, ids = transplant(lively_model(), **{name: SOLUTIONS[name]}), random_ids(2, 9)
+    other = copy.deepcopy(original)
+    other.load_state_dict(lively_model(seed=1).state_dict())
+    expected = logits(lively_model(seed=1), ids)
+    torch.testing.assert_close(logits(other, ids), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(logits(original, ids), expected)
 
 
 def test_the_model_itself_stays_as_it_was():
