@@ -88,6 +88,48 @@ def test_back_and_forth_with_the_same_seed_leads_to_the_same_tokens():
     torch.testing.assert_close(view.shown["probabilities"], probabilities, atol=1e-5, rtol=0)
 
 
+def test_the_model_reads_only_what_it_has_not_read_before(monkeypatch):
+    lengths = []
+    read = GPTModel.hidden_states
+
+    def counted(self, ids, cache=None):
+        lengths.append(ids.shape[1])
+        return read(self, ids, cache)
+
+    monkeypatch.setattr(GPTModel, "hidden_states", counted)
+    view = stepper()
+    prompt, view.seed.value = len(view.shown["ids"]), seed_without_an_end(3)
+    lengths.clear()
+    there = walk(view, 3)
+    assert lengths == [1, 1, 1]
+    for _ in range(2):
+        view.back()
+    assert walk(view, 2) == there
+    view.temperature.value = 1.5
+    view.restart()
+    assert lengths == [1, 1, 1] and len(view.shown["ids"]) == prompt
+    view.temperature.value = 0
+    other = view.shown["drawn"]
+    view.step()
+    assert lengths == [1, 1, 1] + [1] * (other != there[prompt])
+
+
+def test_what_was_taken_back_leaves_no_trace_after_another_token():
+    view = stepper()
+    view.seed.value = seed_without_an_end(3)
+    walk(view, 3)
+    view.restart()
+    view.temperature.value = 0
+    for _ in range(3):
+        view.step()
+        expected = probabilities_after(view.shown["ids"]).argmax()
+        assert view.shown["drawn"] == expected
+    plain = stepper()
+    plain.temperature.value = 0
+    walk(plain, 3)
+    assert view.picture.data == plain.picture.data
+
+
 def test_another_seed_leads_elsewhere_and_draws_are_independent_between_positions():
     even = torch.zeros(200)
     drawn = {(seed, at): GenerationStepper.compute(even, 1.0, seed, at)["drawn"]
