@@ -48,7 +48,7 @@ class NeuronExplorer(View):
                                        "Choose the neuron most active at this token", "bolt")
         self._colored = widgets.HTML()
         self._traced: tuple[str, Trace, str] | None = None
-        self._stage = None
+        self._stage, self._n_places = None, MOST_TOKENS
         super().__init__([self.text, self.layer, self.token, self.neuron, self.strongest_button],
                          [self._colored])
         self.follow(self.text, self.layer, self.token, self.neuron)
@@ -102,6 +102,8 @@ class NeuronExplorer(View):
         """Colors, lengths and words change; all else is drawn once."""
         if self._stage is None:
             self._build(len(result["activations"]))
+        if len(result["profile"]) != self._n_places:
+            self._make_room(len(result["profile"]))
         activations, strongest, profile = (result[name] for name in
                                            ("activations", "strongest", "profile"))
         grid = np.full(self._cells.get_array().shape, np.nan)
@@ -117,8 +119,7 @@ class NeuronExplorer(View):
         self._draw_profile(profile, neuron, token)
 
     def _draw_strongest(self, activations, strongest, chosen: int) -> None:
-        names = [f"neuron {neuron}" for neuron in strongest]
-        self._bar_axes.set_yticks(range(len(names)), names, fontsize=figures.TEXT_SIZE)
+        figures.rename_bars(self._bar_axes, [f"neuron {neuron}" for neuron in strongest])
         self._bar_axes.set_xlim(0, 1.3 * max(float(activations[strongest[0]]), 1e-6))
         for bar, text, neuron in zip(*self._bars, strongest, strict=True):
             value = max(float(activations[neuron]), 0.0)
@@ -131,10 +132,15 @@ class NeuronExplorer(View):
         self._profile_title.set_text(f"Neuron {neuron} along the text")
         low, high = min(profile.min(), 0.0), max(profile.max(), 0.05)
         self._profile_axes.set_ylim(low - 0.05 * high, 1.08 * high)
-        self._profile_axes.set_xlim(-0.6, len(profile) - 0.4)
         self._profile_bars.set_verts([_bar(place, value) for place, value in enumerate(profile)])
         self._profile_bars.set_color([figures.SERIES[int(place == token)]
                                       for place in range(len(profile))])
+
+    def _make_room(self, n_tokens: int) -> None:
+        """An axis with as many places as the text has tokens."""
+        self._n_places = n_tokens
+        self._profile_axes.set_xlim(-0.6, n_tokens - 0.4)
+        self._stage.draw_scenery()
 
     def _build(self, n_neurons: int) -> None:
         columns = min(COLUMNS, n_neurons)
@@ -155,7 +161,8 @@ class NeuronExplorer(View):
         self._bars = figures.draw_bars(axes, ["neuron 0000"] * n_bars, [0.0] * n_bars,
                                        figures.SERIES[0], [""] * n_bars)
         axes.set_xlim(0, 1)
-        return [axes.yaxis, *self._bars[0], *axes.lines, *self._bars[1]]
+        names = figures.rename_bars(axes, ["neuron 0000"] * n_bars)
+        return [*names, *self._bars[0], *axes.lines, *self._bars[1]]
 
     def _build_profile(self, axes) -> list:
         from matplotlib.collections import PolyCollection
@@ -165,7 +172,7 @@ class NeuronExplorer(View):
         axes.set_ylim(-0.25, 10)                          # leaves room for the longest labels
         axes.set_xlim(-0.6, MOST_TOKENS - 0.4)
         axes.locator_params(axis="x", integer=True, nbins=8)
-        return [axes.xaxis, axes.yaxis, self._profile_bars, self._profile_title]
+        return [axes.yaxis, self._profile_bars, self._profile_title]
 
     def _build_grid(self, axes, rows: int, columns: int) -> list:
         from matplotlib.colors import LinearSegmentedColormap

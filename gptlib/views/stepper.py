@@ -214,8 +214,7 @@ class GenerationStepper(View):
         if self._stage is None or self._page != page:
             self._build(page, len(best))
         labels = [figures.visible(label) for label in self.tokenizer.tokens(best)]
-        self._bar_axes.set_yticks(range(len(labels)), labels, fontsize=figures.TEXT_SIZE,
-                                  parse_math=False)
+        figures.rename_bars(self._bar_axes, labels)
         probabilities = result["probabilities"][best].tolist()
         self._bar_axes.set_xlim(0, 1.3 * max(probabilities))
         digits = decimals(max(probabilities))
@@ -251,8 +250,9 @@ class GenerationStepper(View):
             figure, "KV cache: size of each key; the new column is framed", "position", "layer",
             position=places[1]), page, min(page + PAGE, context))
         self._page = page
-        self._stage = figures.Stage(figure, self._bar_axes.yaxis, *self._bars[0],
-                                    *self._bar_axes.lines, *self._bars[1], *cache)
+        names = figures.rename_bars(self._bar_axes, ["m" * 12] * n_bars)
+        self._stage = figures.Stage(figure, *names, *self._bars[0], *self._bar_axes.lines,
+                                    *self._bars[1], *cache)
     def _build_cache(self, axes, first: int, end: int) -> list:
         """Room for the columns from `first` up to `end`, hatched where nothing is kept yet."""
         from matplotlib.patches import Rectangle
