@@ -98,18 +98,18 @@ def views() -> dict[str, BrowserView | object]:
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),
         "NeuronExplorer": NeuronExplorer(model, tokenizer, text),
-        "NeuronExplorer, 30 layers x 9 heads x 576": NeuronExplorer(deep(), tokenizer, text),
+        "NeuronExplorer, 30 layers x 9 heads x 576": NeuronExplorer(*deep(), text),
         "GenerationStepper": GenerationStepper(model, tokenizer, ""),
-        "GenerationStepper, 30 layers x 9 heads x 576": GenerationStepper(deep(), tokenizer, text),
+        "GenerationStepper, 30 layers x 9 heads x 576": GenerationStepper(*deep(), text),
     }
 
 
 @cache
-def deep() -> GPTModel:
-    """As large as SmolLM2-135M, with random weights."""
-    return GPTModel({"vocab_size": 49_152, "context_length": 2048, "emb_dim": 576, "n_heads": 9,
+def deep() -> tuple[GPTModel, BPETokenizer]:
+    """In the shape of SmolLM2-135M, with random weights and GPT-2's vocabulary."""
+    return GPTModel({"vocab_size": 50_257, "context_length": 2048, "emb_dim": 576, "n_heads": 9,
                      "n_layers": 30, "drop_rate": 0.0, "qkv_bias": False,
-                     "tie_weights": True}).eval()
+                     "tie_weights": True}).eval(), BPETokenizer.from_gpt2()
 
 
 def vast() -> tuple[GPTModel, BPETokenizer]:
@@ -165,7 +165,7 @@ def step_of(control):
 @torch.inference_mode()
 def beside_the_model(rounds: int) -> list[tuple[str, float, float, float]]:
     """Moves that need a pass of the model: milliseconds, those of the pass alone, the ratio."""
-    model, tokenizer = deep(), storyteller()[1]
+    model, tokenizer = deep()
     text = next(storybook.stories(1, seed=3)).text
     explorer, stepper = NeuronExplorer(model, tokenizer, text), GenerationStepper(
         model, tokenizer, text)
@@ -187,6 +187,8 @@ def beside_the_model(rounds: int) -> list[tuple[str, float, float, float]]:
                                lambda: model(read)),
                               ("GenerationStepper, a step", stepper.step, read_one_token)):
         seconds = in_turns({"move": move, "alone": alone}, rounds)
+        if error := explorer.last_error or stepper.last_error:
+            raise error
         middle = (1000 * statistics.median(seconds[which]) for which in ("move", "alone"))
         rows.append((name, *middle, median_ratio(seconds["move"], seconds["alone"])))
     return rows

@@ -17,6 +17,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
+from gptlib import figures
 from gptlib.figures import DRAWING, WIDTH, Picture, Stage, width_of
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.trace import Trace, trace
@@ -278,6 +279,13 @@ def decimals(probability: float) -> int:
     """How many decimals tell the probabilities up to this one apart: those of a large vocabulary
     are tiny where a model has no opinion yet."""
     return 3 if probability >= 0.01 else 5
+
+
+def chance(probability: float, digits: int) -> str:
+    """A probability with so many decimals; what would read as zero and is not has one digit that
+    says so: 0.0004, 4e−5."""
+    text = f"{probability:.{digits}f}"
+    return text if float(text) or not probability else figures.number(probability, 1)
 
 
 def check_finite(logits: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from gptlib.views.base import (
     View,
     beginning,
     button,
+    chance,
     check_finite,
     decimals,
     number_slider,
@@ -145,7 +146,7 @@ class GenerationStepper(View):
         n_new = len(self._ids) - self._n_prompt
         upcoming = self.stopped or (
             f"Next, at position {position}, comes ‘{label}’, whose probability is "
-            f"{probability:.{digits}f}.")
+            f"{chance(probability, digits)}.")
         told = self._ids[len(beginning(self.tokenizer)):]
         summary = (f"{n_new} new token{'' if n_new == 1 else 's'} after a prompt of "
                    f"{self._n_prompt}. {upcoming} The cache holds {position} token"
@@ -223,7 +224,7 @@ class GenerationStepper(View):
             bar.set_width(p)
             bar.set_color(figures.SERIES[int(drawn)])
             text.xy = (p, text.xy[1])
-            text.set_text(f"{p:.{digits}f}{'  drawn' * drawn}")
+            text.set_text(f"{chance(p, digits)}{'  drawn' * drawn}")
         self._draw_cache(page)
 
     def _draw_cache(self, page: int) -> None:

@@ -57,6 +57,16 @@ def test_tiny_probabilities_are_told_apart_from_zero():
     assert probability < 0.0005 and f"whose probability is {probability:.5f}." in repr(view)
 
 
+def test_what_can_be_drawn_never_reads_as_zero_beside_what_is_likely():
+    view = stepper()
+    view.temperature.value = 0.15
+    chances = view.shown["probabilities"][view.shown["best"]].tolist()
+    said = [text.get_text() for text in view._bars[1]]
+    assert chances[0] > 0.5 and 0 < chances[-1] < 0.0005
+    assert not any(text.startswith("0.000 ") or text == "0.000" for text in said)
+    assert said[0].startswith(f"{chances[0]:.3f}")
+
+
 def test_the_probabilities_with_the_cache_are_those_of_the_model_without():
     view = stepper()
     view.seed.value = seed_without_an_end(4)
