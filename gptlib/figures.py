@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import math
+import struct
 import threading
 import unicodedata
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import cycle
@@ -506,13 +507,28 @@ class Stage:
         """What the figure looks like now, as the bytes of a PNG."""
         from PIL import Image
 
-        with DRAWING, io.BytesIO() as file:
+        with DRAWING:
             self._canvas.restore_region(self._scenery)
             for artist in self.changing:
                 self.figure.draw_artist(artist)
-            pixels = Image.fromarray(np.asarray(self._canvas.buffer_rgba()))
-            pixels.convert("RGB").save(file, "png", compress_level=1)
-            return file.getvalue()
+            pixels = Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB")
+            return _png_of(np.asarray(pixels))
+
+
+def _png_of(pixels: np.ndarray) -> bytes:
+    """Pixels (height, width, 3) as a PNG (W3C, "Portable Network Graphics", section 11).
+
+    Usual writers try several filters on each line, for photographs. A drawing without any is
+    written in a third of the time, and is no larger.
+    """
+    height, width, _ = pixels.shape
+    lines = np.zeros((height, 1 + 3 * width), dtype=np.uint8)     # each begins with 0: no filter
+    lines[:, 1:] = pixels.reshape(height, 3 * width)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)           # 8 bits each of RGB
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 1)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks)
 
 
 def width_of(figure: Figure) -> int:
