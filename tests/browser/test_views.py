@@ -355,6 +355,16 @@ def test_an_output_that_is_the_models_to_the_last_bit_is_called_so(opened):
     assert "The output equals the model's." in said(opened(view))
 
 
+def test_the_chosen_key_of_a_long_text_is_in_sight_from_the_beginning(opened):
+    large = lively_model(config=replace(SMALL, context_length=64))
+    view = AttentionMicroscope(large, tokenizer(), SENTENCE * 9)
+    view.key = view.token = 40
+    page = opened(view)
+    row, box = (page.locator(place).bounding_box() for place in
+                ("tbody tr[aria-current=true]", ".gpt-scroller"))
+    assert box["y"] < row["y"] and row["y"] + row["height"] < box["y"] + box["height"]
+
+
 def test_every_step_of_the_microscope_is_seen_without_scrolling_beside_a_side_bar(opened):
     scroller = opened(microscope(), 640).locator(".gpt-scroller")
     assert scroller.evaluate("box => box.scrollWidth <= box.clientWidth")
