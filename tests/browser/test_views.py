@@ -373,6 +373,13 @@ def test_every_step_of_the_microscope_is_seen_without_scrolling_beside_a_side_ba
 # ------------------------------------------------------------------------------- SamplingBench
 
 
+def test_the_sliders_of_the_bench_stand_two_by_two_beside_a_side_bar(opened):
+    page = opened(MAKERS["SamplingBench"](), 640)
+    heights = [page.get_by_label(name, exact=True).bounding_box()["y"]
+               for name in ("temperature", "top-k", "top-p", "min-p")]
+    assert heights[0] == heights[1] < heights[2] == heights[3]
+
+
 @pytest.mark.parametrize("width", [1280, 640])
 def test_every_column_of_the_bench_stands_below_its_heading(opened, width):
     page = opened(MAKERS["SamplingBench"](), width)
@@ -487,3 +494,16 @@ def answer(page, expression: str) -> str:
         const asked = kernel.requestExecute({ code: "", user_expressions: { r } });
         return (await asked.done).content.user_expressions.r.data["text/plain"];
     }""", expression)
+
+
+def test_a_text_of_several_lines_is_seen_whole(lab):
+    write_notebook(lab, "96_text.ipynb", [
+        "from gptlib import storyteller\n"
+        "from gptlib.views import WindowExplorer\n"
+        "WindowExplorer(storyteller()[1], 'The cat sat on the mat and saw the dog. ' * 9)",
+    ])
+    with lab.open("96_text.ipynb") as chapter:
+        chapter.run_all(seconds=120)
+        field = chapter.page.locator("textarea").first
+        shown, whole = field.evaluate("box => [box.clientHeight, box.scrollHeight]")
+        assert shown >= whole > 60                          # more than three lines of 16 pixels
