@@ -5,7 +5,8 @@
 A view of the browser is opened in Chromium and its controls are moved; counted is the work that the
 page does for one move, from the event to the end of its drawing. A view of the kernel is moved in
 this process, every control by one step, as an arrow key does; counted is the time until the new
-picture is ready to be sent.
+picture is ready to be sent. A move that lets the model read takes at least as long as the model
+alone, so for a large one both are measured in turns.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import shutil
 import statistics
 import sys
 import time
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import ipywidgets
 import numpy as np
 import torch
 from playwright.sync_api import sync_playwright
+from timing import in_turns, median_ratio
 
 from gptlib import storyteller
 from gptlib.corpus import storybook
@@ -95,8 +99,18 @@ def views() -> dict[str, BaseView]:
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),
         "NeuronExplorer": NeuronExplorer(model, tokenizer, text),
+        "NeuronExplorer, 30 layers x 9 heads x 576": NeuronExplorer(*deep(), text),
         "GenerationStepper": GenerationStepper(model, tokenizer, ""),
+        "GenerationStepper, 30 layers x 9 heads x 576": GenerationStepper(*deep(), text),
     }
+
+
+@cache
+def deep() -> tuple[GPTModel, BPETokenizer]:
+    """In the shape of SmolLM2-135M, with random weights and GPT-2's vocabulary."""
+    return GPTModel({"vocab_size": 50_257, "context_length": 2048, "emb_dim": 576, "n_heads": 9,
+                     "n_layers": 30, "drop_rate": 0.0, "qkv_bias": False,
+                     "tie_weights": True}).eval(), BPETokenizer.from_gpt2()
 
 
 def vast() -> tuple[GPTModel, BPETokenizer]:
@@ -117,10 +131,12 @@ def on_the_page(browser, view: BrowserView, moves: int) -> list[float]:
 
 def in_the_kernel(view, moves: int) -> list[float]:
     """Milliseconds per move until the new picture is ready."""
-    steps = [step for control in view.children[0].children if (step := step_of(control))]
+    moved = [step for control in view.children[0].children if (step := step_of(control))]
     times = []
     while len(times) < moves:
-        for step in steps or [view.step]:
+        if isinstance(view, GenerationStepper) and view.stopped:
+            view.restart()
+        for step in (view.step, *moved) if isinstance(view, GenerationStepper) else moved:
             started = time.perf_counter()
             step()
             times.append(1000 * (time.perf_counter() - started))
@@ -129,9 +145,13 @@ def in_the_kernel(view, moves: int) -> list[float]:
 
 def step_of(control):
     """What moves a control by one step, as an arrow key does: at its end it begins anew."""
-    if isinstance(control, ipywidgets.IntSlider) and not control.disabled:
+    if isinstance(control, (ipywidgets.IntSlider, ipywidgets.FloatSlider)):
+        if control.disabled:
+            return None
+
         def step():
-            control.value = control.value + 1 if control.value < control.max else control.min
+            following = control.value + control.step
+            control.value = following if following <= control.max else control.min
     elif isinstance(control, (ipywidgets.SelectionSlider, ipywidgets.Dropdown)):
         def step():
             control.index = (control.index + 1) % len(control.options)
@@ -141,6 +161,38 @@ def step_of(control):
     else:
         return None
     return step
+
+
+@torch.inference_mode()
+def beside_the_model(rounds: int) -> list[tuple[str, float, float, float]]:
+    """Moves that need a pass of the model: milliseconds, those of the pass alone, the ratio."""
+    model, tokenizer = deep()
+    text = next(storybook.stories(1, seed=3)).text
+    explorer, stepper = NeuronExplorer(model, tokenizer, text), GenerationStepper(
+        model, tokenizer, text)
+    texts = cycle((text, f"So {text}"))
+    read = torch.tensor([explorer._trace()[0].ids.tolist()])                 # (1, T)
+    kept = model.new_cache()
+    model(read, kept)
+
+    def read_one_token() -> None:
+        for layer in kept:
+            layer.length = read.shape[1]
+        model(read[:, :1], kept)
+
+    def type_another_text() -> None:
+        explorer.text.value = next(texts)
+
+    rows = []
+    for name, move, alone in (("NeuronExplorer, another text", type_another_text,
+                               lambda: model(read)),
+                              ("GenerationStepper, a step", stepper.step, read_one_token)):
+        seconds = in_turns({"move": move, "alone": alone}, rounds)
+        if error := explorer.last_error or stepper.last_error:
+            raise error
+        middle = (1000 * statistics.median(seconds[which]) for which in ("move", "alone"))
+        rows.append((name, *middle, median_ratio(seconds["move"], seconds["alone"])))
+    return rows
 
 
 def main() -> None:
@@ -160,6 +212,10 @@ def main() -> None:
             print(f"| {name} | {where} | {statistics.median(times):.1f} | "
                   f"{np.percentile(times, 95):.1f} |", flush=True)
         browser.close()
+    print("\n| with 30 layers x 9 heads x 576 | median ms | the model alone | ratio |\n"
+          "|---|---|---|---|")
+    for name, move, alone, ratio in beside_the_model(max(3, moves // 4)):
+        print(f"| {name} | {move:.0f} | {alone:.0f} | {ratio:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

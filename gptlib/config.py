@@ -91,9 +91,9 @@ class GPTConfig:
                 )
         if self.emb_dim % self.n_heads:
             raise ValueError(
-                f"emb_dim={self.emb_dim} is not divisible by n_heads={self.n_heads}, but every "
-                f"head gets an equal share of the vector: choose n_heads from "
-                f"{_divisors(self.emb_dim)}, or another emb_dim."
+                f"A width (emb_dim) of {self.emb_dim} is not divisible by {self.n_heads} heads "
+                "(n_heads), but every head gets an equal share of the vector: choose from "
+                f"{_divisors(self.emb_dim)} heads, or another width."
             )
 
     @property

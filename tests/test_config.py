@@ -25,7 +25,8 @@ def test_every_size_of_the_family_is_possible_with_heads_of_64(name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"emb_dim": 770}, "emb_dim=770 is not divisible by n_heads=12.*choose n_heads from 1, 2"),
+        ({"emb_dim": 770}, r"width \(emb_dim\) of 770 is not divisible by 12 heads \(n_heads\), .*"
+                           "choose from 1, 2"),
         ({"n_layers": 0}, "n_layers is 0, but must be a whole number of at least 1"),
         ({"n_layers": -3}, "n_layers is -3"),
         ({"vocab_size": 3.5}, "vocab_size is 3.5"),

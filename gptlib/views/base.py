@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from ipykernel.comm.comm import BaseComm
 
+from gptlib import figures
 from gptlib.figures import DRAWING, WIDTH, Picture, Stage, width_of
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.trace import Trace, trace
@@ -111,6 +112,9 @@ class _Page(anywidget.AnyWidget):
     on it no more, because its cell was run again or deleted.
     """
 
+    _css = """
+    .gpt-text textarea { field-sizing: content; min-height: 3em; max-height: 16em; }
+    """
     _esm = """
     const name = (view) => {
       view.querySelectorAll(".noUi-handle").forEach((handle) => {
@@ -217,7 +221,8 @@ def paragraph(text: str, color: str = TEXT_COLOR, role: str = "") -> str:
 def table(rows: Sequence[tuple[str, str, str]]) -> str:
     """Rows of a name, a number and a reason, as HTML."""
     cells = "".join(
-        f'<tr><th scope="row" style="text-align: left; padding: 1px 16px 1px 0">{name}</th>'
+        f'<tr><th scope="row" style="text-align: left; padding: 1px 16px 1px 0; '
+        f'white-space: nowrap">{name}</th>'
         f'<td style="text-align: right; padding: 1px 16px; white-space: nowrap">{number}</td>'
         f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
         for name, number, why in rows)
@@ -285,6 +290,13 @@ def decimals(probability: float) -> int:
     return 3 if probability >= 0.01 else 5
 
 
+def chance(probability: float, digits: int) -> str:
+    """A probability with so many decimals; what would read as zero and is not has one digit that
+    says so: 0.0004, 4e−5."""
+    text = f"{probability:.{digits}f}"
+    return text if float(text) or not probability else figures.number(probability, 1)
+
+
 def check_finite(logits: np.ndarray) -> None:
     """Raise a ValueError where a model's scores are not finite numbers."""
     if not np.isfinite(logits).all():
@@ -330,11 +342,12 @@ def text_field(label: str, value: str, hint: str = "", rows: int = 1):
     """A field for text; the view follows a single line when it is left, or on enter.
 
     In several lines enter begins a new one, so the view follows every letter. No model reads them.
+    There are `rows` of them, or as many as the text fills, where the browser can do that.
     """
     kind = widgets.Text if rows == 1 else widgets.Textarea
     options = {} if rows == 1 else {"rows": rows}
     return kind(value, description=label, tooltip=hint or label, continuous_update=rows > 1,
-                style=_STYLE, layout=WIDE, **options)
+                style=_STYLE, layout=WIDE, **options).add_class("gpt-text")
 
 
 def choice(label: str, options: Sequence, hint: str = ""):

@@ -57,6 +57,13 @@ export function written(x, digits = 3) {
   return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
 }
 
+/** A probability; one that would read as zero has one digit that says it is not, as in base.py. */
+export function chance(p, digits) {
+  const text = written(p, digits);
+  if (Number(text) || !p) return text;
+  return (p < 1e-4 ? p.toExponential(0) : p.toPrecision(1)).replace("-", "−");
+}
+
 /** A token as a label, cut where it is long. Its outer white space comes as signs already. */
 export function shortened(label, limit = 14) {
   const signs = Array.from(label);

@@ -95,7 +95,7 @@ class ConfigExplorer(View):
         figure = figures.new_figure(figures.WIDTH, 230)
         self._axes = figures.new_axes(figure)
         self._bars = figures.draw_bars(self._axes, parts, [1] * 6, figures.SERIES[0], [""] * 6)
-        self._stage = figures.Stage(figure, *self._bars[0], *self._bars[1])
+        self._stage = figures.Stage(figure, *self._bars[0], *self._axes.lines, *self._bars[1])
 
     def _set_preset(self, _change) -> None:
         chosen = GPT2_FAMILY.get(self.preset.value)

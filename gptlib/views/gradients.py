@@ -51,9 +51,7 @@ class GradientFlow(View):
     def __init__(self):
         self.depth = whole_slider("depth", 2, DEEPEST, 12, "Number of blocks in the stack")
         self.shortcuts = switch("shortcuts", True, "x + f(x) in place of f(x)")
-        self.norm = choice("norms", [
-            ("pre-norm: x + f(norm(x))", PRE_NORM), ("post-norm: norm(x + f(x))", POST_NORM),
-            ("none: x + f(x)", NO_NORM)], "Where the norm stands")
+        self.norm = choice("norms", _formulas(shortcuts=True), "Where the norm stands")
         super().__init__([self.depth, self.norm, self.shortcuts])
         with torch.inference_mode(False):
             self._blocks = stack_of_blocks()
@@ -82,6 +80,9 @@ class GradientFlow(View):
 
     def update(self) -> None:
         depth, shortcuts, norm = self.depth.value, self.shortcuts.value, self.norm.value
+        with self.held():
+            self.norm.options = _formulas(shortcuts)       # which takes its value away
+            self.norm.value = norm
         result = self.compute(self._blocks, depth, shortcuts, norm)
         result["name"] = _name(shortcuts, norm)
         self._draw(result)
@@ -129,6 +130,13 @@ def _likeness(vectors: Tensor) -> float:
     cosines = directions @ directions.T                                      # (T, T)
     T = len(vectors)
     return float((cosines.sum() - T) / (T * (T - 1)))
+
+
+def _formulas(shortcuts: bool) -> list[tuple[str, str]]:
+    """What a block computes with each kind of norm, and the kind."""
+    x = "x + " * shortcuts
+    return [(f"pre-norm: {x}f(norm(x))", PRE_NORM), (f"post-norm: norm({x}f(x))", POST_NORM),
+            (f"none: {x}f(x)", NO_NORM)]
 
 
 def _name(shortcuts: bool, norm: str) -> str:

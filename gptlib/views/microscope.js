@@ -205,13 +205,16 @@ const render = (context) => mount(context, (view) => {
     state.steps = stages(state.head, { token: token(), ...settings });
     paintTable();
     paintNumbers();
-    reveal(state.rows[locked()].element);
+    reveal();
   }
   view.on(["token", "scale", "mask"], draw);
   view.on(["key"], () => state.head && paintNumbers());
+  view.onLook(reveal);                       // a row has no place before the view is on the page
 
-  /** Scroll the table, and nothing else, to a row that is out of sight. */
-  function reveal(row) {
+  /** Scroll the table, and nothing else, to its chosen row, should that be out of sight. */
+  function reveal() {
+    if (!state.head) return;
+    const row = state.rows[locked()].element;
     const middle = row.offsetTop - scroller.clientHeight / 2;
     if (Math.abs(middle - scroller.scrollTop) > 0.4 * scroller.clientHeight) {
       scroller.scrollTop = middle;

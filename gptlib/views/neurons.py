@@ -11,6 +11,7 @@ from gptlib import figures
 from gptlib.figures import DRAWING
 from gptlib.trace import Trace
 from gptlib.views.base import (
+    MOST_TOKENS,
     QUIET_COLOR,
     TEXT_COLOR,
     View,
@@ -47,7 +48,7 @@ class NeuronExplorer(View):
                                        "Choose the neuron most active at this token", "bolt")
         self._colored = widgets.HTML()
         self._traced: tuple[str, Trace, str] | None = None
-        self._stage = None
+        self._stage, self._n_places = None, MOST_TOKENS
         super().__init__([self.text, self.layer, self.token, self.neuron, self.strongest_button],
                          [self._colored])
         self.follow(self.text, self.layer, self.token, self.neuron)
@@ -94,19 +95,21 @@ class NeuronExplorer(View):
                 self.token.options = [(f"{n}  {figures.visible(label)}", n)
                                       for n, label in enumerate(traced.labels)]
                 self.token.value = len(traced.labels) - 1
-            self._traced, self._stage = (text, traced, notice), None
+            self._traced = text, traced, notice
         return self._traced[1:]
 
     def _draw(self, result: dict, layer: int, neuron: int, token: int) -> None:
-        """New axes for a new text; otherwise colors, lengths and words change."""
+        """Colors, lengths and words change; all else is drawn once."""
         if self._stage is None:
-            self._build(len(result["activations"]), len(result["profile"]))
+            self._build(len(result["activations"]))
+        if len(result["profile"]) != self._n_places:
+            self._make_room(len(result["profile"]))
         activations, strongest, profile = (result[name] for name in
                                            ("activations", "strongest", "profile"))
         grid = np.full(self._cells.get_array().shape, np.nan)
         grid.flat[: len(activations)] = activations
         reach = np.abs(activations).max() or 1.0
-        self._cells.set_data(grid)
+        self._cells.set_array(grid)
         self._cells.set_clim(-reach, reach)
         row, column = divmod(neuron, grid.shape[1])
         self._frame.set_xy((column - 0.5, row - 0.5))
@@ -116,8 +119,7 @@ class NeuronExplorer(View):
         self._draw_profile(profile, neuron, token)
 
     def _draw_strongest(self, activations, strongest, chosen: int) -> None:
-        names = [f"neuron {neuron}" for neuron in strongest]
-        self._bar_axes.set_yticks(range(len(names)), names, fontsize=figures.TEXT_SIZE)
+        figures.rename_bars(self._bar_axes, [f"neuron {neuron}" for neuron in strongest])
         self._bar_axes.set_xlim(0, 1.3 * max(float(activations[strongest[0]]), 1e-6))
         for bar, text, neuron in zip(*self._bars, strongest, strict=True):
             value = max(float(activations[neuron]), 0.0)
@@ -130,49 +132,73 @@ class NeuronExplorer(View):
         self._profile_title.set_text(f"Neuron {neuron} along the text")
         low, high = min(profile.min(), 0.0), max(profile.max(), 0.05)
         self._profile_axes.set_ylim(low - 0.05 * high, 1.08 * high)
-        for place, (bar, value) in enumerate(zip(self._profile_bars, profile, strict=True)):
-            bar.set_height(value)
-            bar.set_color(figures.SERIES[int(place == token)])
+        self._profile_bars.set_verts([_bar(place, value) for place, value in enumerate(profile)])
+        self._profile_bars.set_color([figures.SERIES[int(place == token)]
+                                      for place in range(len(profile))])
 
-    def _build(self, n_neurons: int, n_tokens: int) -> None:
+    def _make_room(self, n_tokens: int) -> None:
+        """An axis with as many places as the text has tokens."""
+        self._n_places = n_tokens
+        self._profile_axes.set_xlim(-0.6, n_tokens - 0.4)
+        self._stage.draw_scenery()
+
+    def _build(self, n_neurons: int) -> None:
         columns = min(COLUMNS, n_neurons)
         rows = -(-n_neurons // columns)
         height = min(220, max(24, 11 * rows))
         figure = figures.new_figure(figures.WIDTH, height + 330)
         places = figure.add_gridspec(2, 2, height_ratios=[height, 240], width_ratios=[1, 1.15])
-        grid = figures.new_axes(figure, " ", position=places[0, :])
-        self._build_grid(grid, rows, columns)
-        n_bars = min(MOST_STRONGEST, n_neurons)
-        self._bar_axes = figures.new_axes(figure, "Most active here", position=places[1, 0])
-        self._bars = figures.draw_bars(self._bar_axes, ["neuron 0000"] * n_bars, [0.0] * n_bars,
-                                       figures.SERIES[0], [""] * n_bars)
-        axes = figures.new_axes(figure, " ", "token", grid="y", position=places[1, 1])
-        self._profile_axes, self._profile_title = axes, _title(axes)
-        self._profile_bars = axes.bar(range(n_tokens), [1.0] * n_tokens, width=0.8)
-        axes.set_ylim(-0.25, 10)
-        axes.set_xlim(-0.6, n_tokens - 0.4)
-        axes.locator_params(axis="x", integer=True, nbins=8)
-        self._stage = figures.Stage(figure, grid, self._bar_axes, axes)
+        grid = self._build_grid(figures.new_axes(figure, " ", position=places[0, :]), rows, columns)
+        strongest = self._build_strongest(
+            figures.new_axes(figure, "Most active here", position=places[1, 0]),
+            min(MOST_STRONGEST, n_neurons))
+        profile = self._build_profile(
+            figures.new_axes(figure, " ", "token", grid="y", position=places[1, 1]))
+        self._stage = figures.Stage(figure, *grid, *strongest, *profile)
 
-    def _build_grid(self, axes, rows: int, columns: int) -> None:
+    def _build_strongest(self, axes, n_bars: int) -> list:
+        self._bar_axes = axes
+        self._bars = figures.draw_bars(axes, ["neuron 0000"] * n_bars, [0.0] * n_bars,
+                                       figures.SERIES[0], [""] * n_bars)
+        axes.set_xlim(0, 1)
+        names = figures.rename_bars(axes, ["neuron 0000"] * n_bars)
+        return [*names, *self._bars[0], *axes.lines, *self._bars[1]]
+
+    def _build_profile(self, axes) -> list:
+        from matplotlib.collections import PolyCollection
+
+        self._profile_axes, self._profile_title = axes, _title(axes)
+        self._profile_bars = axes.add_collection(PolyCollection([], linewidth=0))
+        axes.set_ylim(-0.25, 10)                          # leaves room for the longest labels
+        axes.set_xlim(-0.6, MOST_TOKENS - 0.4)
+        axes.locator_params(axis="x", integer=True, nbins=8)
+        return [axes.yaxis, self._profile_bars, self._profile_title]
+
+    def _build_grid(self, axes, rows: int, columns: int) -> list:
         from matplotlib.colors import LinearSegmentedColormap
         from matplotlib.patches import Rectangle
 
         self._grid_title = _title(axes)
         signed = LinearSegmentedColormap.from_list("signed", figures.SIGNED)
-        self._cells = axes.imshow(np.zeros((rows, columns)), cmap=signed, aspect="auto",
-                                  interpolation="nearest")
+        self._cells = figures.draw_cells(axes, np.zeros((rows, columns)), signed)
         step = -(-rows // 4)                                  # four labels do not touch
         axes.set_yticks(range(0, rows, step), [f"{row * columns}" for row in range(0, rows, step)])
         axes.set_xticks(range(0, columns, 8), [f"+{column}" for column in range(0, columns, 8)])
         self._frame = axes.add_patch(Rectangle((-0.5, -0.5), 1, 1, fill=False, linewidth=1.8,
                                                edgecolor=figures.INK, clip_on=False))
+        return [self._cells, self._frame, self._grid_title]
+
+
+def _bar(place: int, height: float) -> list[tuple[float, float]]:
+    """The corners of an upright bar at this place."""
+    left, right = place - 0.4, place + 0.4
+    return [(left, 0), (left, height), (right, height), (right, 0)]
 
 
 def _title(axes):
     """A title that can change, in the style of `figures.new_axes`."""
-    return axes.set_title(" ", loc="left", fontsize=11.5, color=figures.INK, fontweight="bold",
-                          pad=10)
+    return axes.set_title(" ", loc="left", y=1, fontsize=11.5, color=figures.INK,
+                          fontweight="bold", pad=10)
 
 
 def _value(x: float) -> str:

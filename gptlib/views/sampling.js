@@ -1,6 +1,6 @@
 // The whole vocabulary's scores, bent by temperature and filters, and tokens drawn from them.
 
-import { button, make, mount, shortened, textField, walk, written } from "./common.js";
+import { button, chance, make, mount, shortened, textField, walk, written } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
 // The filters of gptlib/generation.py. Each keeps the best tokens and rules out all others, so with
@@ -149,7 +149,7 @@ const render = (context) => mount(context, (view) => {
     const { before, left, digits } = state;
     said.textContent = `Of ${state.data.logits.length.toLocaleString("en")} tokens, `
       + `${left.length.toLocaleString("en")} can be drawn. Most probable: ‘${nameOf(0)}’, `
-      + `${written(before[0], digits)} before and ${written(left[0], digits)} after. Entropy `
+      + `${chance(before[0], digits)} before and ${chance(left[0], digits)} after. Entropy `
       + `${written(state.bits, 2)} bits before, ${written(bits(left), 2)} after.`;
     fillRows();
     tell();
@@ -203,11 +203,11 @@ const render = (context) => mount(context, (view) => {
       width(row.pale, (0.68 * old) / reach);
       width(row.strong, (0.68 * now) / reach);
       at(row.number, (0.68 * Math.max(old, now)) / reach);
-      row.number.textContent = now ? written(now, digits) : "ruled out";
+      row.number.textContent = now ? chance(now, digits) : "ruled out";
       width(row.sum, 0.7 * sum);
       at(row.edge, 0.7 * view.get("top_p"));
       row.edge.hidden = view.get("top_p") >= 1;
-      row.total.textContent = written(sum, digits);
+      row.total.textContent = chance(sum, digits);
       at(row.total, 0.74);
       width(row.drawn, (0.72 * count) / most);
       at(row.expected, (0.72 * draws * now) / most);
@@ -227,9 +227,9 @@ const render = (context) => mount(context, (view) => {
     const drawn = state.times && now ? `; drawn ${state.times.get(rank) ?? 0} times, `
       + `${written(view.get("draws") * now, 1)} expected` : "";
     return `‘${nameOf(rank)}’, id ${place}, score ${written(state.data.logits[place], 2)}: `
-      + `probability ${written(state.before[rank], digits)}`
-      + `${now ? ` becomes ${written(now, digits)}` : " is ruled out"}; summed up for top-p `
-      + `${written(sum, digits)}${drawn}.`;
+      + `probability ${chance(state.before[rank], digits)}`
+      + `${now ? ` becomes ${chance(now, digits)}` : " is ruled out"}; summed up for top-p `
+      + `${chance(sum, digits)}${drawn}.`;
   }
 
   function tell(rank = state.current) {

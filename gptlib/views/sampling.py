@@ -11,7 +11,7 @@ from torch import Tensor
 from gptlib import figures
 from gptlib.figures import DRAWING
 from gptlib.generation import apply_temperature, keep_min_p, keep_top_k, keep_top_p
-from gptlib.views.base import check_finite, decimals, prompt_ids
+from gptlib.views.base import chance, check_finite, decimals, prompt_ids
 from gptlib.views.browser import BrowserView, browser_files
 from gptlib.views.session import Session
 
@@ -74,9 +74,9 @@ class SamplingBench(BrowserView):
         before, after = (float(result[name][best[0]]) for name in ("before", "after"))
         digits = decimals(max(before, after))
         summary = (f"Of {len(result['before']):,} tokens, {result['kept']:,} can be drawn. Most "
-                   f"probable: ‘{first}’, {before:.{digits}f} before and {after:.{digits}f} after. "
-                   f"Entropy {result['bits_before']:.2f} bits before, {result['bits_after']:.2f} "
-                   "after.")
+                   f"probable: ‘{first}’, {chance(before, digits)} before and "
+                   f"{chance(after, digits)} after. Entropy {result['bits_before']:.2f} bits "
+                   f"before, {result['bits_after']:.2f} after.")
         self.show(f"{summary} {self.notice}".strip(), best=best, **self.settings, **result)
 
     def still(self) -> figures.Picture:
@@ -84,7 +84,7 @@ class SamplingBench(BrowserView):
         names = [figures.visible(token) for token in self.tokenizer.tokens(best)]
         before, after = (self.shown[name][best].tolist() for name in ("before", "after"))
         digits = decimals(max(*before, *after))
-        texts = [f"{old:.{digits}f} → {f'{new:.{digits}f}' if new else 'ruled out'}"
+        texts = [f"{chance(old, digits)} → {chance(new, digits) if new else 'ruled out'}"
                  for old, new in zip(before, after, strict=True)]
         with DRAWING:
             figure = figures.new_figure(figures.WIDTH, 26 * len(best) + 60)

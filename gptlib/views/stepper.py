@@ -19,6 +19,7 @@ from gptlib.views.base import (
     View,
     beginning,
     button,
+    chance,
     check_finite,
     decimals,
     number_slider,
@@ -100,31 +101,35 @@ class GenerationStepper(View):
                 with self.errors_shown(), torch.inference_mode():
                     self._ids.append(self.shown["drawn"])
                     if self._ids[-1] != self._end:
-                        self._feed(self._ids[-1:])
+                        self._read_on(self._ids[-1])
                     self.update()
 
     def back(self) -> None:
-        """Take the last token away; the cache forgets its keys and values."""
-        with DRAWING:
-            if self._ready and len(self._ids) > self._n_prompt:
-                with self.errors_shown(), torch.inference_mode():
-                    self._ids.pop()
-                    if len(self._ids) < self._cache[0].length:
-                        self._forget(len(self._ids) - 1)
-                        self._feed(self._ids[-1:])      # its scores are those to draw from
-                    self.update()
+        """Take the last token away, and its keys and values from the cache."""
+        self._go_back(1)
 
     def restart(self) -> None:
         """Begin again with the prompt."""
         with DRAWING:
-            self._begun = None
-            self.refresh()
+            if self._ready:
+                self._go_back(len(self._ids) - self._n_prompt)
+            else:
+                self.refresh()
+
+    def _go_back(self, count: int) -> None:
+        """Take so many tokens away. The model has read all that is left, and need not again."""
+        with DRAWING:
+            if self._ready and len(self._ids) - count >= self._n_prompt:
+                with self.errors_shown(), torch.inference_mode():
+                    del self._ids[len(self._ids) - count :]
+                    self._set_length(min(self._length, len(self._ids)))
+                    self.update()
 
     def update(self) -> None:
         if self._begun != self.prompt.value:
             self._begin()
-        temperature, position = self.temperature.value, self._cache[0].length
-        result = self.compute(self._logits, temperature, self.seed.value, position)
+        temperature, position = self.temperature.value, self._length
+        result = self.compute(self._scores[position], temperature, self.seed.value, position)
         result["work"] = self.work(self.model.config, self._n_prompt, position)
         best = result["probabilities"].argsort(descending=True, stable=True)[:MOST_BARS].tolist()
         if result["drawn"] not in best:
@@ -141,7 +146,7 @@ class GenerationStepper(View):
         n_new = len(self._ids) - self._n_prompt
         upcoming = self.stopped or (
             f"Next, at position {position}, comes ‘{label}’, whose probability is "
-            f"{probability:.{digits}f}.")
+            f"{chance(probability, digits)}.")
         told = self._ids[len(beginning(self.tokenizer)):]
         summary = (f"{n_new} new token{'' if n_new == 1 else 's'} after a prompt of "
                    f"{self._n_prompt}. {upcoming} The cache holds {position} token"
@@ -164,38 +169,53 @@ class GenerationStepper(View):
         self._ids, self._notice = prompt_ids(self.model, self.tokenizer, self.prompt.value, room=1)
         self._n_prompt = len(self._ids)
         self._cache = self.model.new_cache()
+        self._known: list[int] = []                   # every token that the model has read ...
+        self._scores: dict[int, Tensor] = {}          # ... and, by their number, what comes next
         config = self.model.config
         self._sizes = np.full((config.n_layers, config.context_length), np.nan)
         self._feed(self._ids)
         self._begun = self.prompt.value
 
+    @property
+    def _length(self) -> int:
+        """How many tokens the cache holds."""
+        return self._cache[0].length
+
+    def _set_length(self, length: int) -> None:
+        for layer in self._cache:
+            layer.length = length                     # what lies beyond stays until overwritten
+
+    def _read_on(self, token: int) -> None:
+        """One more token. The model reads it, unless it is the very one that was taken back."""
+        start = self._length
+        if self._known[start : start + 1] == [token]:
+            self._set_length(start + 1)
+        else:
+            self._feed([token])
+
     def _feed(self, ids: list[int]) -> None:
         """Let the model read new tokens; the cache keeps their keys and values."""
-        start = self._cache[0].length
+        start = self._length
         names = [f"blocks.{layer}.attention.keys" for layer in range(len(self._cache))]
         with record(self.model, *names) as keys:
-            logits = self.model(torch.tensor([ids], device=self.model.device), self._cache)
+            hidden = self.model.hidden_states(
+                torch.tensor([ids], device=self.model.device), self._cache)      # (1, new, C)
+        logits = self.model.output_head(hidden[0, -1]).float().cpu()             # (V)
+        check_finite(logits.numpy())
         for layer, name in enumerate(names):
             sizes = keys[name][0].float().square().sum(dim=(0, 2)).sqrt()        # (new), of (H, D)
             self._sizes[layer, start : start + len(ids)] = sizes.cpu().numpy()
-        self._logits = logits[0, -1].float().cpu()
-        self._new = (start, len(ids))
-        check_finite(self._logits.numpy())
-
-    def _forget(self, length: int) -> None:
-        for layer in self._cache:
-            layer.length = length
-        self._sizes[:, length:] = np.nan
+        self._known[start:] = ids
+        self._scores[start + len(ids)] = logits
 
     # ----- picture
 
     def _draw(self, result: dict, best: list[int]) -> None:
-        page = (self._cache[0].length - 1) // PAGE * PAGE
+        page = (self._length - 1) // PAGE * PAGE
         if self._stage is None or self._page != page:
             self._build(page, len(best))
         labels = [figures.visible(label) for label in self.tokenizer.tokens(best)]
-        self._bar_axes.set_yticks(range(len(labels)), labels, fontsize=figures.TEXT_SIZE,
-                                  parse_math=False)
+        figures.rename_bars(self._bar_axes, labels)
         probabilities = result["probabilities"][best].tolist()
         self._bar_axes.set_xlim(0, 1.3 * max(probabilities))
         digits = decimals(max(probabilities))
@@ -204,37 +224,49 @@ class GenerationStepper(View):
             bar.set_width(p)
             bar.set_color(figures.SERIES[int(drawn)])
             text.xy = (p, text.xy[1])
-            text.set_text(f"{p:.{digits}f}{'  drawn' * drawn}")
-        self._cells.set_data(self._sizes[:, page : page + PAGE])
-        self._cells.set_clim(0, np.nanmax(self._sizes))
-        start, count = self._new
-        self._frame.set_x(max(start, page) - 0.5)
-        self._frame.set_width(start + count - max(start, page))
+            text.set_text(f"{chance(p, digits)}{'  drawn' * drawn}")
+        self._draw_cache(page)
+
+    def _draw_cache(self, page: int) -> None:
+        """The keys that the cache holds, with a frame around those that came last."""
+        held = self._sizes[:, : self._length]
+        cells = np.full(self._cells.get_array().shape, np.nan)
+        cells[:, : self._length - page] = held[:, page:]
+        self._cells.set_array(cells)
+        self._cells.set_clim(0, held.max())
+        newest = 0 if self._length == self._n_prompt else self._length - 1
+        self._frame.set_x(max(newest, page) - 0.5)
+        self._frame.set_width(self._length - max(newest, page))
 
     def _build(self, page: int, n_bars: int) -> None:
-        from matplotlib.patches import Rectangle
-
         L, context = self._sizes.shape
-        end = min(page + PAGE, context)
         height = min(16 * L + 20, 240)
         figure = figures.new_figure(figures.WIDTH, 250 + height + 100)
         places = figure.add_gridspec(2, 1, height_ratios=[250, height + 20])
         self._bar_axes = figures.new_axes(figure, "Next token", position=places[0])
         self._bars = figures.draw_bars(self._bar_axes, ["m" * 12] * n_bars, [0.0] * n_bars,
                                        figures.SERIES[0], [""] * n_bars)
-        axes = figures.new_axes(figure, "KV cache: size of each key; the new column is framed",
-                                "position", "layer", position=places[1])
-        axes.add_patch(Rectangle((page - 0.5, -0.5), end - page, L, facecolor="#f1f3f5",
+        self._bar_axes.set_xlim(0, 1)
+        cache = self._build_cache(figures.new_axes(
+            figure, "KV cache: size of each key; the new column is framed", "position", "layer",
+            position=places[1]), page, min(page + PAGE, context))
+        self._page = page
+        names = figures.rename_bars(self._bar_axes, ["m" * 12] * n_bars)
+        self._stage = figures.Stage(figure, *names, *self._bars[0], *self._bar_axes.lines,
+                                    *self._bars[1], *cache)
+    def _build_cache(self, axes, first: int, end: int) -> list:
+        """Room for the columns from `first` up to `end`, hatched where nothing is kept yet."""
+        from matplotlib.patches import Rectangle
+
+        L = len(self._sizes)
+        axes.add_patch(Rectangle((first - 0.5, -0.5), end - first, L, facecolor="#f1f3f5",
                                  edgecolor="#c3cad2", linewidth=0, hatch="////", zorder=0))
-        self._cells = axes.imshow(self._sizes[:, page:end], cmap="cividis", aspect="auto",
-                                  interpolation="nearest",
-                                  extent=(page - 0.5, end - 0.5, L - 0.5, -0.5))
+        self._cells = figures.draw_cells(axes, np.full((L, end - first), np.nan), "cividis", first)
         self._frame = axes.add_patch(Rectangle((0, -0.5), 1, L, fill=False, linewidth=2.2,
                                                edgecolor=figures.SERIES[1], clip_on=False))
         axes.set_yticks(range(0, L, max(1, L // 6)))
         axes.locator_params(axis="x", integer=True, nbins=9)
-        self._page = page
-        self._stage = figures.Stage(figure, self._bar_axes, self._cells, self._frame)
+        return [self._cells, self._frame]
 
 
 def _chips(tokens: list[str], n_prompt: int) -> str:

@@ -1,8 +1,8 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  askMap, drawTriangle, largest, lookOf, looks, make, mount, sharpContext, shortened, slider,
-  tokenChips, triangleRow, weightColor, weightLegend, written,
+  askMap, chance, drawTriangle, largest, lookOf, looks, make, mount, sharpContext, shortened,
+  slider, tokenChips, triangleRow, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -162,14 +162,14 @@ const render = (context) => mount(context, (view) => {
         color: first ? null : weightColor(p),
         number: written(p, 2),
         name: `token ${n} ${state.data.labels[n]}, `
-          + (first ? "read first" : `probability ${written(p, 4)}`),
+          + (first ? "read first" : `probability ${chance(p, 4)}`),
       };
     });
     const { labels } = state.data;
     const row = triangleRow(state.triangle, token());
     const most = largest(row, 3).map((n) => `‘${labels[n]}’ ${row[n].toFixed(2)}`).join(", ");
     const p = state.probabilities[token()];
-    const known = Number.isNaN(p) ? "is read first" : `had probability ${written(p, 4)}`;
+    const known = Number.isNaN(p) ? "is read first" : `had probability ${chance(p, 4)}`;
     detail.textContent = `Token ${token()} ‘${labels[token()]}’ ${known}; this head looks from `
       + `there at ${most}.`;
   }

@@ -24,7 +24,7 @@ class WindowExplorer(View):
                 f"{MOST_CONTEXT} tokens: take 8 to begin with."
             )
         self.tokenizer = tokenizer
-        self.text = text_field("text", text, "The text that is cut into windows", rows=2)
+        self.text = text_field("text", text, "The text that is cut into windows", rows=3)
         self.context_length = whole_slider("context", 1, MOST_CONTEXT, context_length,
                                            "How many tokens a window reads")
         self.stride = whole_slider("stride", 1, MOST_CONTEXT, context_length,

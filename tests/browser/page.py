@@ -12,7 +12,7 @@ from ipywidgets import DOMWidget
 from gptlib.views.browser import BrowserView
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>a view</title><style>%(style)s</style>
-<body data-jp-theme-light="true"><div id="view"></div><script type="module">
+<body data-jp-theme-light="true"><script type="module">
 const read = ([type, value]) => type === "json" ? value
   : new DataView(Uint8Array.from(atob(value), (sign) => sign.charCodeAt(0)).buffer);
 const state = Object.fromEntries(Object.entries(%(state)s).map(([k, v]) => [k, read(v)]));
@@ -40,7 +40,9 @@ window.send = (changed) => {
 };
 const code = Uint8Array.from(atob("%(module)s"), (sign) => sign.charCodeAt(0));
 const module = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
-window.dispose = module.default.render({ model, el: document.getElementById("view") });
+const el = Object.assign(document.createElement("div"), { id: "view" });
+window.dispose = module.default.render({ model, el });
+document.body.append(el);                    // as JupyterLab does it, after the view was drawn
 window.ready = true;
 </script>"""
 

@@ -355,12 +355,29 @@ def test_an_output_that_is_the_models_to_the_last_bit_is_called_so(opened):
     assert "The output equals the model's." in said(opened(view))
 
 
+def test_the_chosen_key_of_a_long_text_is_in_sight_from_the_beginning(opened):
+    large = lively_model(config=replace(SMALL, context_length=64))
+    view = AttentionMicroscope(large, tokenizer(), SENTENCE * 9)
+    view.key = view.token = 40
+    page = opened(view)
+    row, box = (page.locator(place).bounding_box() for place in
+                ("tbody tr[aria-current=true]", ".gpt-scroller"))
+    assert box["y"] < row["y"] and row["y"] + row["height"] < box["y"] + box["height"]
+
+
 def test_every_step_of_the_microscope_is_seen_without_scrolling_beside_a_side_bar(opened):
     scroller = opened(microscope(), 640).locator(".gpt-scroller")
     assert scroller.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
 # ------------------------------------------------------------------------------- SamplingBench
+
+
+def test_the_sliders_of_the_bench_stand_two_by_two_beside_a_side_bar(opened):
+    page = opened(MAKERS["SamplingBench"](), 640)
+    heights = [page.get_by_label(name, exact=True).bounding_box()["y"]
+               for name in ("temperature", "top-k", "top-p", "min-p")]
+    assert heights[0] == heights[1] < heights[2] == heights[3]
 
 
 @pytest.mark.parametrize("width", [1280, 640])
@@ -476,3 +493,16 @@ def answer(page, expression: str) -> str:
         const asked = kernel.requestExecute({ code: "", user_expressions: { r } });
         return (await asked.done).content.user_expressions.r.data["text/plain"];
     }""", expression)
+
+
+def test_a_text_of_several_lines_is_seen_whole(lab):
+    write_notebook(lab, "96_text.ipynb", [
+        "from gptlib import storyteller\n"
+        "from gptlib.views import WindowExplorer\n"
+        "WindowExplorer(storyteller()[1], 'The cat sat on the mat and saw the dog. ' * 9)",
+    ])
+    with lab.open("96_text.ipynb") as chapter:
+        chapter.run_all(seconds=120)
+        field = chapter.page.locator("textarea").first
+        shown, whole = field.evaluate("box => [box.clientHeight, box.scrollHeight]")
+        assert shown >= whole > 60                          # more than three lines of 16 pixels

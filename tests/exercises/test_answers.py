@@ -113,11 +113,11 @@ def test_enough_answers_are_tried(name):
     assert len(WRONG[name]) >= 6
 
 
-def test_the_number_of_trials_is_shown(record_property, capsys):
+def test_the_number_of_trials_is_shown(record_testsuite_property, capsys):
     numbers = {"exercises": len(EXERCISES), "right accepted": len(RIGHT_ONES) + len(EXERCISES),
                "wrong refused": len(WRONG_ONES) + len(MISTAKES)}
     for kind, number in numbers.items():
-        record_property(kind, number)
+        record_testsuite_property(kind, number)
     with capsys.disabled():
         print(f"\n{numbers}")
     assert set(RIGHT) == set(WRONG) == set(EXERCISES)

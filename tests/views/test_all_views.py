@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from ipywidgets import HTML, HBox
+from ipywidgets import HTML, Checkbox, HBox, Text
 from PIL import Image
 from samples import MAKERS, sample
 
 import gptlib.views
+from gptlib.figures import png
 from gptlib.views.base import BaseView, View, whole_slider
 from gptlib.views.browser import MOST_BYTES, BrowserView
 
@@ -84,6 +86,25 @@ def test_where_no_widget_manager_is_the_picture_stands_with_its_words(name):
         image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
         assert metadata["image/png"] == {"alt": view.shown["summary"], "width": image.width // 2}
         assert image.getcolors(2**24) is None or len(image.getcolors(2**24)) > 20   # not blank
+
+
+@pytest.mark.parametrize("name", [name for name in kinds(View)
+                                  if name not in ("TokenizerExplorer", "WindowExplorer")])
+def test_what_is_drawn_anew_leaves_nothing_of_the_whole_picture_out(name):
+    """A picture keeps the scenery and draws what changed; this one is compared with all of it."""
+    view = MAKERS[name]()
+    for control in view.children[0].children:
+        if isinstance(control, Checkbox):
+            control.value = not control.value
+        elif isinstance(control, Text):
+            control.value = "A hat for the dog"
+        elif hasattr(control, "min") and not control.disabled:
+            control.value = control.min
+    assert view.last_error is None
+    drawn = np.asarray(Image.open(io.BytesIO(view.picture.data)))
+    whole = np.asarray(Image.open(io.BytesIO(png(view._stage.figure))))
+    different = (drawn != whole).any(axis=-1).mean()
+    assert different < 2e-4                                 # one letter has a few hundred pixels
 
 
 @every_kernel_view

@@ -11,6 +11,7 @@ import traitlets
 from in_node import in_node
 
 from gptlib import figures
+from gptlib.views.base import chance
 from gptlib.views.browser import MOST_BYTES, BrowserView, browser_files, pack
 
 MODULE, _ = browser_files("attention")
@@ -52,6 +53,8 @@ def shared(tmp_path_factory):
         "numbers": [0.5, 2, -1, 2, 0.5],
         "written": [[0.03125, 3], [-1.5, 1], [-0.0, 2], [-3.1e-7, 3], [0, 4], [12345.678, 1],
                     [1e-320, 2]],
+        "chances": [[0.2513, 3], [0.9999, 3], [0, 3], [4.2e-4, 3], [4.4e-5, 3], [3e-9, 5],
+                    [2.1e-5, 5]],
         "labels": ["short", "endless", "👩‍🚀👩‍🚀👩‍🚀"],
         "shares": [n / 256 for n in range(257)],
     }
@@ -77,6 +80,13 @@ def test_softmax_in_the_page_is_torchs(shared):
 
 def test_of_equal_numbers_the_earlier_comes_first(shared):
     assert shared[1]["largest"] == [1, 3, 0]
+
+
+def test_no_probability_above_zero_reads_as_zero_in_the_page_or_in_the_kernel(shared):
+    expected = ["0.251", "1.000", "0.000", "0.0004", "4e−5", "3e−9", "0.00002"]
+    given, answer = shared
+    assert answer["chances"] == expected
+    assert [chance(p, digits) for p, digits in given["chances"]] == expected
 
 
 def test_numbers_are_written_for_reading(shared):

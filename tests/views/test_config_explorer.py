@@ -35,7 +35,9 @@ def test_a_slider_leaves_the_preset_and_finds_it_again():
 def test_an_impossible_choice_is_explained_in_words_and_the_controls_go_on_working():
     view = ConfigExplorer()
     view.heads.value = 7
-    assert "emb_dim=768 is not divisible by n_heads=7" in view.children[1].value
+    said = view.children[1].value
+    assert "width (emb_dim) of 768 is not divisible by 7 heads (n_heads)" in said
+    assert view.width.description in said and view.heads.description in said
     assert 'role="alert"' in view.children[1].value
     view.heads.value = 8
     assert view.children[1].value == "" and view.shown["config"].n_heads == 8

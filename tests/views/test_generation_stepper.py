@@ -57,6 +57,16 @@ def test_tiny_probabilities_are_told_apart_from_zero():
     assert probability < 0.0005 and f"whose probability is {probability:.5f}." in repr(view)
 
 
+def test_what_can_be_drawn_never_reads_as_zero_beside_what_is_likely():
+    view = stepper()
+    view.temperature.value = 0.15
+    chances = view.shown["probabilities"][view.shown["best"]].tolist()
+    said = [text.get_text() for text in view._bars[1]]
+    assert chances[0] > 0.5 and 0 < chances[-1] < 0.0005
+    assert not any(text.startswith("0.000 ") or text == "0.000" for text in said)
+    assert said[0].startswith(f"{chances[0]:.3f}")
+
+
 def test_the_probabilities_with_the_cache_are_those_of_the_model_without():
     view = stepper()
     view.seed.value = seed_without_an_end(4)
@@ -86,6 +96,48 @@ def test_back_and_forth_with_the_same_seed_leads_to_the_same_tokens():
                                atol=1e-5, rtol=0)
     assert walk(view, 4) == there
     torch.testing.assert_close(view.shown["probabilities"], probabilities, atol=1e-5, rtol=0)
+
+
+def test_the_model_reads_only_what_it_has_not_read_before(monkeypatch):
+    lengths = []
+    read = GPTModel.hidden_states
+
+    def counted(self, ids, cache=None):
+        lengths.append(ids.shape[1])
+        return read(self, ids, cache)
+
+    monkeypatch.setattr(GPTModel, "hidden_states", counted)
+    view = stepper()
+    prompt, view.seed.value = len(view.shown["ids"]), seed_without_an_end(3)
+    lengths.clear()
+    there = walk(view, 3)
+    assert lengths == [1, 1, 1]
+    for _ in range(2):
+        view.back()
+    assert walk(view, 2) == there
+    view.temperature.value = 1.5
+    view.restart()
+    assert lengths == [1, 1, 1] and len(view.shown["ids"]) == prompt
+    view.temperature.value = 0
+    other = view.shown["drawn"]
+    view.step()
+    assert lengths == [1, 1, 1] + [1] * (other != there[prompt])
+
+
+def test_what_was_taken_back_leaves_no_trace_after_another_token():
+    view = stepper()
+    view.seed.value = seed_without_an_end(3)
+    walk(view, 3)
+    view.restart()
+    view.temperature.value = 0
+    for _ in range(3):
+        view.step()
+        expected = probabilities_after(view.shown["ids"]).argmax()
+        assert view.shown["drawn"] == expected
+    plain = stepper()
+    plain.temperature.value = 0
+    walk(plain, 3)
+    assert view.picture.data == plain.picture.data
 
 
 def test_another_seed_leads_elsewhere_and_draws_are_independent_between_positions():

@@ -102,3 +102,15 @@ def test_the_view_works_where_gradients_are_switched_off():
         view = GradientFlow()
         view.norm.value = NO_NORM
     assert view.last_error is None and view.shown["gradient"].min() > 0
+
+
+def test_the_list_of_norms_says_what_the_blocks_compute():
+    view = GradientFlow()
+    view.norm.value = POST_NORM
+    assert dict(view.norm.options)["post-norm: norm(x + f(x))"] == POST_NORM
+    view.shortcuts.value = False
+    assert not any("x +" in words for words, _ in view.norm.options)
+    assert view.norm.value == POST_NORM == dict(view.norm.options)["post-norm: norm(f(x))"]
+    assert view.shown["name"] == "with post-norm, no shortcuts"
+    view.shortcuts.value = True
+    assert view.norm.label == "post-norm: norm(x + f(x))"

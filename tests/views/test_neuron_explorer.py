@@ -9,6 +9,7 @@ from samples import SMALL, model, tokenizer
 
 from gptlib.model import GPTModel
 from gptlib.tap import record
+from gptlib.trace import trace
 from gptlib.views import NeuronExplorer
 
 END = tokenizer().special_tokens["<|endoftext|>"]
@@ -69,6 +70,17 @@ def test_the_text_is_colored_by_the_neurons_activations():
     chips = page.split("<li")[1:]
     assert ", 0.62)" in chips[strongest]
     assert view.shown["profile"].min() >= 0 or any("209, 102, 10" in chip for chip in chips)
+
+
+def test_a_text_passes_through_the_model_once(monkeypatch):
+    passes = []
+    monkeypatch.setattr("gptlib.views.base.trace", lambda *given: passes.append(1) or trace(*given))
+    view = explorer()
+    view.layer.value, view.token.value, view.neuron.value = 0, 1, 3
+    assert len(passes) == 1
+    stage = view._stage
+    view.text.value = "A hat for the cat"
+    assert len(passes) == 2 and view._stage is stage              # and the picture is built once
 
 
 def test_another_text_has_other_tokens_to_choose_from():

@@ -94,7 +94,7 @@ def test_the_page_draws_by_probability_and_the_same_again_from_a_seed(tmp_path):
 def test_the_page_gets_every_score_and_the_names_of_the_best(tmp_path):
     view = bench()
     data = in_node("common.mjs", view._esm, tmp_path, packed=view.data, scores=[], numbers=[],
-                   written=[], labels=[], shares=[])["unpacked"]
+                   written=[], chances=[], labels=[], shares=[])["unpacked"]
     np.testing.assert_array_equal(np.float32(data["logits"]), logits_of("The cat").numpy())
     best = logits_of("The cat").argsort(descending=True, stable=True).tolist()
     tokens = [token.replace(" ", "·") for token in tokenizer().tokens(best)]

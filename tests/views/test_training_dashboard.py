@@ -167,7 +167,8 @@ def test_a_loss_that_is_no_number_is_told_in_words_and_the_next_run_works(view, 
 
 def test_an_impossible_model_is_told_in_words_and_starts_nothing(view):
     view.heads.value = 5
-    assert "not divisible" in view.children[1].value
+    said = view.children[1].value
+    assert f"{view.width.description} (emb_dim) of 32 is not divisible by 5 heads" in said
     view.start()
     assert view.run is None and "not divisible" in repr(view)
     view.heads.value = 4
