@@ -29,6 +29,7 @@ FORMULA = re.compile(
     r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$",
     re.DOTALL,
 )
+NAME = re.compile(r"(<mi>(?:ln|log)</mi>)(?=<m[in]>)")  # TeX puts a thin space behind it
 
 
 def write_pages(paths: list[Path], folder: Path) -> list[Path]:
@@ -102,9 +103,10 @@ def _live(model: dict) -> str:
 def _formula(found: re.Match) -> str:
     if found["code"]:
         return found["code"]
-    if found["block"]:
-        return "\n" + convert(found["block"].strip(), display="block") + "\n"
-    return convert(found["inline"])
+    block = found["block"]
+    drawn = convert(block.strip(), display="block") if block else convert(found["inline"])
+    drawn = NAME.sub(r'\1<mspace width="0.167em" />', drawn)
+    return f"\n{drawn}\n" if block else drawn
 
 
 def _code_colors() -> str:

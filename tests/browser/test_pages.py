@@ -9,8 +9,9 @@ from pages import write_pages
 from playwright.sync_api import expect
 
 CELLS = [
-    new_markdown_cell("# Far from any kernel\n\nThe score is $q \\cdot k / \\sqrt{D}$, and `$5$` "
-                      "is code. [Go on](01_next.ipynb), or look up [words](01_next.ipynb#Words)."),
+    new_markdown_cell("# Far from any kernel\n\nThe score is $q \\cdot k / \\sqrt{D}$, a surprise "
+                      "is $-\\ln p$, and `$5$` is code. [Go on](01_next.ipynb), or look up "
+                      "[words](01_next.ipynb#Words)."),
     new_code_cell("import torch\nfrom gptlib import GPTModel, storyteller\n"
                   "from gptlib.views import AttentionExplorer, GradientFlow"),
     new_code_cell("model, tokenizer = storyteller()\n"
@@ -51,6 +52,7 @@ def test_a_page_asks_for_nothing_but_itself_and_complains_of_nothing(page):
 
 def test_formulas_are_drawn_and_code_stays_code(page):
     assert page.locator("math msqrt").count() == 1
+    assert page.locator("math mi + mspace + mi").count() == 1  # ln p, and not lnp
     assert page.get_by_text("$5$", exact=True).count() == 1
 
 
