@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
+from gptlib.tokenizer import BPETokenizer
 
 IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the same convention
 
@@ -69,12 +69,7 @@ def join_documents(texts: Iterable[str], tokenizer: BPETokenizer) -> list[int]:
     """
     if isinstance(texts, str):
         raise TypeError("texts is one string, but must be a list of them: write [text].")
-    if END_OF_TEXT not in tokenizer.special_tokens:
-        raise ValueError(
-            f"The tokenizer has no token {END_OF_TEXT!r}, but each text is closed with it: make "
-            "one that names it among its special tokens."
-        )
-    end_token = tokenizer.special_tokens[END_OF_TEXT]
+    end_token = tokenizer.end_token
     return [token for text in texts for token in [*tokenizer.encode(text), end_token]]
 
 

@@ -42,13 +42,14 @@ class GPTModel(nn.Module):
     def forward(self, ids: Tensor, cache: list[KVCache] | None = None) -> Tensor:
         """ids (B, T) -> logits (B, T, V). With a cache, ids follow the tokens it holds.
 
-        Raises a TypeError or ValueError for ids that are no such batch of known tokens.
+        Raises a TypeError or ValueError for ids that are no such batch of known tokens, and for a
+        cache that `new_cache` of this model did not make.
         """
         return self.output_head(self.hidden_states(ids, cache))                   # (B, T, V)
 
     def hidden_states(self, ids: Tensor, cache: list[KVCache] | None = None) -> Tensor:
         """All of `forward` but the head: what the model made of each token.  -> (B, T, C)"""
-        past = cache[0].length if cache else 0
+        past = self._length(cache)
         self._check(ids, past)
         positions = torch.arange(past, past + ids.shape[1], device=ids.device)    # (T)
         x = self.token_embedding(ids) + self.position_embedding(positions)        # (B, T, C)
@@ -89,6 +90,18 @@ class GPTModel(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.weight is not self.token_embedding.weight:
                 module.weight.data = module.weight.data.t().contiguous().t()
+
+    def _length(self, cache: list[KVCache] | None) -> int:
+        """How many tokens the cache holds."""
+        if cache is None:
+            return 0
+        if not isinstance(cache, (list, tuple)) or len(cache) != len(self.blocks):
+            got = f"{len(cache)} of them" if isinstance(cache, (list, tuple)) else "no list"
+            raise ValueError(
+                f"A cache is a list with one KVCache for each of this model's {len(self.blocks)} "
+                f"blocks, but {got} came: model.new_cache() makes one."
+            )
+        return cache[0].length
 
     def _check(self, ids: Tensor, past: int) -> None:
         if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):

@@ -17,7 +17,7 @@ from gptlib.checkpoint import load_model
 from gptlib.config import GPTConfig
 from gptlib.generation import generate
 from gptlib.model import GPTModel
-from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
+from gptlib.tokenizer import BPETokenizer
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -68,13 +68,13 @@ def storyteller_checkpoints() -> list[Checkpoint]:
 def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0) -> list[str]:
     """`n` stories told side by side at temperature 1, each up to its end or the context's.
 
-    Raises a ValueError for fewer than one.
+    Raises a ValueError for fewer than one, and for a tokenizer without `<|endoftext|>`.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(
             f"n is {n!r}, but must be a whole number of at least 1: say how many stories you want."
         )
-    end_token = tokenizer.special_tokens[END_OF_TEXT]
+    end_token = tokenizer.end_token
     told: list[list[int]] = [[] for _ in range(n)]
     for step in generate(
         model, [[end_token]] * n, model.config.context_length - 1, stop_token=end_token,

@@ -40,8 +40,14 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 
     Yields a dictionary that fills while the model runs; where it runs several times, the last
     time stays. What it does in another thread, where it may be in training, is not collected.
-    Tensors are detached. Raises ValueError for a name that is no tap.
+    Tensors are detached. Raises ValueError for a name that is no tap, TypeError for a list of them.
     """
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"record got {name!r} as the name of a tap, but a name is a text: pass several one "
+                "after the other, as in record(model, 'residual_start', 'blocks.0.residual_mid')."
+            )
     activations: dict[str, Tensor] = {}
     thread = threading.get_ident()
 

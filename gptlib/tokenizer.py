@@ -197,6 +197,16 @@ class BPETokenizer:
         """V: the number of tokens of all kinds."""
         return len(self._vocabulary)
 
+    @property
+    def end_token(self) -> int:
+        """The id of `<|endoftext|>`. Raises a ValueError for a tokenizer without that token."""
+        if END_OF_TEXT not in self.special_tokens:
+            raise ValueError(
+                f"The tokenizer has no token {END_OF_TEXT!r}, but each text is closed with it: "
+                "make one that names it among its special tokens."
+            )
+        return self.special_tokens[END_OF_TEXT]
+
     def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
         """The token ids of a text.
 

@@ -52,8 +52,9 @@ def evaluate(
     Every token but the first is predicted once, with the tokens of its own window before it; with
     an `end_token`, every token of every document, with all of that document before it.
     Raises a ValueError for a text of fewer than two tokens, or with ids that the model does not
-    know.
+    know, and for a batch size below 1.
     """
+    _require("batch_size", batch_size, "a whole number of at least 1", int, 1)
     total, count = 0.0, 0
     with _mode(model, training=False):
         for inputs, targets in _in_order(ids, model.config, end_token):

@@ -94,7 +94,7 @@ def test_documents_that_cannot_be_are_explained():
 def test_texts_that_cannot_be_joined_are_explained():
     with pytest.raises(TypeError, match=r"texts is one string, .* write \[text\]"):
         join_documents("a text", BPETokenizer([], [END_OF_TEXT]))
-    with pytest.raises(ValueError, match="has no token '<|endoftext|>', but each text"):
+    with pytest.raises(ValueError, match=r"has no token '<\|endoftext\|>', but each text"):
         join_documents(["a text"], BPETokenizer([]))
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers import TINY, lively_model, random_ids, tiny_model
 
+from gptlib.attention import KVCache
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.model import GPTModel, count_parameters, parameters_by_part
 from gptlib.tap import record
@@ -119,6 +120,19 @@ def test_with_a_cache_the_logits_are_the_same(pieces):
 def test_ids_that_cannot_be_are_explained(ids, error, words):
     with pytest.raises(error, match=words):
         tiny_model()(ids)
+
+
+@pytest.mark.parametrize(
+    ("cache", "words"),
+    [
+        (KVCache(24), "one KVCache for each of this model's 2 blocks, but no list came"),
+        ([], r"but 0 of them came: model\.new_cache\(\) makes one"),
+        ([KVCache(24)], "but 1 of them came"),
+    ],
+)
+def test_a_cache_of_another_kind_is_explained(cache, words):
+    with pytest.raises(ValueError, match=words):
+        tiny_model()(random_ids(1, 3), cache)
 
 
 def test_a_full_context_is_explained_with_a_cache_too():

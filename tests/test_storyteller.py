@@ -13,7 +13,7 @@ from gptlib import evaluate, storyteller
 from gptlib.corpus import storybook
 from gptlib.data import join_documents
 from gptlib.storyteller import ASSETS, storyteller_checkpoints, tell_stories, untrained
-from gptlib.tokenizer import END_OF_TEXT
+from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
 
 shipped = importlib.import_module("gptlib.storyteller")  # gptlib.storyteller is the function
 
@@ -128,3 +128,9 @@ def test_a_model_that_ends_at_once_tells_empty_stories():
 def test_no_story_cannot_be_told(n):
     with pytest.raises(ValueError, match=f"n is {n!r}, but must be a whole number of at least 1"):
         tell_stories(*storyteller(), n)
+
+
+def test_a_tokenizer_without_an_end_of_text_tells_no_stories():
+    model, tokenizer = storyteller()
+    with pytest.raises(ValueError, match=r"has no token '<\|endoftext\|>'"):
+        tell_stories(model, BPETokenizer(tokenizer.merges), 1)

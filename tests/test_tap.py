@@ -99,6 +99,14 @@ def test_a_name_that_is_no_tap_is_refused_with_the_nearest():
         pass
 
 
+def test_a_list_of_names_is_explained():
+    with (
+        pytest.raises(TypeError, match=r"record got \['residual_start'\] .* one after the other"),
+        record(tiny_model(), ["residual_start"]),
+    ):
+        pass
+
+
 def test_a_patch_of_another_shape_is_refused():
     model = tiny_model()
     with (

@@ -140,6 +140,12 @@ def test_a_text_of_another_tokenizer_cannot_be_evaluated():
         evaluate(model, [0, 1, model.config.vocab_size])
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
+def test_a_text_cannot_be_evaluated_in_batches_of_nothing(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size is {batch_size}, but must be .* at least 1"):
+        evaluate(tiny_model(), random_ids(9), batch_size=batch_size)
+
+
 def test_documents_are_evaluated_whole_each_with_its_own_beginning():
     model = lively_model()
     documents = [[5, 6, 7, 8, 0], [9] * 12 + [0], [3, 4, 0]]
