@@ -32,7 +32,7 @@ QUESTIONS = (
     Question(
         "Somebody forgets optimizer.zero_grad() in the loop. What happens?",
         right=Option(
-            "Each step moves along the sum of all gradients since the start",
+            "Each step goes against the sum of all gradients since the start",
             "backward adds to the gradient that is there. Old gradients belong to weights that "
             "have long since moved, so they lead astray."),
         wrong=(
