@@ -83,7 +83,11 @@ _MEANINGS = {
     r"Sizes of tensors must match except":
         "cat joins along one axis, and all other sizes must be equal: look at dim.",
     r"stack expects each tensor to be equal size":
-        "stack makes a new axis of tensors of equal size: cat joins them along one that is there.",
+        "stack makes a new axis of tensors of equal size, and one of yours has another: leave out "
+        "what remains at the end, if it is that; cat joins them along an axis that is there.",
+    r"Given normalized_shape=":
+        "A norm reads vectors of one width only, and these have another: + keeps the width, cat "
+        "does not.",
     r"expected target dtype|Expected floating point type for target":
         "cross_entropy takes the scores first, which are decimals, and then the targets, which "
         "are ids.",
@@ -137,6 +141,10 @@ _MEANINGS = {
     r"is not defined":
         "That name is not known here: look for a typo, for an import that is missing, or for a "
         "cell further up that was not run.",
+    r"codec can't encode":
+        "That encoding lacks a character of the text: \"utf-8\" has them all.",
+    r"must be in range\(0, 256\)":
+        "A byte is a number from 0 to 255: keep larger ones in a list.",
     r"division by zero":
         "Something is divided by 0: which of the inputs may be 0, or make a difference 0?",
     r"math domain error|expected a (positive|nonnegative) input":

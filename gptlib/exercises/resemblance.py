@@ -122,7 +122,8 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
 
 def _nothing(trials: Sequence[Trial]) -> str | None:
     if _all_are(trials, torch.zeros_like):
-        return "All of it is zero: perhaps nothing is ever written into it, or added to it."
+        return ("All of it is zero: perhaps nothing is ever written into it, or added to it, or a "
+                "factor is 0, as 1 // 2 is.")
     return None
 
 
