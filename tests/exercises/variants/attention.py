@@ -87,7 +87,7 @@ def one_axis_too_many(n_tokens):
     return torch.ones(1, n_tokens, n_tokens, dtype=torch.bool).tril()
 
 
-@wrong("causal_mask", "the shape of your mask")
+@wrong("causal_mask", "The result stays the same when n_tokens changes")
 def always_four(n_tokens):
     return torch.ones(4, 4, dtype=torch.bool).tril()
 
@@ -599,3 +599,14 @@ def whole_weights(queries, keys, values, mask):
 def weighted_two_times(queries, keys, values, mask):
     weights = attention_weights(queries, keys, mask)
     return weights @ (weights[..., -values.shape[-2] :, :] @ values)
+
+
+@wrong("split_heads", "The result stays the same when n_heads changes")
+def always_three_heads(x, n_heads):
+    B, T, C = x.shape
+    return x.view(B, T, 3, C // 3).transpose(1, 2)
+
+
+@wrong("split_heads", "The result stays the same when n_heads changes")
+def always_two_heads(x, n_heads):
+    return torch.stack((x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]), dim=1)
