@@ -98,6 +98,9 @@ def _past_and_future(answer, n_tokens):
         return "A part of the future is allowed, and a part of the past is hidden."
     if future:
         return "All of the past is allowed, but a part of the future is, too."
+    width = int(allowed[-1].sum())
+    if hidden and torch.equal(allowed, right.triu(1 - width)):
+        return f"Each token sees the last {width} only: all that came before is allowed."
     if hidden:
         return "None of the future is allowed, but a part of the past is hidden, too."
     return None
@@ -331,6 +334,12 @@ def _all_axes_turned(queries, keys, mask):
     return _softmax_of(queries @ keys.T / math.sqrt(queries.shape[-1]), mask)
 
 
+def _first_axes_swapped(queries, keys, mask):
+    """With transpose(0, 1) you swap the first two axes, which are the last two of a matrix only:
+    count from the end, keys.transpose(-2, -1)."""
+    return _softmax_of(queries @ keys.transpose(0, 1) / math.sqrt(queries.shape[-1]), mask)
+
+
 def _softmax_over_all(queries, keys, mask):
     """The softmax runs over the whole table, so that all rows together sum to 1: each row is to
     sum to 1 by itself, dim=-1."""
@@ -363,6 +372,9 @@ def _shares_in_words(answer, *_trial):
     weights = answer(queries, keys, mask).double()
     if not weights.isfinite().all():
         return None
+    if (weights < 0).any():
+        return ("Some weights are negative, which shares never are: softmax must be the last step, "
+                "and not log_softmax.")
     if (weights[~mask] != 0).any():
         return ("A key that the mask hides gets a share: set its score to minus infinity, before "
                 "the softmax.")
@@ -374,8 +386,8 @@ def _shares_in_words(answer, *_trial):
     shares, products = (_differences(x, mask) for x in (weights.log(), scores.double()))
     factor = (shares * products).sum() / products.square().sum()
     if not torch.allclose(shares, factor * products, atol=1e-3):
-        return ("The shares do not come from the dot products of queries and keys, all divided by "
-                "the same number.")
+        return ("The shares do not come from the dot products of queries and keys alone, all "
+                "divided by the same number.")
     if abs(factor) < 1e-4:
         return "All keys get the same share: the scores must come from queries and keys."
     if abs(factor - 6**-0.5) > 1e-4:
@@ -408,8 +420,8 @@ ATTENTION_WEIGHTS = Exercise(
               _minus_one_before_softmax, _no_scale_no_mask, _no_scale_mask_too_late,
               _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle,
               _not_shared_out, _sigmoid, _queries_with_queries, _keys_with_keys, _cosines,
-              _all_axes_turned, _softmax_over_all, _softmax_of_axis_one, _plus_infinity,
-              _mask_added],
+              _all_axes_turned, _first_axes_swapped, _softmax_over_all, _softmax_of_axis_one,
+              _plus_infinity, _mask_added],
     symptoms=[_shares_in_words],
     hints=(
         "Four steps: compare, scale, mask, share out. A dot product compares; which matrix "
@@ -503,6 +515,12 @@ def _attention_over_queries(queries, keys, values, mask):
 def _attention_roles_swapped(queries, keys, values, mask):
     """Queries and keys are swapped: attention_weights gets the queries first."""
     return attention_weights(keys, queries, mask) @ values
+
+
+def _keys_and_values_swapped(queries, keys, values, mask):
+    """Keys and values are swapped: the queries are compared with the keys, and what is averaged are
+    the values."""
+    return attention_weights(queries, values, mask) @ keys
 
 
 def _plain_average(queries, keys, values, mask):
@@ -604,7 +622,8 @@ ATTENTION = Exercise(
     mistakes=[_averages_the_keys, _returns_the_weights, _weights_transposed,
               _averages_the_queries, _values_as_keys, _attention_without_mask,
               _attention_mask_too_late, _attention_without_scale, _attention_without_softmax,
-              _attention_over_queries, _attention_roles_swapped, _plain_average,
+              _attention_over_queries, _attention_roles_swapped, _keys_and_values_swapped,
+              _plain_average,
               _attention_softmax_twice, _best_value_only, _forbidden_only, _with_the_queries,
               _weights_on_the_right, _number_by_number],
     symptoms=[_weights_in_words],
@@ -712,6 +731,24 @@ def _tokens_before_heads(x, n_heads):
     return x.view(B, T, n_heads, C // n_heads).transpose(-2, -1)
 
 
+def _pieces_that_overlap(x, n_heads):
+    """Your pieces overlap, for each begins only one place after the one before: piece number h
+    begins at place h * D."""
+    D = x.shape[-1] // n_heads
+    return torch.stack([x[..., h : h + D] for h in range(n_heads)], dim=1)
+
+
+def _joined_with_the_batch(x, n_heads):
+    """Batch and heads share one axis: keep an axis for each, (B, H, T, D)."""
+    return split_heads(x, n_heads).flatten(0, 1)
+
+
+def _joined_with_the_tokens(x, n_heads):
+    """The heads are strung together in the row of tokens: they need an axis of their own, which
+    torch.stack makes, and torch.cat does not."""
+    return split_heads(x, n_heads).flatten(1, 2)
+
+
 def _whole_width_for_each(x, n_heads):
     """Each head gets only a piece of the C numbers: its width is C // n_heads."""
     B, T, C = x.shape
@@ -749,7 +786,8 @@ SPLIT_HEADS = Exercise(
     cases=lambda generator: list(_to_split(generator)),
     mistakes=[_only_relabeled, _no_transpose, _interleaved, _sizes_swapped, _heads_first,
               _tokens_last, _columns_relabeled, _untouched, _all_of_it_for_each, _tokens_cut,
-              _tokens_before_heads, _whole_width_for_each, _divided_as_a_number],
+              _tokens_before_heads, _pieces_that_overlap, _joined_with_the_batch,
+              _joined_with_the_tokens, _whole_width_for_each, _divided_as_a_number],
     symptoms=[_where_they_came_from],
     hints=(
         "Two steps: cut, then move. Only the last axis is cut, so (B, T, C) becomes four axes "
