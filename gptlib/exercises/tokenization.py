@@ -122,6 +122,11 @@ def _tokens_as_places(ids):
     return Counter((ids[token], ids[token + 1]) for token in ids)
 
 
+def _places_as_tokens(ids):
+    """You count pairs of places: the tokens themselves stand at these places, ids[i]."""
+    return Counter(zip(range(len(ids)), range(1, len(ids))))
+
+
 def _beyond_the_last(ids):
     """The last token has nobody to its right: stop one place earlier, range(len(ids) - 1)."""
     return Counter((ids[place], ids[place + 1]) for place in range(len(ids)))
@@ -144,6 +149,9 @@ def _counted_wrongly(answer, ids):
                 "twice.")
     if any(not {*pair} <= {*ids} for pair in wrong):
         return "A token is counted that is not in the row: nothing follows the last one."
+    if all(count == ours[pair] for pair, count in theirs.items() if count) and any(theirs.values()):
+        return ("The pairs you have are counted rightly, but others are missing: does the loop end "
+                "too early, or is something left out?")
     factors = {theirs.get(pair, 0) / count for pair, count in ours.items()}
     if len(factors) == 1 and len(ours) > 1:
         return f"Every count is {factors.pop():g} times what it should be."
@@ -166,7 +174,7 @@ COUNT_PAIRS = Exercise(
               _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
               _without_overlap, _both_ways, _one_too_low, _one_too_high, _over_the_next,
               _frequent_only, _first_pair_only, _first_place_of_each, _tokens_as_places,
-              _beyond_the_last, _lists_as_keys],
+              _places_as_tokens, _beyond_the_last, _lists_as_keys],
     hints=(
         "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
         "stand above each other?",
@@ -278,6 +286,24 @@ def _two_by_two(ids, pair, new_id):
     return [token for piece in pieces for token in ([new_id] if (*piece,) == pair else piece)]
 
 
+def _always_two_steps(ids, pair, new_id):
+    """You go on by two places even where there is no pair, so every second token is lost: go on by
+    two only after a pair, and else by one."""
+    return [new_id if (*ids[place : place + 2],) == pair else ids[place]
+            for place in range(0, len(ids), 2)]
+
+
+def _others_lost(ids, pair, new_id):
+    """Only the new tokens are left: a token that belongs to no pair stays as it is."""
+    return [token for token in merge(ids, pair, new_id) if token == new_id]
+
+
+def _pair_turned_around(ids, pair, new_id):
+    """You look for the pair the other way around: pair[0] stands on the left, pair[1] on the
+    right."""
+    return merge(ids, pair[::-1], new_id)
+
+
 def _three_steps(ids, pair, new_id):
     """The token after each pair is lost: a pair is two places long, so go on by two, not three."""
     merged, place = [], 0
@@ -346,22 +372,41 @@ def _by_identity(ids, pair, new_id):
 
 def _put_back(answer, ids, pair, new_id):
     """What the row looks like with the pair again in place of the new token."""
-    merged = answer(ids[:], pair, new_id)
+    merged, right = answer(ids[:], pair, new_id), merge(ids, pair, new_id)
     foreign = [token for token in merged if token != new_id and token not in ids]
     if foreign:
         return f"{foreign[0]} is neither in ids nor the new token, {new_id}."
+    if side := _enough_alone(answer, pair):
+        return f"You look at the {side} token only: both must be those of the pair."
+    if merged == right[: len(merged)]:
+        return None                                # it ends too early, which is told elsewhere
+    for mistake, one_stays in ((_left_one_stays, [pair[0], new_id]),
+                               (_partner_stays, [new_id, pair[1]])):
+        if merged == [x for token in right for x in (one_stays if token == new_id else [token])]:
+            return MERGE.diagnosis(mistake)
     back = [old for token in merged for old in (pair if token == new_id else [token])]
     if len(back) < len(ids):
         return f"Tokens are lost: with {pair} put back in place of {new_id}, some are missing."
+    if back != ids and sorted(back) == sorted(ids):
+        return ("The tokens are the right ones, but in another order: sort nothing, and remember "
+                "that remove takes the first token that is equal, not the one at its place.")
     if len(back) > len(ids):
         return (f"Tokens stay behind: with {pair} put back in place of {new_id}, the row is longer "
                 "than it was.")
-    if back != ids and sorted(back) == sorted(ids):
-        return "The tokens are the right ones, but in another order."
     if back != ids:
         return f"Something other than {pair} was replaced: both tokens must be those of the pair."
     if pair in zip(merged, merged[1:]):
         return f"The two of {pair} still stand side by side: look at every place of the row."
+    return None
+
+
+def _enough_alone(answer, pair):
+    """Which of the two tokens is replaced without the other one."""
+    other, new_id = max(pair) + 1, max(pair) + 2
+    if new_id in answer([pair[0], other, other], pair, new_id):
+        return "left"
+    if new_id in answer([other, other, pair[1]], pair, new_id):
+        return "right"
     return None
 
 
@@ -380,7 +425,8 @@ MERGE = Exercise(
     ],
     mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
-              _single_ones_replaced, _as_text, _two_by_two, _three_steps, _sum_of_both,
+              _single_ones_replaced, _as_text, _two_by_two, _always_two_steps,
+              _others_lost, _pair_turned_around, _three_steps, _sum_of_both,
               _one_side_is_enough, _used_twice, _last_pair_missed,
               _neighbor_of_the_last, _by_identity],
     symptoms=[_put_back],
@@ -535,6 +581,66 @@ def _latin(word, merges):
     return _merged(list(word.encode("latin-1", "replace")), merges)
 
 
+def _first_merge_missing(word, merges):
+    """The first merge of the list is never tried: begin at number 0."""
+    ids = list(word.encode("utf-8"))
+    for n in range(1, len(merges)):
+        ids = merge(ids, merges[n], 256 + n)
+    return ids
+
+
+def _stops_where_one_is_missing(word, merges):
+    """You stop at the first merge whose pair is not in the word: go on, for later ones may be in
+    it."""
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        if pair not in zip(ids, ids[1:]):
+            return ids
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+def _once_along_the_word(word, merges):
+    """You go along the word once: go along the merges, each through the whole word, for a later one
+    may use what an earlier one has made."""
+    ids, merged = list(word.encode("utf-8")), []
+    while ids:
+        found = (*ids[:2],) in merges
+        merged.append(256 + merges.index((*ids[:2],)) if found else ids[0])
+        ids = ids[2:] if found else ids[1:]
+    return merged
+
+
+def _longest_first(word, merges):
+    """You take the longest token that fits, from the left, as WordPiece does: in BPE, the order of
+    the merges decides."""
+    pieces = _pieces(merges)
+    rest, ids = word.encode("utf-8"), []
+    while rest:
+        longest = max(filter(rest.startswith, pieces), key=len)
+        ids.append(pieces.index(longest))
+        rest = rest[len(longest) :]
+    return ids
+
+
+def _trained_anew(word, merges):
+    """You count pairs and merge the most frequent one: that is training; in encoding, merge the
+    pairs of the list, in its order."""
+    ids = list(word.encode("utf-8"))
+    for n in range(len(merges)):
+        if counts := count_pairs(ids):
+            ids = merge(ids, max(counts, key=counts.get), 256 + n)
+    return ids
+
+
+def _pieces(merges):
+    """The bytes of every token."""
+    pieces = [bytes([byte]) for byte in range(256)]
+    for left, right in merges:
+        pieces.append(pieces[left] + pieces[right])
+    return pieces
+
+
 def _list_turned_around(word, merges):
     """You turn the list of merges around, so the order is wrong, and the numbers are, too: the
     first one goes first and makes token 256."""
@@ -543,15 +649,17 @@ def _list_turned_around(word, merges):
 
 def _spelled(answer, word, merges):
     """What the ids spell, by the list of merges, and what was left undone."""
-    ids, pieces = answer(word, merges[:]), [bytes([byte]) for byte in range(256)]
-    for left, right in merges:
-        pieces.append(pieces[left] + pieces[right])
+    ids, pieces = answer(word, merges[:]), _pieces(merges)
+    if answer("abcd", [(97, 98), (99, 100)]) == [256, 256]:
+        return ENCODE.diagnosis(_always_the_same_id)
     foreign = [token for token in ids if not 0 <= token < len(pieces)]
     if foreign:
         return f"{foreign[0]} is no token: merge number n of the list makes token 256 + n."
     spelled = b"".join(pieces[token] for token in ids).decode("utf-8", "replace")
     if spelled != word:
-        return f"With these merges, your ids spell {spelled!r}, not {word!r}."
+        begin = answer(word, []) != list(word.encode("utf-8"))
+        advice = ": begin with the bytes of the word, word.encode(\"utf-8\")" if begin else ""
+        return f"With these merges, your ids spell {spelled!r}, not {word!r}{advice}."
     undone = [pair for pair in merges if pair in zip(ids, ids[1:])]
     if undone:
         return (f"The two of {undone[0]} still stand side by side, and the pair is in the list: "
@@ -574,7 +682,8 @@ ENCODE = Exercise(
     mistakes=[_only_bytes, _letters, _another_encoding, _last_learned_first, _leftmost_first,
               _one_merge_only, _ids_from_zero, _ids_one_too_high, _always_the_same_id,
               _most_frequent_first, _last_merge_missing, _ids_one_too_low, _counts_used_merges,
-              _latin, _list_turned_around],
+              _latin, _list_turned_around, _first_merge_missing, _stops_where_one_is_missing,
+              _once_along_the_word, _longest_first, _trained_anew],
     symptoms=[_spelled],
     hints=(
         "A merge may use the result of an earlier one, never that of a later one. So what happens "

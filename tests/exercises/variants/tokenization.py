@@ -76,7 +76,7 @@ def right_only_without_repeats(ids):
         if pair[0] != pair[1]}
 
 
-@wrong("count_pairs", "missing")
+@wrong("count_pairs", "counted rightly, but others are missing")
 def only_the_most_frequent(ids):
     return dict(Counter(zip(ids, ids[1:])).most_common(1))
 
@@ -486,7 +486,7 @@ def always_256(ids, pair, new_id):
     return merge(ids, pair, 256)
 
 
-@wrong("merge", "Something other than (1, 2) was replaced")
+@wrong("merge", "You look at the left token only")
 def left_token_only(ids, pair, new_id):
     merged, place = [], 0
     while place < len(ids):
@@ -496,7 +496,7 @@ def left_token_only(ids, pair, new_id):
     return merged
 
 
-@wrong("merge", "Tokens stay behind")
+@wrong("merge", "The left token of a pair stays behind")
 def appends_the_new_one(ids, pair, new_id):
     merged = []
     for token in ids:
@@ -518,7 +518,7 @@ def without_the_space(word, merges):
     return BPETokenizer(merges).encode(word.strip())
 
 
-@wrong("encode", "your ids spell 'Zo', not 'Zoë'")
+@wrong("encode", "your ids spell 'Zo', not 'Zoë': begin with the bytes of the word")
 def only_ascii(word, merges):
     ids = list(word.encode("ascii", errors="ignore"))
     for n, pair in enumerate(merges):
@@ -537,7 +537,7 @@ def each_merge_once(word, merges):
     return ids
 
 
-@wrong("encode", "still stand side by side")
+@wrong("encode", "You stop at the first merge whose pair is not in the word")
 def stops_at_the_first_that_is_missing(word, merges):
     ids = list(word.encode("utf-8"))
     for n, pair in enumerate(merges):
@@ -548,7 +548,7 @@ def stops_at_the_first_that_is_missing(word, merges):
     return ids
 
 
-@wrong("encode", "not made in the order of the list")
+@wrong("encode", "as WordPiece does")
 def the_longest_first(word, merges):
     pieces = [bytes([byte]) for byte in range(256)]
     for left, right_one in merges:
@@ -676,3 +676,160 @@ def never_adds(ids):
 @wrong("merge", "in another order")
 def sorted_in_the_end(ids, pair, new_id):
     return sorted(merge(ids, pair, new_id))
+
+
+@wrong("count_pairs", "You count pairs of places")
+def places_for_tokens(ids):
+    return Counter((i, i + 1) for i in range(len(ids) - 1))
+
+
+@wrong("merge", "every second token is lost")
+def always_two_places_on(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        merged.append(new_id if tuple(ids[place : place + 2]) == pair else ids[place])
+        place += 2
+    return merged
+
+
+@wrong("merge", "Only the new tokens are left")
+def nothing_else_appended(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        if tuple(ids[place : place + 2]) == pair:
+            merged.append(new_id)
+            place += 1
+        place += 1
+    return merged
+
+
+@wrong("merge", "You look for the pair the other way around")
+def right_token_first(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        if merged and (token, merged[-1]) == pair:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+@wrong("merge", "for a return inside of it")
+def returns_at_once(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        merged.append(token)
+        if tuple(merged[-2:]) == pair:
+            merged[-2:] = [new_id]
+            return merged
+    return merged
+
+
+@wrong("merge", "The left token of a pair stays behind")
+def left_token_appended_first(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        merged.append(ids[place])
+        if tuple(ids[place : place + 2]) == pair:
+            merged.append(new_id)
+            place += 1
+        place += 1
+    return merged
+
+
+@wrong("merge", "You look at the left token only")
+def one_comparison(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        merged.append(new_id if ids[place] == pair[0] else ids[place])
+        place += 2 if ids[place] == pair[0] else 1
+    return merged
+
+
+@wrong("merge", "You look at the right token only")
+def the_other_comparison(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        if merged and token == pair[1]:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+@wrong("merge", "remove takes the first token that is equal")
+def removes_the_wrong_one(ids, pair, new_id):
+    merged = list(ids)
+    for place in range(len(ids)):
+        if tuple(merged[place : place + 2]) == pair:
+            merged[place] = new_id
+            merged.remove(pair[1])
+    return merged
+
+
+@wrong("merge", "A byte is a number from 0 to 255")
+def with_bytes(ids, pair, new_id):
+    return list(bytes(ids).replace(bytes(pair), bytes([new_id])))
+
+
+@wrong("encode", "Every merge makes the same id")
+def only_256(word, merges):
+    ids = list(word.encode("utf-8"))
+    for pair in merges:
+        place = 0
+        while place < len(ids):
+            if tuple(ids[place : place + 2]) == pair:
+                ids[place : place + 2] = [256]
+            place += 1
+    return ids
+
+
+@wrong("encode", "begin with the bytes of the word")
+def sixteen_bits(word, merges):
+    ids = list(word.encode("utf-16"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "That encoding lacks a character of the text")
+def strictly_ascii(word, merges):
+    ids = list(word.encode("ascii"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "The first merge of the list is never tried")
+def from_the_second_merge_on(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        if n:
+            ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "You go along the word once")
+def pair_by_pair(word, merges):
+    ids, merged, place = list(word.encode("utf-8")), [], 0
+    new_ids = {pair: 256 + n for n, pair in enumerate(merges)}
+    while place < len(ids):
+        new_id = new_ids.get(tuple(ids[place : place + 2]))
+        merged.append(ids[place] if new_id is None else new_id)
+        place += 1 if new_id is None else 2
+    return merged
+
+
+@wrong("encode", "that is training")
+def counts_and_merges(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n in range(len(merges)):
+        counts = Counter(zip(ids, ids[1:]))
+        if counts:
+            ids = merge(ids, max(counts, key=counts.get), 256 + n)
+    return ids
+
+
+@wrong("windows", "leave out what remains at the end")
+def the_rest_stacked_too(ids, context_length):
+    return torch.stack(ids[:-1].split(context_length)), torch.stack(ids[1:].split(context_length))
