@@ -74,6 +74,9 @@ _MEANINGS = {
     r"shapes cannot be multiplied|Expected size for first two dim":
         "For a @ b, the last axis of a must be as long as the last but one of b: often a transpose "
         "is missing, or one too many.",
+    r"shape '.*-1.*' is invalid for input of size":
+        "-1 takes whatever size is left over, but here none fits: the other sizes must divide the "
+        "number of elements, so cut off what remains, or look at them again.",
     r"shape '.*' is invalid for input of size":
         "view and reshape can neither add nor drop a number: the product of all sizes stays the "
         "same.",

@@ -102,6 +102,7 @@ RAISING = [
     (lambda: nn.LayerNorm(3)(X), "vectors of one width only"),
     (lambda: "Zoë".encode("ascii"), "has them all"),
     (lambda: bytes([256]), "from 0 to 255"),
+    (lambda: X.view(-1, 4), "cut off what remains"),
     (lambda: X ^ 3, "write **"),
     (lambda: 2.0 ^ 3, "write **"),
     (lambda: ~1.5, "~ turns these around"),

@@ -189,6 +189,11 @@ def yields_them(ids, pair, new_id):
     yield from merge(ids, pair, new_id)
 
 
+@wrong("merge", ".tolist() makes one of it")
+def as_a_tensor(ids, pair, new_id):
+    return torch.tensor(merge(ids, pair, new_id))
+
+
 @wrong("merge", "must hold a token id")
 def joins_the_pair_as_a_tuple(ids, pair, new_id):
     return [pair if token == new_id else token for token in merge(ids, pair, new_id)]
