@@ -122,6 +122,18 @@ def _tokens_as_places(ids):
     return Counter((ids[token], ids[token + 1]) for token in ids)
 
 
+def _tokens_of_pairs(ids):
+    """You count the two tokens of each pair, as update(pair) does: count the pair itself, with
+    counts[pair] += 1."""
+    return Counter(token for pair in zip(ids, ids[1:]) for token in pair)
+
+
+def _last_one_alone(ids):
+    """The last token has nobody to its right, so your last pair holds one token: stop one place
+    earlier."""
+    return Counter((*ids[place : place + 2],) for place in range(len(ids)))
+
+
 def _places_as_tokens(ids):
     """You count pairs of places: the tokens themselves stand at these places, ids[i]."""
     return Counter(zip(range(len(ids)), range(1, len(ids))))
@@ -141,14 +153,18 @@ def _lists_as_keys(ids):
 def _counted_wrongly(answer, ids):
     """What the wrongly counted pairs have in common."""
     theirs, ours = answer(ids[:]), count_pairs(ids)
-    if not all(isinstance(pair, tuple) for pair in theirs):
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in theirs):
         return None
     wrong = {pair for pair in {*theirs, *ours} if theirs.get(pair, 0) != ours[pair]}
     if all(left == right for left, right in wrong):
         return ("Only pairs of two equal tokens are counted wrongly: [7, 7, 7] has the pair (7, 7) "
                 "twice.")
-    if any(not {*pair} <= {*ids} for pair in wrong):
+    foreign = [pair for pair in wrong if not {*pair} <= {*ids}]
+    if foreign and all(left == ids[-1] for left, _ in foreign):
         return "A token is counted that is not in the row: nothing follows the last one."
+    if foreign:
+        return (f"You count {foreign[0]}, but not both of it are in the row: make pairs of two "
+                "tokens, and not of their places.")
     if all(count == ours[pair] for pair, count in theirs.items() if count) and any(theirs.values()):
         return ("The pairs you have are counted rightly, but others are missing: does the loop end "
                 "too early, or is something left out?")
@@ -174,7 +190,8 @@ COUNT_PAIRS = Exercise(
               _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
               _without_overlap, _both_ways, _one_too_low, _one_too_high, _over_the_next,
               _frequent_only, _first_pair_only, _first_place_of_each, _tokens_as_places,
-              _places_as_tokens, _beyond_the_last, _lists_as_keys],
+              _tokens_of_pairs, _last_one_alone, _places_as_tokens, _beyond_the_last,
+              _lists_as_keys],
     hints=(
         "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
         "stand above each other?",
@@ -293,6 +310,12 @@ def _always_two_steps(ids, pair, new_id):
             for place in range(0, len(ids), 2)]
 
 
+def _pair_kept(ids, pair, new_id):
+    """The pair stays behind the new token, which is to take its place: leave both of it out."""
+    return [x for token in merge(ids, pair, new_id)
+            for x in ([new_id, *pair] if token == new_id else [token])]
+
+
 def _others_lost(ids, pair, new_id):
     """Only the new tokens are left: a token that belongs to no pair stays as it is."""
     return [token for token in merge(ids, pair, new_id) if token == new_id]
@@ -376,13 +399,13 @@ def _put_back(answer, ids, pair, new_id):
     foreign = [token for token in merged if token != new_id and token not in ids]
     if foreign:
         return f"{foreign[0]} is neither in ids nor the new token, {new_id}."
-    if side := _enough_alone(answer, pair):
-        return f"You look at the {side} token only: both must be those of the pair."
+    if found := _replaced_too(answer, pair):
+        return found
     if merged == right[: len(merged)]:
         return None                                # it ends too early, which is told elsewhere
-    for mistake, one_stays in ((_left_one_stays, [pair[0], new_id]),
-                               (_partner_stays, [new_id, pair[1]])):
-        if merged == [x for token in right for x in (one_stays if token == new_id else [token])]:
+    for mistake, stays in ((_left_one_stays, [pair[0], new_id]),
+                           (_partner_stays, [new_id, pair[1]]), (_pair_kept, [new_id, *pair])):
+        if merged == [x for token in right for x in (stays if token == new_id else [token])]:
             return MERGE.diagnosis(mistake)
     back = [old for token in merged for old in (pair if token == new_id else [token])]
     if len(back) < len(ids):
@@ -400,13 +423,16 @@ def _put_back(answer, ids, pair, new_id):
     return None
 
 
-def _enough_alone(answer, pair):
-    """Which of the two tokens is replaced without the other one."""
-    other, new_id = max(pair) + 1, max(pair) + 2
-    if new_id in answer([pair[0], other, other], pair, new_id):
-        return "left"
-    if new_id in answer([other, other, pair[1]], pair, new_id):
-        return "right"
+def _replaced_too(answer, pair):
+    """Whether it is not only the pair that is replaced."""
+    (left, right), other, new_id = pair, max(pair) + 1, max(pair) + 2
+    for side, row in (("left", [left, other, other]), ("right", [other, other, right])):
+        if new_id in answer(row, pair, new_id):
+            return f"You look at the {side} token only: both must be those of the pair."
+    for row in ([right, left], [left, left], [right, right]):
+        if tuple(row) != pair and new_id in answer(row[:], pair, new_id):
+            return (f"You replace {tuple(row)}, too: pair[0] stands on the left, and pair[1] on the "
+                    "right.")
     return None
 
 
@@ -426,7 +452,7 @@ MERGE = Exercise(
     mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
               _single_ones_replaced, _as_text, _two_by_two, _always_two_steps,
-              _others_lost, _pair_turned_around, _three_steps, _sum_of_both,
+              _pair_kept, _others_lost, _pair_turned_around, _three_steps, _sum_of_both,
               _one_side_is_enough, _used_twice, _last_pair_missed,
               _neighbor_of_the_last, _by_identity],
     symptoms=[_put_back],
@@ -528,6 +554,16 @@ def _always_the_same_id(word, merges):
     ids = list(word.encode("utf-8"))
     for pair in merges:
         ids = merge(ids, pair, 256)
+    return ids
+
+
+def _highest_number_first(word, merges):
+    """Of all pairs in the word, you merge the one that was learned last: the one that was learned
+    first goes first, the smallest number."""
+    ids, numbers = list(word.encode("utf-8")), {pair: n for n, pair in enumerate(merges)}
+    while known := [pair for pair in zip(ids, ids[1:]) if pair in numbers]:
+        pair = max(known, key=numbers.get)
+        ids = merge(ids, pair, 256 + numbers[pair])
     return ids
 
 
@@ -677,13 +713,13 @@ ENCODE = Exercise(
         ("the", [(116, 104), (256, 101)]), ("abc", [(98, 99), (97, 98)]), ("Zoë", [(90, 111)]),
         ("a", [(97, 97)]), ("aaaaaaa", [(97, 97), (256, 256)]), ("🐭", []),
         (" thermometer", _TRAINED), ("thought", _TRAINED),
-        ("cabab", [(99, 97), (97, 98)]),
+        ("cabab", [(99, 97), (97, 98)]), ("abcbc", [(98, 99), (97, 98)]),
     ],
     mistakes=[_only_bytes, _letters, _another_encoding, _last_learned_first, _leftmost_first,
-              _one_merge_only, _ids_from_zero, _ids_one_too_high, _always_the_same_id,
-              _most_frequent_first, _last_merge_missing, _ids_one_too_low, _counts_used_merges,
-              _latin, _list_turned_around, _first_merge_missing, _stops_where_one_is_missing,
-              _once_along_the_word, _longest_first, _trained_anew],
+              _highest_number_first, _one_merge_only, _ids_from_zero, _ids_one_too_high,
+              _always_the_same_id, _most_frequent_first, _last_merge_missing, _ids_one_too_low,
+              _counts_used_merges, _latin, _list_turned_around, _first_merge_missing,
+              _stops_where_one_is_missing, _once_along_the_word, _longest_first, _trained_anew],
     symptoms=[_spelled],
     hints=(
         "A merge may use the result of an earlier one, never that of a later one. So what happens "
@@ -746,6 +782,13 @@ def _rolled(ids, context_length):
     follows in the text."""
     inputs, _ = windows(ids, context_length)
     return inputs, inputs.roll(-1, dims=1)
+
+
+def _two_steps_in_one(ids, context_length):
+    """You go by steps of T, and multiply by T once more: either range(n_windows) and i * T, or
+    steps of T and i itself."""
+    T, starts = context_length, range(0, len(ids) - context_length, context_length)
+    return tuple(torch.stack([ids[i * T + by : i * T + by + T] for i in starts]) for by in (0, 1))
 
 
 def _overlapping(ids, context_length):
@@ -851,7 +894,8 @@ WINDOWS = Exercise(
     returns=SeveralAnswers((TensorAnswer("inputs", ("W", "T"), dtype="whole"),
                             TensorAnswer("targets", ("W", "T"), dtype="whole"))),
     cases=lambda generator: list(_to_cut(generator)),
-    mistakes=[_moved_by_two, _not_moved, _moved_back, _rolled, _overlapping, _gap_between,
+    mistakes=[_moved_by_two, _not_moved, _moved_back, _rolled, _two_steps_in_one, _overlapping,
+              _gap_between,
               _last_window_lost, _one_target_each, _one_long_row, _by_columns,
               _no_target_for_the_last],
     symptoms=[_where_they_come_from],

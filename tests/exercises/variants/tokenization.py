@@ -838,3 +838,69 @@ def counts_and_merges(word, merges):
 @wrong("windows", "leave out what remains at the end")
 def the_rest_stacked_too(ids, context_length):
     return torch.stack(ids[:-1].split(context_length)), torch.stack(ids[1:].split(context_length))
+
+
+@wrong("count_pairs", "as update(pair) does")
+def updates_with_each_pair(ids):
+    counts = Counter()
+    for pair in zip(ids, ids[1:]):
+        counts.update(pair)
+    return counts
+
+
+@wrong("count_pairs", "your last pair holds one token")
+def slices_to_the_end(ids):
+    counts = defaultdict(int)
+    for i in range(len(ids)):
+        counts[tuple(ids[i : i + 2])] += 1
+    return counts
+
+
+@wrong("count_pairs", "and not of their places")
+def enumerated(ids):
+    return Counter(enumerate(ids))
+
+
+@wrong("merge", "You replace (2, 1), too")
+def one_of_the_pair_and_one_of_the_pair(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        found = len(ids[place : place + 2]) == 2 and set(ids[place : place + 2]) <= set(pair)
+        merged.append(new_id if found else ids[place])
+        place += 2 if found else 1
+    return merged
+
+
+@wrong("merge", "The pair stays behind the new token")
+def inserted_before_the_pair(ids, pair, new_id):
+    merged, place = list(ids), 0
+    while place < len(merged) - 1:
+        if (merged[place], merged[place + 1]) == pair:
+            merged.insert(place, new_id)
+            place += 2
+        place += 1
+    return merged
+
+
+@wrong("encode", "the smallest number")
+def the_highest_rank_of_all_pairs(word, merges):
+    ids = list(word.encode("utf-8"))
+    while pairs := set(zip(ids, ids[1:])) & set(merges):
+        number = max(merges.index(pair) for pair in pairs)
+        ids = merge(ids, merges[number], 256 + number)
+    return ids
+
+
+@wrong("windows", "multiply by T once more")
+def steps_times_steps(ids, context_length):
+    inputs, targets = [], []
+    for i in range(0, len(ids) - context_length, context_length):
+        begin, end = i * context_length, (i + 1) * context_length
+        inputs.append(ids[begin:end])
+        targets.append(ids[begin + 1 : end + 1])
+    return torch.stack(inputs), torch.stack(targets)
+
+
+@wrong("windows", "cut off what remains")
+def view_of_all_but_the_last(ids, context_length):
+    return ids[:-1].view(-1, context_length), ids[1:].view(-1, context_length)
