@@ -91,7 +91,7 @@ def _mask_in_words(index, got, expected):
 def _past_and_future(answer, n_tokens):
     """Whether it is the past or the future that the mask gets wrong."""
     allowed, right = answer(n_tokens), causal_mask(n_tokens)
-    if allowed.dtype != torch.bool:
+    if allowed.dtype != torch.bool or allowed.shape != right.shape:
         return None
     future, hidden = (allowed & ~right).any(), (right & ~allowed).any()
     if future and hidden:
@@ -104,6 +104,13 @@ def _past_and_future(answer, n_tokens):
     if hidden:
         return "None of the future is allowed, but a part of the past is hidden, too."
     return None
+
+
+def _first_row_only(n_tokens):
+    """Only the first row is filled in: let no `return` stand within the loop."""
+    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+    mask[0, 0] = True
+    return mask
 
 
 def _one_row(n_tokens):
@@ -120,7 +127,7 @@ CAUSAL_MASK = Exercise(
     cases=lambda generator: [(4,), (7,), (1,), (2,), (16,)],
     mistakes=[_upside_down, _without_itself, _marks_the_forbidden, _no_triangle, _one_ahead,
               _only_itself, _ones_and_zeros, _nothing_allowed, _only_the_neighbor, _to_be_added,
-              _one_row],
+              _first_row_only, _one_row],
     symptoms=[_past_and_future],
     hints=(
         "Draw the table for three tokens on paper. Row 0 may look at column 0 only, row 2 at all "
@@ -181,6 +188,12 @@ def _divided_by_tokens(queries, keys, mask):
     """The scores are divided by the square root of the number of keys; it must be that of D, the
     last axis of the queries."""
     return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-2]), mask)
+
+
+def _divided_by_axis_one(queries, keys, mask):
+    """The scores are divided by the square root of shape[1], which is D only where there are two
+    axes: shape[-1] is D always."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[1]), mask)
 
 
 def _divided_after_softmax(queries, keys, mask):
@@ -306,6 +319,13 @@ def _not_shared_out(queries, keys, mask):
     return _masked(queries, keys, mask).exp()
 
 
+def _sum_without_its_axis(queries, keys, mask):
+    """The sum of each row has lost its axis, so it divides columns: keep it, keepdim=True, or take
+    softmax."""
+    shares = _masked(queries, keys, mask).exp()
+    return shares / shares.sum(dim=-1)
+
+
 def _sigmoid(queries, keys, mask):
     """You use a sigmoid, which looks at each score by itself: softmax makes shares of a row."""
     return _masked(queries, keys, mask).sigmoid()
@@ -370,11 +390,15 @@ def _shares_in_words(answer, *_trial):
     queries, keys = normal(generator, 4, 6), normal(generator, 4, 6)
     mask = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 1]], dtype=torch.bool)
     weights = answer(queries, keys, mask).double()
+    if (weights == -math.inf).any():
+        return "Some weights are minus infinity, so these are scores: softmax must come last."
     if not weights.isfinite().all():
         return None
     if (weights < 0).any():
         return ("Some weights are negative, which shares never are: softmax must be the last step, "
                 "and not log_softmax.")
+    if (weights[mask] == 0).all() and weights.any():
+        return ATTENTION_WEIGHTS.diagnosis(_mask_turned_around)
     if (weights[~mask] != 0).any():
         return ("A key that the mask hides gets a share: set its score to minus infinity, before "
                 "the softmax.")
@@ -419,9 +443,10 @@ ATTENTION_WEIGHTS = Exercise(
               _scores_without_mask, _mask_turned_around, _zero_before_softmax,
               _minus_one_before_softmax, _no_scale_no_mask, _no_scale_mask_too_late,
               _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle,
-              _not_shared_out, _sigmoid, _queries_with_queries, _keys_with_keys, _cosines,
-              _all_axes_turned, _first_axes_swapped, _softmax_over_all, _softmax_of_axis_one,
-              _plus_infinity, _mask_added],
+              _not_shared_out, _sum_without_its_axis, _divided_by_axis_one, _sigmoid,
+              _queries_with_queries, _keys_with_keys, _cosines, _all_axes_turned,
+              _first_axes_swapped, _softmax_over_all, _softmax_of_axis_one, _plus_infinity,
+              _mask_added],
     symptoms=[_shares_in_words],
     hints=(
         "Four steps: compare, scale, mask, share out. A dot product compares; which matrix "

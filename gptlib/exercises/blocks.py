@@ -148,6 +148,12 @@ def _axis_lost(x, scale, shift, eps=1e-5):
     return scale * (x - x.mean(dim=-1)) / (x.var(dim=-1, unbiased=False) + eps).sqrt() + shift
 
 
+def _variance_for_the_mean(x, scale, shift, eps=1e-5):
+    """Mean and variance have changed places: torch.var_mean returns the variance first."""
+    mean, variance = _mean_and_variance(x)
+    return scale * (x - variance) / (mean + eps).sqrt() + shift
+
+
 def _by_the_range(x, scale, shift, eps=1e-5):
     """You divide by the distance from the smallest to the largest number: divide by the root of
     the variance."""
@@ -210,7 +216,7 @@ LAYER_NORM = Exercise(
     mistakes=[_one_less, _eps_outside, _one_less_and_eps_outside, _no_eps, _eps_of_its_own,
               _no_root, _no_mean, _root_mean_square, _over_tokens, _over_everything, _no_scale,
               _no_shift, _no_scale_no_shift, _shift_before_scale, _scale_and_shift_swapped,
-              _axis_lost, _by_the_range, _mean_distance, _one_more_scale],
+              _axis_lost, _variance_for_the_mean, _by_the_range, _mean_distance, _one_more_scale],
     symptoms=[_mean_and_variance_after],
     hints=(
         "Do (1, 7, 7, 9) by hand, as in step 2: its mean, the distances from it, the mean of their "
@@ -353,8 +359,8 @@ def _sigmoid_for_tanh(x):
 
 _OTHER_BENDS = {
     "ReLU": torch.relu, "the square of ReLU": lambda x: torch.relu(x) ** 2,
-    "leaky ReLU": F.leaky_relu, "ELU": F.elu, "SiLU": F.silu, "softplus": F.softplus,
-    "Mish": F.mish, "a sigmoid": torch.sigmoid, "tanh alone": torch.tanh,
+    "leaky ReLU": F.leaky_relu, "ELU": F.elu, "SiLU": F.silu, "hard swish": F.hardswish,
+    "softplus": F.softplus, "Mish": F.mish, "a sigmoid": torch.sigmoid, "tanh alone": torch.tanh,
     "a softmax": lambda x: x.softmax(dim=-1), "the sigmoid form of GELU": _sigmoid_form,
     "the error function's GELU": F.gelu,
 }
@@ -373,22 +379,38 @@ def _taken_apart(answer, *trial):
     """Whether it is another function, or else outside or inside of the tanh that it is wrong."""
     if name := _bend_in_words(*trial, answer(*trial)):
         return f"That is {name}: use the formula with tanh, as GPT-2 does."
-    above, below = (answer(torch.tensor([x])).item() / x for x in (20.0, -20.0))
-    if max(min(abs(share), abs(share - 1)) for share in (above, below)) > 5e-4:
-        alone, times_tanh = (above + below) / 2, (above - below) / 2     # for tanh is 1 and -1
-        return ("Outside of the tanh, or in place of it, something is wrong: far from 0 you have "
-                f"x ({alone:.4g} + {times_tanh:.4g} tanh), but must have x (0.5 + 0.5 tanh).")
+    if found := _far_from_zero(answer):
+        return found
     x = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
-    inside = torch.atanh(2 * answer(x.clone()) / x - 1)
-    powers = torch.stack([x, x**3], dim=1)
+    bent, right = answer(x.clone()), gelu(x)
+    if torch.allclose(bent[x > 0], right[x > 0], atol=1e-5):
+        return ("Above 0 it is right, below 0 it is not: GELU lets a little of small negative "
+                "numbers pass, -0.1588 for -1.")
+    inside, powers = torch.atanh(2 * bent / x - 1), torch.stack([x, x**3], dim=1)
     if not inside.isfinite().all():
         return None
     factors = torch.linalg.lstsq(powers, inside[:, None]).solution[:, 0]
-    if not torch.allclose(powers @ factors, inside, atol=1e-3):
+    if not torch.allclose(powers @ factors, inside, atol=1e-4):
         return ("Inside of the tanh stands something other than √(2/π) (x + 0.044715 x³), or it is "
                 "another function.")
+    factors = factors.round(decimals=5) + 0.0                              # no -0.00000
     return (f"Inside of the tanh, x is multiplied by {factors[0]:.5f} and x³ by {factors[1]:.5f}: "
             "it must be 0.79788, which is √(2/π), and 0.03568, which is that times 0.044715.")
+
+
+def _far_from_zero(answer):
+    """What stands around the tanh, which is 1 for large numbers and -1 for very negative ones."""
+    above, below, half_above, half_below = (
+        answer(torch.tensor([x])).item() / x for x in (20.0, -20.0, 10.0, -10.0))
+    if max(min(abs(share), abs(share - 1)) for share in (above, below)) < 5e-4:
+        return None
+    words = "Outside of the tanh, or in place of it, something is wrong:"
+    if max(abs(above - half_above), abs(below - half_below)) < 5e-4:
+        alone, times_tanh = (above + below) / 2, (above - below) / 2
+        return (f"{words} far from 0 you have x ({alone:.4g} + {times_tanh:.4g} tanh), but must "
+                "have x (0.5 + 0.5 tanh).")
+    return (f"{words} 20 must stay 20, and -20 become 0, but you get {20 * above:.4g} and "
+            f"{-20 * below:.4g}.")
 
 
 GELU = Exercise(
@@ -528,6 +550,8 @@ def _what_the_layers_read(answer, x, expand, contract):
         return ("contract reads something other than the gelu of what expand returns: nothing else "
                 "stands between the two layers.")
     if not _equal(result, written):
+        if made := _as_a_sum(result, {"x": x, "contract(...)": written}):
+            return f"You return {made}: it must be contract(...), and nothing else."
         return "Something is done with what contract returns: that is the result already."
     return None
 

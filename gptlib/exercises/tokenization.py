@@ -431,8 +431,8 @@ def _replaced_too(answer, pair):
             return f"You look at the {side} token only: both must be those of the pair."
     for row in ([right, left], [left, left], [right, right]):
         if tuple(row) != pair and new_id in answer(row[:], pair, new_id):
-            return (f"You replace {tuple(row)}, too: pair[0] stands on the left, and pair[1] on the "
-                    "right.")
+            return (f"You replace {tuple(row)}, too: pair[0] stands on the left, and pair[1] on "
+                    "the right.")
     return None
 
 

@@ -649,3 +649,45 @@ def scores_with_a_large_number(queries, keys, mask):
 @wrong("attention", "Keys and values are swapped")
 def values_before_keys(queries, keys, values, mask):
     return F.scaled_dot_product_attention(queries, values, keys, attn_mask=mask)
+
+
+@wrong("causal_mask", "Only the first row is filled in")
+def returns_after_the_first_row(n_tokens):
+    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+    for query in range(n_tokens):
+        mask[query, : query + 1] = True
+        return mask
+
+
+@wrong("causal_mask", "An axis of size 1")
+def an_axis_behind(n_tokens):
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()[..., None]
+
+
+@wrong("causal_mask", "All places along the last axis but one hold the same")
+def the_first_token_only(n_tokens):
+    return (torch.arange(n_tokens) < 1).expand(n_tokens, n_tokens)
+
+
+@wrong("attention_weights", "which is D only where there are two axes")
+def width_looked_up_in_the_front(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / keys.shape[1] ** 0.5
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+@wrong("attention_weights", "keep it, keepdim=True")
+def divided_by_the_other_rows(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+    powers = torch.exp(scores) * mask
+    return powers / powers.sum(-1)
+
+
+@wrong("attention_weights", "Some weights are minus infinity, so these are scores")
+def masked_and_no_more(queries, keys, mask):
+    return (queries @ keys.transpose(-2, -1)).masked_fill(~mask, -torch.inf)
+
+
+@wrong("attention_weights", "The mask is used the wrong way around")
+def a_large_number_where_true(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+    return (scores - 1e9 * mask).softmax(-1)

@@ -677,3 +677,39 @@ def token_by_token(x, attention_norm, attention, feed_forward_norm, feed_forward
 def side_by_side_in_one_vector(x, attention_norm, attention, feed_forward_norm, feed_forward):
     x = torch.cat([x, attention(attention_norm(x))], dim=-1)
     return torch.cat([x, feed_forward(feed_forward_norm(x))], dim=-1)
+
+
+@wrong("layer_norm", "torch.var_mean returns the variance first")
+def unpacked_as_mean_and_variance(x, scale, shift, eps=1e-5):
+    mean, variance = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
+    return scale * (x - mean) / torch.sqrt(variance + eps) + shift
+
+
+@wrong("gelu", "Above 0 it is right, below 0 it is not")
+def nothing_below_zero(x):
+    return F.gelu(x.clamp(min=0), approximate="tanh")
+
+
+@wrong("gelu", "20 must stay 20, and -20 become 0, but you get 400")
+def x_times_too_much(x):
+    return x * F.gelu(x, approximate="tanh")
+
+
+@wrong("gelu", "That is hard swish")
+def with_corners(x):
+    return x * (x + 3).clamp(0, 6) / 6
+
+
+@wrong("gelu", "or it is another function")
+def erf_of_x(x):
+    return 0.5 * x * (1 + torch.erf(x))
+
+
+@wrong("feed_forward", "You return 0.5 x + 0.5 contract(...)")
+def average_with_x(x, expand, contract):
+    return (x + contract(gelu(expand(x)))) / 2
+
+
+@wrong("feed_forward", "One place is left along axis 1")
+def mean_of_the_tokens(x, expand, contract):
+    return contract(gelu(expand(x.mean(dim=1, keepdim=True))))
