@@ -383,7 +383,8 @@ def _taken_apart(answer, *trial):
         return found
     x = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
     bent, right = answer(x.clone()), gelu(x)
-    if torch.allclose(bent[x > 0], right[x > 0], atol=1e-5):
+    wrong = (bent - right).abs()
+    if wrong[x > 0].max() < 1e-5 and wrong.max() > 1e-3:
         return ("Above 0 it is right, below 0 it is not: GELU lets a little of small negative "
                 "numbers pass, -0.1588 for -1.")
     inside, powers = torch.atanh(2 * bent / x - 1), torch.stack([x, x**3], dim=1)

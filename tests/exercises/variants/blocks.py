@@ -713,3 +713,8 @@ def average_with_x(x, expand, contract):
 @wrong("feed_forward", "One place is left along axis 1")
 def mean_of_the_tokens(x, expand, contract):
     return contract(gelu(expand(x.mean(dim=1, keepdim=True))))
+
+
+@wrong("gelu", "x³ by 0.03571")
+def two_digits_swapped(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044751 * x**3)))
