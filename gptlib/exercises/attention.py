@@ -619,6 +619,8 @@ def _weights_in_words(answer, *trial):
     queries, keys, values, mask = trial
     shares = weights(queries, keys, mask)
     if not torch.allclose(answer(*trial), shares @ values, rtol=1e-3, atol=1e-4, equal_nan=True):
+        if torch.equal(answer(*trial), answer(-queries, keys, values, mask)):
+            return None                              # queries are not used, which is told elsewhere
         return "The result is no weighted sum of the values as they are given."
     trials = list(_queries_and_keys(torch.Generator().manual_seed(7)))
     for mistake in ATTENTION_WEIGHTS.mistakes:

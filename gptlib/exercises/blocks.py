@@ -352,6 +352,11 @@ def _half_inside(x):
     return x * torch.sigmoid(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
+def _half_rounded(x):
+    """The sign // rounds down: half of x is 0.5 * x, or x / 2."""
+    return x // 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
 def _sigmoid_for_tanh(x):
     """A sigmoid stands where the tanh belongs: it lies between 0 and 1, tanh between -1 and 1."""
     return 0.5 * x * (1 + torch.sigmoid(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
@@ -427,7 +432,7 @@ GELU = Exercise(
     mistakes=[_relu, _with_erf, _sigmoid_form, _silu, _no_half, _no_x, _no_one, _no_cube, _squared,
               _root_missing, _cube_of_the_product, _root_over_two_only, _ten_times_the_cube,
               _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent, _bare_tangent,
-              _no_brackets, _half_inside, _sigmoid_for_tanh],
+              _no_brackets, _half_inside, _half_rounded, _sigmoid_for_tanh],
     symptoms=[_taken_apart],
     hints=(
         "Nothing but the formula of the docstring, and torch works on all numbers of x at once. "

@@ -166,6 +166,10 @@ _MEANINGS = {
     r"unsupported operand type|must be Tensor, not":
         "Such things do not go together: is one of them a list, or a function or layer that is "
         "not called?",
+    r"missing \d+ required positional":
+        "It is given less than it takes: pass it what is named there, too.",
+    r"expected sequence of length":
+        "The rows of a tensor are all of the same length: fill the short ones up.",
     r"positional arguments? but":
         "It is given more than it takes (in a method, self counts, too).",
 }

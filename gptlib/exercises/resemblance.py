@@ -440,6 +440,16 @@ def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
     return None
 
 
+def _twice_as_long(trials: Sequence[Trial]) -> str | None:
+    """One axis holds two tensors where one is asked for."""
+    longer = {tuple(got / size for got, size in zip(*pair, strict=True))
+              for pair in _shapes(trials) if len(pair[0]) == len(pair[1]) and 0 not in pair[1]}
+    if len(longer) == 1 and sorted(*longer) == [*[1.0] * (len(*longer) - 1), 2.0]:
+        return (f"Axis {next(iter(longer)).index(2)} is twice as long as it should be: cat joins, "
+                "where + would add number to number.")
+    return None
+
+
 def _has_another_size(trial: Trial) -> bool:
     """Whether a wrong size is that of another axis, and one more or less than it by accident."""
     given = [size for x in trial.arguments.values() if isinstance(x, Tensor) for size in x.shape]
@@ -455,7 +465,8 @@ def _one_text(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-_TRACES_OF_SHAPES = (_one_text, _one_place_left, _one_left, _axis_more_or_less, _one_more_or_less)
+_TRACES_OF_SHAPES = (_one_text, _one_place_left, _one_left, _axis_more_or_less, _one_more_or_less,
+                     _twice_as_long)
 
 
 # ------------------------------------------------------------------------------------ rows of ids

@@ -156,7 +156,7 @@ def _counted_wrongly(answer, ids):
     if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in theirs):
         return None
     wrong = {pair for pair in {*theirs, *ours} if theirs.get(pair, 0) != ours[pair]}
-    if all(left == right for left, right in wrong):
+    if all(left == right for left, right in wrong & {*ours}) and wrong <= {*ours}:
         return ("Only pairs of two equal tokens are counted wrongly: [7, 7, 7] has the pair (7, 7) "
                 "twice.")
     foreign = [pair for pair in wrong if not {*pair} <= {*ids}]
@@ -169,7 +169,7 @@ def _counted_wrongly(answer, ids):
         return ("The pairs you have are counted rightly, but others are missing: does the loop end "
                 "too early, or is something left out?")
     factors = {theirs.get(pair, 0) / count for pair, count in ours.items()}
-    if len(factors) == 1 and len(ours) > 1:
+    if len(factors) == 1 and len(ours) > 1 and wrong <= {*ours}:
         return f"Every count is {factors.pop():g} times what it should be."
     if any(pair in theirs and pair not in ours for pair in wrong):
         return "Pairs are counted that never stand side by side: the row keeps its order."
@@ -186,8 +186,8 @@ COUNT_PAIRS = Exercise(
         ([1, 2, 1, 2, 3],), ([7, 7, 7],), (list(b"thought the other"),), ([5],),
         (torch.randint(4, (41,), generator=generator).tolist(),),
     ],
-    mistakes=[_single_tokens, _every_other_pair, _order_ignored, _right_then_left, _around_the_end,
-              _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
+    mistakes=[_single_tokens, _each_once, _every_other_pair, _order_ignored, _right_then_left,
+              _around_the_end, _last_one_missing, _first_one_missing, _not_only_neighbors,
               _without_overlap, _both_ways, _one_too_low, _one_too_high, _over_the_next,
               _frequent_only, _first_pair_only, _first_place_of_each, _tokens_as_places,
               _tokens_of_pairs, _last_one_alone, _places_as_tokens, _beyond_the_last,
@@ -292,7 +292,8 @@ def _as_text(ids, pair, new_id):
 
 
 def _nothing_replaced(ids, pair, new_id):
-    """Nothing was replaced: pair is a tuple, and a list never equals one; compare (left, right)."""
+    """Nothing was replaced: does your comparison ever hold? pair is a tuple of two, which equals
+    neither a list nor a single token; compare (left, right)."""
     return list(ids)
 
 
@@ -426,6 +427,8 @@ def _put_back(answer, ids, pair, new_id):
 def _replaced_too(answer, pair):
     """Whether it is not only the pair that is replaced."""
     (left, right), other, new_id = pair, max(pair) + 1, max(pair) + 2
+    if new_id in answer([other, other, other], pair, new_id):
+        return "You put a new token into a row in which the pair is nowhere."
     for side, row in (("left", [left, other, other]), ("right", [other, other, right])):
         if new_id in answer(row, pair, new_id):
             return f"You look at the {side} token only: both must be those of the pair."
@@ -686,15 +689,20 @@ def _list_turned_around(word, merges):
 def _spelled(answer, word, merges):
     """What the ids spell, by the list of merges, and what was left undone."""
     ids, pieces = answer(word, merges[:]), _pieces(merges)
-    if answer("abcd", [(97, 98), (99, 100)]) == [256, 256]:
+    made = answer("abcd", [(97, 98), (99, 100)])
+    if made == [256, 256]:
         return ENCODE.diagnosis(_always_the_same_id)
+    if len(made) == 2 and made != [256, 257]:
+        return (f"Your first two merges make the tokens {made[0]} and {made[1]}: merge number n of "
+                "the list makes token 256 + n.")
     foreign = [token for token in ids if not 0 <= token < len(pieces)]
     if foreign:
         return f"{foreign[0]} is no token: merge number n of the list makes token 256 + n."
     spelled = b"".join(pieces[token] for token in ids).decode("utf-8", "replace")
     if spelled != word:
-        begin = answer(word, []) != list(word.encode("utf-8"))
-        advice = ": begin with the bytes of the word, word.encode(\"utf-8\")" if begin else ""
+        bytes_used = answer(word, []) or list(word.encode("utf-8"))
+        advice = ("" if bytes_used == list(word.encode("utf-8")) else
+                  ": begin with the bytes of the word, word.encode(\"utf-8\")")
         return f"With these merges, your ids spell {spelled!r}, not {word!r}{advice}."
     undone = [pair for pair in merges if pair in zip(ids, ids[1:])]
     if undone:

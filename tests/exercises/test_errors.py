@@ -116,6 +116,8 @@ RAISING = [
     (lambda: 0.5 * LAYER, "do not go together"),
     (lambda: torch.tanh(LAYER), "do not go together"),
     (lambda: LAYER(X, X, X), "more than it takes"),
+    (lambda: LAYER(), "less than it takes"),
+    (lambda: torch.tensor([[1], [1, 2]]), "fill the short ones up"),
     (first_value_too_late, "too late"),
     (lambda: maths.exp(1), "look for a typo"),  # noqa: F821
     (lambda: 1 / 0, "divided by 0"),

@@ -65,6 +65,7 @@ def first_text_only(y):
     (lambda y: y[..., 0], "Only the first place along the last axis is left"),
     (lambda y: y[..., :-1], "One place too few along axis 2"),
     (lambda y: y.mean(-2, keepdim=True), "One place is left along axis 1"),
+    (lambda y: torch.cat([y, y], dim=-1), "Axis 2 is twice as long as it should be"),
     (lambda y: (y + y.sin()).softmax(-1), "these are probabilities"),
     (lambda y: -y - y.sin() / 2, "It is negative, which it can never be"),
     (lambda y: (y + y.sin())[..., :1].expand_as(y), "along the last axis hold the same numbers"),

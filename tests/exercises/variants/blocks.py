@@ -718,3 +718,8 @@ def mean_of_the_tokens(x, expand, contract):
 @wrong("gelu", "x³ by 0.03571")
 def two_digits_swapped(x):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044751 * x**3)))
+
+
+@wrong("gelu", "The sign // rounds down")
+def whole_halves(x):
+    return (x // 2) * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x.pow(3))))

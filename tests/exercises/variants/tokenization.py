@@ -574,7 +574,7 @@ def enumerates_the_reversed_list(word, merges):
     return ids
 
 
-@wrong("encode", "is no token: merge number n")
+@wrong("encode", "Your first two merges make the tokens 1000 and 999")
 def numbered_from_the_end(word, merges):
     ids = list(word.encode("utf-8"))
     for n, pair in enumerate(merges):
@@ -904,3 +904,46 @@ def steps_times_steps(ids, context_length):
 @wrong("windows", "cut off what remains")
 def view_of_all_but_the_last(ids, context_length):
     return ids[:-1].view(-1, context_length), ids[1:].view(-1, context_length)
+
+
+@wrong("count_pairs", "never stand side by side")
+def a_wider_view(ids):
+    return Counter(zip(ids, ids[1:])) + Counter(zip(ids, ids[2:]))
+
+
+@wrong("count_pairs", "never stand side by side")
+def the_last_with_itself(ids):
+    return Counter(zip(ids, [*ids[1:], ids[-1]]))
+
+
+@wrong("count_pairs", "Every pair is counted only once")
+def true_for_one(ids):
+    return dict.fromkeys(zip(ids, ids[1:]), True)
+
+
+@wrong("merge", "does your comparison ever hold?")
+def a_slice_of_one(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        found = tuple(ids[place : place + 1]) == pair
+        merged.append(new_id if found else ids[place])
+        place += 2 if found else 1
+    return merged
+
+
+@wrong("merge", "in which the pair is nowhere")
+def a_new_one_at_the_end(ids, pair, new_id):
+    return [token for token in ids if token not in pair] + [new_id]
+
+
+@wrong("encode", "Your first two merges make the tokens 256 and 255")
+def counted_down(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 - n)
+    return ids
+
+
+@wrong("encode", "50256 is no token: merge number n")
+def end_of_text_added(word, merges):
+    return [*BPETokenizer(merges).encode(word), 50256]
