@@ -547,9 +547,9 @@ def _what_the_layers_read(answer, x, expand, contract):
         return "expand reads a normalized x: the norm belongs to the block, not to this network."
     if not _equal(read, x):
         return "expand reads something other than x as it came in."
-    if name := _bend_in_words(hidden, bent):
-        return f"You bend with {name}: GPT-2 has gelu."
     if not _equal(bent, gelu(hidden)):
+        if name := _bend_in_words(hidden, bent):
+            return f"You bend with {name}: GPT-2 has gelu."
         terms = {"expand(...)": hidden, "gelu(...)": gelu(hidden)}
         if made := _as_a_sum(bent, terms):
             return f"contract reads {made}, but must read gelu(...), and nothing else."
@@ -565,6 +565,8 @@ def _what_the_layers_read(answer, x, expand, contract):
 def _as_a_sum(total, terms):
     """How a tensor is made of others: "x + 2 attention(...)"; None if it is no sum of them."""
     terms = {name: term for name, term in terms.items() if term.shape == total.shape}
+    if not terms:
+        return None
     columns = torch.stack([term.flatten() for term in terms.values()], dim=1).double()
     factors = torch.linalg.lstsq(columns, total.double().flatten()[:, None]).solution[:, 0]
     if not _equal(columns @ factors, total.double().flatten()):
