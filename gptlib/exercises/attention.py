@@ -4,6 +4,7 @@ learner is told about them; then the trials, then the exercise with its hints.""
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 
@@ -613,14 +614,15 @@ def _weights_in_words(answer, *trial):
     if answer(*trial).shape != attention(*trial).shape:
         return None
 
+    if roles := _roles_in_words(answer, *trial):
+        return roles
+
     def weights(queries, keys, mask):
         return answer(queries, keys, torch.eye(keys.shape[-2]).expand(*keys.shape[:-1], -1), mask)
 
     queries, keys, values, mask = trial
     shares = weights(queries, keys, mask)
     if not torch.allclose(answer(*trial), shares @ values, rtol=1e-3, atol=1e-4, equal_nan=True):
-        if torch.equal(answer(*trial), answer(-queries, keys, values, mask)):
-            return None                              # queries are not used, which is told elsewhere
         return "The result is no weighted sum of the values as they are given."
     trials = list(_queries_and_keys(torch.Generator().manual_seed(7)))
     for mistake in ATTENTION_WEIGHTS.mistakes:
@@ -632,6 +634,19 @@ def _weights_in_words(answer, *trial):
         return "The shares that the values have in the result do not sum to 1."
     if not torch.allclose(shares, attention_weights(queries, keys, mask), rtol=1e-3, atol=1e-4):
         return "The values are averaged with other shares than those of attention_weights."
+    return None
+
+
+def _roles_in_words(answer, queries, keys, values, mask):
+    """What is used as queries, keys and values, where it is not what it should be."""
+    if queries.shape != keys.shape:
+        return None                                   # they cannot stand for each other
+    result = answer(queries, keys, values, mask)
+    parts = {"queries": queries, "keys": keys, "values": values}
+    for roles in product(parts, repeat=3):
+        if torch.allclose(result, attention(*(parts[name] for name in roles), mask), rtol=1e-4):
+            return ("You ask with the {}, compare with the {} and average the {}: it must be "
+                    "queries, keys and values.".format(*roles))
     return None
 
 

@@ -104,7 +104,8 @@ _MEANINGS = {
         "last.",
     r"NoneType":
         "There is None where a value is needed: it came in as None, or from a function without "
-        "return, or from a method that changes its list in place, such as append.",
+        "return, from .get for a key that is not there, or from a method that changes its list in "
+        "place, such as append.",
     r"return_types\.":
         "sort, topk, max and min return two things, values and their places: values, places = ...",
     r"grad can be implicitly created only for scalar":
@@ -168,6 +169,10 @@ _MEANINGS = {
         "not called?",
     r"missing \d+ required positional":
         "It is given less than it takes: pass it what is named there, too.",
+    r"1D tensors expected":
+        "torch.dot multiplies two single rows: the product of matrices is @.",
+    r"invalid literal for int":
+        "int reads digits only: .encode gives the bytes of a text, and ord the number of a letter.",
     r"expected sequence of length":
         "The rows of a tensor are all of the same length: fill the short ones up.",
     r"positional arguments? but":

@@ -155,6 +155,11 @@ def _counted_wrongly(answer, ids):
     theirs, ours = answer(ids[:]), count_pairs(ids)
     if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in theirs):
         return None
+    if seen := {*answer([5, 9, 2])}:
+        if all(left == right for left, right in seen):
+            return "You pair each token with itself: move the second row on by one, ids[1:]."
+        if all(left + 1 == right for left, right in seen):
+            return "You pair each token with the next number: the next token is ids[i + 1]."
     wrong = {pair for pair in {*theirs, *ours} if theirs.get(pair, 0) != ours[pair]}
     if all(left == right for left, right in wrong & {*ours}) and wrong <= {*ours}:
         return ("Only pairs of two equal tokens are counted wrongly: [7, 7, 7] has the pair (7, 7) "
@@ -672,6 +677,15 @@ def _trained_anew(word, merges):
     return ids
 
 
+def _without_enumerate(word, merges):
+    """Your loop takes each pair apart into two ids, for enumerate is missing: it gives the number
+    of each merge and the pair."""
+    ids = list(word.encode("utf-8"))
+    for n, pair in merges:
+        ids = library_merge(ids, pair, 256 + n)
+    return ids
+
+
 def _pieces(merges):
     """The bytes of every token."""
     pieces = [bytes([byte]) for byte in range(256)]
@@ -692,7 +706,7 @@ def _spelled(answer, word, merges):
     made = answer("abcd", [(97, 98), (99, 100)])
     if made == [256, 256]:
         return ENCODE.diagnosis(_always_the_same_id)
-    if len(made) == 2 and made != [256, 257]:
+    if len(made) == 2 and made != [256, 257] and not {*made} & {*b"abcd"}:
         return (f"Your first two merges make the tokens {made[0]} and {made[1]}: merge number n of "
                 "the list makes token 256 + n.")
     foreign = [token for token in ids if not 0 <= token < len(pieces)]
@@ -727,7 +741,8 @@ ENCODE = Exercise(
               _highest_number_first, _one_merge_only, _ids_from_zero, _ids_one_too_high,
               _always_the_same_id, _most_frequent_first, _last_merge_missing, _ids_one_too_low,
               _counts_used_merges, _latin, _list_turned_around, _first_merge_missing,
-              _stops_where_one_is_missing, _once_along_the_word, _longest_first, _trained_anew],
+              _stops_where_one_is_missing, _once_along_the_word, _longest_first, _trained_anew,
+              _without_enumerate],
     symptoms=[_spelled],
     hints=(
         "A merge may use the result of an earlier one, never that of a later one. So what happens "

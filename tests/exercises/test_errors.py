@@ -117,6 +117,9 @@ RAISING = [
     (lambda: torch.tanh(LAYER), "do not go together"),
     (lambda: LAYER(X, X, X), "more than it takes"),
     (lambda: LAYER(), "less than it takes"),
+    (lambda: torch.dot(X[0], X[0].T), "product of matrices is @"),
+    (lambda: [int(letter) for letter in "the"], "reads digits only"),
+    (lambda: {}.get((1, 2)) + 1, "from .get for a key"),
     (lambda: torch.tensor([[1], [1, 2]]), "fill the short ones up"),
     (first_value_too_late, "too late"),
     (lambda: maths.exp(1), "look for a typo"),  # noqa: F821

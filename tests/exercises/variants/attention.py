@@ -693,6 +693,11 @@ def a_large_number_where_true(queries, keys, mask):
     return (scores - 1e9 * mask).softmax(-1)
 
 
-@wrong("attention", "The result stays the same when queries changes")
+@wrong("attention", "You ask with the values, compare with the values and average the values")
 def values_ask_values(queries, keys, values, mask):
     return attention_weights(values, values, mask) @ values
+
+
+@wrong("attention", "You ask with the keys, compare with the values and average the queries")
+def one_place_on(queries, keys, values, mask):
+    return attention_weights(keys, values, mask) @ queries

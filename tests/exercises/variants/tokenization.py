@@ -947,3 +947,21 @@ def counted_down(word, merges):
 @wrong("encode", "50256 is no token: merge number n")
 def end_of_text_added(word, merges):
     return [*BPETokenizer(merges).encode(word), 50256]
+
+
+@wrong("count_pairs", "You pair each token with itself")
+def not_moved_on(ids):
+    return Counter(zip(ids[:-1], ids[:-1]))
+
+
+@wrong("count_pairs", "You pair each token with the next number")
+def one_more_than_the_token(ids):
+    return Counter((token, token + 1) for token in ids)
+
+
+@wrong("encode", "for enumerate is missing")
+def pairs_without_numbers(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in merges:
+        ids = merge(ids, pair, 256 + n)
+    return ids
