@@ -965,3 +965,8 @@ def pairs_without_numbers(word, merges):
     for n, pair in merges:
         ids = merge(ids, pair, 256 + n)
     return ids
+
+
+@wrong("encode", "a list of token ids, not a text")
+def pieces_joined_to_a_text(word, merges):
+    return " ".join(map(str, BPETokenizer(merges).encode(word)))
