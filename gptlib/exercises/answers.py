@@ -230,6 +230,8 @@ class IdsAnswer:
     def malformed(self, answer: Any, expected: list[int]) -> str | None:
         if not isinstance(answer, (list, tuple)):
             extra = ": write list(...) around it" if hasattr(answer, "__iter__") else ""
+            extra = {Tensor: ": .tolist() makes one of it", str: ", not a text"}.get(
+                type(answer), extra)
             return f"you return {described(answer)}, but must return a list of token ids{extra}."
         for place, token in enumerate(answer):
             if isinstance(token, bool) or not isinstance(token, numbers.Integral):

@@ -4,6 +4,7 @@ learner is told about them; then the trials, then the exercise with its hints.""
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import torch
 
@@ -91,16 +92,26 @@ def _mask_in_words(index, got, expected):
 def _past_and_future(answer, n_tokens):
     """Whether it is the past or the future that the mask gets wrong."""
     allowed, right = answer(n_tokens), causal_mask(n_tokens)
-    if allowed.dtype != torch.bool:
+    if allowed.dtype != torch.bool or allowed.shape != right.shape:
         return None
     future, hidden = (allowed & ~right).any(), (right & ~allowed).any()
     if future and hidden:
         return "A part of the future is allowed, and a part of the past is hidden."
     if future:
         return "All of the past is allowed, but a part of the future is, too."
+    width = int(allowed[-1].sum())
+    if hidden and torch.equal(allowed, right.triu(1 - width)):
+        return f"Each token sees the last {width} only: all that came before is allowed."
     if hidden:
         return "None of the future is allowed, but a part of the past is hidden, too."
     return None
+
+
+def _first_row_only(n_tokens):
+    """Only the first row is filled in: let no `return` stand within the loop."""
+    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+    mask[0, 0] = True
+    return mask
 
 
 def _one_row(n_tokens):
@@ -117,7 +128,7 @@ CAUSAL_MASK = Exercise(
     cases=lambda generator: [(4,), (7,), (1,), (2,), (16,)],
     mistakes=[_upside_down, _without_itself, _marks_the_forbidden, _no_triangle, _one_ahead,
               _only_itself, _ones_and_zeros, _nothing_allowed, _only_the_neighbor, _to_be_added,
-              _one_row],
+              _first_row_only, _one_row],
     symptoms=[_past_and_future],
     hints=(
         "Draw the table for three tokens on paper. Row 0 may look at column 0 only, row 2 at all "
@@ -178,6 +189,12 @@ def _divided_by_tokens(queries, keys, mask):
     """The scores are divided by the square root of the number of keys; it must be that of D, the
     last axis of the queries."""
     return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-2]), mask)
+
+
+def _divided_by_axis_one(queries, keys, mask):
+    """The scores are divided by the square root of shape[1], which is D only where there are two
+    axes: shape[-1] is D always."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[1]), mask)
 
 
 def _divided_after_softmax(queries, keys, mask):
@@ -303,6 +320,13 @@ def _not_shared_out(queries, keys, mask):
     return _masked(queries, keys, mask).exp()
 
 
+def _sum_without_its_axis(queries, keys, mask):
+    """The sum of each row has lost its axis, so it divides columns: keep it, keepdim=True, or take
+    softmax."""
+    shares = _masked(queries, keys, mask).exp()
+    return shares / shares.sum(dim=-1)
+
+
 def _sigmoid(queries, keys, mask):
     """You use a sigmoid, which looks at each score by itself: softmax makes shares of a row."""
     return _masked(queries, keys, mask).sigmoid()
@@ -329,6 +353,12 @@ def _all_axes_turned(queries, keys, mask):
     """With .T you turn all axes around, those of the batch, too: keys.transpose(-2, -1) swaps only
     the last two."""
     return _softmax_of(queries @ keys.T / math.sqrt(queries.shape[-1]), mask)
+
+
+def _first_axes_swapped(queries, keys, mask):
+    """With transpose(0, 1) you swap the first two axes, which are the last two of a matrix only:
+    count from the end, keys.transpose(-2, -1)."""
+    return _softmax_of(queries @ keys.transpose(0, 1) / math.sqrt(queries.shape[-1]), mask)
 
 
 def _softmax_over_all(queries, keys, mask):
@@ -361,8 +391,15 @@ def _shares_in_words(answer, *_trial):
     queries, keys = normal(generator, 4, 6), normal(generator, 4, 6)
     mask = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 1]], dtype=torch.bool)
     weights = answer(queries, keys, mask).double()
+    if (weights == -math.inf).any():
+        return "Some weights are minus infinity, so these are scores: softmax must come last."
     if not weights.isfinite().all():
         return None
+    if (weights < 0).any():
+        return ("Some weights are negative, which shares never are: softmax must be the last step, "
+                "and not log_softmax.")
+    if (weights[mask] == 0).all() and weights.any():
+        return ATTENTION_WEIGHTS.diagnosis(_mask_turned_around)
     if (weights[~mask] != 0).any():
         return ("A key that the mask hides gets a share: set its score to minus infinity, before "
                 "the softmax.")
@@ -374,8 +411,8 @@ def _shares_in_words(answer, *_trial):
     shares, products = (_differences(x, mask) for x in (weights.log(), scores.double()))
     factor = (shares * products).sum() / products.square().sum()
     if not torch.allclose(shares, factor * products, atol=1e-3):
-        return ("The shares do not come from the dot products of queries and keys, all divided by "
-                "the same number.")
+        return ("The shares do not come from the dot products of queries and keys alone, all "
+                "divided by the same number.")
     if abs(factor) < 1e-4:
         return "All keys get the same share: the scores must come from queries and keys."
     if abs(factor - 6**-0.5) > 1e-4:
@@ -407,8 +444,9 @@ ATTENTION_WEIGHTS = Exercise(
               _scores_without_mask, _mask_turned_around, _zero_before_softmax,
               _minus_one_before_softmax, _no_scale_no_mask, _no_scale_mask_too_late,
               _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle,
-              _not_shared_out, _sigmoid, _queries_with_queries, _keys_with_keys, _cosines,
-              _all_axes_turned, _softmax_over_all, _softmax_of_axis_one, _plus_infinity,
+              _not_shared_out, _sum_without_its_axis, _divided_by_axis_one, _sigmoid,
+              _queries_with_queries, _keys_with_keys, _cosines, _all_axes_turned,
+              _first_axes_swapped, _softmax_over_all, _softmax_of_axis_one, _plus_infinity,
               _mask_added],
     symptoms=[_shares_in_words],
     hints=(
@@ -505,6 +543,12 @@ def _attention_roles_swapped(queries, keys, values, mask):
     return attention_weights(keys, queries, mask) @ values
 
 
+def _keys_and_values_swapped(queries, keys, values, mask):
+    """Keys and values are swapped: the queries are compared with the keys, and what is averaged are
+    the values."""
+    return attention_weights(queries, values, mask) @ keys
+
+
 def _plain_average(queries, keys, values, mask):
     """Every token it may see gets the same share: the shares must come from queries and keys."""
     return (mask / mask.sum(dim=-1, keepdim=True)) @ values
@@ -570,6 +614,9 @@ def _weights_in_words(answer, *trial):
     if answer(*trial).shape != attention(*trial).shape:
         return None
 
+    if roles := _roles_in_words(answer, *trial):
+        return roles
+
     def weights(queries, keys, mask):
         return answer(queries, keys, torch.eye(keys.shape[-2]).expand(*keys.shape[:-1], -1), mask)
 
@@ -590,6 +637,19 @@ def _weights_in_words(answer, *trial):
     return None
 
 
+def _roles_in_words(answer, queries, keys, values, mask):
+    """What is used as queries, keys and values, where it is not what it should be."""
+    if queries.shape != keys.shape:
+        return None                                   # they cannot stand for each other
+    result = answer(queries, keys, values, mask)
+    parts = {"queries": queries, "keys": keys, "values": values}
+    for roles in product(parts, repeat=3):
+        if torch.allclose(result, attention(*(parts[name] for name in roles), mask), rtol=1e-4):
+            return ("You ask with the {}, compare with the {} and average the {}: it must be "
+                    "queries, keys and values.".format(*roles))
+    return None
+
+
 def _same(one, other, trial):
     return torch.allclose(one(*trial), other(*trial), rtol=1e-4, atol=1e-5, equal_nan=True)
 
@@ -604,7 +664,8 @@ ATTENTION = Exercise(
     mistakes=[_averages_the_keys, _returns_the_weights, _weights_transposed,
               _averages_the_queries, _values_as_keys, _attention_without_mask,
               _attention_mask_too_late, _attention_without_scale, _attention_without_softmax,
-              _attention_over_queries, _attention_roles_swapped, _plain_average,
+              _attention_over_queries, _attention_roles_swapped, _keys_and_values_swapped,
+              _plain_average,
               _attention_softmax_twice, _best_value_only, _forbidden_only, _with_the_queries,
               _weights_on_the_right, _number_by_number],
     symptoms=[_weights_in_words],
@@ -712,6 +773,24 @@ def _tokens_before_heads(x, n_heads):
     return x.view(B, T, n_heads, C // n_heads).transpose(-2, -1)
 
 
+def _pieces_that_overlap(x, n_heads):
+    """Your pieces overlap, for each begins only one place after the one before: piece number h
+    begins at place h * D."""
+    D = x.shape[-1] // n_heads
+    return torch.stack([x[..., h : h + D] for h in range(n_heads)], dim=1)
+
+
+def _joined_with_the_batch(x, n_heads):
+    """Batch and heads share one axis: keep an axis for each, (B, H, T, D)."""
+    return split_heads(x, n_heads).flatten(0, 1)
+
+
+def _joined_with_the_tokens(x, n_heads):
+    """The heads are strung together in the row of tokens: they need an axis of their own, which
+    torch.stack makes, and torch.cat does not."""
+    return split_heads(x, n_heads).flatten(1, 2)
+
+
 def _whole_width_for_each(x, n_heads):
     """Each head gets only a piece of the C numbers: its width is C // n_heads."""
     B, T, C = x.shape
@@ -749,7 +828,8 @@ SPLIT_HEADS = Exercise(
     cases=lambda generator: list(_to_split(generator)),
     mistakes=[_only_relabeled, _no_transpose, _interleaved, _sizes_swapped, _heads_first,
               _tokens_last, _columns_relabeled, _untouched, _all_of_it_for_each, _tokens_cut,
-              _tokens_before_heads, _whole_width_for_each, _divided_as_a_number],
+              _tokens_before_heads, _pieces_that_overlap, _joined_with_the_batch,
+              _joined_with_the_tokens, _whole_width_for_each, _divided_as_a_number],
     symptoms=[_where_they_came_from],
     hints=(
         "Two steps: cut, then move. Only the last axis is cut, so (B, T, C) becomes four axes "

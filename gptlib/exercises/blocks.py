@@ -148,6 +148,12 @@ def _axis_lost(x, scale, shift, eps=1e-5):
     return scale * (x - x.mean(dim=-1)) / (x.var(dim=-1, unbiased=False) + eps).sqrt() + shift
 
 
+def _variance_for_the_mean(x, scale, shift, eps=1e-5):
+    """Mean and variance have changed places: torch.var_mean returns the variance first."""
+    mean, variance = _mean_and_variance(x)
+    return scale * (x - variance) / (mean + eps).sqrt() + shift
+
+
 def _by_the_range(x, scale, shift, eps=1e-5):
     """You divide by the distance from the smallest to the largest number: divide by the root of
     the variance."""
@@ -183,6 +189,8 @@ def _mean_and_variance_after(answer, *_trial):
         return ("With scale 1 and shift 0, each vector must have the mean 0, and one of yours has "
                 f"{one.mean():.4g}: subtract its mean first, in brackets.")
     variance = one.square().mean()
+    if abs(variance - 5 / 6) < 1e-3:
+        return LAYER_NORM.diagnosis(_one_less)
     if abs(variance - 1) > 1e-3:
         return ("With scale 1 and shift 0, each vector must have the variance 1, and one of yours "
                 f"has {variance:.4g}: divide by the root of the mean of the squared distances.")
@@ -208,7 +216,7 @@ LAYER_NORM = Exercise(
     mistakes=[_one_less, _eps_outside, _one_less_and_eps_outside, _no_eps, _eps_of_its_own,
               _no_root, _no_mean, _root_mean_square, _over_tokens, _over_everything, _no_scale,
               _no_shift, _no_scale_no_shift, _shift_before_scale, _scale_and_shift_swapped,
-              _axis_lost, _by_the_range, _mean_distance, _one_more_scale],
+              _axis_lost, _variance_for_the_mean, _by_the_range, _mean_distance, _one_more_scale],
     symptoms=[_mean_and_variance_after],
     hints=(
         "Do (1, 7, 7, 9) by hand, as in step 2: its mean, the distances from it, the mean of their "
@@ -338,24 +346,77 @@ def _no_brackets(x):
     return 0.5 * x * 1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
-def _taken_apart(answer, *_trial):
-    """Whether it is outside or inside of the tanh that something is wrong."""
-    for x in (20.0, -20.0):
-        got = answer(torch.tensor([x])).item()
-        if min(abs(got), abs(got - x)) > 1e-2:         # far from 0, every tanh is -1 or 1
-            return (f"Outside of the tanh, or in place of it, something is wrong: for x = {x:.0f}, "
-                    f"0.5 x (1 + tanh) can only be 0 or {x:.0f}, and you get {got:.4g}.")
+def _half_inside(x):
+    """Inside of the tanh stands half of what it should be: 0.5 (1 + tanh(z)) is sigmoid(2z), so a
+    sigmoid takes the double."""
+    return x * torch.sigmoid(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+
+
+def _half_rounded(x):
+    """The sign // rounds down: half of x is 0.5 * x, or x / 2."""
+    return x // 2 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def _sigmoid_for_tanh(x):
+    """A sigmoid stands where the tanh belongs: it lies between 0 and 1, tanh between -1 and 1."""
+    return 0.5 * x * (1 + torch.sigmoid(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+_OTHER_BENDS = {
+    "ReLU": torch.relu, "the square of ReLU": lambda x: torch.relu(x) ** 2,
+    "leaky ReLU": F.leaky_relu, "ELU": F.elu, "SiLU": F.silu, "hard swish": F.hardswish,
+    "softplus": F.softplus, "Mish": F.mish, "a sigmoid": torch.sigmoid, "tanh alone": torch.tanh,
+    "a softmax": lambda x: x.softmax(dim=-1), "the sigmoid form of GELU": _sigmoid_form,
+    "the error function's GELU": F.gelu,
+}
+
+
+def _bend_in_words(numbers, bent):
+    """Which other function makes the second of the first."""
+    return next((name for name, bend in _OTHER_BENDS.items() if _equal(bend(numbers), bent)), None)
+
+
+def _equal(one, other):
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def _taken_apart(answer, *trial):
+    """Whether it is another function, or else outside or inside of the tanh that it is wrong."""
+    if name := _bend_in_words(*trial, answer(*trial)):
+        return f"That is {name}: use the formula with tanh, as GPT-2 does."
+    if found := _far_from_zero(answer):
+        return found
     x = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
-    inside = torch.atanh(2 * answer(x.clone()) / x - 1)
-    powers = torch.stack([x, x**3], dim=1)
+    bent, right = answer(x.clone()), gelu(x)
+    wrong = (bent - right).abs()
+    if wrong[x > 0].max() < 1e-5 and wrong.max() > 1e-3:
+        return ("Above 0 it is right, below 0 it is not: GELU lets a little of small negative "
+                "numbers pass, -0.1588 for -1.")
+    inside, powers = torch.atanh(2 * bent / x - 1), torch.stack([x, x**3], dim=1)
     if not inside.isfinite().all():
         return None
     factors = torch.linalg.lstsq(powers, inside[:, None]).solution[:, 0]
-    if not torch.allclose(powers @ factors, inside, atol=1e-3):
+    if not torch.allclose(powers @ factors, inside, atol=1e-4):
         return ("Inside of the tanh stands something other than √(2/π) (x + 0.044715 x³), or it is "
                 "another function.")
+    factors = factors.round(decimals=5) + 0.0                              # no -0.00000
     return (f"Inside of the tanh, x is multiplied by {factors[0]:.5f} and x³ by {factors[1]:.5f}: "
             "it must be 0.79788, which is √(2/π), and 0.03568, which is that times 0.044715.")
+
+
+def _far_from_zero(answer):
+    """What stands around the tanh, which is 1 for large numbers and -1 for very negative ones."""
+    above, below, half_above, half_below = (
+        answer(torch.tensor([x])).item() / x for x in (20.0, -20.0, 10.0, -10.0))
+    if max(min(abs(share), abs(share - 1)) for share in (above, below)) < 5e-4:
+        return None
+    words = "Outside of the tanh, or in place of it, something is wrong:"
+    if max(abs(above - half_above), abs(below - half_below)) < 5e-4:
+        alone, times_tanh = (above + below) / 2, (above - below) / 2
+        return (f"{words} far from 0 you have x ({alone:.4g} + {times_tanh:.4g} tanh), but must "
+                "have x (0.5 + 0.5 tanh).")
+    return (f"{words} 20 must stay 20, and -20 become 0, but you get {20 * above:.4g} and "
+            f"{-20 * below:.4g}.")
 
 
 GELU = Exercise(
@@ -371,7 +432,7 @@ GELU = Exercise(
     mistakes=[_relu, _with_erf, _sigmoid_form, _silu, _no_half, _no_x, _no_one, _no_cube, _squared,
               _root_missing, _cube_of_the_product, _root_over_two_only, _ten_times_the_cube,
               _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent, _bare_tangent,
-              _no_brackets],
+              _no_brackets, _half_inside, _half_rounded, _sigmoid_for_tanh],
     symptoms=[_taken_apart],
     hints=(
         "Nothing but the formula of the docstring, and torch works on all numbers of x at once. "
@@ -480,18 +541,44 @@ def _what_the_layers_read(answer, x, expand, contract):
     if problem := called_once({"expand": calls["expand"]}, x) or called_once(calls, x):
         return problem
     (read, hidden), (bent, written) = calls["expand"][0], calls["contract"][0]
+    if read.shape != x.shape:
+        return None                        # piece by piece, or as one long row: both may be right
+    if _equal(read, F.layer_norm(x, x.shape[-1:])):
+        return "expand reads a normalized x: the norm belongs to the block, not to this network."
     if not _equal(read, x):
         return "expand reads something other than x as it came in."
     if not _equal(bent, gelu(hidden)):
+        if name := _bend_in_words(hidden, bent):
+            return f"You bend with {name}: GPT-2 has gelu."
+        terms = {"expand(...)": hidden, "gelu(...)": gelu(hidden)}
+        if made := _as_a_sum(bent, terms):
+            return f"contract reads {made}, but must read gelu(...), and nothing else."
         return ("contract reads something other than the gelu of what expand returns: nothing else "
                 "stands between the two layers.")
     if not _equal(result, written):
+        if made := _as_a_sum(result, {"x": x, "contract(...)": written}):
+            return f"You return {made}: it must be contract(...), and nothing else."
         return "Something is done with what contract returns: that is the result already."
     return None
 
 
-def _equal(one, other):
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+def _as_a_sum(total, terms):
+    """How a tensor is made of others: "x + 2 attention(...)"; None if it is no sum of them."""
+    terms = {name: term for name, term in terms.items() if term.shape == total.shape}
+    if not terms:
+        return None
+    columns = torch.stack([term.flatten() for term in terms.values()], dim=1).double()
+    factors = torch.linalg.lstsq(columns, total.double().flatten()[:, None]).solution[:, 0]
+    if not _equal(columns @ factors, total.double().flatten()):
+        return None
+    words = [_times(factor, name) for factor, name in zip(factors.tolist(), terms, strict=True)
+             if abs(factor) > 1e-3]
+    return " ".join(words).removeprefix("+ ") or "0"
+
+
+def _times(factor, name):
+    size = "" if abs(abs(factor) - 1) < 1e-3 else f"{abs(factor):.4g} "
+    return f"{'-' if factor < 0 else '+'} {size}{name}"
 
 
 FEED_FORWARD = Exercise(
@@ -672,18 +759,23 @@ def _what_the_parts_read(answer, x, *parts):
     if problem := called_once(calls, x):
         return problem
     read, wrote = ({name: heard[0][n] for name, heard in calls.items()} for n in (0, 1))
+    terms = {"x": x, **{f"{name}(...)": wrote[name] for name in names}}
     middle = x + wrote["attention"]
     for name, wanted, words in (
-        ("attention_norm", x, "x as it came in"),
-        ("attention", wrote["attention_norm"], "what attention_norm returns"),
-        ("feed_forward_norm", middle, "x with the result of attention added to it"),
-        ("feed_forward", wrote["feed_forward_norm"], "what feed_forward_norm returns"),
+        ("attention_norm", x, "x"),
+        ("attention", wrote["attention_norm"], "attention_norm(...)"),
+        ("feed_forward_norm", middle, "x + attention(...)"),
+        ("feed_forward", wrote["feed_forward_norm"], "feed_forward_norm(...)"),
     ):
+        if read[name].shape != x.shape:
+            return f"{name} gets only a part of x, or another shape: give it all tokens at once."
         if not _equal(read[name], wanted):
-            return f"{name} reads something other than {words}."
+            made = _as_a_sum(read[name], {key: terms[key] for key in terms if key[:-5] != name})
+            return f"{name} reads {made or 'something else'}, but must read {words}."
     if not _equal(result, middle + wrote["feed_forward"]):
-        return ("Each part reads what it should, but the last sum is wrong: x with the result of "
-                "attention, plus the result of feed_forward.")
+        made = _as_a_sum(result, terms) or "something else"
+        return (f"Each part reads what it should, but you return {made}: it must be "
+                "x + attention(...) + feed_forward(...).")
     return None
 
 

@@ -290,7 +290,7 @@ class _Trials:
                     return self.exercise.diagnosis(mistake)
             expected = self.exercise.reference(*copy.deepcopy(case))
             more = Experiments(self.exercise, self.function, [(case, None, expected)])
-            if found := _found(more.number_of_axes):
+            if found := _found(more.number_of_axes) or _found(more.unused):
                 return found
         return meaning(result.what)
 
@@ -346,7 +346,9 @@ class _Trials:
         wrong = [Trial(dict(zip(names, case, strict=False)), answer, expected)
                  for case, answer, expected in failed]
         more = Experiments(self.exercise, self.function, failed)
-        return (_found(relation, wrong) or self._symptom(failed) or _found(resemblance, wrong)
+        misshapen = "the shape of your" in problem
+        return (_found(relation, wrong) or self._symptom(failed)
+                or (misshapen and _found(more.unused)) or _found(resemblance, wrong)
                 or _found(more.number_of_axes) or _found(more.mixed_texts)
                 or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
                 or self._likeliest_mistake(failed) or unusable
@@ -384,9 +386,13 @@ class _Trials:
 
     def _changes_by_itself(self) -> bool:
         """Whether the same input once more gives something else: by chance, or by former calls."""
-        given, first = copy.deepcopy(self.cases[0]), self.answers[0]
+        few = list(zip(self.cases, self.answers, strict=False))[:3]   # one may be right by chance
+        return any(self._differs_now(*trial) for trial in few)
+
+    def _differs_now(self, case: tuple, answer: Any) -> bool:
+        given = copy.deepcopy(case)
         again = self._observed(attempt(self.function, given), given)
-        return _alike(self.returns, first, first) and not _alike(self.returns, again, first)
+        return _alike(self.returns, answer, answer) and not _alike(self.returns, again, answer)
 
     def _tried(self) -> str:
         facts = [f"right on {len(self.cases)} trials of different sizes"]

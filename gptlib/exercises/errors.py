@@ -74,6 +74,9 @@ _MEANINGS = {
     r"shapes cannot be multiplied|Expected size for first two dim":
         "For a @ b, the last axis of a must be as long as the last but one of b: often a transpose "
         "is missing, or one too many.",
+    r"shape '.*-1.*' is invalid for input of size":
+        "-1 takes whatever size is left over, but here none fits: the other sizes must divide the "
+        "number of elements, so cut off what remains, or look at them again.",
     r"shape '.*' is invalid for input of size":
         "view and reshape can neither add nor drop a number: the product of all sizes stays the "
         "same.",
@@ -83,7 +86,11 @@ _MEANINGS = {
     r"Sizes of tensors must match except":
         "cat joins along one axis, and all other sizes must be equal: look at dim.",
     r"stack expects each tensor to be equal size":
-        "stack makes a new axis of tensors of equal size: cat joins them along one that is there.",
+        "stack makes a new axis of tensors of equal size, and one of yours has another: leave out "
+        "what remains at the end, if it is that; cat joins them along an axis that is there.",
+    r"Given normalized_shape=":
+        "A norm reads vectors of one width only, and these have another: + keeps the width, cat "
+        "does not.",
     r"expected target dtype|Expected floating point type for target":
         "cross_entropy takes the scores first, which are decimals, and then the targets, which "
         "are ids.",
@@ -97,7 +104,8 @@ _MEANINGS = {
         "last.",
     r"NoneType":
         "There is None where a value is needed: it came in as None, or from a function without "
-        "return, or from a method that changes its list in place, such as append.",
+        "return, from .get for a key that is not there, or from a method that changes its list in "
+        "place, such as append.",
     r"return_types\.":
         "sort, topk, max and min return two things, values and their places: values, places = ...",
     r"grad can be implicitly created only for scalar":
@@ -137,6 +145,10 @@ _MEANINGS = {
     r"is not defined":
         "That name is not known here: look for a typo, for an import that is missing, or for a "
         "cell further up that was not run.",
+    r"codec can't encode":
+        "That encoding lacks a character of the text: \"utf-8\" has them all.",
+    r"must be in range\(0, 256\)":
+        "A byte is a number from 0 to 255: keep larger ones in a list.",
     r"division by zero":
         "Something is divided by 0: which of the inputs may be 0, or make a difference 0?",
     r"math domain error|expected a (positive|nonnegative) input":
@@ -155,6 +167,14 @@ _MEANINGS = {
     r"unsupported operand type|must be Tensor, not":
         "Such things do not go together: is one of them a list, or a function or layer that is "
         "not called?",
+    r"missing \d+ required positional":
+        "It is given less than it takes: pass it what is named there, too.",
+    r"1D tensors expected":
+        "torch.dot multiplies two single rows: the product of matrices is @.",
+    r"invalid literal for int":
+        "int reads digits only: .encode gives the bytes of a text, and ord the number of a letter.",
+    r"expected sequence of length":
+        "The rows of a tensor are all of the same length: fill the short ones up.",
     r"positional arguments? but":
         "It is given more than it takes (in a method, self counts, too).",
 }

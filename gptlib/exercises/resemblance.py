@@ -122,7 +122,8 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
 
 def _nothing(trials: Sequence[Trial]) -> str | None:
     if _all_are(trials, torch.zeros_like):
-        return "All of it is zero: perhaps nothing is ever written into it, or added to it."
+        return ("All of it is zero: perhaps nothing is ever written into it, or added to it, or a "
+                "factor is 0, as 1 // 2 is.")
     return None
 
 
@@ -171,7 +172,7 @@ def _rounded(trials: Sequence[Trial]) -> str | None:
 
 def _probabilities(trials: Sequence[Trial]) -> str | None:
     if all(_adds_up_to_one(trial.answer) and not _adds_up_to_one(trial.expected)
-           for trial in trials):
+           for trial in trials) and any((trial.answer % 1).any() for trial in trials):
         return ("Each row lies between 0 and 1 and adds up to 1, so these are probabilities: leave "
                 "out the softmax, or the division by the sum.")
     return None
@@ -412,9 +413,22 @@ def _one_place_left(trials: Sequence[Trial]) -> str | None:
     return None
 
 
+def _one_left(trials: Sequence[Trial]) -> str | None:
+    """An axis holds one place only, and not one of the right ones."""
+    lost = [[axis for axis, pair in enumerate(zip(got, wanted, strict=True)) if pair[0] != pair[1]]
+            for got, wanted in _shapes(trials) if len(got) == len(wanted)]
+    if len(lost) == len(trials) and all(axes == lost[0] for axes in lost) and all(
+            trial.answer.shape[axis] == 1 for trial in trials for axis in lost[0]):
+        axes = " and ".join(f"axis {axis}" for axis in lost[0])
+        return f"One place is left along {axes}: something was summed, averaged or picked there."
+    return None
+
+
 def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
     differences = {tuple(a - b for a, b in zip(got, wanted, strict=True))
                    for got, wanted in _shapes(trials) if len(got) == len(wanted)}
+    if len(trials) == 1 and _has_another_size(trials[0]):
+        return None
     if len(differences) == 1 and all(trial.answer.dim() == trial.expected.dim()
                                      for trial in trials):
         steps = {axis: step for axis, step in enumerate(differences.pop()) if step}
@@ -426,6 +440,23 @@ def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
     return None
 
 
+def _twice_as_long(trials: Sequence[Trial]) -> str | None:
+    """One axis holds two tensors where one is asked for."""
+    longer = {tuple(got / size for got, size in zip(*pair, strict=True))
+              for pair in _shapes(trials) if len(pair[0]) == len(pair[1]) and 0 not in pair[1]}
+    if len(longer) == 1 and sorted(*longer) == [*[1.0] * (len(*longer) - 1), 2.0]:
+        return (f"Axis {next(iter(longer)).index(2)} is twice as long as it should be: cat joins, "
+                "where + would add number to number.")
+    return None
+
+
+def _has_another_size(trial: Trial) -> bool:
+    """Whether a wrong size is that of another axis, and one more or less than it by accident."""
+    given = [size for x in trial.arguments.values() if isinstance(x, Tensor) for size in x.shape]
+    return any(got != wanted and got in given
+               for got, wanted in zip(trial.answer.shape, trial.expected.shape, strict=False))
+
+
 def _one_text(trials: Sequence[Trial]) -> str | None:
     """One text is left of batches of several."""
     batches = [(got, wanted) for got, wanted in _shapes(trials) if wanted[:1] != [1]]
@@ -434,7 +465,8 @@ def _one_text(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-_TRACES_OF_SHAPES = (_one_text, _one_place_left, _axis_more_or_less, _one_more_or_less)
+_TRACES_OF_SHAPES = (_one_text, _one_place_left, _one_left, _axis_more_or_less, _one_more_or_less,
+                     _twice_as_long)
 
 
 # ------------------------------------------------------------------------------------ rows of ids

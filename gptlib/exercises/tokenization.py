@@ -122,6 +122,23 @@ def _tokens_as_places(ids):
     return Counter((ids[token], ids[token + 1]) for token in ids)
 
 
+def _tokens_of_pairs(ids):
+    """You count the two tokens of each pair, as update(pair) does: count the pair itself, with
+    counts[pair] += 1."""
+    return Counter(token for pair in zip(ids, ids[1:]) for token in pair)
+
+
+def _last_one_alone(ids):
+    """The last token has nobody to its right, so your last pair holds one token: stop one place
+    earlier."""
+    return Counter((*ids[place : place + 2],) for place in range(len(ids)))
+
+
+def _places_as_tokens(ids):
+    """You count pairs of places: the tokens themselves stand at these places, ids[i]."""
+    return Counter(zip(range(len(ids)), range(1, len(ids))))
+
+
 def _beyond_the_last(ids):
     """The last token has nobody to its right: stop one place earlier, range(len(ids) - 1)."""
     return Counter((ids[place], ids[place + 1]) for place in range(len(ids)))
@@ -136,16 +153,28 @@ def _lists_as_keys(ids):
 def _counted_wrongly(answer, ids):
     """What the wrongly counted pairs have in common."""
     theirs, ours = answer(ids[:]), count_pairs(ids)
-    if not all(isinstance(pair, tuple) for pair in theirs):
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in theirs):
         return None
+    if seen := {*answer([5, 9, 2])}:
+        if all(left == right for left, right in seen):
+            return "You pair each token with itself: move the second row on by one, ids[1:]."
+        if all(left + 1 == right for left, right in seen):
+            return "You pair each token with the next number: the next token is ids[i + 1]."
     wrong = {pair for pair in {*theirs, *ours} if theirs.get(pair, 0) != ours[pair]}
-    if all(left == right for left, right in wrong):
+    if all(left == right for left, right in wrong & {*ours}) and wrong <= {*ours}:
         return ("Only pairs of two equal tokens are counted wrongly: [7, 7, 7] has the pair (7, 7) "
                 "twice.")
-    if any(not {*pair} <= {*ids} for pair in wrong):
+    foreign = [pair for pair in wrong if not {*pair} <= {*ids}]
+    if foreign and all(left == ids[-1] for left, _ in foreign):
         return "A token is counted that is not in the row: nothing follows the last one."
+    if foreign:
+        return (f"You count {foreign[0]}, but not both of it are in the row: make pairs of two "
+                "tokens, and not of their places.")
+    if all(count == ours[pair] for pair, count in theirs.items() if count) and any(theirs.values()):
+        return ("The pairs you have are counted rightly, but others are missing: does the loop end "
+                "too early, or is something left out?")
     factors = {theirs.get(pair, 0) / count for pair, count in ours.items()}
-    if len(factors) == 1 and len(ours) > 1:
+    if len(factors) == 1 and len(ours) > 1 and wrong <= {*ours}:
         return f"Every count is {factors.pop():g} times what it should be."
     if any(pair in theirs and pair not in ours for pair in wrong):
         return "Pairs are counted that never stand side by side: the row keeps its order."
@@ -162,11 +191,12 @@ COUNT_PAIRS = Exercise(
         ([1, 2, 1, 2, 3],), ([7, 7, 7],), (list(b"thought the other"),), ([5],),
         (torch.randint(4, (41,), generator=generator).tolist(),),
     ],
-    mistakes=[_single_tokens, _every_other_pair, _order_ignored, _right_then_left, _around_the_end,
-              _last_one_missing, _first_one_missing, _each_once, _not_only_neighbors,
+    mistakes=[_single_tokens, _each_once, _every_other_pair, _order_ignored, _right_then_left,
+              _around_the_end, _last_one_missing, _first_one_missing, _not_only_neighbors,
               _without_overlap, _both_ways, _one_too_low, _one_too_high, _over_the_next,
               _frequent_only, _first_pair_only, _first_place_of_each, _tokens_as_places,
-              _beyond_the_last, _lists_as_keys],
+              _tokens_of_pairs, _last_one_alone, _places_as_tokens, _beyond_the_last,
+              _lists_as_keys],
     hints=(
         "Take [1, 2, 1, 2]. Write it down twice, the second row moved on by one place. Which pairs "
         "stand above each other?",
@@ -267,7 +297,8 @@ def _as_text(ids, pair, new_id):
 
 
 def _nothing_replaced(ids, pair, new_id):
-    """Nothing was replaced: pair is a tuple, and a list never equals one; compare (left, right)."""
+    """Nothing was replaced: does your comparison ever hold? pair is a tuple of two, which equals
+    neither a list nor a single token; compare (left, right)."""
     return list(ids)
 
 
@@ -276,6 +307,30 @@ def _two_by_two(ids, pair, new_id):
     two only after a pair."""
     pieces = [ids[place : place + 2] for place in range(0, len(ids), 2)]
     return [token for piece in pieces for token in ([new_id] if (*piece,) == pair else piece)]
+
+
+def _always_two_steps(ids, pair, new_id):
+    """You go on by two places even where there is no pair, so every second token is lost: go on by
+    two only after a pair, and else by one."""
+    return [new_id if (*ids[place : place + 2],) == pair else ids[place]
+            for place in range(0, len(ids), 2)]
+
+
+def _pair_kept(ids, pair, new_id):
+    """The pair stays behind the new token, which is to take its place: leave both of it out."""
+    return [x for token in merge(ids, pair, new_id)
+            for x in ([new_id, *pair] if token == new_id else [token])]
+
+
+def _others_lost(ids, pair, new_id):
+    """Only the new tokens are left: a token that belongs to no pair stays as it is."""
+    return [token for token in merge(ids, pair, new_id) if token == new_id]
+
+
+def _pair_turned_around(ids, pair, new_id):
+    """You look for the pair the other way around: pair[0] stands on the left, pair[1] on the
+    right."""
+    return merge(ids, pair[::-1], new_id)
 
 
 def _three_steps(ids, pair, new_id):
@@ -346,22 +401,46 @@ def _by_identity(ids, pair, new_id):
 
 def _put_back(answer, ids, pair, new_id):
     """What the row looks like with the pair again in place of the new token."""
-    merged = answer(ids[:], pair, new_id)
+    merged, right = answer(ids[:], pair, new_id), merge(ids, pair, new_id)
     foreign = [token for token in merged if token != new_id and token not in ids]
     if foreign:
         return f"{foreign[0]} is neither in ids nor the new token, {new_id}."
+    if found := _replaced_too(answer, pair):
+        return found
+    if merged == right[: len(merged)]:
+        return None                                # it ends too early, which is told elsewhere
+    for mistake, stays in ((_left_one_stays, [pair[0], new_id]),
+                           (_partner_stays, [new_id, pair[1]]), (_pair_kept, [new_id, *pair])):
+        if merged == [x for token in right for x in (stays if token == new_id else [token])]:
+            return MERGE.diagnosis(mistake)
     back = [old for token in merged for old in (pair if token == new_id else [token])]
     if len(back) < len(ids):
         return f"Tokens are lost: with {pair} put back in place of {new_id}, some are missing."
+    if back != ids and sorted(back) == sorted(ids):
+        return ("The tokens are the right ones, but in another order: sort nothing, and remember "
+                "that remove takes the first token that is equal, not the one at its place.")
     if len(back) > len(ids):
         return (f"Tokens stay behind: with {pair} put back in place of {new_id}, the row is longer "
                 "than it was.")
-    if back != ids and sorted(back) == sorted(ids):
-        return "The tokens are the right ones, but in another order."
     if back != ids:
         return f"Something other than {pair} was replaced: both tokens must be those of the pair."
     if pair in zip(merged, merged[1:]):
         return f"The two of {pair} still stand side by side: look at every place of the row."
+    return None
+
+
+def _replaced_too(answer, pair):
+    """Whether it is not only the pair that is replaced."""
+    (left, right), other, new_id = pair, max(pair) + 1, max(pair) + 2
+    if new_id in answer([other, other, other], pair, new_id):
+        return "You put a new token into a row in which the pair is nowhere."
+    for side, row in (("left", [left, other, other]), ("right", [other, other, right])):
+        if new_id in answer(row, pair, new_id):
+            return f"You look at the {side} token only: both must be those of the pair."
+    for row in ([right, left], [left, left], [right, right]):
+        if tuple(row) != pair and new_id in answer(row[:], pair, new_id):
+            return (f"You replace {tuple(row)}, too: pair[0] stands on the left, and pair[1] on "
+                    "the right.")
     return None
 
 
@@ -380,7 +459,8 @@ MERGE = Exercise(
     ],
     mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
-              _single_ones_replaced, _as_text, _two_by_two, _three_steps, _sum_of_both,
+              _single_ones_replaced, _as_text, _two_by_two, _always_two_steps,
+              _pair_kept, _others_lost, _pair_turned_around, _three_steps, _sum_of_both,
               _one_side_is_enough, _used_twice, _last_pair_missed,
               _neighbor_of_the_last, _by_identity],
     symptoms=[_put_back],
@@ -485,6 +565,16 @@ def _always_the_same_id(word, merges):
     return ids
 
 
+def _highest_number_first(word, merges):
+    """Of all pairs in the word, you merge the one that was learned last: the one that was learned
+    first goes first, the smallest number."""
+    ids, numbers = list(word.encode("utf-8")), {pair: n for n, pair in enumerate(merges)}
+    while known := [pair for pair in zip(ids, ids[1:]) if pair in numbers]:
+        pair = max(known, key=numbers.get)
+        ids = merge(ids, pair, 256 + numbers[pair])
+    return ids
+
+
 def _most_frequent_first(word, merges):
     """You merge the pair that is most frequent in this word: that is training; in encoding, the
     order of the merges decides."""
@@ -535,6 +625,75 @@ def _latin(word, merges):
     return _merged(list(word.encode("latin-1", "replace")), merges)
 
 
+def _first_merge_missing(word, merges):
+    """The first merge of the list is never tried: begin at number 0."""
+    ids = list(word.encode("utf-8"))
+    for n in range(1, len(merges)):
+        ids = merge(ids, merges[n], 256 + n)
+    return ids
+
+
+def _stops_where_one_is_missing(word, merges):
+    """You stop at the first merge whose pair is not in the word: go on, for later ones may be in
+    it."""
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        if pair not in zip(ids, ids[1:]):
+            return ids
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+def _once_along_the_word(word, merges):
+    """You go along the word once: go along the merges, each through the whole word, for a later one
+    may use what an earlier one has made."""
+    ids, merged = list(word.encode("utf-8")), []
+    while ids:
+        found = (*ids[:2],) in merges
+        merged.append(256 + merges.index((*ids[:2],)) if found else ids[0])
+        ids = ids[2:] if found else ids[1:]
+    return merged
+
+
+def _longest_first(word, merges):
+    """You take the longest token that fits, from the left, as WordPiece does: in BPE, the order of
+    the merges decides."""
+    pieces = _pieces(merges)
+    rest, ids = word.encode("utf-8"), []
+    while rest:
+        longest = max(filter(rest.startswith, pieces), key=len)
+        ids.append(pieces.index(longest))
+        rest = rest[len(longest) :]
+    return ids
+
+
+def _trained_anew(word, merges):
+    """You count pairs and merge the most frequent one: that is training; in encoding, merge the
+    pairs of the list, in its order."""
+    ids = list(word.encode("utf-8"))
+    for n in range(len(merges)):
+        if counts := count_pairs(ids):
+            ids = merge(ids, max(counts, key=counts.get), 256 + n)
+    return ids
+
+
+def _without_enumerate(word, merges):
+    """Your loop takes each pair apart into two ids, for enumerate is missing: it gives the number
+    of each merge and the pair."""
+    ids = list(word.encode("utf-8"))
+    for n, pair in merges:
+        ids = library_merge(ids, pair, 256 + n)
+    return ids
+
+
+def _pieces(merges):
+    """The bytes of every token."""
+    pieces = [bytes([byte]) for byte in range(256)]
+    for left, right in merges:
+        pieces.append(pieces[left] + pieces[right])
+    return pieces
+
+
 def _list_turned_around(word, merges):
     """You turn the list of merges around, so the order is wrong, and the numbers are, too: the
     first one goes first and makes token 256."""
@@ -543,15 +702,22 @@ def _list_turned_around(word, merges):
 
 def _spelled(answer, word, merges):
     """What the ids spell, by the list of merges, and what was left undone."""
-    ids, pieces = answer(word, merges[:]), [bytes([byte]) for byte in range(256)]
-    for left, right in merges:
-        pieces.append(pieces[left] + pieces[right])
+    ids, pieces = answer(word, merges[:]), _pieces(merges)
+    made = answer("abcd", [(97, 98), (99, 100)])
+    if made == [256, 256]:
+        return ENCODE.diagnosis(_always_the_same_id)
+    if len(made) == 2 and made != [256, 257] and not {*made} & {*b"abcd"}:
+        return (f"Your first two merges make the tokens {made[0]} and {made[1]}: merge number n of "
+                "the list makes token 256 + n.")
     foreign = [token for token in ids if not 0 <= token < len(pieces)]
     if foreign:
         return f"{foreign[0]} is no token: merge number n of the list makes token 256 + n."
     spelled = b"".join(pieces[token] for token in ids).decode("utf-8", "replace")
     if spelled != word:
-        return f"With these merges, your ids spell {spelled!r}, not {word!r}."
+        bytes_used = answer(word, []) or list(word.encode("utf-8"))
+        advice = ("" if bytes_used == list(word.encode("utf-8")) else
+                  ": begin with the bytes of the word, word.encode(\"utf-8\")")
+        return f"With these merges, your ids spell {spelled!r}, not {word!r}{advice}."
     undone = [pair for pair in merges if pair in zip(ids, ids[1:])]
     if undone:
         return (f"The two of {undone[0]} still stand side by side, and the pair is in the list: "
@@ -569,12 +735,14 @@ ENCODE = Exercise(
         ("the", [(116, 104), (256, 101)]), ("abc", [(98, 99), (97, 98)]), ("Zoë", [(90, 111)]),
         ("a", [(97, 97)]), ("aaaaaaa", [(97, 97), (256, 256)]), ("🐭", []),
         (" thermometer", _TRAINED), ("thought", _TRAINED),
-        ("cabab", [(99, 97), (97, 98)]),
+        ("cabab", [(99, 97), (97, 98)]), ("abcbc", [(98, 99), (97, 98)]),
     ],
     mistakes=[_only_bytes, _letters, _another_encoding, _last_learned_first, _leftmost_first,
-              _one_merge_only, _ids_from_zero, _ids_one_too_high, _always_the_same_id,
-              _most_frequent_first, _last_merge_missing, _ids_one_too_low, _counts_used_merges,
-              _latin, _list_turned_around],
+              _highest_number_first, _one_merge_only, _ids_from_zero, _ids_one_too_high,
+              _always_the_same_id, _most_frequent_first, _last_merge_missing, _ids_one_too_low,
+              _counts_used_merges, _latin, _list_turned_around, _first_merge_missing,
+              _stops_where_one_is_missing, _once_along_the_word, _longest_first, _trained_anew,
+              _without_enumerate],
     symptoms=[_spelled],
     hints=(
         "A merge may use the result of an earlier one, never that of a later one. So what happens "
@@ -637,6 +805,13 @@ def _rolled(ids, context_length):
     follows in the text."""
     inputs, _ = windows(ids, context_length)
     return inputs, inputs.roll(-1, dims=1)
+
+
+def _two_steps_in_one(ids, context_length):
+    """You go by steps of T, and multiply by T once more: either range(n_windows) and i * T, or
+    steps of T and i itself."""
+    T, starts = context_length, range(0, len(ids) - context_length, context_length)
+    return tuple(torch.stack([ids[i * T + by : i * T + by + T] for i in starts]) for by in (0, 1))
 
 
 def _overlapping(ids, context_length):
@@ -742,7 +917,8 @@ WINDOWS = Exercise(
     returns=SeveralAnswers((TensorAnswer("inputs", ("W", "T"), dtype="whole"),
                             TensorAnswer("targets", ("W", "T"), dtype="whole"))),
     cases=lambda generator: list(_to_cut(generator)),
-    mistakes=[_moved_by_two, _not_moved, _moved_back, _rolled, _overlapping, _gap_between,
+    mistakes=[_moved_by_two, _not_moved, _moved_back, _rolled, _two_steps_in_one, _overlapping,
+              _gap_between,
               _last_window_lost, _one_target_each, _one_long_row, _by_columns,
               _no_target_for_the_last],
     symptoms=[_where_they_come_from],

@@ -247,6 +247,13 @@ def test_a_wrong_answer_that_depends_on_chance_is_told_so():
     assert "Called twice with the same input" in check.attention_weights(attention_weights).text
 
 
+def test_chance_that_spares_the_first_trial_is_told_too():
+    def split_heads(x, n_heads):
+        heads = x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+        return heads if n_heads == 3 else torch.nn.functional.dropout(heads, 0.5)
+    assert "Called twice with the same input" in check.split_heads(split_heads).text
+
+
 def test_a_wrong_answer_that_depends_on_earlier_calls_is_told_so():
     def count_pairs(ids, counts={}):  # noqa: B006
         for pair in pairwise(ids):

@@ -87,6 +87,14 @@ def test_an_argument_that_is_used_in_some_trials_is_not_called_unused():
     assert "stays the same" not in told("perplexity", root_of_squares)
 
 
+def test_an_empty_result_does_not_say_what_is_unused():
+    def heads_from_one_on(x, n_heads):
+        D = x.shape[-1] // n_heads
+        return torch.stack([x[..., h * D : h * D + D] for h in range(1, n_heads + 1)], dim=1)
+
+    assert "stays the same" not in told("split_heads", heads_from_one_on)
+
+
 def test_a_slow_function_is_not_called_often(monkeypatch):
     calls = []
 

@@ -64,6 +64,8 @@ def first_text_only(y):
     (lambda y: y[..., -1:, :], "Only the last place along the last axis but one is left"),
     (lambda y: y[..., 0], "Only the first place along the last axis is left"),
     (lambda y: y[..., :-1], "One place too few along axis 2"),
+    (lambda y: y.mean(-2, keepdim=True), "One place is left along axis 1"),
+    (lambda y: torch.cat([y, y], dim=-1), "Axis 2 is twice as long as it should be"),
     (lambda y: (y + y.sin()).softmax(-1), "these are probabilities"),
     (lambda y: -y - y.sin() / 2, "It is negative, which it can never be"),
     (lambda y: (y + y.sin())[..., :1].expand_as(y), "along the last axis hold the same numbers"),
@@ -71,6 +73,18 @@ def first_text_only(y):
 ])
 def test_a_plain_trace_is_named(made, told):
     assert told in said(made)
+
+
+def test_one_place_that_is_true_is_no_probability():
+    right = torch.ones(4, 4, dtype=torch.bool).tril()
+    assert trace([Trial({}, torch.eye(4, dtype=torch.bool), right)]) is None
+
+
+def test_the_size_of_another_axis_is_not_one_place_too_many():
+    right = torch.rand(5, 3, generator=GENERATOR)
+    for given, told in ((torch.rand(4, 2), None), (torch.rand(6, 2), "One place too many")):
+        said_of_it = trace([Trial({"x": given}, torch.rand(5, 4, generator=GENERATOR), right)])
+        assert said_of_it is None if told is None else told in said_of_it
 
 
 def test_an_answer_of_very_many_numbers_is_not_looked_at():

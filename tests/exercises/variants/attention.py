@@ -87,12 +87,12 @@ def one_axis_too_many(n_tokens):
     return torch.ones(1, n_tokens, n_tokens, dtype=torch.bool).tril()
 
 
-@wrong("causal_mask", "the shape of your mask")
+@wrong("causal_mask", "The result stays the same when n_tokens changes")
 def always_four(n_tokens):
     return torch.ones(4, 4, dtype=torch.bool).tril()
 
 
-@wrong("causal_mask", "may look at token")
+@wrong("causal_mask", "Each token sees the last 3 only")
 def only_the_last_three(n_tokens):
     return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril().triu(-2)
 
@@ -568,7 +568,7 @@ def divided_in_the_end(queries, keys, values, mask):
     return powers @ values / powers.sum(-1, keepdim=True)
 
 
-@wrong("split_heads", "heads[0, 1, 0, 0] holds number 1 of token 0")
+@wrong("split_heads", "piece number h begins at place h * D")
 def pieces_that_overlap(x, n_heads):
     D = x.shape[-1] // n_heads
     return torch.stack([x[..., head : head + D] for head in range(n_heads)], dim=1)
@@ -599,3 +599,105 @@ def whole_weights(queries, keys, values, mask):
 def weighted_two_times(queries, keys, values, mask):
     weights = attention_weights(queries, keys, mask)
     return weights @ (weights[..., -values.shape[-2] :, :] @ values)
+
+
+@wrong("split_heads", "The result stays the same when n_heads changes")
+def always_three_heads(x, n_heads):
+    B, T, C = x.shape
+    return x.view(B, T, 3, C // 3).transpose(1, 2)
+
+
+@wrong("split_heads", "The result stays the same when n_heads changes")
+def always_two_heads(x, n_heads):
+    return torch.stack((x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]), dim=1)
+
+
+@wrong("split_heads", "heads[0, 1, 0, 0] holds number 3 of token 0")
+def one_place_too_early(x, n_heads):
+    D = x.shape[-1] // n_heads
+    return torch.stack([x.roll(h, dims=-1)[..., h * D : (h + 1) * D] for h in range(n_heads)], 1)
+
+
+@wrong("split_heads", "keep an axis for each")
+def one_text_per_head(x, n_heads):
+    B, T, D = *x.shape[:2], x.shape[2] // n_heads
+    return x.view(B, T, n_heads, D).transpose(1, 2).reshape(B * n_heads, T, D)
+
+
+@wrong("split_heads", "which torch.stack makes, and torch.cat does not")
+def cat_for_stack(x, n_heads):
+    return torch.cat(x.chunk(n_heads, dim=-1), dim=1)
+
+
+@wrong("attention_weights", "you swap the first two axes")
+def axes_counted_from_the_front(queries, keys, mask):
+    scores = torch.matmul(queries, torch.transpose(keys, 0, 1)) / queries.shape[-1] ** 0.5
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+@wrong("attention_weights", "and not log_softmax")
+def logarithms_of_shares(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+    return F.log_softmax(scores.masked_fill(~mask, -1e9), dim=-1)
+
+
+@wrong("attention_weights", "softmax must be the last step")
+def scores_with_a_large_number(queries, keys, mask):
+    return (queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5).masked_fill(~mask, -1e9)
+
+
+@wrong("attention", "Keys and values are swapped")
+def values_before_keys(queries, keys, values, mask):
+    return F.scaled_dot_product_attention(queries, values, keys, attn_mask=mask)
+
+
+@wrong("causal_mask", "Only the first row is filled in")
+def returns_after_the_first_row(n_tokens):
+    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+    for query in range(n_tokens):
+        mask[query, : query + 1] = True
+        return mask
+
+
+@wrong("causal_mask", "An axis of size 1")
+def an_axis_behind(n_tokens):
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()[..., None]
+
+
+@wrong("causal_mask", "All places along the last axis but one hold the same")
+def the_first_token_only(n_tokens):
+    return (torch.arange(n_tokens) < 1).expand(n_tokens, n_tokens)
+
+
+@wrong("attention_weights", "which is D only where there are two axes")
+def width_looked_up_in_the_front(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / keys.shape[1] ** 0.5
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1)
+
+
+@wrong("attention_weights", "keep it, keepdim=True")
+def divided_by_the_other_rows(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+    powers = torch.exp(scores) * mask
+    return powers / powers.sum(-1)
+
+
+@wrong("attention_weights", "Some weights are minus infinity, so these are scores")
+def masked_and_no_more(queries, keys, mask):
+    return (queries @ keys.transpose(-2, -1)).masked_fill(~mask, -torch.inf)
+
+
+@wrong("attention_weights", "The mask is used the wrong way around")
+def a_large_number_where_true(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 0.5
+    return (scores - 1e9 * mask).softmax(-1)
+
+
+@wrong("attention", "You ask with the values, compare with the values and average the values")
+def values_ask_values(queries, keys, values, mask):
+    return attention_weights(values, values, mask) @ values
+
+
+@wrong("attention", "You ask with the keys, compare with the values and average the queries")
+def one_place_on(queries, keys, values, mask):
+    return attention_weights(keys, values, mask) @ queries

@@ -324,7 +324,7 @@ def adds_x_twice(x, attention_norm, attention, feed_forward_norm, feed_forward):
     return x + y + feed_forward(feed_forward_norm(y))
 
 
-@wrong("transformer_block", "output[")
+@wrong("transformer_block", "you return x + attention(...) - feed_forward(...)")
 def subtracts(x, attention_norm, attention, feed_forward_norm, feed_forward):
     x = x + attention(attention_norm(x))
     return x - feed_forward(feed_forward_norm(x))
@@ -459,7 +459,7 @@ def tanh_of_math(x):
     return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-@wrong("feed_forward", "contract reads something other than the gelu of what expand returns")
+@wrong("feed_forward", "You bend with SiLU")
 def another_bend(x, expand, contract):
     return contract(F.silu(expand(x)))
 
@@ -469,7 +469,7 @@ def the_second_bias_forgotten(x, expand, contract):
     return gelu(expand(x)) @ contract.weight.T
 
 
-@wrong("feed_forward", "expand reads something other than x")
+@wrong("feed_forward", "expand reads a normalized x")
 def normalizes_first(x, expand, contract):
     return contract(gelu(expand(F.layer_norm(x, x.shape[-1:]))))
 
@@ -495,14 +495,14 @@ def only_put_together(x, expand, contract):
     return torch.nn.Sequential(expand, torch.nn.GELU("tanh"), contract)
 
 
-@wrong("transformer_block", "feed_forward_norm reads something other than x with the result")
+@wrong("transformer_block", "feed_forward_norm reads attention_norm(...) + attention(...)")
 def stream_replaced_at_first(x, attention_norm, attention, feed_forward_norm, feed_forward):
     x = attention_norm(x)
     x = x + attention(x)
     return x + feed_forward(feed_forward_norm(x))
 
 
-@wrong("transformer_block", "the last sum is wrong")
+@wrong("transformer_block", "you return feed_forward_norm(...) + feed_forward(...): it must be")
 def stream_replaced_later(x, attention_norm, attention, feed_forward_norm, feed_forward):
     x = x + attention(attention_norm(x))
     x = feed_forward_norm(x)
@@ -556,3 +556,170 @@ def most_neurons_silenced(x, expand, contract):
 @wrong("feed_forward", "A log_softmax was applied")
 def log_softmax_at_the_end(x, expand, contract):
     return contract(gelu(expand(x))).log_softmax(-1)
+
+
+@wrong("layer_norm", "divided by C - 1")
+def std_of_torch_and_no_shift(x, scale, shift, eps=1e-5):
+    return scale * (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True)
+
+
+@wrong("gelu", "That is softplus")
+def the_logarithm_of_one_plus_e(x):
+    return torch.log(1 + torch.exp(x))
+
+
+@wrong("gelu", "That is ELU")
+def e_below_zero(x):
+    return torch.where(x > 0, x, x.exp() - 1)
+
+
+@wrong("gelu", "far from 0 you have x (0 + 1 tanh)")
+def neither_half_nor_one(x):
+    return x * torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+
+
+@wrong("gelu", "you have x (0.5 + 1 tanh), but must have x (0.5 + 0.5 tanh)")
+def half_inside_the_brackets(x):
+    return x * (0.5 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu", "A sigmoid stands where the tanh belongs")
+def one_plus_a_sigmoid(x):
+    return x / 2 * (1 + torch.sigmoid((2 / math.pi) ** 0.5 * (x + 0.044715 * x.pow(3))))
+
+
+@wrong("gelu", "a sigmoid takes the double")
+def a_sigmoid_of_the_same(x):
+    return x / (1 + torch.exp(-((2 / math.pi) ** 0.5) * (x + 0.044715 * x.pow(3))))
+
+
+@wrong("gelu", "as 1 // 2 is")
+def half_of_nothing(x):
+    return 1 // 2 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+@wrong("feed_forward", "You bend with the sigmoid form of GELU")
+def a_quicker_gelu(x, expand, contract):
+    hidden = expand(x)
+    return contract(hidden * torch.sigmoid(1.702 * hidden))
+
+
+@wrong("feed_forward", "You bend with the square of ReLU")
+def as_in_primer(x, expand, contract):
+    return contract(F.relu(expand(x)) ** 2)
+
+
+@wrong("feed_forward", "contract reads expand(...) + gelu(...), but must read gelu(...)")
+def a_shortcut_inside(x, expand, contract):
+    hidden = expand(x)
+    return contract(hidden + gelu(hidden))
+
+
+@wrong("feed_forward", "contract reads 2 gelu(...)")
+def without_half_of_gelu(x, expand, contract):
+    hidden = expand(x)
+    inner = math.sqrt(2 / math.pi) * (hidden + 0.044715 * hidden**3)
+    return contract(hidden * (1 + torch.tanh(inner)))
+
+
+@wrong("feed_forward", "expand reads something other than x")
+def numbers_places_first(x, expand, contract):
+    return contract(gelu(expand(x + torch.arange(x.shape[1])[:, None])))
+
+
+@wrong("feed_forward", "cut in another way")
+def all_texts_in_one_row(x, expand, contract):
+    return contract(gelu(expand(x.flatten(0, 1))))
+
+
+@wrong("transformer_block", "attention_norm reads attention(...), but must read x")
+def norm_behind_attention(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention_norm(attention(x))
+    return x + feed_forward(feed_forward_norm(x))
+
+
+@wrong("transformer_block", "attention reads feed_forward_norm(...), but must read attention_norm")
+def parts_swapped(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + feed_forward(attention_norm(x))
+    return x + attention(feed_forward_norm(x))
+
+
+@wrong("transformer_block", "feed_forward_norm reads attention(...), but must read x + attention")
+def one_shortcut_around_both(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    return x + feed_forward(feed_forward_norm(attention(attention_norm(x))))
+
+
+@wrong("transformer_block", "reads 0.7071 x + 0.7071 attention(...)")
+def sums_of_equal_size(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = (x + attention(attention_norm(x))) / math.sqrt(2)
+    return (x + feed_forward(feed_forward_norm(x))) / math.sqrt(2)
+
+
+@wrong("transformer_block", "you return attention(...) + feed_forward(...): it must be")
+def only_what_is_added(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    found = attention(attention_norm(x))
+    return found + feed_forward(feed_forward_norm(x + found))
+
+
+@wrong("transformer_block", "but you return something else")
+def bent_at_the_end(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(attention_norm(x))
+    return x + gelu(feed_forward(feed_forward_norm(x)))
+
+
+@wrong("transformer_block", "give it all tokens at once")
+def token_by_token(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = torch.cat([token + attention(attention_norm(token)) for token in x.split(1, dim=1)], dim=1)
+    return x + feed_forward(feed_forward_norm(x))
+
+
+@wrong("transformer_block", "+ keeps the width")
+def side_by_side_in_one_vector(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = torch.cat([x, attention(attention_norm(x))], dim=-1)
+    return torch.cat([x, feed_forward(feed_forward_norm(x))], dim=-1)
+
+
+@wrong("layer_norm", "torch.var_mean returns the variance first")
+def unpacked_as_mean_and_variance(x, scale, shift, eps=1e-5):
+    mean, variance = torch.var_mean(x, dim=-1, keepdim=True, correction=0)
+    return scale * (x - mean) / torch.sqrt(variance + eps) + shift
+
+
+@wrong("gelu", "Above 0 it is right, below 0 it is not")
+def nothing_below_zero(x):
+    return F.gelu(x.clamp(min=0), approximate="tanh")
+
+
+@wrong("gelu", "20 must stay 20, and -20 become 0, but you get 400")
+def x_times_too_much(x):
+    return x * F.gelu(x, approximate="tanh")
+
+
+@wrong("gelu", "That is hard swish")
+def with_corners(x):
+    return x * (x + 3).clamp(0, 6) / 6
+
+
+@wrong("gelu", "or it is another function")
+def erf_of_x(x):
+    return 0.5 * x * (1 + torch.erf(x))
+
+
+@wrong("feed_forward", "You return 0.5 x + 0.5 contract(...)")
+def average_with_x(x, expand, contract):
+    return (x + contract(gelu(expand(x)))) / 2
+
+
+@wrong("feed_forward", "One place is left along axis 1")
+def mean_of_the_tokens(x, expand, contract):
+    return contract(gelu(expand(x.mean(dim=1, keepdim=True))))
+
+
+@wrong("gelu", "x³ by 0.03571")
+def two_digits_swapped(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044751 * x**3)))
+
+
+@wrong("gelu", "The sign // rounds down")
+def whole_halves(x):
+    return (x // 2) * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x.pow(3))))

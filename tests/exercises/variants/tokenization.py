@@ -76,7 +76,7 @@ def right_only_without_repeats(ids):
         if pair[0] != pair[1]}
 
 
-@wrong("count_pairs", "missing")
+@wrong("count_pairs", "counted rightly, but others are missing")
 def only_the_most_frequent(ids):
     return dict(Counter(zip(ids, ids[1:])).most_common(1))
 
@@ -187,6 +187,11 @@ def stops_one_early(ids, pair, new_id):
 @wrong("merge", "a generator")
 def yields_them(ids, pair, new_id):
     yield from merge(ids, pair, new_id)
+
+
+@wrong("merge", ".tolist() makes one of it")
+def as_a_tensor(ids, pair, new_id):
+    return torch.tensor(merge(ids, pair, new_id))
 
 
 @wrong("merge", "must hold a token id")
@@ -486,7 +491,7 @@ def always_256(ids, pair, new_id):
     return merge(ids, pair, 256)
 
 
-@wrong("merge", "Something other than (1, 2) was replaced")
+@wrong("merge", "You look at the left token only")
 def left_token_only(ids, pair, new_id):
     merged, place = [], 0
     while place < len(ids):
@@ -496,7 +501,7 @@ def left_token_only(ids, pair, new_id):
     return merged
 
 
-@wrong("merge", "Tokens stay behind")
+@wrong("merge", "The left token of a pair stays behind")
 def appends_the_new_one(ids, pair, new_id):
     merged = []
     for token in ids:
@@ -518,7 +523,7 @@ def without_the_space(word, merges):
     return BPETokenizer(merges).encode(word.strip())
 
 
-@wrong("encode", "your ids spell 'Zo', not 'Zoë'")
+@wrong("encode", "your ids spell 'Zo', not 'Zoë': begin with the bytes of the word")
 def only_ascii(word, merges):
     ids = list(word.encode("ascii", errors="ignore"))
     for n, pair in enumerate(merges):
@@ -537,7 +542,7 @@ def each_merge_once(word, merges):
     return ids
 
 
-@wrong("encode", "still stand side by side")
+@wrong("encode", "You stop at the first merge whose pair is not in the word")
 def stops_at_the_first_that_is_missing(word, merges):
     ids = list(word.encode("utf-8"))
     for n, pair in enumerate(merges):
@@ -548,7 +553,7 @@ def stops_at_the_first_that_is_missing(word, merges):
     return ids
 
 
-@wrong("encode", "not made in the order of the list")
+@wrong("encode", "as WordPiece does")
 def the_longest_first(word, merges):
     pieces = [bytes([byte]) for byte in range(256)]
     for left, right_one in merges:
@@ -569,7 +574,7 @@ def enumerates_the_reversed_list(word, merges):
     return ids
 
 
-@wrong("encode", "is no token: merge number n")
+@wrong("encode", "Your first two merges make the tokens 1000 and 999")
 def numbered_from_the_end(word, merges):
     ids = list(word.encode("utf-8"))
     for n, pair in enumerate(merges):
@@ -676,3 +681,292 @@ def never_adds(ids):
 @wrong("merge", "in another order")
 def sorted_in_the_end(ids, pair, new_id):
     return sorted(merge(ids, pair, new_id))
+
+
+@wrong("count_pairs", "You count pairs of places")
+def places_for_tokens(ids):
+    return Counter((i, i + 1) for i in range(len(ids) - 1))
+
+
+@wrong("merge", "every second token is lost")
+def always_two_places_on(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        merged.append(new_id if tuple(ids[place : place + 2]) == pair else ids[place])
+        place += 2
+    return merged
+
+
+@wrong("merge", "Only the new tokens are left")
+def nothing_else_appended(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        if tuple(ids[place : place + 2]) == pair:
+            merged.append(new_id)
+            place += 1
+        place += 1
+    return merged
+
+
+@wrong("merge", "You look for the pair the other way around")
+def right_token_first(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        if merged and (token, merged[-1]) == pair:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+@wrong("merge", "for a return inside of it")
+def returns_at_once(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        merged.append(token)
+        if tuple(merged[-2:]) == pair:
+            merged[-2:] = [new_id]
+            return merged
+    return merged
+
+
+@wrong("merge", "The left token of a pair stays behind")
+def left_token_appended_first(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        merged.append(ids[place])
+        if tuple(ids[place : place + 2]) == pair:
+            merged.append(new_id)
+            place += 1
+        place += 1
+    return merged
+
+
+@wrong("merge", "You look at the left token only")
+def one_comparison(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        merged.append(new_id if ids[place] == pair[0] else ids[place])
+        place += 2 if ids[place] == pair[0] else 1
+    return merged
+
+
+@wrong("merge", "You look at the right token only")
+def the_other_comparison(ids, pair, new_id):
+    merged = []
+    for token in ids:
+        if merged and token == pair[1]:
+            merged[-1] = new_id
+        else:
+            merged.append(token)
+    return merged
+
+
+@wrong("merge", "remove takes the first token that is equal")
+def removes_the_wrong_one(ids, pair, new_id):
+    merged = list(ids)
+    for place in range(len(ids)):
+        if tuple(merged[place : place + 2]) == pair:
+            merged[place] = new_id
+            merged.remove(pair[1])
+    return merged
+
+
+@wrong("merge", "A byte is a number from 0 to 255")
+def with_bytes(ids, pair, new_id):
+    return list(bytes(ids).replace(bytes(pair), bytes([new_id])))
+
+
+@wrong("encode", "Every merge makes the same id")
+def only_256(word, merges):
+    ids = list(word.encode("utf-8"))
+    for pair in merges:
+        place = 0
+        while place < len(ids):
+            if tuple(ids[place : place + 2]) == pair:
+                ids[place : place + 2] = [256]
+            place += 1
+    return ids
+
+
+@wrong("encode", "begin with the bytes of the word")
+def sixteen_bits(word, merges):
+    ids = list(word.encode("utf-16"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "That encoding lacks a character of the text")
+def strictly_ascii(word, merges):
+    ids = list(word.encode("ascii"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "The first merge of the list is never tried")
+def from_the_second_merge_on(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        if n:
+            ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "You go along the word once")
+def pair_by_pair(word, merges):
+    ids, merged, place = list(word.encode("utf-8")), [], 0
+    new_ids = {pair: 256 + n for n, pair in enumerate(merges)}
+    while place < len(ids):
+        new_id = new_ids.get(tuple(ids[place : place + 2]))
+        merged.append(ids[place] if new_id is None else new_id)
+        place += 1 if new_id is None else 2
+    return merged
+
+
+@wrong("encode", "that is training")
+def counts_and_merges(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n in range(len(merges)):
+        counts = Counter(zip(ids, ids[1:]))
+        if counts:
+            ids = merge(ids, max(counts, key=counts.get), 256 + n)
+    return ids
+
+
+@wrong("windows", "leave out what remains at the end")
+def the_rest_stacked_too(ids, context_length):
+    return torch.stack(ids[:-1].split(context_length)), torch.stack(ids[1:].split(context_length))
+
+
+@wrong("count_pairs", "as update(pair) does")
+def updates_with_each_pair(ids):
+    counts = Counter()
+    for pair in zip(ids, ids[1:]):
+        counts.update(pair)
+    return counts
+
+
+@wrong("count_pairs", "your last pair holds one token")
+def slices_to_the_end(ids):
+    counts = defaultdict(int)
+    for i in range(len(ids)):
+        counts[tuple(ids[i : i + 2])] += 1
+    return counts
+
+
+@wrong("count_pairs", "and not of their places")
+def enumerated(ids):
+    return Counter(enumerate(ids))
+
+
+@wrong("merge", "You replace (2, 1), too")
+def one_of_the_pair_and_one_of_the_pair(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        found = len(ids[place : place + 2]) == 2 and set(ids[place : place + 2]) <= set(pair)
+        merged.append(new_id if found else ids[place])
+        place += 2 if found else 1
+    return merged
+
+
+@wrong("merge", "The pair stays behind the new token")
+def inserted_before_the_pair(ids, pair, new_id):
+    merged, place = list(ids), 0
+    while place < len(merged) - 1:
+        if (merged[place], merged[place + 1]) == pair:
+            merged.insert(place, new_id)
+            place += 2
+        place += 1
+    return merged
+
+
+@wrong("encode", "the smallest number")
+def the_highest_rank_of_all_pairs(word, merges):
+    ids = list(word.encode("utf-8"))
+    while pairs := set(zip(ids, ids[1:])) & set(merges):
+        number = max(merges.index(pair) for pair in pairs)
+        ids = merge(ids, merges[number], 256 + number)
+    return ids
+
+
+@wrong("windows", "multiply by T once more")
+def steps_times_steps(ids, context_length):
+    inputs, targets = [], []
+    for i in range(0, len(ids) - context_length, context_length):
+        begin, end = i * context_length, (i + 1) * context_length
+        inputs.append(ids[begin:end])
+        targets.append(ids[begin + 1 : end + 1])
+    return torch.stack(inputs), torch.stack(targets)
+
+
+@wrong("windows", "cut off what remains")
+def view_of_all_but_the_last(ids, context_length):
+    return ids[:-1].view(-1, context_length), ids[1:].view(-1, context_length)
+
+
+@wrong("count_pairs", "never stand side by side")
+def a_wider_view(ids):
+    return Counter(zip(ids, ids[1:])) + Counter(zip(ids, ids[2:]))
+
+
+@wrong("count_pairs", "never stand side by side")
+def the_last_with_itself(ids):
+    return Counter(zip(ids, [*ids[1:], ids[-1]]))
+
+
+@wrong("count_pairs", "Every pair is counted only once")
+def true_for_one(ids):
+    return dict.fromkeys(zip(ids, ids[1:]), True)
+
+
+@wrong("merge", "does your comparison ever hold?")
+def a_slice_of_one(ids, pair, new_id):
+    merged, place = [], 0
+    while place < len(ids):
+        found = tuple(ids[place : place + 1]) == pair
+        merged.append(new_id if found else ids[place])
+        place += 2 if found else 1
+    return merged
+
+
+@wrong("merge", "in which the pair is nowhere")
+def a_new_one_at_the_end(ids, pair, new_id):
+    return [token for token in ids if token not in pair] + [new_id]
+
+
+@wrong("encode", "Your first two merges make the tokens 256 and 255")
+def counted_down(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 - n)
+    return ids
+
+
+@wrong("encode", "50256 is no token: merge number n")
+def end_of_text_added(word, merges):
+    return [*BPETokenizer(merges).encode(word), 50256]
+
+
+@wrong("count_pairs", "You pair each token with itself")
+def not_moved_on(ids):
+    return Counter(zip(ids[:-1], ids[:-1]))
+
+
+@wrong("count_pairs", "You pair each token with the next number")
+def one_more_than_the_token(ids):
+    return Counter((token, token + 1) for token in ids)
+
+
+@wrong("encode", "for enumerate is missing")
+def pairs_without_numbers(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in merges:
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "a list of token ids, not a text")
+def pieces_joined_to_a_text(word, merges):
+    return " ".join(map(str, BPETokenizer(merges).encode(word)))
