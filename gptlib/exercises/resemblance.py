@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gptlib.exercises.answers import MOST
@@ -116,7 +117,8 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
         given = [trial.arguments[name] for trial in trials]
         if all(isinstance(x, Tensor) and _same(_double(x), trial.answer)
                for x, trial in zip(given, trials, strict=True)):
-            return f"That is {name} as it came in: what you compute from it is not returned."
+            return (f"That is {name} as it came in: nothing has changed it, or what you compute "
+                    "from it is not returned.")
     return None
 
 
@@ -142,12 +144,19 @@ _MADE = {
     "Each number is 1 divided by the right one: what is divided by what?":
         lambda x: 1 / _finite(x).where(x != 0, math.nan),
     "A softmax was applied to what was right before it.":
-        lambda x: x.softmax(dim=-1),
+        lambda x: _in_rows(x).softmax(dim=-1),
     "A log_softmax was applied to what was right before it.":
-        lambda x: x.log_softmax(dim=-1),
+        lambda x: _in_rows(x).log_softmax(dim=-1),
     "Each number is added to all before it: a cumsum too many.":
-        lambda x: x.cumsum(dim=-1),
+        lambda x: _finite(x).cumsum(dim=-1),
+    "A norm was applied to what was right before it: each row has mean 0 and variance 1.":
+        lambda x: F.layer_norm(_in_rows(x), x.shape[-1:]),
 }
+
+
+def _in_rows(x: Tensor) -> Tensor:
+    """A single number is no row: whatever it is, its softmax is 1."""
+    return x if x.dim() and x.shape[-1] > 1 else x * math.nan
 
 
 def _finite(x: Tensor) -> Tensor:
@@ -191,12 +200,17 @@ def _below_zero(trials: Sequence[Trial]) -> str | None:
 def _not_ruled_out(trials: Sequence[Trial]) -> str | None:
     """Where the right scores have minus infinity."""
     gone = [trial.expected == -math.inf for trial in trials]
-    if not all(places.any() for places in gone):
+    if not any(places.any() for places in gone):
         return None
+    if all(torch.equal(trial.answer.isnan(), ~places)
+           for trial, places in zip(trials, gone, strict=True)):
+        return ("Where a score should be kept stands nan, for 0 times infinity is no number: use "
+                "masked_fill or torch.where instead of a product with the mask.")
     if all((trial.answer[places] == 0).all() for trial, places in zip(trials, gone, strict=True)):
         return ("Where -inf belongs stands 0, but softmax gives a score of 0 a share like any "
                 "other: only -inf gets none.")
-    if not any((trial.answer == -math.inf).any() for trial in trials):
+    if all(places.any() for places in gone) and not any(
+            (trial.answer == -math.inf).any() for trial in trials):
         return "No token is ruled out: those that must not come need the score -inf."
     if all(torch.equal(trial.answer == -math.inf, places)
            for trial, places in zip(trials, gone, strict=True)):
@@ -246,7 +260,7 @@ def _moved(trial: Trial, dim: int, by: int) -> bool:
 
 def _scaled(trials: Sequence[Trial]) -> str | None:
     factors = [_factor(trial) for trial in trials]
-    if None in factors or (len(trials) < 2 and trials[0].expected.numel() < 3):
+    if None in factors or sum(trial.expected.numel() for trial in trials) < 3:
         return None
     if max(factors) - min(factors) < _slack(factors[0], RTOL) and len(trials) > 1:
         said = _FACTORS.get(round(factors[0], 4), "a constant factor")
