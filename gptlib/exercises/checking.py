@@ -239,15 +239,17 @@ class _Trials:
         self.answers.append(answer)
         problem = _asked(self.returns.malformed, answer, self.expected[-1])
         if problem:
+            self._compare(len(self.answers) - 1)   # what went wrong before it tells more
             self._wrong(case, problem)
         if not self.exercise.changes_inputs:
             self._check_untouched(given, case)
         # What is compared later must not change with what the function does next.
         self.answers[-1] = copy.deepcopy(_detached(answer))
 
-    def _compare(self) -> None:
-        """The numbers of all answers so far."""
-        for case, answer, expected in zip(self.cases, self.answers, self.expected, strict=False):
+    def _compare(self, most: int | None = None) -> None:
+        """The numbers of all answers so far, or of the first ones."""
+        answers = self.answers[:most]
+        for case, answer, expected in zip(self.cases, answers, self.expected, strict=False):
             problem = _asked(self.returns.difference, answer, expected)
             if problem:
                 self._wrong(case, problem)
@@ -335,12 +337,13 @@ class _Trials:
         for mistake in self.exercise.mistakes:
             if all(self._explains(mistake, *trial) for trial in trials):
                 return self.exercise.diagnosis(mistake)
-        failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
-                  if not _alike(self.returns, trial[1], expected)]
+        places = [place for place, pair in enumerate(zip(self.answers, self.expected, strict=False))
+                  if not _alike(self.returns, *pair)]
+        failed = [(*trials[place], self.expected[place]) for place in places]
         unusable = _NOT_A_NUMBER if " is nan" in problem or " is inf" in problem else None
         if not failed:
             return unusable
-        if self._changes_by_itself():
+        if any(map(self._changes_by_itself, {0, places[0], places[-1]})):
             return f"Called {_TWICE}"
         names = self.exercise.parameters
         wrong = [Trial(dict(zip(names, case, strict=False)), answer, expected)
@@ -363,13 +366,16 @@ class _Trials:
         return None
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
-        best, most = None, 1
+        """Of several that explain as many wrong answers, the one that spoils the fewest right."""
+        best, most = None, (2, 0)
+        trials = list(zip(self.cases, self.answers, strict=False))
         for mistake in self.exercise.mistakes:
             if self._explains(mistake, *failed[0][:2]):
                 same = [self._explains(mistake, case, answer) for case, answer, _ in failed]
                 same = [alike for alike in same if alike is not None]
-                if sum(same) > max(most, len(same) - 2):
-                    best, most = mistake, sum(same)
+                found = sum(same), sum(bool(self._explains(mistake, *trial)) for trial in trials)
+                if sum(same) > len(same) - 2 and found > most:
+                    best, most = mistake, found
         return None if best is None else self.exercise.diagnosis(best)
 
     def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
@@ -382,9 +388,9 @@ class _Trials:
                 self.returns, self.exercise.observe(result, given), answer)
         return self.explained[key]
 
-    def _changes_by_itself(self) -> bool:
+    def _changes_by_itself(self, place: int = 0) -> bool:
         """Whether the same input once more gives something else: by chance, or by former calls."""
-        given, first = copy.deepcopy(self.cases[0]), self.answers[0]
+        given, first = copy.deepcopy(self.cases[place]), self.answers[place]
         again = self._observed(attempt(self.function, given), given)
         return _alike(self.returns, first, first) and not _alike(self.returns, again, first)
 
