@@ -186,7 +186,8 @@ class NumberAnswer:
             return (f"you return a tensor of shape {tuple(answer.shape)}, but one number is asked "
                     "for.")
         if isinstance(answer, bool) or not isinstance(answer, (numbers.Real, Tensor)):
-            return f"you return {described(answer)}, but must return one number."
+            more = ": call it, with round brackets" if callable(answer) else ""
+            return f"you return {described(answer)}, but must return one number{more}."
         if isinstance(answer, Tensor) and (answer.is_meta or answer.is_complex()):
             return f"your {self.name} is {answer!r}, but must be a number that can be read."
         if float(answer) != float(expected) and not np.isfinite(float(answer)):

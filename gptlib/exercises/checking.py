@@ -292,7 +292,7 @@ class _Trials:
                     return self.exercise.diagnosis(mistake)
             expected = self.exercise.reference(*copy.deepcopy(case))
             more = Experiments(self.exercise, self.function, [(case, None, expected)])
-            if found := _found(more.number_of_axes):
+            if found := _found(more.number_of_axes) or _found(more.row_by_row):
                 return found
         return meaning(result.what)
 
@@ -351,6 +351,7 @@ class _Trials:
         more = Experiments(self.exercise, self.function, failed)
         return (_found(relation, wrong) or self._symptom(failed) or _found(resemblance, wrong)
                 or _found(more.number_of_axes) or _found(more.mixed_texts)
+                or _found(more.row_by_row)
                 or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
                 or self._likeliest_mistake(failed) or unusable
                 or _found(more.unused) or _found(more.without_one_input))

@@ -80,6 +80,14 @@ _MEANINGS = {
     r"view size is not compatible":
         "view needs numbers that lie in memory in their order, which they do not after a "
         "transpose: use reshape.",
+    r"indexing tensors could not be broadcast|cannot be broadcast to indexing result":
+        "Several places side by side belong together one by one, so their shapes must fit: gather "
+        "picks, and scatter writes, one place in each row.",
+    r"must have same number of dimensions":
+        "cat joins tensors with equally many axes: x[:, :, t] loses an axis, which "
+        "x[:, :, t : t + 1] keeps.",
+    r"as child module":
+        "A part of a model must be a layer, an nn.Module: keep the part, and change what is in it.",
     r"Sizes of tensors must match except":
         "cat joins along one axis, and all other sizes must be equal: look at dim.",
     r"stack expects each tensor to be equal size":
@@ -122,6 +130,8 @@ _MEANINGS = {
     r"'float' object cannot be interpreted|indices must be integers or slices, not float|"
     r"tuple of ints, ?but got float|slice indices must be integers":
         "A whole number is needed there: / gives a decimal, // a whole one.",
+    r"indices must be integers or slices, not str":
+        "Tuples and lists are asked by place, pair[0], not by name: only dictionaries have names.",
     r"indices must be integers or slices, not tuple":
         "The places of a list are whole numbers: a tuple, or two indices with a comma, is none.",
     r"cannot be interpreted as an integer|indices must be integers":

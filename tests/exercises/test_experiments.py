@@ -27,6 +27,12 @@ def picked_by_row(logits, temperature):
     return kept
 
 
+def smaller_than_the_best(logits, temperature):
+    if temperature:
+        return logits / temperature
+    return logits.masked_fill(logits < logits.amax(dim=-1), -math.inf)
+
+
 def first_rows_places(logits, k):
     rows = logits.view(-1, logits.shape[-1])
     best = rows[0].topk(k).indices
@@ -66,6 +72,8 @@ def root_of_squares(surprises):
 
 @pytest.mark.parametrize(("name", "function", "words"), [
     ("apply_temperature", picked_by_row, "For logits of shape (1, 6) it would be right"),
+    ("apply_temperature", smaller_than_the_best,
+     "For logits of shape (4,) it would be right, for (3, 4) it is not"),
     ("top_k", first_rows_places, "for the last of the batch changes when only the others do"),
     ("top_k", k_of_its_own, "stays the same when k changes"),
     ("embed", new_layers, "such as dropout or the numbers of a new layer"),

@@ -711,6 +711,16 @@ def backward_twice(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
+@wrong("train_step", "but must return one number: call it")
+def item_without_brackets(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item
+
+
 wrong("learning_rate", "divide by the steps that are left")(
     lambda step, steps, warmup_steps, peak: (
         right_climb(step, warmup_steps, peak) if step < warmup_steps
