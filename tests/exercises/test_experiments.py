@@ -79,7 +79,7 @@ def root_of_squares(surprises):
     ("embed", new_layers, "such as dropout or the numbers of a new layer"),
     ("embed", seeded_layers, "stays the same when token_table changes"),
     ("embed", every_other_place, "If all numbers in position_table were 0, it would be right"),
-    ("gpt_forward", embeddings_added_again, "look at what you do with blocks"),
+    ("gpt_forward", embeddings_added_again, "final_norm reads something other than"),
 ])
 def test_what_another_call_shows_is_told(name, function, words):
     assert words in told(name, function)
