@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptlib.exercises.answers import NumberAnswer, TensorAnswer
+from gptlib.exercises.answers import NumberAnswer, TensorAnswer, number
 from gptlib.exercises.exercise import Exercise, Property
 from gptlib.exercises.properties import gradient_reaches, normal, settings
 from gptlib.exercises.resemblance import Trial, resemblance
@@ -957,6 +957,40 @@ def _warm_up_too_fast(step, steps, warmup_steps, peak):
     return learning_rate(step, steps, warmup_steps, peak)
 
 
+def _whole_shares(step, steps, warmup_steps, peak):
+    """The operator // cuts the fraction off, so the warm-up stays at 0 until its last step: divide
+    with /."""
+    if step < warmup_steps:
+        return peak * ((step + 1) // warmup_steps)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _climb_without_peak(step, steps, warmup_steps, peak):
+    """During the warm-up you forget to multiply by peak."""
+    return learning_rate(step, steps, warmup_steps, 1 if step < warmup_steps else peak)
+
+
+def _climb_from_a_tenth(step, steps, warmup_steps, peak):
+    """Your warm-up begins at a tenth of the peak, which is where the wave ends: step 0 has one of
+    warmup_steps equal shares of the peak."""
+    if step < warmup_steps:
+        return peak * (0.1 + 0.9 * (step + 1) / warmup_steps)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _climb_lost(step, steps, warmup_steps, peak):
+    """The wave overwrites the rate of the warm-up: return that one at once, or put the wave under
+    `else`."""
+    return _wave(_progress(step, steps, warmup_steps), peak)
+
+
+def _comparison_turned(step, steps, warmup_steps, peak):
+    """The two cases are swapped: the climb is for step < warmup_steps, the wave for all others."""
+    if step > warmup_steps:
+        return peak * (step + 1) / max(1, warmup_steps)
+    return _wave(_progress(step, steps, warmup_steps), peak)
+
+
 def _warm_up_one_longer(step, steps, warmup_steps, peak):
     """The warm-up lasts one step too long and climbs beyond the peak: steps are counted from 0, so
     it ends before step warmup_steps, with < and not <=."""
@@ -1018,6 +1052,52 @@ def _cut_at_a_tenth(step, steps, warmup_steps, peak):
     only, so let 0.9 of it follow the wave."""
     wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
     return _after_warm_up(step, steps, warmup_steps, peak, peak * max(0.1, wave))
+
+
+def _tenth_missing(step, steps, warmup_steps, peak):
+    """The 0.1 is missing: 0.1 stays, and 0.9 follows the wave, so that the rate begins at the whole
+    peak."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * 0.9 * wave)
+
+
+def _tenth_and_rest_swapped(step, steps, warmup_steps, peak):
+    """You swap 0.1 and 0.9: 0.1 stays, and 0.9 follows the wave."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.9 + 0.1 * wave))
+
+
+def _peak_times_a_tenth(step, steps, warmup_steps, peak):
+    """Brackets are missing: only the 0.1 is multiplied by peak, so write peak * (0.1 + ...)."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * 0.1 + 0.9 * wave)
+
+
+def _half_of_cosine(step, steps, warmup_steps, peak):
+    """Brackets are missing: 1 + cos / 2 halves the cosine only, so write (1 + cos) / 2."""
+    wave = 1 + math.cos(math.pi * _progress(step, steps, warmup_steps)) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
+
+
+def _warm_up_divided(step, steps, warmup_steps, peak):
+    """Brackets are missing: step - warmup_steps / n divides warmup_steps only, so write
+    (step - warmup_steps) / n."""
+    rate = _wave(step - warmup_steps / max(1, steps - 1 - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _warm_up_not_subtracted(step, steps, warmup_steps, peak):
+    """The wave begins too far down: what is divided by the steps that are left must be 0 at its
+    first step, step - warmup_steps."""
+    rate = _wave(step / max(1, steps - 1 - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _divided_by_last_step(step, steps, warmup_steps, peak):
+    """The wave is stretched: only steps - 1 - warmup_steps steps are left for it, so divide by
+    these."""
+    rate = _wave((step - warmup_steps) / (steps - 1), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
 def _sinks_from_the_start(step, steps, warmup_steps, peak):
@@ -1192,21 +1272,21 @@ class RateAnswer(NumberAnswer):
 
     def trace(self, trials: list[Trial]) -> str | None:
         """Which parts of the curve are right, and what the others should be."""
-        wrong = {_part_of_curve(**trial.arguments) for trial in trials}
-        if wrong == {"warm-up"}:
+        wrong = {_part_of_curve(**trial.arguments): trial for trial in reversed(trials)}
+        if {*wrong} == {"warm-up"}:
             return ("All is right but the warm-up: it climbs in warmup_steps equal shares of the "
                     "peak, of which step 0 has one, and each step one more.")
         if "warm-up" in wrong:
-            return None
-        if wrong == {"between"}:
+            return " ".join(filter(None, (_cause_in(trials, climb) for climb in (True, False))))
+        if {*wrong} == {"between"}:
             return ("The warm-up, the peak and the last step are right, but on the way down the "
                     "rate must follow half a cosine wave, (1 + cos(pi * progress)) / 2.")
         if "peak" not in wrong:
             return ("The warm-up and the peak are right, but at its last step, steps - 1, the rate "
-                    "must arrive at a tenth of the peak.")
+                    f"must arrive at a tenth of the peak{_instead(wrong['last'])}.")
         if "last" not in wrong:
             return ("The warm-up and the last step are right, but at step warmup_steps the rate "
-                    "must still be at its peak.")
+                    f"must still be at its peak{_instead(wrong['peak'])}.")
         return ("The warm-up is right, but then the rate must run from the peak, at step "
                 "warmup_steps, to a tenth of it, at step steps - 1.")
 
@@ -1215,6 +1295,25 @@ def _part_of_curve(step, steps, warmup_steps, peak):
     if step < warmup_steps:
         return "warm-up"
     return {warmup_steps: "peak", steps - 1: "last"}.get(step, "between")
+
+
+def _instead(trial):
+    peak, (got, wanted) = trial.arguments["peak"], map(number, (trial.answer, trial.expected))
+    return f" (for peak = {number(peak)} at {wanted}, and not at {got})"
+
+
+def _cause_in(trials, climb):
+    """The mistake that explains one half of the curve, and leaves the other as it should be."""
+    answers = {tuple(trial.arguments.values()): trial.answer for trial in trials}
+    cases = LEARNING_RATE.cases(None)
+    here = [(_part_of_curve(*case) == "warm-up") is climb for case in cases]
+    theirs = [answers.get(case, learning_rate(*case)) if ours else learning_rate(*case)
+              for case, ours in zip(cases, here, strict=True)]
+    for mistake in LEARNING_RATE.mistakes:
+        rates = [attempt(mistake, case) for case in cases]
+        if all(map(LEARNING_RATE.returns.alike, rates, theirs)):
+            return LEARNING_RATE.diagnosis(mistake)
+    return None
 
 
 def _progress(step, steps, warmup_steps):
@@ -1251,7 +1350,10 @@ LEARNING_RATE = Exercise(
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
               _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
-              _climb_times_wave, _progress_not_divided],
+              _climb_times_wave, _progress_not_divided, _whole_shares, _climb_without_peak,
+              _climb_from_a_tenth, _climb_lost, _comparison_turned, _tenth_missing,
+              _tenth_and_rest_swapped, _peak_times_a_tenth, _half_of_cosine, _warm_up_divided,
+              _warm_up_not_subtracted, _divided_by_last_step],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
         "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",

@@ -678,7 +678,7 @@ def right_wave(t, peak):
 
 right("learning_rate")(schedule(right_climb, right_wave))
 for _told, _halves in {
-    "All is right but the warm-up": (
+    "Your warm-up begins at a tenth": (
         lambda step, n, peak: peak * (0.1 + 0.9 * (step + 1) / n), right_wave),
     "The warm-up, the peak and the last step are right": (
         right_climb, lambda t, peak: peak * 0.1**t),
@@ -725,3 +725,62 @@ wrong("learning_rate", "divide by the steps that are left")(
     lambda step, steps, warmup_steps, peak: (
         right_climb(step, warmup_steps, peak) if step < warmup_steps
         else right_wave(step - warmup_steps, peak)))
+
+
+for _told, _halves in {
+    "the warm-up stays at 0 until its last step": (
+        lambda step, n, peak: peak * ((step + 1) // n), right_wave),
+    "During the warm-up you forget": (lambda step, n, peak: (step + 1) / n, right_wave),
+    "The 0.1 is missing": (
+        right_climb, lambda t, peak: 0.9 * peak * (1 + math.cos(math.pi * t)) / 2),
+    "You swap 0.1 and 0.9": (
+        right_climb, lambda t, peak: peak * (0.9 + 0.1 * (1 + math.cos(math.pi * t)) / 2)),
+    "only the 0.1 is multiplied by peak": (
+        right_climb, lambda t, peak: peak * 0.1 + 0.9 * (1 + math.cos(math.pi * t)) / 2),
+    "1 + cos / 2 halves the cosine only": (
+        right_climb, lambda t, peak: peak * (0.1 + 0.9 * (1 + math.cos(math.pi * t) / 2))),
+    "The warm-up begins at 0, so the first step would learn nothing: steps are counted from 0, so "
+    "climb with step + 1. The rate sinks in a straight line": (
+        lambda step, n, peak: peak * step / n, lambda t, peak: peak * (1 - 0.9 * t)),
+    "(for peak = 2 at 0.2, and not at 0.1)": (
+        right_climb, lambda t, peak: 0.1 + (peak - 0.1) * (0.5 + 0.5 * math.cos(math.pi * t))),
+    "(for peak = 2 at 2, and not at 1.1)": (
+        right_climb, lambda t, peak: peak * (0.1 + 0.9 * (1 + math.cos(math.pi) * t) / 2)),
+    "All is right but the warm-up: it climbs in": (
+        lambda step, n, peak: peak * 2 ** (step + 1 - n), right_wave),
+}.items():
+    wrong("learning_rate", _told)(schedule(*_halves))
+
+
+@wrong("learning_rate", "The warm-up climbs too slowly")
+def nanos_schedule(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / (warmup_steps + 1)
+    progress = (step - warmup_steps) / (steps - warmup_steps)
+    return 0.1 * peak + 0.5 * (1 + math.cos(math.pi * progress)) * (peak - 0.1 * peak)
+
+
+@wrong("learning_rate", "The wave overwrites the rate of the warm-up")
+def no_else(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        rate = peak * (step + 1) / warmup_steps
+    rate = right_wave((step - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
+    return rate
+
+
+@wrong("learning_rate", "The two cases are swapped")
+def larger_for_smaller(step, steps, warmup_steps, peak):
+    if step > warmup_steps:
+        return right_climb(step, max(1, warmup_steps), peak)
+    return right_wave((step - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
+
+
+for _told, _progress in {
+    "divides warmup_steps only": lambda step, steps, n: step - n / max(1, steps - 1 - n),
+    "The wave begins too far down": lambda step, steps, n: step / max(1, steps - 1 - n),
+    "The wave is stretched: only": lambda step, steps, n: (step - n) / (steps - 1),
+}.items():
+    wrong("learning_rate", _told)(
+        lambda step, steps, warmup_steps, peak, progress=_progress: (
+            right_climb(step, warmup_steps, peak) if step < warmup_steps
+            else right_wave(progress(step, steps, warmup_steps), peak)))
