@@ -206,13 +206,15 @@ def _not_ruled_out(trials: Sequence[Trial]) -> str | None:
            for trial, places in zip(trials, gone, strict=True)):
         return ("Where a score should be kept stands nan, for 0 times infinity is no number: use "
                 "masked_fill or torch.where instead of a product with the mask.")
-    if all((trial.answer[places] == 0).all() for trial, places in zip(trials, gone, strict=True)):
+    everywhere = all(places.any() for places in gone)
+    if everywhere and all((trial.answer[places] == 0).all()
+                          for trial, places in zip(trials, gone, strict=True)):
         return ("Where -inf belongs stands 0, but softmax gives a score of 0 a share like any "
                 "other: only -inf gets none.")
-    if all(places.any() for places in gone) and not any(
-            (trial.answer == -math.inf).any() for trial in trials):
+    if everywhere and not any((trial.answer == -math.inf).any() for trial in trials):
         return "No token is ruled out: those that must not come need the score -inf."
-    if all(torch.equal(trial.answer == -math.inf, places)
+    if all(torch.equal(trial.answer == -math.inf, places) and
+           not _sorted_alike(trial.answer, trial.expected)
            for trial, places in zip(trials, gone, strict=True)):
         return "The right tokens are left, but with other scores: each must keep its own."
     return None
@@ -222,7 +224,7 @@ def _all_the_same(trials: Sequence[Trial]) -> str | None:
     for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
         long = [trial for trial in trials if trial.expected.shape[dim] > 1]
         if long and all(_constant(trial.answer, dim) and not _constant(trial.expected, dim)
-                        for trial in long):
+                        and trial.answer.isfinite().any() for trial in long):
             return (f"All places along the {_AXES.get(dim, f'axis {dim}')} hold the same numbers, "
                     "but each must have its own.")
     return None
