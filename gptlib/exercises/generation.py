@@ -45,7 +45,7 @@ class ScoresAnswer(TensorAnswer):
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
         if any(answer.all() for answer, _ in left):
             return None                                  # where no token is ruled out at all
-        if not any(answer.any(dim=-1).all() for answer, _ in left):
+        if not all(answer.any(dim=-1).all() for answer, _ in left):
             return ("There is a row in which everything is ruled out, so nothing is left to draw: "
                     "in every row the best token must stay.")
         if _equally_many(answer for answer, _ in left) and not _equally_many(
@@ -140,6 +140,12 @@ def _zero_as_best_score(logits, temperature):
     return logits / temperature if temperature else logits.amax(dim=-1, keepdim=True)
 
 
+def _zero_as_single_score(logits, temperature):
+    """At temperature 0 you return one score for each row: return one for every token, -inf for all
+    but the best."""
+    return logits / temperature if temperature else logits.amax(dim=-1)
+
+
 def _zero_with_zeros(logits, temperature):
     """At temperature 0 the others get the score 0, but softmax gives a score of 0 a share like any
     other: only -inf gets none."""
@@ -220,6 +226,11 @@ def _squared(logits, temperature):
     return _but_zero(logits / (temperature or 1) ** 2, logits, temperature)
 
 
+def _floored(logits, temperature):
+    """The operator // rounds every quotient down to a whole number: divide with /."""
+    return _but_zero(logits // (temperature or 1), logits, temperature)
+
+
 def _rooted(logits, temperature):
     """You divide by the root of the temperature: divide by the temperature itself."""
     return _but_zero(logits / math.sqrt(temperature or 1), logits, temperature)
@@ -273,7 +284,7 @@ APPLY_TEMPERATURE = Exercise(
               _zero_keeps_worst, _tiny_instead_of_zero, _divided_probabilities,
               _returns_probabilities, _zero_forgotten_and_softmax, _squared, _rooted, _subtracted,
               _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores,
-              _zero_rules_out_best],
+              _zero_rules_out_best, _zero_as_single_score, _floored],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
         "computed: what does it come to, the closer the temperature gets to 0?",
@@ -371,8 +382,8 @@ def _of_all_rows(logits, k):
 
 
 def _border_of_first_row(logits, k):
-    """Every row is cut at the border of the first one: each needs a border of its own, with
-    shape (..., 1)."""
+    """All rows are cut at one border: each needs a border of its own, so keep its axis, with shape
+    (..., 1)."""
     border = logits.topk(k, dim=-1).values[..., -1:].flatten()[0]
     return logits.masked_fill(logits < border, -math.inf)
 
@@ -527,6 +538,61 @@ def _crossing_one_dropped_but_first(logits, p):
     better ones alone have reached p already."""
     ordered, order, sums = _sorted(logits)
     return _restored(ordered, order, (sums > p) & (torch.arange(logits.shape[-1]) > 0))
+
+
+def _crossing_one_dropped_at_p(logits, p):
+    """The token with which the sum reaches p is dropped, so what is left stays below p: it is the
+    sum of the better tokens alone that must not have reached p, cumsum less the own probability."""
+    ordered, order, sums = _sorted(logits)
+    return _restored(ordered, order, sums >= p)
+
+
+def _crossing_one_dropped_at_p_but_first(logits, p):
+    """The token with which the sum reaches p is dropped, unless it is the best one: it is the sum
+    of the better tokens alone that must not have reached p."""
+    ordered, order, sums = _sorted(logits)
+    return _restored(ordered, order, (sums >= p) & (torch.arange(logits.shape[-1]) > 0))
+
+
+def _probabilities_unsorted(logits, p):
+    """The scores are sorted, but the probabilities are not: take the softmax of the sorted
+    ones."""
+    ordered, order, _ = _sorted(logits)
+    probabilities = logits.softmax(dim=-1)
+    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
+
+
+def _order_as_ranks(logits, p):
+    """A sort names the token at each rank, not the rank of each token: put the scores back with
+    scatter, or sort the order once more, order.argsort(dim=-1), for the ranks."""
+    _, order, sums = _sorted(logits)
+    enough = (sums < p).sum(dim=-1, keepdim=True) + 1
+    return logits.masked_fill(order >= enough, -math.inf)
+
+
+def _p_softmax_twice(logits, p):
+    """The softmax is applied twice, so all probabilities come close to each other: once is
+    enough."""
+    ordered, order, _ = _sorted(logits)
+    probabilities = ordered.softmax(dim=-1).softmax(dim=-1)
+    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
+
+
+def _one_sum_for_all_rows(logits, p):
+    """You divide by the sum over all rows: each row has probabilities of its own, which add up to
+    1, so it is softmax(dim=-1), or sum(dim=-1, keepdim=True)."""
+    ordered, order, _ = _sorted(logits)
+    probabilities = ordered.exp() / ordered.exp().sum()
+    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
+
+
+def _written_into_all_rows(logits, p):
+    """Square brackets with [..., order] write into all rows at once: scatter(-1, order, ...) goes
+    row by row."""
+    ordered, order, sums = _sorted(logits)
+    kept = torch.full_like(logits, -math.inf)
+    kept[..., order] = ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
+    return kept
 
 
 def _p_one_too_many(logits, p):
@@ -718,7 +784,10 @@ TOP_P = Exercise(
               _best_ruled_out_until_p, _probabilities_cut, _gathered_back, _each_above_p,
               _relative_to_best, _scores_added_up, _scores_added_up_dropped, _rest_instead,
               _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
-              _sorted_probabilities, _p_unused, _p_only_best, _always_two],
+              _sorted_probabilities, _p_unused, _p_only_best, _always_two,
+              _crossing_one_dropped_at_p, _crossing_one_dropped_at_p_but_first,
+              _probabilities_unsorted, _order_as_ranks, _p_softmax_twice, _one_sum_for_all_rows,
+              _written_into_all_rows],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
         "token is not needed any more if the better ones have reached p without it.",
