@@ -14,7 +14,7 @@ _MEANINGS = {
     r"(and '|not )torch\.Size":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
-    r"'(Tensor|list|tuple|dict|int|float)' object is not callable":
+    r"'(Tensor|Parameter|list|tuple|dict|int|float)' object is not callable":
         "Round brackets call a function: use square ones to pick something, and do not give a "
         "function's name to something else.",
     r"must be tuple of Tensors, not Tensor":
@@ -95,6 +95,9 @@ _MEANINGS = {
     r"expected target dtype|Expected floating point type for target":
         "cross_entropy takes the scores first, which are decimals, and then the targets, which "
         "are ids.",
+    r"1D target must have|to match target batch_size":
+        "cross_entropy takes a row of scores for each target: flatten B and T into one axis, in "
+        "both of them.",
     r"not implemented for 'Long'|could not infer output dtype":
         "This is not computed for whole numbers: two arguments may be swapped, or a .float() is "
         "missing.",

@@ -117,6 +117,10 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
         given = [trial.arguments[name] for trial in trials]
         if all(isinstance(x, Tensor) and _same(_double(x), trial.answer)
                for x, trial in zip(given, trials, strict=True)):
+            for other in trials[0].arguments:
+                if all(isinstance(x := trial.arguments[other], Tensor) and
+                       _same(_double(x), trial.expected) for trial in trials):
+                    return f"That is {name}, where {other} should stand."
             return (f"That is {name} as it came in: nothing has changed it, or what you compute "
                     "from it is not returned.")
     return None
@@ -172,7 +176,7 @@ def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
 
 
 def _rounded(trials: Sequence[Trial]) -> str | None:
-    for made in (torch.trunc, torch.floor, torch.round):
+    for made in (torch.trunc, torch.floor, torch.ceil, torch.round):
         if _all_are(trials, made) and not _all_are(trials, lambda x: x):
             return "Everything was rounded to whole numbers: mind //, round() and .long()."
     return None
@@ -354,7 +358,7 @@ def _wrong_along(trial: Trial, dim: int) -> Tensor:
     return wrong.movedim(dim, 0).flatten(1).any(dim=1) if wrong.dim() > 1 else wrong
 
 
-_RELATIONS = (_an_input, _nothing, _made_of_the_right_ones, _rounded, _not_ruled_out,
+_RELATIONS = (_an_input, _not_ruled_out, _nothing, _made_of_the_right_ones, _rounded,
               _probabilities, _below_zero, _turned_or_moved, _scaled, _added, _right_but_for_a_part,
               _all_the_same)
 

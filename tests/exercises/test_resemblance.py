@@ -39,6 +39,7 @@ def first_text_only(y):
     (lambda y: y.softmax(-1), "A softmax was applied"),
     (lambda y: y.trunc(), "rounded to whole numbers"),
     (lambda y: y.round(), "rounded to whole numbers"),
+    (lambda y: y.ceil(), "rounded to whole numbers"),
     (lambda y: y.cumsum(-1), "cumsum"),
     (lambda y: torch.nn.functional.layer_norm(y, y.shape[-1:]), "A norm was applied"),
     (lambda y: y.flip(-1), "reverse order along the last axis."),
@@ -83,6 +84,11 @@ def test_an_answer_of_very_many_numbers_is_not_looked_at():
 def test_the_input_as_it_came_in_is_recognized():
     trials = [Trial({"x": x}, x, y) for x, y in zip(INPUTS, RIGHT, strict=True)]
     assert trace(trials).startswith("That is x as it came in")
+
+
+def test_an_input_in_the_place_of_another_is_recognized():
+    trials = [Trial({"x": x, "y": y}, x, y) for x, y in zip(INPUTS, RIGHT, strict=True)]
+    assert trace(trials) == "That is x, where y should stand."
 
 
 def test_numbers_below_zero_that_were_rounded_down_are_recognized():
