@@ -199,6 +199,12 @@ def _zero_in_all_rows(logits, temperature):
     return _but_zero(logits / (temperature or 1), kept, temperature, False)
 
 
+def _cases_swapped(logits, temperature):
+    """The two cases are swapped: only at temperature 0 the best token alone is left, for all others
+    the scores are divided."""
+    return logits / temperature if temperature == 0 else library_apply_temperature(logits, 0)
+
+
 def _powered_scores(logits, temperature):
     """You raise the scores to a power: it is the probabilities that may be raised to 1 / T, which
     divides the scores by T."""
@@ -284,7 +290,7 @@ APPLY_TEMPERATURE = Exercise(
               _zero_keeps_worst, _tiny_instead_of_zero, _divided_probabilities,
               _returns_probabilities, _zero_forgotten_and_softmax, _squared, _rooted, _subtracted,
               _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores,
-              _zero_rules_out_best, _zero_as_single_score, _floored],
+              _zero_rules_out_best, _zero_as_single_score, _floored, _cases_swapped],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
         "computed: what does it come to, the closer the temperature gets to 0?",
@@ -540,20 +546,6 @@ def _crossing_one_dropped_but_first(logits, p):
     return _restored(ordered, order, (sums > p) & (torch.arange(logits.shape[-1]) > 0))
 
 
-def _crossing_one_dropped_at_p(logits, p):
-    """The token with which the sum reaches p is dropped, so what is left stays below p: it is the
-    sum of the better tokens alone that must not have reached p, cumsum less the own probability."""
-    ordered, order, sums = _sorted(logits)
-    return _restored(ordered, order, sums >= p)
-
-
-def _crossing_one_dropped_at_p_but_first(logits, p):
-    """The token with which the sum reaches p is dropped, unless it is the best one: it is the sum
-    of the better tokens alone that must not have reached p."""
-    ordered, order, sums = _sorted(logits)
-    return _restored(ordered, order, (sums >= p) & (torch.arange(logits.shape[-1]) > 0))
-
-
 def _probabilities_unsorted(logits, p):
     """The scores are sorted, but the probabilities are not: take the softmax of the sorted
     ones."""
@@ -754,13 +746,15 @@ def _top_p_of(rank, logits, p):
 
 
 def _scores_and_p(generator):
-    """Rows of several lengths, p from little to 1, and one position."""
-    for shape, p in (((6,), 0.8), ((3, 5), 0.6), ((2, 3, 7), 0.9), ((4, 8), 0.05), ((2, 4), 1.0),
+    """Rows of several lengths, p from little to nearly 1, and one position."""
+    for shape, p in (((6,), 0.8), ((3, 5), 0.6), ((2, 3, 7), 0.9), ((4, 8), 0.05), ((2, 4), 0.999),
                      ((2, 1, 9), 0.7)):
         yield 1.5 * normal(generator, *shape), p
 
 
 def _misses_the_exact_sum(answer):
+    if not answer(torch.tensor([[1.0, 0.0, 0.5, -0.25]]), 1.0).isfinite().all():
+        return "with p = 1, some tokens are ruled out, but only all of them together reach 1."
     kept = answer(torch.zeros(2, 4), 0.5).isfinite().sum(dim=-1).tolist()
     if kept == [2, 2]:
         return None
@@ -785,7 +779,6 @@ TOP_P = Exercise(
               _relative_to_best, _scores_added_up, _scores_added_up_dropped, _rest_instead,
               _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
               _sorted_probabilities, _p_unused, _p_only_best, _always_two,
-              _crossing_one_dropped_at_p, _crossing_one_dropped_at_p_but_first,
               _probabilities_unsorted, _order_as_ranks, _p_softmax_twice, _one_sum_for_all_rows,
               _written_into_all_rows],
     hints=(

@@ -117,6 +117,16 @@ def _last_token(logits, targets):
     return -_at_targets(logits.log_softmax(dim=-1), targets)[:, -1].mean()
 
 
+def _first_token(logits, targets):
+    """Only the first token of each text counts: all of them do."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)[:, 0].mean()
+
+
+def _last_text(logits, targets):
+    """Only the last text of the batch counts: all of them do."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)[-1].mean()
+
+
 def _first_text(logits, targets):
     """Only the first text of the batch counts: all of them do."""
     return -_at_targets(logits.log_softmax(dim=-1), targets)[0].mean()
@@ -183,6 +193,13 @@ def _one_softmax_for_all(logits, targets):
     """You divide by the sum over all positions: each position has a softmax of its own, so add up
     along the vocabulary only, with dim=-1."""
     logs = logits - logits.flatten().logsumexp(dim=0)
+    return -_at_targets(logs, targets).mean()
+
+
+def _one_softmax_per_text(logits, targets):
+    """You divide by the sum over all positions of a text: each position has a softmax of its own,
+    so add up along the vocabulary only, with dim=-1."""
+    logs = logits - logits.flatten(1).logsumexp(dim=1)[:, None, None]
     return -_at_targets(logs, targets).mean()
 
 
@@ -361,7 +378,8 @@ CROSS_ENTROPY = Exercise(
               _rows_cut_anew, _positions_first, _targets_transposed, _last_left_out,
               _returned_too_early, _sigmoid, _binary, _only_the_largest,
               _mean_of_exponentials_inside, _sum_without_logarithm, _one_by_probability,
-              _zeros_ignored, _texts_by_target, _places_by_target],
+              _zeros_ignored, _texts_by_target, _places_by_target, _first_token, _last_text,
+              _one_softmax_per_text],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -907,6 +925,8 @@ class StepAnswer:
     def alike(self, answer: Any, other: Any) -> bool:
         if not (isinstance(answer, AfterStep) and isinstance(other, AfterStep)):
             return False
+        if not _LOSS.alike(answer.loss, answer.loss):
+            return False                               # it is no number
         # Who forgets the gradient at the end may have moved the weights wrongly all the same.
         forgotten = answer.moved and 0 in (answer.gradient, other.gradient)
         numbers = [torch.tensor([float(x.loss), 0 if forgotten else x.gradient])

@@ -266,6 +266,13 @@ def test_chance_is_told_where_it_makes_a_difference_in_a_later_trial_only():
     assert "it does two different things" in check.top_k(any_tokens).text
 
 
+def test_a_text_is_not_taken_for_the_number_it_shows():
+    def loss_as_text(*arguments):
+        return f"{check.train_step.exercise.solution(*arguments):.6f}"
+
+    assert check.train_step(loss_as_text).text.endswith("but must return one number.")
+
+
 def test_wrong_numbers_are_told_before_something_of_another_kind_that_came_later():
     def last_token_forgotten(logits, targets):
         logs, total = logits.log_softmax(dim=-1), 0

@@ -718,14 +718,14 @@ def drawn_by_chance(logits, k):
     return kept.view_as(logits)
 
 
-@wrong("top_p", "cumsum less the own probability")
+@wrong("top_p", "The token that reaches p is dropped, so what is left stays below p")
 def reached_with_it(logits, p):
     ordered, order = logits.sort(dim=-1, descending=True)
     ordered = ordered.masked_fill(ordered.softmax(dim=-1).cumsum(dim=-1) >= p, -math.inf)
     return torch.empty_like(logits).scatter(-1, order, ordered)
 
 
-@wrong("top_p", "cumsum less the own probability")
+@wrong("top_p", "The token that reaches p is dropped, so what is left stays below p")
 def as_many_as_stay_below_p(logits, p):
     ordered, order = logits.sort(dim=-1, descending=True)
     enough = (ordered.softmax(dim=-1).cumsum(dim=-1) < p).sum(dim=-1, keepdim=True)
@@ -818,3 +818,40 @@ def cache_with_names(cache, keys, values):
         return {"keys": keys, "values": values}
     return {"keys": torch.cat([cache["keys"], keys], dim=2),
             "values": torch.cat([cache["values"], values], dim=2)}
+
+
+@wrong("apply_temperature", "The two cases are swapped")
+def zero_and_the_others(logits, temperature):
+    return best_only(logits) if temperature else logits / temperature
+
+
+@wrong("apply_temperature", "it holds values and their places")
+def both_results_of_max(logits, temperature):
+    return logits.max(dim=-1) if temperature == 0 else logits / temperature
+
+
+@wrong("top_k", "a mask says where")
+def which_are_kept(logits, k):
+    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, logits.topk(k).indices, True)
+
+
+@wrong("top_p", "with p = 1, some tokens are ruled out")
+def one_is_always_left_out(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    shares = ordered.softmax(dim=-1)
+    remove = shares.cumsum(dim=-1) - shares >= p
+    if p == 1:
+        remove[..., -1] = True
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -math.inf)
+
+
+@wrong("top_p", "And the token that reaches p is to stay")
+def unsorted_until_it_reaches_p(logits, p):
+    return logits.masked_fill(logits.softmax(dim=-1).cumsum(dim=-1) >= p, -math.inf)
+
+
+@wrong("extend_cache", "That is values, where keys should stand")
+def swapped_at_first(cache, keys, values):
+    if cache is None:
+        return values, keys
+    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)

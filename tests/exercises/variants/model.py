@@ -623,3 +623,20 @@ def in_one_line(model):
     model.output_head.weight, model.token_embedding.weight = (
         model.token_embedding.weight, model.output_head.weight)
     return model
+
+
+@wrong("embed", "You take one place less than there are tokens")
+def up_to_the_last_but_one(ids, token_table, position_table):
+    return token_table[ids] + position_table[torch.arange(ids.shape[1] - 1)]
+
+
+@wrong("count_parameters", "The head is left out where it has a matrix of its own")
+def all_but_the_head(model):
+    return sum(p.numel() for name, p in model.named_parameters() if "head" not in name)
+
+
+@wrong("tie_weights", "position_embedding.weight is not what it was")
+def tied_and_zeroed(model):
+    model.output_head.weight = model.token_embedding.weight
+    nn.init.zeros_(model.position_embedding.weight)
+    return model

@@ -944,3 +944,27 @@ def sum_divided_at_the_end(model, optimizer, inputs, targets, clip_norm):
     nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
     return loss.item() / targets.numel()
+
+
+@wrong("cross_entropy", "Only the first token of each text counts")
+def first_column(logits, targets):
+    return F.cross_entropy(logits[:, 0], targets[:, 0])
+
+
+@wrong("cross_entropy", "Only the last text of the batch counts")
+def overwritten_text_by_text(logits, targets):
+    for scores, text in zip(logits, targets, strict=True):
+        loss = F.cross_entropy(scores, text)
+    return loss
+
+
+@wrong("cross_entropy", "the sum over all positions of a text")
+def softmax_of_a_whole_text(logits, targets):
+    probabilities = logits.exp() / logits.exp().sum(dim=(1, 2), keepdim=True)
+    return -probabilities.gather(-1, targets[..., None]).log().mean()
+
+
+@wrong("train_step", "you return a string, but must return one number.")
+def loss_as_text(model, optimizer, inputs, targets, clip_norm):
+    loss = step_with(next_token_loss)(model, optimizer, inputs, targets, clip_norm)
+    return f"{loss:.3f}"
