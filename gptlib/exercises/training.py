@@ -925,8 +925,8 @@ class StepAnswer:
     def alike(self, answer: Any, other: Any) -> bool:
         if not (isinstance(answer, AfterStep) and isinstance(other, AfterStep)):
             return False
-        if not _LOSS.alike(answer.loss, answer.loss):
-            return False                               # it is no number
+        if not all(_LOSS.alike(x.loss, x.loss) for x in (answer, other)):
+            return False                               # one of them is no number
         # Who forgets the gradient at the end may have moved the weights wrongly all the same.
         forgotten = answer.moved and 0 in (answer.gradient, other.gradient)
         numbers = [torch.tensor([float(x.loss), 0 if forgotten else x.gradient])
@@ -942,6 +942,8 @@ class StepAnswer:
                 return words
         if all(_LOSS.difference(trial.answer.loss, trial.expected.loss) for trial in trials):
             return _about_the_loss(trials)
+        if all(_WEIGHTS.alike(trial.answer.weights, trial.expected.weights) for trial in trials):
+            return None
         return _about_the_gradient(trials)
 
     def tidy(self, answer: Any, arguments: tuple) -> float:
