@@ -1030,6 +1030,21 @@ class _CacheAnswer(SeveralAnswers):
     def alike(self, answer: Any, other: Any) -> bool:
         return super().alike(answer, other) or _same_tree(answer, other)
 
+    def trace(self, trials: list[Trial]) -> str | None:
+        """Whether only the earlier tokens are wrong, or only the new ones."""
+        right = []                                           # of each part: earlier ones, new ones
+        for trial in trials:
+            cache = trial.arguments["cache"]
+            S = 0 if cache is None else cache[0].shape[2]
+            for pair in zip(trial.answer, trial.expected, strict=True):
+                halves = [[x[:, :, :S] for x in pair], [x[:, :, S:] for x in pair]]
+                right.append([torch.allclose(*half) for half in halves])
+        if all(earlier for earlier, _ in right):
+            return "The earlier tokens are right, but the new ones must stay as they came in."
+        if all(new for _, new in right):
+            return "The new tokens are right, but the earlier ones must stay as they were."
+        return None
+
 
 def _same_tree(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):

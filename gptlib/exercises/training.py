@@ -601,6 +601,12 @@ def _of_softmax(surprises):
     return surprises.softmax(dim=-1).mean().exp()
 
 
+def _divided_by_log_two(surprises):
+    """You divide after 2 is raised, as if brackets were missing: nats divided by log 2 are bits, so
+    it would be 2 ** (mean / log 2)."""
+    return 2 ** surprises.mean() / math.log(2)
+
+
 def _less_one(surprises):
     """This is 1 too little: exp is enough, expm1 subtracts 1."""
     return surprises.mean().exp() - 1
@@ -629,7 +635,8 @@ PERPLEXITY = Exercise(
               _power_of_two_of_sum, _mean_probability, _each_row, _mean_of_rows, _geometric_mean,
               _without_zeros, _product_of_all, _first_row, _per_column, _sum_of_exponentials,
               _weighted, _bits_the_wrong_way, _in_bits_at_the_end, _first_in_loop, _last_in_loop,
-              _mean_cut_off, _times_e, _of_softmax, _one_less, _without_first],
+              _mean_cut_off, _times_e, _of_softmax, _one_less, _without_first,
+              _divided_by_log_two],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -1002,17 +1009,19 @@ def _about_the_gradient(trials: list[Trial]) -> str:
         return ("The gradient points another way than it should when optimizer.step() uses it: it "
                 "must be that of this batch's mean loss, and all of it is cut by one factor.")
     if all(trial.answer.used.norm() > 1.001 * trial.arguments["clip_norm"] for trial in trials):
-        return ("The gradient is longer than clip_norm when optimizer.step() uses it: cut it after "
-                "backward and before step.")
+        return (f"The gradient is {pairs[0][0].norm():.3g} long when optimizer.step() uses it, but "
+                f"clip_norm is {trials[0].arguments['clip_norm']}: after backward and before step, "
+                "multiply all of it by clip_norm / norm, as clip_grad_norm_ does.")
     uncut = [(used.norm() / right.norm()).item() for (used, right), trial in
              zip(pairs, trials, strict=True) if right.norm() < 0.999 * trial.arguments["clip_norm"]]
     if uncut:
         return (f"Where nothing is to be cut, the gradient is {uncut[0]:.3g} times as long as it "
                 "should be when optimizer.step() uses it: call backward once for each step, on the "
                 "mean loss itself, and leave a gradient as it is that is not too long.")
-    return ("The gradient points the right way, but its length is wrong when optimizer.step() uses "
-            "it: backward runs once for each step, and where the root of the sum of all squares is "
-            "more than clip_norm, it is cut to just that, and else left as it is.")
+    return (f"The gradient points the right way, but is {pairs[0][0].norm():.3g} long when "
+            f"optimizer.step() uses it, instead of {pairs[0][1].norm():.3g}: where the root of the "
+            "sum of all squares is more than clip_norm, it is cut to just that, and else left as "
+            "it is.")
 
 
 def _learner(generator, V, C):

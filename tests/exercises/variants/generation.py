@@ -855,3 +855,30 @@ def swapped_at_first(cache, keys, values):
     if cache is None:
         return values, keys
     return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+def unit_long(x):
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+@wrong("extend_cache", "the new ones must stay as they came in")
+def new_keys_normed(cache, keys, values):
+    if cache is None:
+        return unit_long(keys), values
+    return torch.cat([cache[0], unit_long(keys)], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+@wrong("extend_cache", "the new ones must stay as they came in")
+def room_left_empty(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return tuple(torch.cat([old, torch.zeros_like(new)], dim=2)
+                 for old, new in zip(cache, (keys, values), strict=True))
+
+
+@wrong("extend_cache", "the earlier ones must stay as they were")
+def earlier_ones_faded(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return tuple(torch.cat([0.9 * old, new], dim=2)
+                 for old, new in zip(cache, (keys, values), strict=True))

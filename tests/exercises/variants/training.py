@@ -581,7 +581,7 @@ def root_forgotten(parameters, clip_norm):
 
 
 for _told, _step in {
-    "length is wrong when optimizer.step() uses it": stepping(cut=root_forgotten),
+    "long when optimizer.step() uses it, instead of": stepping(cut=root_forgotten),
     "all of it is cut by one factor": stepping(
         cut=lambda parameters, most: nn.utils.clip_grad_norm_(parameters[1:], most)),
     "The gradient points the right way": stepping(
@@ -968,3 +968,31 @@ def softmax_of_a_whole_text(logits, targets):
 def loss_as_text(model, optimizer, inputs, targets, clip_norm):
     loss = step_with(next_token_loss)(model, optimizer, inputs, targets, clip_norm)
     return f"{loss:.3f}"
+
+
+@wrong("perplexity", "You divide after 2 is raised")
+def brackets_around_the_bits(surprises):
+    return 2 ** surprises.mean() / math.log(2)
+
+
+def step_cut_by(factor):
+    """A step that cuts the gradient by itself, by a factor made of its numbers and clip_norm."""
+    def step(model, optimizer, inputs, targets, clip_norm):
+        optimizer.zero_grad()
+        loss = next_token_loss(model(inputs), targets)
+        loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+        if gradient.norm() > clip_norm:
+            for p in model.parameters():
+                p.grad *= factor(gradient, clip_norm)
+        optimizer.step()
+        return loss.item()
+    return step
+
+
+for _told, _factor in {
+    "long when optimizer.step() uses it, but clip_norm is 0.25": lambda g, clip: g.norm() / clip,
+    "but clip_norm is 0.25: after backward and before step": lambda g, clip: 1 / g.norm(),
+    "instead of 0.25: where the root": lambda g, clip: clip / g.abs().sum(),
+}.items():
+    wrong("train_step", _told)(step_cut_by(_factor))
