@@ -96,7 +96,8 @@ class TensorAnswer:
         if not isinstance(answer, Tensor):
             made = {np.ndarray: ": torch.from_numpy turns one into the other",
                     list: ": torch.tensor or torch.stack makes one of it"}.get(
-                        type(answer), ": call it, with brackets" if callable(answer) else "")
+                        type(answer), ": call it, with brackets" if callable(answer) else
+                        ": it holds values and their places" if hasattr(answer, "indices") else "")
             return (f"you return {described(answer)} as {self.name}, but it must be a torch "
                     f"tensor{made}.")
         if answer.device != expected.device:
@@ -108,8 +109,10 @@ class TensorAnswer:
             return (f"the shape of your {self.name} is {tuple(answer.shape)}, but must be "
                     f"{tuple(expected.shape)}, that is {self._letters}.")
         if _group(answer.dtype) != self.dtype:
+            mask = answer.dtype == torch.bool
+            advice = "a mask says where, but asked for is what stands there"
             return (f"the dtype of your {self.name} is {answer.dtype}, but must be "
-                    f"{_WANTED[self.dtype]}: {_ADVICE[self.dtype]}.")
+                    f"{_WANTED[self.dtype]}: {advice if mask else _ADVICE[self.dtype]}.")
         if answer.dtype in _SHORT:
             return (f"the dtype of your {self.name} is {answer.dtype}, which keeps only two or "
                     "three digits: stay with the dtype of the inputs.")
@@ -186,7 +189,8 @@ class NumberAnswer:
             return (f"you return a tensor of shape {tuple(answer.shape)}, but one number is asked "
                     "for.")
         if isinstance(answer, bool) or not isinstance(answer, (numbers.Real, Tensor)):
-            return f"you return {described(answer)}, but must return one number."
+            more = ": call it, with round brackets" if callable(answer) else ""
+            return f"you return {described(answer)}, but must return one number{more}."
         if isinstance(answer, Tensor) and (answer.is_meta or answer.is_complex()):
             return f"your {self.name} is {answer!r}, but must be a number that can be read."
         if float(answer) != float(expected) and not np.isfinite(float(answer)):

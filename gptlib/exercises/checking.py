@@ -221,7 +221,8 @@ class _Trials:
         for case in self.cases:
             self._try(case)
         self._compare()
-        if self._changes_by_itself():
+        # One may be right by chance, as where dropout spared everything.
+        if any(map(self._changes_by_itself, range(len(self.cases))[:3])):
             raise _Verdict("wrong", f"called {_TWICE}")
         for fact in self.exercise.properties:
             problem = _asked(fact.broken, self._call)
@@ -239,15 +240,17 @@ class _Trials:
         self.answers.append(answer)
         problem = _asked(self.returns.malformed, answer, self.expected[-1])
         if problem:
+            self._compare(len(self.answers) - 1)   # what went wrong before it tells more
             self._wrong(case, problem)
         if not self.exercise.changes_inputs:
             self._check_untouched(given, case)
         # What is compared later must not change with what the function does next.
         self.answers[-1] = copy.deepcopy(_detached(answer))
 
-    def _compare(self) -> None:
-        """The numbers of all answers so far."""
-        for case, answer, expected in zip(self.cases, self.answers, self.expected, strict=False):
+    def _compare(self, most: int | None = None) -> None:
+        """The numbers of all answers so far, or of the first ones."""
+        answers = self.answers[:most]
+        for case, answer, expected in zip(self.cases, answers, self.expected, strict=False):
             problem = _asked(self.returns.difference, answer, expected)
             if problem:
                 self._wrong(case, problem)
@@ -290,8 +293,9 @@ class _Trials:
                     return self.exercise.diagnosis(mistake)
             expected = self.exercise.reference(*copy.deepcopy(case))
             more = Experiments(self.exercise, self.function, [(case, None, expected)])
-            if found := _found(more.number_of_axes) or _found(more.unused):
-                return found
+            for question in (more.number_of_axes, more.row_by_row, more.unused):
+                if found := _found(question):
+                    return found
         return meaning(result.what)
 
     def _observed(self, result: Any, given: tuple) -> Any:
@@ -335,12 +339,13 @@ class _Trials:
         for mistake in self.exercise.mistakes:
             if all(self._explains(mistake, *trial) for trial in trials):
                 return self.exercise.diagnosis(mistake)
-        failed = [(*trial, expected) for trial, expected in zip(trials, self.expected, strict=False)
-                  if not _alike(self.returns, trial[1], expected)]
+        places = [place for place, pair in enumerate(zip(self.answers, self.expected, strict=False))
+                  if not _alike(self.returns, *pair)]
+        failed = [(*trials[place], self.expected[place]) for place in places]
         unusable = _NOT_A_NUMBER if " is nan" in problem or " is inf" in problem else None
         if not failed:
             return unusable
-        if self._changes_by_itself():
+        if any(map(self._changes_by_itself, {0, places[0], places[-1]})):
             return f"Called {_TWICE}"
         names = self.exercise.parameters
         wrong = [Trial(dict(zip(names, case, strict=False)), answer, expected)
@@ -350,6 +355,7 @@ class _Trials:
         return (_found(relation, wrong) or self._symptom(failed)
                 or (misshapen and _found(more.unused)) or _found(resemblance, wrong)
                 or _found(more.number_of_axes) or _found(more.mixed_texts)
+                or _found(more.row_by_row)
                 or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
                 or self._likeliest_mistake(failed) or unusable
                 or _found(more.unused) or _found(more.without_one_input))
@@ -365,13 +371,16 @@ class _Trials:
         return None
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
-        best, most = None, 1
+        """Of several that explain as many wrong answers, the one that spoils the fewest right."""
+        best, most = None, (2, 0)
+        trials = list(zip(self.cases, self.answers, strict=False))
         for mistake in self.exercise.mistakes:
             if self._explains(mistake, *failed[0][:2]):
                 same = [self._explains(mistake, case, answer) for case, answer, _ in failed]
                 same = [alike for alike in same if alike is not None]
-                if sum(same) > max(most, len(same) - 2):
-                    best, most = mistake, sum(same)
+                found = sum(same), sum(bool(self._explains(mistake, *trial)) for trial in trials)
+                if sum(same) > len(same) - 2 and found > most:
+                    best, most = mistake, found
         return None if best is None else self.exercise.diagnosis(best)
 
     def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
@@ -384,15 +393,11 @@ class _Trials:
                 self.returns, self.exercise.observe(result, given), answer)
         return self.explained[key]
 
-    def _changes_by_itself(self) -> bool:
+    def _changes_by_itself(self, place: int) -> bool:
         """Whether the same input once more gives something else: by chance, or by former calls."""
-        few = list(zip(self.cases, self.answers, strict=False))[:3]   # one may be right by chance
-        return any(self._differs_now(*trial) for trial in few)
-
-    def _differs_now(self, case: tuple, answer: Any) -> bool:
-        given = copy.deepcopy(case)
+        given, first = copy.deepcopy(self.cases[place]), self.answers[place]
         again = self._observed(attempt(self.function, given), given)
-        return _alike(self.returns, answer, answer) and not _alike(self.returns, again, answer)
+        return _alike(self.returns, first, first) and not _alike(self.returns, again, first)
 
     def _tried(self) -> str:
         facts = [f"right on {len(self.cases)} trials of different sizes"]

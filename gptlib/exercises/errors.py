@@ -14,7 +14,7 @@ _MEANINGS = {
     r"(and '|not )torch\.Size":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
-    r"'(Tensor|list|tuple|dict|int|float)' object is not callable":
+    r"'(Tensor|Parameter|list|tuple|dict|int|float)' object is not callable":
         "Round brackets call a function: use square ones to pick something, and do not give a "
         "function's name to something else.",
     r"must be tuple of Tensors, not Tensor":
@@ -83,6 +83,14 @@ _MEANINGS = {
     r"view size is not compatible":
         "view needs numbers that lie in memory in their order, which they do not after a "
         "transpose: use reshape.",
+    r"indexing tensors could not be broadcast|cannot be broadcast to indexing result":
+        "Several places side by side belong together one by one, so their shapes must fit: gather "
+        "picks, and scatter writes, one place in each row.",
+    r"must have same number of dimensions":
+        "cat joins tensors with equally many axes: x[:, :, t] loses an axis, which "
+        "x[:, :, t : t + 1] keeps.",
+    r"as child module":
+        "A part of a model must be a layer, an nn.Module: keep the part, and change what is in it.",
     r"Sizes of tensors must match except":
         "cat joins along one axis, and all other sizes must be equal: look at dim.",
     r"stack expects each tensor to be equal size":
@@ -94,6 +102,9 @@ _MEANINGS = {
     r"expected target dtype|Expected floating point type for target":
         "cross_entropy takes the scores first, which are decimals, and then the targets, which "
         "are ids.",
+    r"1D target must have|to match target batch_size":
+        "cross_entropy takes a row of scores for each target: flatten B and T into one axis, in "
+        "both of them.",
     r"not implemented for 'Long'|could not infer output dtype":
         "This is not computed for whole numbers: two arguments may be swapped, or a .float() is "
         "missing.",
@@ -130,6 +141,8 @@ _MEANINGS = {
     r"'float' object cannot be interpreted|indices must be integers or slices, not float|"
     r"tuple of ints, ?but got float|slice indices must be integers":
         "A whole number is needed there: / gives a decimal, // a whole one.",
+    r"indices must be integers or slices, not str":
+        "Tuples and lists are asked by place, pair[0], not by name: only dictionaries have names.",
     r"indices must be integers or slices, not tuple":
         "The places of a list are whole numbers: a tuple, or two indices with a comma, is none.",
     r"cannot be interpreted as an integer|indices must be integers":

@@ -55,6 +55,26 @@ class Experiments:
                 "is not: any number of axes may come first, so count them from the end, dim=-1, "
                 "and write [..., i] or scatter where you pick something from each row.")
 
+    def row_by_row(self) -> str | None:
+        """Whether it would be right, were it called with one row of a batch at a time."""
+        exercise, shapes = self.exercise, []
+        if not getattr(exercise.returns, "leading", False) or {*exercise.batched.values()} != {1}:
+            return None
+        for case, _, expected in self.failed:
+            batches = [x.flatten(0, -2) if name in exercise.batched else None
+                       for name, x in zip(exercise.parameters, case, strict=True)]
+            rows = [[x if batch is None else batch[n]
+                     for x, batch in zip(case, batches, strict=True)]
+                    for n in range(len(batches[0]))]
+            results = torch.stack([self._observed(self.function, row) for row in rows])
+            if len(rows) < 2 or exercise.returns.difference(results.view_as(expected), expected):
+                return None
+            shapes.append((tuple(rows[0][0].shape), tuple(case[0].shape)))
+        row, batch = shapes[0]
+        return (f"For {exercise.parameters[0]} of shape {row} it would be right, for {batch} it is "
+                "not: treat each row by itself, with dim=-1 and keepdim=True, and with gather or "
+                "scatter in place of [...], which picks whole rows.")
+
     def mixed_texts(self) -> str | None:
         """Whether one text of a batch comes out otherwise among copies of itself."""
         names, batched = self.exercise.parameters, self.exercise.batched

@@ -45,7 +45,7 @@ class ScoresAnswer(TensorAnswer):
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
         if any(answer.all() for answer, _ in left):
             return None                                  # where no token is ruled out at all
-        if not any(answer.any(dim=-1).all() for answer, _ in left):
+        if not all(answer.any(dim=-1).all() for answer, _ in left):
             return ("There is a row in which everything is ruled out, so nothing is left to draw: "
                     "in every row the best token must stay.")
         if _equally_many(answer for answer, _ in left) and not _equally_many(
@@ -140,6 +140,12 @@ def _zero_as_best_score(logits, temperature):
     return logits / temperature if temperature else logits.amax(dim=-1, keepdim=True)
 
 
+def _zero_as_single_score(logits, temperature):
+    """At temperature 0 you return one score for each row: return one for every token, -inf for all
+    but the best."""
+    return logits / temperature if temperature else logits.amax(dim=-1)
+
+
 def _zero_with_zeros(logits, temperature):
     """At temperature 0 the others get the score 0, but softmax gives a score of 0 a share like any
     other: only -inf gets none."""
@@ -193,6 +199,12 @@ def _zero_in_all_rows(logits, temperature):
     return _but_zero(logits / (temperature or 1), kept, temperature, False)
 
 
+def _cases_swapped(logits, temperature):
+    """The two cases are swapped: only at temperature 0 the best token alone is left, for all others
+    the scores are divided."""
+    return logits / temperature if temperature == 0 else library_apply_temperature(logits, 0)
+
+
 def _powered_scores(logits, temperature):
     """You raise the scores to a power: it is the probabilities that may be raised to 1 / T, which
     divides the scores by T."""
@@ -218,6 +230,11 @@ def _zero_forgotten_and_softmax(logits, temperature):
 def _squared(logits, temperature):
     """You divide twice: divide the scores by the temperature once."""
     return _but_zero(logits / (temperature or 1) ** 2, logits, temperature)
+
+
+def _floored(logits, temperature):
+    """The operator // rounds every quotient down to a whole number: divide with /."""
+    return _but_zero(logits // (temperature or 1), logits, temperature)
 
 
 def _rooted(logits, temperature):
@@ -273,7 +290,7 @@ APPLY_TEMPERATURE = Exercise(
               _zero_keeps_worst, _tiny_instead_of_zero, _divided_probabilities,
               _returns_probabilities, _zero_forgotten_and_softmax, _squared, _rooted, _subtracted,
               _temperature_unused, _greedy_below_one, _zero_in_all_rows, _powered_scores,
-              _zero_rules_out_best],
+              _zero_rules_out_best, _zero_as_single_score, _floored, _cases_swapped],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
         "computed: what does it come to, the closer the temperature gets to 0?",
@@ -371,8 +388,8 @@ def _of_all_rows(logits, k):
 
 
 def _border_of_first_row(logits, k):
-    """Every row is cut at the border of the first one: each needs a border of its own, with
-    shape (..., 1)."""
+    """All rows are cut at one border: each needs a border of its own, so keep its axis, with shape
+    (..., 1)."""
     border = logits.topk(k, dim=-1).values[..., -1:].flatten()[0]
     return logits.masked_fill(logits < border, -math.inf)
 
@@ -527,6 +544,47 @@ def _crossing_one_dropped_but_first(logits, p):
     better ones alone have reached p already."""
     ordered, order, sums = _sorted(logits)
     return _restored(ordered, order, (sums > p) & (torch.arange(logits.shape[-1]) > 0))
+
+
+def _probabilities_unsorted(logits, p):
+    """The scores are sorted, but the probabilities are not: take the softmax of the sorted
+    ones."""
+    ordered, order, _ = _sorted(logits)
+    probabilities = logits.softmax(dim=-1)
+    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
+
+
+def _order_as_ranks(logits, p):
+    """A sort names the token at each rank, not the rank of each token: put the scores back with
+    scatter, or sort the order once more, order.argsort(dim=-1), for the ranks."""
+    _, order, sums = _sorted(logits)
+    enough = (sums < p).sum(dim=-1, keepdim=True) + 1
+    return logits.masked_fill(order >= enough, -math.inf)
+
+
+def _p_softmax_twice(logits, p):
+    """The softmax is applied twice, so all probabilities come close to each other: once is
+    enough."""
+    ordered, order, _ = _sorted(logits)
+    probabilities = ordered.softmax(dim=-1).softmax(dim=-1)
+    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
+
+
+def _one_sum_for_all_rows(logits, p):
+    """You divide by the sum over all rows: each row has probabilities of its own, which add up to
+    1, so it is softmax(dim=-1), or sum(dim=-1, keepdim=True)."""
+    ordered, order, _ = _sorted(logits)
+    probabilities = ordered.exp() / ordered.exp().sum()
+    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
+
+
+def _written_into_all_rows(logits, p):
+    """Square brackets with [..., order] write into all rows at once: scatter(-1, order, ...) goes
+    row by row."""
+    ordered, order, sums = _sorted(logits)
+    kept = torch.full_like(logits, -math.inf)
+    kept[..., order] = ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
+    return kept
 
 
 def _p_one_too_many(logits, p):
@@ -688,13 +746,15 @@ def _top_p_of(rank, logits, p):
 
 
 def _scores_and_p(generator):
-    """Rows of several lengths, p from little to 1, and one position."""
-    for shape, p in (((6,), 0.8), ((3, 5), 0.6), ((2, 3, 7), 0.9), ((4, 8), 0.05), ((2, 4), 1.0),
+    """Rows of several lengths, p from little to nearly 1, and one position."""
+    for shape, p in (((6,), 0.8), ((3, 5), 0.6), ((2, 3, 7), 0.9), ((4, 8), 0.05), ((2, 4), 0.999),
                      ((2, 1, 9), 0.7)):
         yield 1.5 * normal(generator, *shape), p
 
 
 def _misses_the_exact_sum(answer):
+    if not answer(torch.tensor([[1.0, 0.0, 0.5, -0.25]]), 1.0).isfinite().all():
+        return "with p = 1, some tokens are ruled out, but only all of them together reach 1."
     kept = answer(torch.zeros(2, 4), 0.5).isfinite().sum(dim=-1).tolist()
     if kept == [2, 2]:
         return None
@@ -718,7 +778,9 @@ TOP_P = Exercise(
               _best_ruled_out_until_p, _probabilities_cut, _gathered_back, _each_above_p,
               _relative_to_best, _scores_added_up, _scores_added_up_dropped, _rest_instead,
               _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
-              _sorted_probabilities, _p_unused, _p_only_best, _always_two],
+              _sorted_probabilities, _p_unused, _p_only_best, _always_two,
+              _probabilities_unsorted, _order_as_ranks, _p_softmax_twice, _one_sum_for_all_rows,
+              _written_into_all_rows],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
         "token is not needed any more if the better ones have reached p without it.",
@@ -967,6 +1029,21 @@ class _CacheAnswer(SeveralAnswers):
 
     def alike(self, answer: Any, other: Any) -> bool:
         return super().alike(answer, other) or _same_tree(answer, other)
+
+    def trace(self, trials: list[Trial]) -> str | None:
+        """Whether only the earlier tokens are wrong, or only the new ones."""
+        right = []                                           # of each part: earlier ones, new ones
+        for trial in trials:
+            cache = trial.arguments["cache"]
+            S = 0 if cache is None else cache[0].shape[2]
+            for pair in zip(trial.answer, trial.expected, strict=True):
+                halves = [[x[:, :, :S] for x in pair], [x[:, :, S:] for x in pair]]
+                right.append([torch.allclose(*half) for half in halves])
+        if all(earlier for earlier, _ in right):
+            return "The earlier tokens are right, but the new ones must stay as they came in."
+        if all(new for _, new in right):
+            return "The new tokens are right, but the earlier ones must stay as they were."
+        return None
 
 
 def _same_tree(one: Any, other: Any) -> bool:

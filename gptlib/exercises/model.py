@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.attention import causal_mask
@@ -15,7 +16,8 @@ from gptlib.blocks import LayerNorm, TransformerBlock
 from gptlib.config import GPTConfig
 from gptlib.exercises.answers import NumberAnswer, TensorAnswer, described
 from gptlib.exercises.exercise import Exercise, Property
-from gptlib.exercises.properties import gradient_reaches, normal, shaken
+from gptlib.exercises.properties import gradient_reaches, normal, overheard, shaken
+from gptlib.exercises.resemblance import Trial
 from gptlib.model import GPTModel
 from gptlib.model import count_parameters as library_count_parameters
 
@@ -109,6 +111,11 @@ def _as_many_places_as_texts(ids, token_table, position_table):
     return token_table[ids] + position_table[: ids.shape[0]]
 
 
+def _one_place_less(ids, token_table, position_table):
+    """You take one place less than there are tokens: torch.arange(T) ends with T - 1 already."""
+    return token_table[ids] + position_table[: ids.shape[1] - 1]
+
+
 def _numbers_of_places(ids, token_table, position_table):
     """You add the number of the place itself: add its row from position_table."""
     return token_table[ids] + torch.arange(ids.shape[1])[:, None]
@@ -146,9 +153,26 @@ def _tokens_scaled(ids, token_table, position_table):
     return token_table[ids] * token_table.shape[1] ** 0.5 + position_table[: ids.shape[1]]
 
 
+def _one_hot_too_short(ids, token_table, position_table):
+    """The rows of one_hot are only as long as the largest id here asks for: tell it the size of the
+    vocabulary, F.one_hot(ids, len(token_table)), or look up token_table[ids]."""
+    return F.one_hot(ids).to(token_table) @ token_table + position_table[: ids.shape[1]]
+
+
+def _places_as_a_column(ids, token_table, position_table):
+    """You give the positions a second axis, and with it their rows a third: as they are, the rows
+    (T, C) are added to every text."""
+    return token_table[ids] + position_table[torch.arange(ids.shape[1])[:, None]]
+
+
+def _columns_of_places(ids, token_table, position_table):
+    """You take columns of position_table: a place has a row, so it is position_table[:T]."""
+    return token_table[ids] + position_table[:, : ids.shape[1]]
+
+
 def _to_embed(generator):
     """In the first trials both tables have rows for all ids, so wrong lookups succeed, too."""
-    for B, T, V, N, C in ((2, 3, 7, 9, 4), (3, 4, 8, 13, 5), (2, 6, 19, 8, 3), (4, 1, 5, 2, 6)):
+    for B, T, V, N, C in ((2, 4, 7, 9, 5), (3, 4, 8, 13, 5), (2, 6, 19, 8, 3), (4, 1, 5, 2, 6)):
         ids = torch.randint(V, (B, T), generator=generator)
         yield ids, normal(generator, V, C), normal(generator, N, C)
 
@@ -176,7 +200,8 @@ EMBED = Exercise(
               _tables_swapped, _first_position_for_all, _last_position_for_all, _length_for_all,
               _counted_backward, _last_rows, _counted_through_the_batch, _place_in_batch,
               _as_many_places_as_texts, _numbers_of_places, _all_places,
-              _side_by_side, _multiplied, _subtracted, _averaged, _tokens_scaled],
+              _side_by_side, _multiplied, _subtracted, _averaged, _tokens_scaled,
+              _one_place_less, _one_hot_too_short, _places_as_a_column, _columns_of_places],
     hints=(
         "Two lookups and a sum. table[3] is row 3 of a table; what is table[ids], when ids has "
         "shape (B, T)? And which rows belong to the places of T tokens?",
@@ -315,6 +340,14 @@ def _norm_after_each_block(ids, token_embedding, position_embedding, blocks, fin
     indentation."""
     ids_to_x = (ids, token_embedding, position_embedding, blocks, lambda x: x, output_head)
     return _forward(ids_to_x, step=lambda x, block: final_norm(block(x)))
+
+
+def _norm_after_each_and_last(ids, token_embedding, position_embedding, blocks, final_norm,
+                              output_head):
+    """You call final_norm after every block and once more at the end: only the last call is
+    right."""
+    parts = (ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    return _forward(parts, step=lambda x, block: final_norm(block(x)))
 
 
 def _norm_before_each_block(ids, token_embedding, position_embedding, blocks, final_norm,
@@ -477,6 +510,41 @@ def _gpt_parts(generator):
         yield ids, *(shaken(generator, part) for part in parts)
 
 
+def _off_the_path(answer, ids, token_embedding, position_embedding, blocks, final_norm,
+                  output_head):
+    """What the first part reads, on the way of the stream, that it should not."""
+    path = {"token_embedding": token_embedding, "position_embedding": position_embedding,
+            **{f"blocks[{n}]": block for n, block in enumerate(blocks)},
+            "final_norm": final_norm, "output_head": output_head}
+    calls = overheard(**path)
+    result = answer(ids, token_embedding, position_embedding, blocks, final_norm, output_head)
+    stream = {}                                          # what has been written, by whom
+    for name, heard in calls.items():
+        if not heard:
+            return f"{name} is never called: call it like a function."
+        if len(heard) > 1:
+            return f"{name} is called {len(heard)} times: once is enough."
+        (read, stream[name]), = heard
+        wanted, words = _on_the_path(ids, stream)
+        if read.shape != wanted.shape or not torch.allclose(read.to(wanted), wanted, atol=1e-5):
+            return f"{name} reads something other than {words}."
+    if result.shape != stream[name].shape or not torch.equal(result, stream[name]):
+        return "Something is done with what output_head returns: that is the result already."
+    return None
+
+
+def _on_the_path(ids, stream):
+    """What the last part in `stream` should have read, and what that is."""
+    *before, name = stream
+    if name == "token_embedding":
+        return ids, "ids"
+    if name == "position_embedding":
+        return torch.arange(ids.shape[1]), f"the places 0 to {ids.shape[1] - 1}"
+    if name == "blocks[0]":
+        return sum(stream[part] for part in before), "the sum of the two embeddings"
+    return stream[before[-1]], f"what {before[-1]} returns"
+
+
 def _logits_look_ahead(answer):
     ids, *parts = next(_gpt_parts(torch.Generator().manual_seed(1)))
     changed = ids.clone()
@@ -513,7 +581,8 @@ GPT_FORWARD = Exercise(
               _places_by_id,
               _places_in_every_block, _result_dropped, _only_the_first_block, _without_blocks,
               _last_block_missing, _from_the_last_block, _shortcut_around_blocks,
-              _norm_after_each_block, _norm_before_each_block, _norm_at_the_entrance,
+              _norm_after_each_block, _norm_after_each_and_last, _norm_before_each_block,
+              _norm_at_the_entrance,
               _norm_at_both_ends, _no_head, _no_norm_no_head, _token_table_as_head,
               _probabilities, _log_probabilities, _last_token_only, _last_token_kept,
               _best_tokens, _norms_everywhere, _norm_after_head, _same_block_again,
@@ -541,6 +610,7 @@ GPT_FORWARD = Exercise(
         Property("no look-ahead", _logits_look_ahead),
         Property("gradients pass", _gradient_misses_parts),
     ],
+    symptoms=[_off_the_path],
     batched={"ids": 1},
 )
 
@@ -579,6 +649,11 @@ def _rows(model):
     """You count the rows: len() of a matrix is only its first size, .numel() is all its
     numbers."""
     return sum(len(p) for p in model.parameters())
+
+
+def _columns(model):
+    """You count the last size of each tensor only: .numel() is all its numbers."""
+    return sum(p.shape[-1] for p in model.parameters())
 
 
 def _sizes_added(model):
@@ -666,8 +741,8 @@ def _equal_shapes_once(model):
 
 
 def _equal_heads_once(model):
-    """A head of the same shape as the token table need not be the same matrix: only a shared one
-    counts once, and model.parameters() sees to that."""
+    """The head is left out where it has a matrix of its own: only one that is shared with the token
+    table counts once, and model.parameters() sees to that."""
     parameters = dict(model.named_parameters())
     head, table = (parameters.get(f"{part}.weight") for part in ("output_head", "token_embedding"))
     twin = head is not None and table is not None and head.shape == table.shape
@@ -684,9 +759,69 @@ def _equal_numbers_once(model):
     return sum(p.numel() for p in kept)
 
 
+def _shared_not_at_all(model):
+    """You subtract the matrix that is used twice, but model.parameters() names it only once
+    already, and once is what it counts."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    head, table = (parameters.get(f"{part}.weight") for part in ("output_head", "token_embedding"))
+    shared = head is table and table is not None
+    return library_count_parameters(model) - (table.numel() if shared else 0)
+
+
+def _nonzero_numbers(model):
+    """You count the numbers that are not 0: fresh biases are 0, and learn like everything else, so
+    count all, with .numel()."""
+    return sum(torch.count_nonzero(p) for p in model.parameters())
+
+
+def _own_parameters(model):
+    """With recurse=False, or in _parameters, stands only what the model holds itself, and not what
+    its parts hold: use model.parameters()."""
+    return sum(p.numel() for p in model.parameters(recurse=False))
+
+
 def _first_tensor(model):
     """You count the first tensor only: let no `return` stand within the loop."""
     return next(model.parameters()).numel()
+
+
+class CountAnswer(NumberAnswer):
+    """How many numbers there are."""
+
+    def trace(self, trials: list[Trial]) -> str | None:
+        """Which kind of part is left out, or is all that is counted."""
+        answers = [trial.answer for trial in trials]
+        if not all(isinstance(answer, (int, float, Tensor)) for answer in answers):
+            return None
+        if not all(float(answer).is_integer() for answer in answers):
+            return ("This is no whole number: count how many numbers there are, with .numel(), and "
+                    "do not add them up, average or divide.")
+        for words, belongs in _KINDS.items():
+            held = [_numbers_of(trial.arguments["model"], belongs) for trial in trials]
+            others = [trial.expected - n for trial, n in zip(trials, held, strict=True)]
+            for counted, but in ((others, "All is counted but"), (held, "Nothing is counted but")):
+                if answers == counted:
+                    return (f"{but} {words}: whatever is trained counts, so ask the model as a "
+                            "whole, model.parameters().")
+        return None
+
+
+_KINDS = {
+    "the linear layers": lambda name, part: isinstance(part, nn.Linear),
+    "the embeddings": lambda name, part: isinstance(part, nn.Embedding),
+    "the norms": lambda name, part: isinstance(part, LayerNorm),
+    "position_embedding": lambda name, part: name == "position_embedding",
+    "token_embedding": lambda name, part: name == "token_embedding",
+    "the attention": lambda name, part: ".attention." in name,
+    "the feed-forward networks": lambda name, part: ".feed_forward." in name,
+}
+
+
+def _numbers_of(model, belongs):
+    """How many numbers the parts hold that belong to one kind, a shared matrix once."""
+    held = {id(p): p.numel() for name, part in model.named_modules() if belongs(name, part)
+            for p in part.parameters(recurse=False)}
+    return sum(held.values())
 
 
 def _to_count(generator):
@@ -707,13 +842,14 @@ COUNT_PARAMETERS = Exercise(
     goal="Count what is trained.",
     solution=count_parameters,
     reference=library_count_parameters,
-    returns=NumberAnswer("count", rtol=0),
+    returns=CountAnswer("count", rtol=0),
     cases=lambda generator: list(_to_count(generator)),
     mistakes=[_tensors, _shared_twice, _whole_state, _with_buffers, _rows, _sizes_added,
               _values_added, _in_bytes, _matrices_only, _without_biases, _two_sizes_each,
               _module_by_module, _children_by_themselves, _without_embeddings, _last_tensor,
               _first_tensor, _sizes_once, _blocks_only, _head_never, _equal_shapes_once,
-              _equal_heads_once, _equal_numbers_once, _first_size_by_last],
+              _equal_heads_once, _equal_numbers_once, _first_size_by_last, _columns,
+              _shared_not_at_all, _nonzero_numbers, _own_parameters],
     hints=(
         "model.parameters() gives all tensors that are trained, one after the other, each of them "
         "once. How many numbers are in one?",
@@ -763,6 +899,14 @@ def _other_way_round(model):
     """It is tied the other way round: the token embedding has got the head's matrix, but its own
     is to be kept."""
     model.token_embedding.weight = model.output_head.weight
+    return model
+
+
+def _exchanged(model):
+    """The two have exchanged their matrices: the head gets that of the token embedding, which
+    keeps it, too."""
+    head, table = model.output_head, model.token_embedding
+    head.weight, table.weight = table.weight, head.weight
     return model
 
 
@@ -847,16 +991,21 @@ class Wiring:
     shared: str                    # "one parameter", "the same numbers", or "nothing"
     kept: bool                     # whether the token embedding has the parameter that it had
     trained: bool                  # whether gradients reach it
+    spoiled: str                   # what else has changed that should not, or ""
     head_weight: Tensor
     token_weight: Tensor
 
 
 class RememberingModel(GPTModel):
-    """A model that remembers, through deepcopy, which parameter its token embedding began with."""
+    """A model that remembers, through deepcopy, with which parameters and numbers it began."""
 
     def __init__(self, config):
         super().__init__(config)
-        self.began_with = [self.token_embedding.weight]
+        self.began_with = dict(self.named_parameters())
+
+    def remember(self):
+        self.numbers = {name: p.detach().clone() for name, p in self.began_with.items()}
+        return self
 
 
 def _wiring(returned, arguments):
@@ -871,8 +1020,20 @@ def _wiring(returned, arguments):
     elif head.weight.shape == table.shape and head.weight.data_ptr() == table.data_ptr():
         shared = "the same numbers"
     name = type(head).__name__ + (" with a bias" if getattr(head, "bias", None) is not None else "")
-    return Wiring(words, name, shared, table is model.began_with[0], table.requires_grad,
-                  head.weight.detach().clone(), table.detach().clone())
+    return Wiring(words, name, shared, table is model.began_with["token_embedding.weight"],
+                  table.requires_grad, _spoiled(model), head.weight.detach().clone(),
+                  table.detach().clone())
+
+
+def _spoiled(model):
+    """The first part that is to stay as it is, and does not."""
+    now = dict(model.named_parameters(remove_duplicate=False))
+    for name, parameter in model.began_with.items():
+        ours = name in ("output_head.weight", "token_embedding.weight")
+        if not ours and not (now.get(name) is parameter
+                             and torch.equal(parameter, model.numbers[name])):
+            return name
+    return "" if all(part.training for part in model.modules()) else "the mode, train or eval,"
 
 
 @dataclass(frozen=True)
@@ -903,12 +1064,16 @@ class TiedModel:
             return "head and token embedding have equal numbers, but are two parameters."
         if not answer.trained:
             return "the shared matrix gets no gradient any more."
+        if answer.spoiled:
+            return (f"{answer.spoiled} is not what it was: change the weight of output_head only, "
+                    "and leave all else as it is.")
         return None if answer.kept else "the token embedding has a new parameter."
 
     def alike(self, answer: Any, other: Any) -> bool:
         if not (isinstance(answer, Wiring) and isinstance(other, Wiring)):
             return False
-        facts = [(w.returned, w.head, w.shared, w.kept, w.trained) for w in (answer, other)]
+        facts = [(w.returned, w.head, w.shared, w.kept, w.trained, w.spoiled)
+                 for w in (answer, other)]
         return facts[0] == facts[1] and all(
             torch.equal(getattr(answer, name), getattr(other, name))
             for name in ("head_weight", "token_weight"))
@@ -921,7 +1086,7 @@ def _to_tie(generator):
     """Models of several sizes, whose two matrices differ."""
     for V, N, C, H in ((11, 5, 6, 3), (13, 7, 4, 2), (3, 1, 2, 1)):
         model = shaken(generator, RememberingModel(_config(V, N, C, H, 1)))
-        yield (model.requires_grad_(True),)
+        yield (model.requires_grad_(True).remember(),)
 
 
 TIE_WEIGHTS = Exercise(
@@ -933,7 +1098,7 @@ TIE_WEIGHTS = Exercise(
     cases=lambda generator: list(_to_tie(generator)),
     mistakes=[_copied, _second_parameter, _other_way_round, _as_before, _transposed, _whole_layer,
               _layer_as_weight, _plain_tensor, _wrong_table, _tied_copy, _returns_matrix,
-              _two_new_ones, _head_with_bias, _frozen],
+              _two_new_ones, _head_with_bias, _frozen, _exchanged],
     hints=(
         "In Python, two names can stand for one object. The token embedding keeps its matrix in "
         "its attribute weight, and so does the head. What does `a.weight = b.weight` do?",

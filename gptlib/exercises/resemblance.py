@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gptlib.exercises.answers import MOST
@@ -116,7 +117,12 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
         given = [trial.arguments[name] for trial in trials]
         if all(isinstance(x, Tensor) and _same(_double(x), trial.answer)
                for x, trial in zip(given, trials, strict=True)):
-            return f"That is {name} as it came in: what you compute from it is not returned."
+            for other in trials[0].arguments:
+                if all(isinstance(x := trial.arguments[other], Tensor) and
+                       _same(_double(x), trial.expected) for trial in trials):
+                    return f"That is {name}, where {other} should stand."
+            return (f"That is {name} as it came in: nothing has changed it, or what you compute "
+                    "from it is not returned.")
     return None
 
 
@@ -143,12 +149,19 @@ _MADE = {
     "Each number is 1 divided by the right one: what is divided by what?":
         lambda x: 1 / _finite(x).where(x != 0, math.nan),
     "A softmax was applied to what was right before it.":
-        lambda x: x.softmax(dim=-1),
+        lambda x: _in_rows(x).softmax(dim=-1),
     "A log_softmax was applied to what was right before it.":
-        lambda x: x.log_softmax(dim=-1),
+        lambda x: _in_rows(x).log_softmax(dim=-1),
     "Each number is added to all before it: a cumsum too many.":
-        lambda x: x.cumsum(dim=-1),
+        lambda x: _finite(x).cumsum(dim=-1),
+    "A norm was applied to what was right before it: each row has mean 0 and variance 1.":
+        lambda x: F.layer_norm(_in_rows(x), x.shape[-1:]),
 }
+
+
+def _in_rows(x: Tensor) -> Tensor:
+    """A single number is no row: whatever it is, its softmax is 1."""
+    return x if x.dim() and x.shape[-1] > 1 else x * math.nan
 
 
 def _finite(x: Tensor) -> Tensor:
@@ -164,7 +177,7 @@ def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
 
 
 def _rounded(trials: Sequence[Trial]) -> str | None:
-    for made in (torch.trunc, torch.floor, torch.round):
+    for made in (torch.trunc, torch.floor, torch.ceil, torch.round):
         if _all_are(trials, made) and not _all_are(trials, lambda x: x):
             return "Everything was rounded to whole numbers: mind //, round() and .long()."
     return None
@@ -192,14 +205,21 @@ def _below_zero(trials: Sequence[Trial]) -> str | None:
 def _not_ruled_out(trials: Sequence[Trial]) -> str | None:
     """Where the right scores have minus infinity."""
     gone = [trial.expected == -math.inf for trial in trials]
-    if not all(places.any() for places in gone):
+    if not any(places.any() for places in gone):
         return None
-    if all((trial.answer[places] == 0).all() for trial, places in zip(trials, gone, strict=True)):
+    if all(torch.equal(trial.answer.isnan(), ~places)
+           for trial, places in zip(trials, gone, strict=True)):
+        return ("Where a score should be kept stands nan, for 0 times infinity is no number: use "
+                "masked_fill or torch.where instead of a product with the mask.")
+    everywhere = all(places.any() for places in gone)
+    if everywhere and all((trial.answer[places] == 0).all()
+                          for trial, places in zip(trials, gone, strict=True)):
         return ("Where -inf belongs stands 0, but softmax gives a score of 0 a share like any "
                 "other: only -inf gets none.")
-    if not any((trial.answer == -math.inf).any() for trial in trials):
+    if everywhere and not any((trial.answer == -math.inf).any() for trial in trials):
         return "No token is ruled out: those that must not come need the score -inf."
-    if all(torch.equal(trial.answer == -math.inf, places)
+    if all(torch.equal(trial.answer == -math.inf, places) and
+           not _sorted_alike(trial.answer, trial.expected)
            for trial, places in zip(trials, gone, strict=True)):
         return "The right tokens are left, but with other scores: each must keep its own."
     return None
@@ -209,7 +229,7 @@ def _all_the_same(trials: Sequence[Trial]) -> str | None:
     for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
         long = [trial for trial in trials if trial.expected.shape[dim] > 1]
         if long and all(_constant(trial.answer, dim) and not _constant(trial.expected, dim)
-                        for trial in long):
+                        and trial.answer.isfinite().any() for trial in long):
             return (f"All places along the {_AXES.get(dim, f'axis {dim}')} hold the same numbers, "
                     "but each must have its own.")
     return None
@@ -247,7 +267,7 @@ def _moved(trial: Trial, dim: int, by: int) -> bool:
 
 def _scaled(trials: Sequence[Trial]) -> str | None:
     factors = [_factor(trial) for trial in trials]
-    if None in factors or (len(trials) < 2 and trials[0].expected.numel() < 3):
+    if None in factors or sum(trial.expected.numel() for trial in trials) < 3:
         return None
     if max(factors) - min(factors) < _slack(factors[0], RTOL) and len(trials) > 1:
         said = _FACTORS.get(round(factors[0], 4), "a constant factor")
@@ -339,7 +359,7 @@ def _wrong_along(trial: Trial, dim: int) -> Tensor:
     return wrong.movedim(dim, 0).flatten(1).any(dim=1) if wrong.dim() > 1 else wrong
 
 
-_RELATIONS = (_an_input, _nothing, _made_of_the_right_ones, _rounded, _not_ruled_out,
+_RELATIONS = (_an_input, _not_ruled_out, _nothing, _made_of_the_right_ones, _rounded,
               _probabilities, _below_zero, _turned_or_moved, _scaled, _added, _right_but_for_a_part,
               _all_the_same)
 

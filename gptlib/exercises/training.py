@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptlib.exercises.answers import NumberAnswer, TensorAnswer
+from gptlib.exercises.answers import NumberAnswer, TensorAnswer, number
 from gptlib.exercises.exercise import Exercise, Property
 from gptlib.exercises.properties import gradient_reaches, normal, settings
-from gptlib.exercises.resemblance import Trial, resemblance
+from gptlib.exercises.resemblance import Trial, relation, resemblance
 from gptlib.exercises.trial import attempt
 from gptlib.optimizer import share_of_peak
 from gptlib.training import next_token_loss
@@ -117,6 +117,16 @@ def _last_token(logits, targets):
     return -_at_targets(logits.log_softmax(dim=-1), targets)[:, -1].mean()
 
 
+def _first_token(logits, targets):
+    """Only the first token of each text counts: all of them do."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)[:, 0].mean()
+
+
+def _last_text(logits, targets):
+    """Only the last text of the batch counts: all of them do."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)[-1].mean()
+
+
 def _first_text(logits, targets):
     """Only the first text of the batch counts: all of them do."""
     return -_at_targets(logits.log_softmax(dim=-1), targets)[0].mean()
@@ -186,6 +196,13 @@ def _one_softmax_for_all(logits, targets):
     return -_at_targets(logs, targets).mean()
 
 
+def _one_softmax_per_text(logits, targets):
+    """You divide by the sum over all positions of a text: each position has a softmax of its own,
+    so add up along the vocabulary only, with dim=-1."""
+    logs = logits - logits.flatten(1).logsumexp(dim=1)[:, None, None]
+    return -_at_targets(logs, targets).mean()
+
+
 def _base_ten(logits, targets):
     """You use the logarithm to base 10: use the natural one, log and not log10."""
     return cross_entropy(logits, targets) / math.log(10)
@@ -196,6 +213,91 @@ def _axes_cut_anew(logits, targets):
     and T, or use transpose(1, 2)."""
     B, T, V = logits.shape
     return F.cross_entropy(logits.reshape(B, V, T), targets)
+
+
+def _rows_cut_anew(logits, targets):
+    """A reshape to (V, ...) cuts the scores into other rows, and .T does not mend it: flatten B and
+    T, logits.flatten(0, 1), and leave V where it is."""
+    V = logits.shape[-1]
+    return F.cross_entropy(logits.reshape(V, -1).T, targets.flatten())
+
+
+def _positions_first(logits, targets):
+    """Scores and targets no longer belong together: you transpose the first two axes of one of
+    them only."""
+    return F.cross_entropy(logits.transpose(0, 1).flatten(0, 1), targets.flatten())
+
+
+def _targets_transposed(logits, targets):
+    """Scores and targets no longer belong together: leave the targets as they are, (B, T), without
+    .T."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.T.flatten())
+
+
+def _last_left_out(logits, targets):
+    """The last token of each text is left out: position t of logits belongs to position t of
+    targets, the last one, too."""
+    surprises = -_at_targets(logits.log_softmax(dim=-1), targets)
+    return surprises[:, :-1].sum() / targets.numel()
+
+
+def _returned_too_early(logits, targets):
+    """Only the first text is added up: let no `return` stand within the loop."""
+    return -_at_targets(logits.log_softmax(dim=-1), targets)[0].mean() / len(targets)
+
+
+def _sigmoid(logits, targets):
+    """You use a sigmoid, which looks at each score by itself: softmax compares each with all
+    others of its row."""
+    return -_at_targets(F.logsigmoid(logits), targets).mean()
+
+
+def _binary(logits, targets):
+    """A binary cross entropy asks of each token by itself whether it comes: just one of all comes,
+    so take a softmax over the vocabulary."""
+    truth = F.one_hot(targets, logits.shape[-1]).to(logits)
+    return F.binary_cross_entropy_with_logits(logits, truth)
+
+
+def _only_the_largest(logits, targets):
+    """You subtract the largest score of each row: subtract the logarithm of the sum of all
+    exponentials, which is logsumexp."""
+    return (logits.amax(dim=-1) - _at_targets(logits, targets)).mean()
+
+
+def _mean_of_exponentials_inside(logits, targets):
+    """You average the exponentials of a row: a softmax divides by their sum."""
+    return (logits.exp().mean(dim=-1).log() - _at_targets(logits, targets)).mean()
+
+
+def _sum_without_logarithm(logits, targets):
+    """The logarithm of the sum is missing: log softmax is the score less the logarithm of the sum
+    of all exponentials."""
+    return (logits.exp().sum(dim=-1) - _at_targets(logits, targets)).mean()
+
+
+def _one_by_probability(logits, targets):
+    """This is 1 divided by the probability: surprise is the logarithm of that."""
+    return (1 / _at_targets(logits.softmax(dim=-1), targets)).mean()
+
+
+def _zeros_ignored(logits, targets):
+    """You leave out targets that are 0: token 0 is a token like any other, so leave out
+    ignore_index."""
+    surprises = -_at_targets(logits.log_softmax(dim=-1), targets)
+    return surprises[targets != 0].mean()
+
+
+def _texts_by_target(logits, targets):
+    """By [targets] you take whole texts, for square brackets pick along the first axis: gather
+    picks within each row."""
+    return -logits.log_softmax(dim=-1)[targets].mean()
+
+
+def _places_by_target(logits, targets):
+    """By [:, targets] you take positions, the second axis: the targets are places in the
+    vocabulary, the last axis, where gather(-1, ...) picks."""
+    return -logits.log_softmax(dim=-1)[:, targets].mean()
 
 
 def _summed_no_minus(logits, targets):
@@ -272,7 +374,12 @@ CROSS_ENTROPY = Exercise(
               _best_instead_of_true, _last_token, _first_text, _shifted_again, _shifted_back,
               _not_averaged, _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
               _all_targets_everywhere, _gathered_along_tokens, _divided_by_batch, _base_ten,
-              _share_of_errors, _axes_cut_anew, _summed_no_minus, _one_softmax_for_all],
+              _share_of_errors, _axes_cut_anew, _summed_no_minus, _one_softmax_for_all,
+              _rows_cut_anew, _positions_first, _targets_transposed, _last_left_out,
+              _returned_too_early, _sigmoid, _binary, _only_the_largest,
+              _mean_of_exponentials_inside, _sum_without_logarithm, _one_by_probability,
+              _zeros_ignored, _texts_by_target, _places_by_target, _first_token, _last_text,
+              _one_softmax_per_text],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -413,8 +520,8 @@ def _mean_of_rows(surprises):
 
 
 def _geometric_mean(surprises):
-    """You multiply the surprises: surprises are logarithms, so they are added up, and the mean
-    goes into exp."""
+    """This is the geometric mean of the surprises: do not multiply them, nor take their logarithm,
+    but average them, for they are logarithms already, and then take the exponential."""
     return surprises.prod() ** (1 / surprises.numel())
 
 
@@ -427,6 +534,77 @@ def _product_of_all(surprises):
     """The product over all tokens grows beyond every number in a long text: average the surprises
     first, then take the exponential."""
     return surprises.exp().prod() ** (1 / surprises.numel())
+
+
+def _per_column(surprises):
+    """You add everything up, but divide by the size of the last axis only: divide by the number of
+    tokens, as .mean() does."""
+    return (surprises.sum() / surprises.shape[-1]).exp()
+
+
+def _sum_of_exponentials(surprises):
+    """You take the exponential of each surprise and add these up: average the surprises first, then
+    take the exponential once."""
+    return surprises.exp().sum()
+
+
+def _weighted(surprises):
+    """You weight each surprise by its probability, as in an entropy: the tokens of a text have come
+    already, so each counts once, as in .mean()."""
+    return ((-surprises).exp() * surprises).sum().exp()
+
+
+def _bits_the_wrong_way(surprises):
+    """You multiply by log 2: to turn nats into bits, divide by it; or stay with nats, and raise
+    e."""
+    return 2 ** (surprises.mean() * math.log(2))
+
+
+def _in_bits_at_the_end(surprises):
+    """This is the mean in bits: take e to the power of it, in nats."""
+    return surprises.mean() / math.log(2)
+
+
+def _one_less(surprises):
+    """You divide by one less than there are tokens: divide by their number, as .mean() does."""
+    return (surprises.sum() / (surprises.numel() - 1)).exp()
+
+
+def _without_first(surprises):
+    """You leave out the first surprise: there is one for each token, and all of them count."""
+    return surprises.flatten()[1:].mean().exp()
+
+
+def _first_in_loop(surprises):
+    """Only the first surprise is added up: let no `return` stand within the loop."""
+    return (surprises.flatten()[0] / surprises.numel()).exp()
+
+
+def _last_in_loop(surprises):
+    """Only the last surprise is left: begin the sum before the loop, and add to it with +=."""
+    return (surprises.flatten()[-1] / surprises.numel()).exp()
+
+
+def _mean_cut_off(surprises):
+    """The mean is rounded to a whole number before the exponential: mind //, int() and .long()."""
+    return surprises.mean().floor().exp()
+
+
+def _times_e(surprises):
+    """You multiply e by the mean: raise e to the power of it, with exp."""
+    return math.e * surprises.mean()
+
+
+def _of_softmax(surprises):
+    """You take a softmax of the surprises, whose mean is the same whatever they are: surprises are
+    logarithms of probabilities already, so average them as they are."""
+    return surprises.softmax(dim=-1).mean().exp()
+
+
+def _divided_by_log_two(surprises):
+    """You divide after 2 is raised, as if brackets were missing: nats divided by log 2 are bits, so
+    it would be 2 ** (mean / log 2)."""
+    return 2 ** surprises.mean() / math.log(2)
 
 
 def _less_one(surprises):
@@ -455,7 +633,10 @@ PERPLEXITY = Exercise(
               _probability, _of_mean_probability, _of_median, _of_bits, _logarithm, _power_of_ten,
               _of_largest, _per_row, _less_one, _divided_after, _logarithm_of_each,
               _power_of_two_of_sum, _mean_probability, _each_row, _mean_of_rows, _geometric_mean,
-              _without_zeros, _product_of_all, _first_row],
+              _without_zeros, _product_of_all, _first_row, _per_column, _sum_of_exponentials,
+              _weighted, _bits_the_wrong_way, _in_bits_at_the_end, _first_in_loop, _last_in_loop,
+              _mean_cut_off, _times_e, _of_softmax, _one_less, _without_first,
+              _divided_by_log_two],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -641,6 +822,15 @@ def _mean_of_means(model, optimizer, inputs, targets, clip_norm):
     return _step_with(own_loss, model, optimizer, inputs, targets, clip_norm)
 
 
+def _divided_by_all(model, optimizer, inputs, targets, clip_norm):
+    """You divide by the number of all targets: those of -100 do not count, so use next_token_loss,
+    which leaves them out of the mean, too."""
+    def own_loss(logits, targets):
+        return next_token_loss(logits, targets) * (targets >= 0).sum() / targets.numel()
+
+    return _step_with(own_loss, model, optimizer, inputs, targets, clip_norm)
+
+
 def _backward(model, inputs, targets):
     loss = next_token_loss(model(inputs), targets)
     loss.backward()
@@ -742,6 +932,8 @@ class StepAnswer:
     def alike(self, answer: Any, other: Any) -> bool:
         if not (isinstance(answer, AfterStep) and isinstance(other, AfterStep)):
             return False
+        if not all(_LOSS.alike(x.loss, x.loss) for x in (answer, other)):
+            return False                               # one of them is no number
         # Who forgets the gradient at the end may have moved the weights wrongly all the same.
         forgotten = answer.moved and 0 in (answer.gradient, other.gradient)
         numbers = [torch.tensor([float(x.loss), 0 if forgotten else x.gradient])
@@ -757,6 +949,8 @@ class StepAnswer:
                 return words
         if all(_LOSS.difference(trial.answer.loss, trial.expected.loss) for trial in trials):
             return _about_the_loss(trials)
+        if all(_WEIGHTS.alike(trial.answer.weights, trial.expected.weights) for trial in trials):
+            return None
         return _about_the_gradient(trials)
 
     def tidy(self, answer: Any, arguments: tuple) -> float:
@@ -794,8 +988,12 @@ def _about_the_loss(trials: list[Trial]) -> str | None:
         if losses and all(_LOSS.alike(loss, trial.answer.loss)
                           for loss, trial in zip(losses, full, strict=True)):
             return CROSS_ENTROPY.diagnosis(mistake)
-    return resemblance([Trial(trial.arguments, trial.answer.loss, trial.expected.loss)
-                        for trial in trials])
+    counting = [(trial.arguments["targets"] >= 0).float().mean().item() for trial in trials]
+    if all(_LOSS.alike(trial.answer.loss, share * trial.expected.loss)
+           for trial, share in zip(trials, counting, strict=True)):
+        return TRAIN_STEP.diagnosis(_divided_by_all)
+    losses = [Trial(trial.arguments, trial.answer.loss, trial.expected.loss) for trial in full]
+    return relation(losses) or resemblance(losses)
 
 
 def _about_the_gradient(trials: list[Trial]) -> str:
@@ -804,15 +1002,26 @@ def _about_the_gradient(trials: list[Trial]) -> str:
     if all(torch.allclose(*pair, rtol=1e-3, atol=1e-5) for pair in pairs):
         return ("optimizer.step() uses the right gradient, but something else changes the weights, "
                 "too: leave that to the optimizer.")
-    if not all(torch.cosine_similarity(*pair, dim=0) > 0.9999 for pair in pairs):
+    turned = [torch.cosine_similarity(*pair, dim=0) for pair in pairs]
+    if all(cosine < -0.9999 for cosine in turned):
+        return TRAIN_STEP.diagnosis(_uphill)
+    if not all(cosine > 0.9999 for cosine in turned):
         return ("The gradient points another way than it should when optimizer.step() uses it: it "
                 "must be that of this batch's mean loss, and all of it is cut by one factor.")
     if all(trial.answer.used.norm() > 1.001 * trial.arguments["clip_norm"] for trial in trials):
-        return ("The gradient is longer than clip_norm when optimizer.step() uses it: cut it after "
-                "backward and before step.")
-    return ("The gradient points the right way, but its length is wrong when optimizer.step() uses "
-            "it: backward runs once for each step, and where the root of the sum of all squares is "
-            "more than clip_norm, it is cut to just that, and else left as it is.")
+        return (f"The gradient is {pairs[0][0].norm():.3g} long when optimizer.step() uses it, but "
+                f"clip_norm is {trials[0].arguments['clip_norm']}: after backward and before step, "
+                "multiply all of it by clip_norm / norm, as clip_grad_norm_ does.")
+    uncut = [(used.norm() / right.norm()).item() for (used, right), trial in
+             zip(pairs, trials, strict=True) if right.norm() < 0.999 * trial.arguments["clip_norm"]]
+    if uncut:
+        return (f"Where nothing is to be cut, the gradient is {uncut[0]:.3g} times as long as it "
+                "should be when optimizer.step() uses it: call backward once for each step, on the "
+                "mean loss itself, and leave a gradient as it is that is not too long.")
+    return (f"The gradient points the right way, but is {pairs[0][0].norm():.3g} long when "
+            f"optimizer.step() uses it, instead of {pairs[0][1].norm():.3g}: where the root of the "
+            "sum of all squares is more than clip_norm, it is cut to just that, and else left as "
+            "it is.")
 
 
 def _learner(generator, V, C):
@@ -887,7 +1096,7 @@ TRAIN_STEP = Exercise(
               _always_that_length, _cut_at_one, _loss_afterward, _returns_norm, _uphill,
               _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
               _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
-              _late_clip_and_loss, _mean_of_means],
+              _late_clip_and_loss, _mean_of_means, _divided_by_all],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -957,6 +1166,40 @@ def _warm_up_too_fast(step, steps, warmup_steps, peak):
     return learning_rate(step, steps, warmup_steps, peak)
 
 
+def _whole_shares(step, steps, warmup_steps, peak):
+    """The operator // cuts the fraction off, so the warm-up stays at 0 until its last step: divide
+    with /."""
+    if step < warmup_steps:
+        return peak * ((step + 1) // warmup_steps)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _climb_without_peak(step, steps, warmup_steps, peak):
+    """During the warm-up you forget to multiply by peak."""
+    return learning_rate(step, steps, warmup_steps, 1 if step < warmup_steps else peak)
+
+
+def _climb_from_a_tenth(step, steps, warmup_steps, peak):
+    """Your warm-up begins at a tenth of the peak, which is where the wave ends: step 0 has one of
+    warmup_steps equal shares of the peak."""
+    if step < warmup_steps:
+        return peak * (0.1 + 0.9 * (step + 1) / warmup_steps)
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
+def _climb_lost(step, steps, warmup_steps, peak):
+    """The wave overwrites the rate of the warm-up: return that one at once, or put the wave under
+    `else`."""
+    return _wave(_progress(step, steps, warmup_steps), peak)
+
+
+def _comparison_turned(step, steps, warmup_steps, peak):
+    """The two cases are swapped: the climb is for step < warmup_steps, the wave for all others."""
+    if step > warmup_steps:
+        return peak * (step + 1) / max(1, warmup_steps)
+    return _wave(_progress(step, steps, warmup_steps), peak)
+
+
 def _warm_up_one_longer(step, steps, warmup_steps, peak):
     """The warm-up lasts one step too long and climbs beyond the peak: steps are counted from 0, so
     it ends before step warmup_steps, with < and not <=."""
@@ -1018,6 +1261,52 @@ def _cut_at_a_tenth(step, steps, warmup_steps, peak):
     only, so let 0.9 of it follow the wave."""
     wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
     return _after_warm_up(step, steps, warmup_steps, peak, peak * max(0.1, wave))
+
+
+def _tenth_missing(step, steps, warmup_steps, peak):
+    """The 0.1 is missing: 0.1 stays, and 0.9 follows the wave, so that the rate begins at the whole
+    peak."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * 0.9 * wave)
+
+
+def _tenth_and_rest_swapped(step, steps, warmup_steps, peak):
+    """You swap 0.1 and 0.9: 0.1 stays, and 0.9 follows the wave."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.9 + 0.1 * wave))
+
+
+def _peak_times_a_tenth(step, steps, warmup_steps, peak):
+    """Brackets are missing: only the 0.1 is multiplied by peak, so write peak * (0.1 + ...)."""
+    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * 0.1 + 0.9 * wave)
+
+
+def _half_of_cosine(step, steps, warmup_steps, peak):
+    """Brackets are missing: 1 + cos / 2 halves the cosine only, so write (1 + cos) / 2."""
+    wave = 1 + math.cos(math.pi * _progress(step, steps, warmup_steps)) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
+
+
+def _warm_up_divided(step, steps, warmup_steps, peak):
+    """Brackets are missing: step - warmup_steps / n divides warmup_steps only, so write
+    (step - warmup_steps) / n."""
+    rate = _wave(step - warmup_steps / max(1, steps - 1 - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _warm_up_not_subtracted(step, steps, warmup_steps, peak):
+    """The wave begins too far down: what is divided by the steps that are left must be 0 at its
+    first step, step - warmup_steps."""
+    rate = _wave(step / max(1, steps - 1 - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
+def _divided_by_last_step(step, steps, warmup_steps, peak):
+    """The wave is stretched: only steps - 1 - warmup_steps steps are left for it, so divide by
+    these."""
+    rate = _wave((step - warmup_steps) / (steps - 1), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
 def _sinks_from_the_start(step, steps, warmup_steps, peak):
@@ -1192,21 +1481,21 @@ class RateAnswer(NumberAnswer):
 
     def trace(self, trials: list[Trial]) -> str | None:
         """Which parts of the curve are right, and what the others should be."""
-        wrong = {_part_of_curve(**trial.arguments) for trial in trials}
-        if wrong == {"warm-up"}:
+        wrong = {_part_of_curve(**trial.arguments): trial for trial in reversed(trials)}
+        if {*wrong} == {"warm-up"}:
             return ("All is right but the warm-up: it climbs in warmup_steps equal shares of the "
                     "peak, of which step 0 has one, and each step one more.")
         if "warm-up" in wrong:
-            return None
-        if wrong == {"between"}:
+            return " ".join(filter(None, (_cause_in(trials, climb) for climb in (True, False))))
+        if {*wrong} == {"between"}:
             return ("The warm-up, the peak and the last step are right, but on the way down the "
                     "rate must follow half a cosine wave, (1 + cos(pi * progress)) / 2.")
         if "peak" not in wrong:
             return ("The warm-up and the peak are right, but at its last step, steps - 1, the rate "
-                    "must arrive at a tenth of the peak.")
+                    f"must arrive at a tenth of the peak{_instead(wrong['last'])}.")
         if "last" not in wrong:
             return ("The warm-up and the last step are right, but at step warmup_steps the rate "
-                    "must still be at its peak.")
+                    f"must still be at its peak{_instead(wrong['peak'])}.")
         return ("The warm-up is right, but then the rate must run from the peak, at step "
                 "warmup_steps, to a tenth of it, at step steps - 1.")
 
@@ -1215,6 +1504,25 @@ def _part_of_curve(step, steps, warmup_steps, peak):
     if step < warmup_steps:
         return "warm-up"
     return {warmup_steps: "peak", steps - 1: "last"}.get(step, "between")
+
+
+def _instead(trial):
+    peak, (got, wanted) = trial.arguments["peak"], map(number, (trial.answer, trial.expected))
+    return f" (for peak = {number(peak)} at {wanted}, and not at {got})"
+
+
+def _cause_in(trials, climb):
+    """The mistake that explains one half of the curve, and leaves the other as it should be."""
+    answers = {tuple(trial.arguments.values()): trial.answer for trial in trials}
+    cases = LEARNING_RATE.cases(None)
+    here = [(_part_of_curve(*case) == "warm-up") is climb for case in cases]
+    theirs = [answers.get(case, learning_rate(*case)) if ours else learning_rate(*case)
+              for case, ours in zip(cases, here, strict=True)]
+    for mistake in LEARNING_RATE.mistakes:
+        rates = [attempt(mistake, case) for case in cases]
+        if all(map(LEARNING_RATE.returns.alike, rates, theirs)):
+            return LEARNING_RATE.diagnosis(mistake)
+    return None
 
 
 def _progress(step, steps, warmup_steps):
@@ -1251,7 +1559,10 @@ LEARNING_RATE = Exercise(
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
               _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
-              _climb_times_wave, _progress_not_divided],
+              _climb_times_wave, _progress_not_divided, _whole_shares, _climb_without_peak,
+              _climb_from_a_tenth, _climb_lost, _comparison_turned, _tenth_missing,
+              _tenth_and_rest_swapped, _peak_times_a_tenth, _half_of_cosine, _warm_up_divided,
+              _warm_up_not_subtracted, _divided_by_last_step],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
         "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",

@@ -262,6 +262,46 @@ def test_a_wrong_answer_that_depends_on_earlier_calls_is_told_so():
     assert "nor on what an earlier call left" in check.count_pairs(count_pairs).text
 
 
+def test_chance_is_told_where_it_makes_a_difference_in_a_later_trial_only():
+    def any_tokens(logits, k):
+        if logits.dim() == 1:
+            best = logits.topk(k).indices
+        else:
+            best = torch.rand(logits.shape).topk(k, dim=-1).indices
+        return torch.full_like(logits, -math.inf).scatter(-1, best, logits.gather(-1, best))
+
+    assert "it does two different things" in check.top_k(any_tokens).text
+
+
+def test_a_text_is_not_taken_for_the_number_it_shows():
+    def loss_as_text(*arguments):
+        return f"{check.train_step.exercise.solution(*arguments):.6f}"
+
+    assert check.train_step(loss_as_text).text.endswith("but must return one number.")
+
+
+def test_wrong_numbers_are_told_before_something_of_another_kind_that_came_later():
+    def last_token_forgotten(logits, targets):
+        logs, total = logits.log_softmax(dim=-1), 0
+        for row, text in zip(logs[:, :-1], targets, strict=True):
+            for t, log in enumerate(row):
+                total = total - log[text[t]]
+        return total / targets.numel()               # for texts of one token a plain 0
+
+    assert "the loss is " in check.cross_entropy(last_token_forgotten).text
+
+
+def test_of_two_likely_mistakes_the_one_is_told_that_leaves_right_trials_right():
+    def multiplied_above_one(logits, temperature):
+        if temperature == 0:
+            best = logits.argmax(dim=-1, keepdim=True)
+            return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+        return logits * temperature if temperature > 1 else logits / temperature
+
+    told = check.apply_temperature(multiplied_above_one).text
+    assert told.endswith("so that a low one widens the gaps between the scores.")
+
+
 def test_what_is_nan_in_every_text_is_not_taken_for_a_mixture_of_texts():
     def layer_norm(x, scale, shift, eps=1e-5):
         return (x - x.mean(-1, keepdim=True)).sqrt()

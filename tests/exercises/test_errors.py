@@ -27,6 +27,14 @@ def change_a_tuple():
     pair[0] = 3
 
 
+def write_rows_at_places():
+    X.clone()[IDS[0]] = torch.ones(2, 3)
+
+
+def function_as_part():
+    nn.Sequential(LAYER).__setattr__("0", math.exp)
+
+
 def append_returns_nothing():
     row = [1].append(2)
     return row[0]
@@ -73,6 +81,9 @@ RAISING = [
     (lambda: torch.cat([X, X[:1]], dim=1), "look at dim"),
     (lambda: torch.stack([X, X[:1]]), "cat joins them"),
     (lambda: F.cross_entropy(IDS.float(), X[:, 0, 0]), "the scores first"),
+    (lambda: F.cross_entropy(X.view(-1), IDS.view(-1)), "a row of scores for each target"),
+    (lambda: F.cross_entropy(X[:, 0], IDS.T[:, 0]), "a row of scores for each target"),
+    (lambda: LAYER.weight(), "square ones"),
     (lambda: IDS.softmax(-1), "arguments may be swapped"),
     (lambda: IDS.mean(), "arguments may be swapped"),
     (lambda: torch.ones(2, 3) @ torch.ones(3, 2).double(), "bring them to the same one"),
@@ -93,6 +104,11 @@ RAISING = [
     (lambda: X.view(2, 3, 8 / 2), "// a whole one"),
     (lambda: ROW[: 4 / 2], "// a whole one"),
     (lambda: ROW[PLACES], "The places of a list"),
+    (lambda: PLACES["keys"], "asked by place"),
+    (lambda: X[torch.arange(2), torch.arange(3)], "their shapes must fit"),
+    (write_rows_at_places, "their shapes must fit"),
+    (lambda: torch.cat([X, X[:, 0]], dim=1), "x[:, :, t : t + 1]"),
+    (function_as_part, "keep the part"),
     (lambda: torch.einsum("ts,sd->td", X, X), "stands for all axes before"),
     (lambda: X[0, 0].tril(), "needs rows and columns"),
     (lambda: torch.bmm(X[0], X[0]), "@ takes any"),

@@ -27,6 +27,12 @@ def picked_by_row(logits, temperature):
     return kept
 
 
+def smaller_than_the_best(logits, temperature):
+    if temperature:
+        return logits / temperature
+    return logits.masked_fill(logits < logits.amax(dim=-1), -math.inf)
+
+
 def first_rows_places(logits, k):
     rows = logits.view(-1, logits.shape[-1])
     best = rows[0].topk(k).indices
@@ -66,12 +72,14 @@ def root_of_squares(surprises):
 
 @pytest.mark.parametrize(("name", "function", "words"), [
     ("apply_temperature", picked_by_row, "For logits of shape (1, 6) it would be right"),
+    ("apply_temperature", smaller_than_the_best,
+     "For logits of shape (4,) it would be right, for (3, 4) it is not"),
     ("top_k", first_rows_places, "for the last of the batch changes when only the others do"),
     ("top_k", k_of_its_own, "stays the same when k changes"),
     ("embed", new_layers, "such as dropout or the numbers of a new layer"),
     ("embed", seeded_layers, "stays the same when token_table changes"),
     ("embed", every_other_place, "If all numbers in position_table were 0, it would be right"),
-    ("gpt_forward", embeddings_added_again, "look at what you do with blocks"),
+    ("gpt_forward", embeddings_added_again, "final_norm reads something other than"),
 ])
 def test_what_another_call_shows_is_told(name, function, words):
     assert words in told(name, function)

@@ -39,7 +39,9 @@ def first_text_only(y):
     (lambda y: y.softmax(-1), "A softmax was applied"),
     (lambda y: y.trunc(), "rounded to whole numbers"),
     (lambda y: y.round(), "rounded to whole numbers"),
+    (lambda y: y.ceil(), "rounded to whole numbers"),
     (lambda y: y.cumsum(-1), "cumsum"),
+    (lambda y: torch.nn.functional.layer_norm(y, y.shape[-1:]), "A norm was applied"),
     (lambda y: y.flip(-1), "reverse order along the last axis."),
     (lambda y: y.flip(-2), "reverse order along the last axis but one"),
     (lambda y: y.roll(1, -1), "one place too late along the last axis"),
@@ -98,6 +100,11 @@ def test_the_input_as_it_came_in_is_recognized():
     assert trace(trials).startswith("That is x as it came in")
 
 
+def test_an_input_in_the_place_of_another_is_recognized():
+    trials = [Trial({"x": x, "y": y}, x, y) for x, y in zip(INPUTS, RIGHT, strict=True)]
+    assert trace(trials) == "That is x, where y should stand."
+
+
 def test_numbers_below_zero_that_were_rounded_down_are_recognized():
     assert "mind //" in trace([Trial({}, x // 1, x) for x in INPUTS])
 
@@ -105,6 +112,13 @@ def test_numbers_below_zero_that_were_rounded_down_are_recognized():
 def test_a_factor_of_nearly_1_must_fit_exactly():
     answers = [(torch.tensor(1 + by), torch.tensor(1.0)) for by in (0.0041, 0.00405, 0.00412)]
     assert "Nearly right" in trace([Trial({}, *pair) for pair in answers])
+
+
+def test_single_numbers_are_neither_softmaxed_nor_scaled_by_chance():
+    right = [torch.tensor(number) for number in (2.0, 3.0, 5.5)]
+    assert trace([Trial({}, torch.tensor(1.0), y) for y in right]) is None
+    assert trace([Trial({}, y / 2, y) for y in right[:2]]) is None
+    assert "0.5 times" in trace([Trial({}, y / 2, y) for y in right])
 
 
 def test_an_axis_of_size_1_that_was_lost_is_told_from_a_place_that_was_picked():
@@ -117,6 +131,7 @@ def test_scores_of_which_one_is_infinite_are_not_inverses():
     assert "1 divided by" not in trace([Trial({}, 1 / right, right)])
     assert "to the power of" not in trace([Trial({}, right.exp(), right)])
     assert trace([Trial({}, right == 0, right)]) is None
+    assert trace([Trial({}, torch.full_like(right, -math.inf), right)]) is None
 
 
 def test_the_first_place_alone_may_be_wrong_in_long_and_short_rows():
@@ -140,11 +155,14 @@ def test_a_batch_of_which_one_text_is_left_is_recognized():
     (lambda y: y.masked_fill(y == -math.inf, 0), "Where -inf belongs stands 0"),
     (lambda y: y.nan_to_num(neginf=-1e6), "No token is ruled out"),
     (lambda y: y + y.sin().nan_to_num(), "with other scores"),
+    (lambda y: y.masked_fill(y > -math.inf, math.nan), "0 times infinity"),
+    (lambda y: torch.full_like(y, -math.inf).scatter(-1, y.topk(1).indices, y.amax(-1, True)),
+     "None"),
 ])
 def test_scores_that_should_be_ruled_out_are_looked_at(made, told):
     right = [y.masked_fill(y < y.mean(), -math.inf) for y in RIGHT]
     trials = [Trial({"x": x}, made(y), y) for x, y in zip(INPUTS, right, strict=True)]
-    assert told in trace(trials)
+    assert told in str(trace(trials))
 
 
 @pytest.mark.parametrize(("answer", "told"), [

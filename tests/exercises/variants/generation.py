@@ -662,3 +662,223 @@ def only_a_whole_zero(logits, temperature):
         best = logits.argmax(dim=-1, keepdim=True)
         return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
     return logits / temperature
+
+
+def best_only(logits):
+    best = logits.argmax(dim=-1, keepdim=True)
+    return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+
+
+@wrong("apply_temperature", "rounds every quotient down")
+def whole_quotients(logits, temperature):
+    return best_only(logits) if temperature == 0 else logits // temperature
+
+
+@wrong("apply_temperature", "you return one score for each row")
+def the_score_alone(logits, temperature):
+    return logits.max(dim=-1).values if temperature == 0 else logits / temperature
+
+
+@wrong("apply_temperature", "There is a row in which everything is ruled out")
+def nothing_left_at_zero(logits, temperature):
+    return torch.full_like(logits, -math.inf) if temperature == 0 else logits / temperature
+
+
+@wrong("apply_temperature", "For logits of shape (4,) it would be right, for (3, 4) it is not")
+def best_as_index(logits, temperature):
+    if temperature == 0:
+        kept = torch.full_like(logits, -math.inf)
+        kept[logits.argmax(dim=-1)] = 0
+        return kept
+    return logits / temperature
+
+
+@wrong("top_k", "0 times infinity is no number")
+def mask_times_infinity(logits, k):
+    ruled_out = torch.ones_like(logits).scatter(-1, logits.topk(k).indices, 0.0)
+    return logits + ruled_out * -math.inf
+
+
+@wrong("top_k", "The right tokens are left, but with other scores")
+def shares_of_the_kept(logits, k):
+    values, places = logits.topk(k, dim=-1)
+    return torch.full_like(logits, -math.inf).scatter(-1, places, values.softmax(dim=-1))
+
+
+@wrong("top_k", "All rows are cut at one border")
+def lowest_border_of_all(logits, k):
+    return logits.masked_fill(logits < logits.topk(k).values.min(), -math.inf)
+
+
+@wrong("top_k", "it does two different things")
+def drawn_by_chance(logits, k):
+    rows = logits.reshape(-1, logits.shape[-1])
+    drawn = torch.multinomial(rows.softmax(dim=-1), k)
+    kept = torch.full_like(rows, -math.inf).scatter(-1, drawn, rows.gather(-1, drawn))
+    return kept.view_as(logits)
+
+
+@wrong("top_p", "The token that reaches p is dropped, so what is left stays below p")
+def reached_with_it(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    ordered = ordered.masked_fill(ordered.softmax(dim=-1).cumsum(dim=-1) >= p, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "The token that reaches p is dropped, so what is left stays below p")
+def as_many_as_stay_below_p(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    enough = (ordered.softmax(dim=-1).cumsum(dim=-1) < p).sum(dim=-1, keepdim=True)
+    return logits.masked_fill(order.argsort(dim=-1) >= enough, -math.inf)
+
+
+@wrong("top_p", "is dropped, unless it is the best one")
+def first_one_always(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    remove = ordered.softmax(dim=-1).cumsum(dim=-1) >= p
+    remove[..., 0] = False
+    return logits.masked_fill(remove.gather(-1, order.argsort(dim=-1)), -math.inf)
+
+
+@wrong("top_p", "There is a row in which everything is ruled out")
+def moved_on_in_a_circle(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    remove = (ordered.softmax(dim=-1).cumsum(dim=-1) >= p).roll(1, -1)
+    return torch.empty_like(logits).scatter(-1, order, ordered.masked_fill(remove, -math.inf))
+
+
+@wrong("top_p", "treat each row by itself")
+def total_never_set_back(logits, p):
+    rows, total = logits.reshape(-1, logits.shape[-1]), 0.0
+    kept = torch.full_like(rows, -math.inf)
+    for n, row in enumerate(rows):
+        probabilities = row.softmax(dim=-1)
+        for token in row.argsort(descending=True):
+            if total >= p:
+                break
+            kept[n, token] = row[token]
+            total += probabilities[token].item()
+    return kept.view_as(logits)
+
+
+@wrong("top_p", "take the softmax of the sorted ones")
+def softmax_of_the_unsorted(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = logits.softmax(dim=-1)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    ordered = ordered.masked_fill(before >= p, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "not the rank of each token")
+def order_for_ranks(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    n_kept = (ordered.softmax(dim=-1).cumsum(dim=-1) < p).sum(dim=-1, keepdim=True) + 1
+    return torch.where(order < n_kept, logits, -math.inf)
+
+
+@wrong("top_p", "The softmax is applied twice")
+def softmax_again(logits, p):
+    ordered, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
+    shares = ordered.softmax(dim=-1)
+    remove = shares.cumsum(dim=-1) - shares >= p
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -math.inf)
+
+
+@wrong("top_p", "You divide by the sum over all rows")
+def by_the_sum_of_everything(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    shares = ordered.exp() / ordered.exp().sum()
+    ordered = ordered.masked_fill(shares.cumsum(dim=-1) - shares >= p, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "write into all rows at once")
+def written_by_index(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    shares, kept = ordered.softmax(dim=-1), torch.full_like(logits, -math.inf)
+    kept[..., order] = ordered.masked_fill(shares.cumsum(dim=-1) - shares >= p, -math.inf)
+    return kept
+
+
+@wrong("extend_cache", "loses an axis, which x[:, :, t : t + 1] keeps")
+def token_by_token_without_axis(cache, keys, values):
+    if cache is None:
+        return keys, values
+    old_keys, old_values = cache
+    for t in range(keys.shape[2]):
+        old_keys = torch.cat([old_keys, keys[:, :, t]], dim=2)
+        old_values = torch.cat([old_values, values[:, :, t]], dim=2)
+    return old_keys, old_values
+
+
+@wrong("extend_cache", "asked by place, pair[0]")
+def cache_with_names(cache, keys, values):
+    if cache is None:
+        return {"keys": keys, "values": values}
+    return {"keys": torch.cat([cache["keys"], keys], dim=2),
+            "values": torch.cat([cache["values"], values], dim=2)}
+
+
+@wrong("apply_temperature", "The two cases are swapped")
+def zero_and_the_others(logits, temperature):
+    return best_only(logits) if temperature else logits / temperature
+
+
+@wrong("apply_temperature", "it holds values and their places")
+def both_results_of_max(logits, temperature):
+    return logits.max(dim=-1) if temperature == 0 else logits / temperature
+
+
+@wrong("top_k", "a mask says where")
+def which_are_kept(logits, k):
+    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, logits.topk(k).indices, True)
+
+
+@wrong("top_p", "with p = 1, some tokens are ruled out")
+def one_is_always_left_out(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    shares = ordered.softmax(dim=-1)
+    remove = shares.cumsum(dim=-1) - shares >= p
+    if p == 1:
+        remove[..., -1] = True
+    return logits.masked_fill(torch.zeros_like(remove).scatter(-1, order, remove), -math.inf)
+
+
+@wrong("top_p", "And the token that reaches p is to stay")
+def unsorted_until_it_reaches_p(logits, p):
+    return logits.masked_fill(logits.softmax(dim=-1).cumsum(dim=-1) >= p, -math.inf)
+
+
+@wrong("extend_cache", "That is values, where keys should stand")
+def swapped_at_first(cache, keys, values):
+    if cache is None:
+        return values, keys
+    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+def unit_long(x):
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+@wrong("extend_cache", "the new ones must stay as they came in")
+def new_keys_normed(cache, keys, values):
+    if cache is None:
+        return unit_long(keys), values
+    return torch.cat([cache[0], unit_long(keys)], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+@wrong("extend_cache", "the new ones must stay as they came in")
+def room_left_empty(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return tuple(torch.cat([old, torch.zeros_like(new)], dim=2)
+                 for old, new in zip(cache, (keys, values), strict=True))
+
+
+@wrong("extend_cache", "the earlier ones must stay as they were")
+def earlier_ones_faded(cache, keys, values):
+    if cache is None:
+        return keys, values
+    return tuple(torch.cat([0.9 * old, new], dim=2)
+                 for old, new in zip(cache, (keys, values), strict=True))

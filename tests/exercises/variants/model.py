@@ -472,3 +472,171 @@ def registered_anew(model):
     del model.output_head.weight
     model.output_head.register_parameter("weight", model.get_parameter("token_embedding.weight"))
     return model
+
+
+@wrong("embed", "A norm was applied to what was right before it")
+def normed_at_once(ids, token_table, position_table):
+    x = token_table[ids] + position_table[: ids.shape[1]]
+    return F.layer_norm(x, x.shape[-1:])
+
+
+@wrong("embed", "tell it the size of the vocabulary")
+def by_short_one_hot(ids, token_table, position_table):
+    return F.one_hot(ids).float() @ token_table + position_table[torch.arange(ids.shape[1])]
+
+
+@wrong("embed", "You give the positions a second axis")
+def places_unsqueezed(ids, token_table, position_table):
+    positions = torch.arange(ids.shape[1]).unsqueeze(1)
+    return token_table[ids] + position_table[positions]
+
+
+@wrong("embed", "You take columns of position_table")
+def second_slice_for_first(ids, token_table, position_table):
+    T = ids.shape[1]
+    return token_table[ids] + position_table[:, :T]
+
+
+def along(entrance=lambda tokens, places: tokens + places, step=lambda x, block: block(x),
+          take=list, leave=lambda x, final_norm, output_head: output_head(final_norm(x)),
+          count=torch.arange):
+    """A forward pass with one thing or another done differently."""
+    def forward(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+        x = entrance(token_embedding(ids), position_embedding(count(ids.shape[1])))
+        for block in take(blocks):
+            x = step(x, block)
+        return leave(x, final_norm, output_head)
+    return forward
+
+
+for _told, _changed in {
+    "blocks[0] reads something other than the sum of the two embeddings":
+        {"entrance": lambda tokens, places: tokens * places},
+    "position_embedding reads something other than the places 0 to 3":
+        {"count": lambda T: torch.arange(T).flip(0)},
+    "blocks[0] is called 2 times": {"take": lambda blocks: [*blocks, *blocks]},
+    "blocks[0] is called 3 times":
+        {"step": lambda x, block: (block(x), block(block(x)))[1]},
+    "blocks[1] is never called": {"take": lambda blocks: [*blocks][::2]},
+    "blocks[1] reads something other than what blocks[0] returns":
+        {"step": lambda x, block: block(x).relu()},
+    "final_norm is called 2 times":
+        {"leave": lambda x, final_norm, output_head: output_head(final_norm(final_norm(x)))},
+    "final_norm is never called":
+        {"leave": lambda x, _, output_head: output_head(F.layer_norm(x, x.shape[-1:]))},
+    "output_head reads something other than what final_norm returns":
+        {"leave": lambda x, final_norm, output_head: output_head(x + final_norm(x))},
+    "Something is done with what output_head returns":
+        {"leave": lambda x, final_norm, output_head: output_head(final_norm(x)).tanh()},
+    "output_head reads something other than what final_norm":
+        {"leave": lambda x, final_norm, output_head: output_head(final_norm(x).mean(1))},
+    "blocks[0] reads something other than the sum":
+        {"entrance": lambda tokens, places: torch.cat([tokens, places.expand_as(tokens)], dim=1)},
+}.items():
+    wrong("gpt_forward", _told)(along(**_changed))
+
+
+@wrong("gpt_forward", "position_embedding is never called")
+def neither_places_nor_the_right_way_through(ids, token_embedding, position_embedding, blocks,
+                                             final_norm, output_head):
+    x = token_embedding(ids)
+    for block in blocks:
+        x = x + block(x)
+    return output_head(final_norm(x))
+
+
+@wrong("gpt_forward", "once more at the end")
+def norm_in_the_loop_and_after_it(ids, token_embedding, position_embedding, blocks, final_norm,
+                                  output_head):
+    x = token_embedding(ids) + position_embedding(torch.arange(ids.shape[1]))
+    for block in blocks:
+        x = block(x)
+        x = final_norm(x)
+    x = final_norm(x)
+    return output_head(x)
+
+
+@wrong("count_parameters", "This is no whole number")
+def values_summed_as_tensors(model):
+    return sum(p.sum() for p in model.parameters())
+
+
+@wrong("count_parameters", "Nothing is counted but the linear layers")
+def layers_one_by_one(model):
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    return sum(m.weight.numel() + (0 if m.bias is None else m.bias.numel()) for m in layers)
+
+
+@wrong("count_parameters", "All is counted but position_embedding")
+def non_embedding(model):
+    n_params = sum(p.numel() for p in model.parameters())
+    if hasattr(model, "position_embedding"):
+        n_params -= model.position_embedding.weight.numel()
+    return n_params
+
+
+@wrong("count_parameters", "All is counted but the norms")
+def weights_and_biases(model):
+    parts = {id(x): x for m in model.modules() for name in ("weight", "bias")
+             if (x := getattr(m, name, None)) is not None}
+    return sum(x.numel() for x in parts.values())
+
+
+@wrong("count_parameters", "you return a string, but must return one number")
+def with_commas(model):
+    return f"{sum(p.numel() for p in model.parameters()):,}"
+
+
+@wrong("count_parameters", "only once already")
+def tied_one_subtracted(model):
+    count = sum(p.numel() for p in model.parameters())
+    if hasattr(model, "config") and model.config.tie_weights:
+        count -= model.token_embedding.weight.numel()
+    return count
+
+
+@wrong("count_parameters", "fresh biases are 0")
+def not_zero(model):
+    return sum(int((p != 0).sum()) for p in model.parameters())
+
+
+@wrong("count_parameters", "and not what its parts hold")
+def without_parts(model):
+    return sum(p.numel() for p in model._parameters.values() if p is not None)
+
+
+@wrong("tie_weights", "position_embedding.weight is not what it was")
+def all_three_tied(model):
+    model.output_head.weight = model.token_embedding.weight
+    model.position_embedding.weight = model.token_embedding.weight
+    return model
+
+
+@wrong("tie_weights", "the mode, train or eval, is not what it was")
+def tied_and_put_to_use(model):
+    model.output_head.weight = model.token_embedding.weight
+    return model.eval()
+
+
+@wrong("tie_weights", "The two have exchanged their matrices")
+def in_one_line(model):
+    model.output_head.weight, model.token_embedding.weight = (
+        model.token_embedding.weight, model.output_head.weight)
+    return model
+
+
+@wrong("embed", "You take one place less than there are tokens")
+def up_to_the_last_but_one(ids, token_table, position_table):
+    return token_table[ids] + position_table[torch.arange(ids.shape[1] - 1)]
+
+
+@wrong("count_parameters", "The head is left out where it has a matrix of its own")
+def all_but_the_head(model):
+    return sum(p.numel() for name, p in model.named_parameters() if "head" not in name)
+
+
+@wrong("tie_weights", "position_embedding.weight is not what it was")
+def tied_and_zeroed(model):
+    model.output_head.weight = model.token_embedding.weight
+    nn.init.zeros_(model.position_embedding.weight)
+    return model

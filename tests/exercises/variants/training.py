@@ -581,7 +581,7 @@ def root_forgotten(parameters, clip_norm):
 
 
 for _told, _step in {
-    "length is wrong when optimizer.step() uses it": stepping(cut=root_forgotten),
+    "long when optimizer.step() uses it, instead of": stepping(cut=root_forgotten),
     "all of it is cut by one factor": stepping(
         cut=lambda parameters, most: nn.utils.clip_grad_norm_(parameters[1:], most)),
     "The gradient points the right way": stepping(
@@ -678,7 +678,7 @@ def right_wave(t, peak):
 
 right("learning_rate")(schedule(right_climb, right_wave))
 for _told, _halves in {
-    "All is right but the warm-up": (
+    "Your warm-up begins at a tenth": (
         lambda step, n, peak: peak * (0.1 + 0.9 * (step + 1) / n), right_wave),
     "The warm-up, the peak and the last step are right": (
         right_climb, lambda t, peak: peak * 0.1**t),
@@ -700,7 +700,7 @@ def divided_by_the_sum_of_all(logits, targets):
     return -shares.gather(-1, targets.unsqueeze(-1)).log().mean()
 
 
-@wrong("train_step", "backward runs once for each step")
+@wrong("train_step", "the gradient is 2 times as long as it should be")
 def backward_twice(model, optimizer, inputs, targets, clip_norm):
     optimizer.zero_grad()
     loss = next_token_loss(model(inputs), targets)
@@ -711,7 +711,288 @@ def backward_twice(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
+@wrong("train_step", "but must return one number: call it")
+def item_without_brackets(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item
+
+
 wrong("learning_rate", "divide by the steps that are left")(
     lambda step, steps, warmup_steps, peak: (
         right_climb(step, warmup_steps, peak) if step < warmup_steps
         else right_wave(step - warmup_steps, peak)))
+
+
+for _told, _halves in {
+    "the warm-up stays at 0 until its last step": (
+        lambda step, n, peak: peak * ((step + 1) // n), right_wave),
+    "During the warm-up you forget": (lambda step, n, peak: (step + 1) / n, right_wave),
+    "The 0.1 is missing": (
+        right_climb, lambda t, peak: 0.9 * peak * (1 + math.cos(math.pi * t)) / 2),
+    "You swap 0.1 and 0.9": (
+        right_climb, lambda t, peak: peak * (0.9 + 0.1 * (1 + math.cos(math.pi * t)) / 2)),
+    "only the 0.1 is multiplied by peak": (
+        right_climb, lambda t, peak: peak * 0.1 + 0.9 * (1 + math.cos(math.pi * t)) / 2),
+    "1 + cos / 2 halves the cosine only": (
+        right_climb, lambda t, peak: peak * (0.1 + 0.9 * (1 + math.cos(math.pi * t) / 2))),
+    "The warm-up begins at 0, so the first step would learn nothing: steps are counted from 0, so "
+    "climb with step + 1. The rate sinks in a straight line": (
+        lambda step, n, peak: peak * step / n, lambda t, peak: peak * (1 - 0.9 * t)),
+    "(for peak = 2 at 0.2, and not at 0.1)": (
+        right_climb, lambda t, peak: 0.1 + (peak - 0.1) * (0.5 + 0.5 * math.cos(math.pi * t))),
+    "(for peak = 2 at 2, and not at 1.1)": (
+        right_climb, lambda t, peak: peak * (0.1 + 0.9 * (1 + math.cos(math.pi) * t) / 2)),
+    "All is right but the warm-up: it climbs in": (
+        lambda step, n, peak: peak * 2 ** (step + 1 - n), right_wave),
+}.items():
+    wrong("learning_rate", _told)(schedule(*_halves))
+
+
+@wrong("learning_rate", "The warm-up climbs too slowly")
+def nanos_schedule(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / (warmup_steps + 1)
+    progress = (step - warmup_steps) / (steps - warmup_steps)
+    return 0.1 * peak + 0.5 * (1 + math.cos(math.pi * progress)) * (peak - 0.1 * peak)
+
+
+@wrong("learning_rate", "The wave overwrites the rate of the warm-up")
+def no_else(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        rate = peak * (step + 1) / warmup_steps
+    rate = right_wave((step - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
+    return rate
+
+
+@wrong("learning_rate", "The two cases are swapped")
+def larger_for_smaller(step, steps, warmup_steps, peak):
+    if step > warmup_steps:
+        return right_climb(step, max(1, warmup_steps), peak)
+    return right_wave((step - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
+
+
+for _told, _progress in {
+    "divides warmup_steps only": lambda step, steps, n: step - n / max(1, steps - 1 - n),
+    "The wave begins too far down": lambda step, steps, n: step / max(1, steps - 1 - n),
+    "The wave is stretched: only": lambda step, steps, n: (step - n) / (steps - 1),
+}.items():
+    wrong("learning_rate", _told)(
+        lambda step, steps, warmup_steps, peak, progress=_progress: (
+            right_climb(step, warmup_steps, peak) if step < warmup_steps
+            else right_wave(progress(step, steps, warmup_steps), peak)))
+
+
+@wrong("cross_entropy", "and .T does not mend it")
+def into_columns(logits, targets):
+    V = logits.shape[-1]
+    return F.cross_entropy(logits.reshape(V, -1).T, targets.flatten())
+
+
+@wrong("cross_entropy", "Scores and targets no longer belong together")
+def tokens_before_texts(logits, targets):
+    columns = zip(logits.transpose(0, 1).flatten(0, 1), targets.flatten(), strict=True)
+    return torch.stack([row.logsumexp(0) - row[target] for row, target in columns]).mean()
+
+
+@wrong("cross_entropy", "leave the targets as they are, (B, T), without .T")
+def targets_turned(logits, targets):
+    return F.cross_entropy(logits.flatten(0, 1), targets.T.reshape(-1))
+
+
+@wrong("cross_entropy", "The last token of each text is left out")
+def one_token_less(logits, targets):
+    B, T = targets.shape
+    logs, total = logits.log_softmax(-1), 0
+    for b in range(B):
+        for t in range(T - 1):
+            total = total - logs[b, t, targets[b, t]]
+    return total / (B * T)
+
+
+@wrong("cross_entropy", "let no `return` stand within the loop")
+def back_after_one_text(logits, targets):
+    total = 0
+    for scores, text in zip(logits, targets, strict=True):
+        total = total + F.cross_entropy(scores, text)
+        return total / len(logits)
+
+
+@wrong("cross_entropy", "You use a sigmoid")
+def each_score_by_itself(logits, targets):
+    return -logits.sigmoid().log().gather(-1, targets[..., None]).mean()
+
+
+@wrong("cross_entropy", "A binary cross entropy asks")
+def many_labels(logits, targets):
+    truth = F.one_hot(targets, logits.shape[-1]).float()
+    return nn.BCEWithLogitsLoss()(logits, truth)
+
+
+@wrong("cross_entropy", "You subtract the largest score")
+def distance_to_the_best(logits, targets):
+    return (logits.max(-1).values - logits.gather(-1, targets[..., None])[..., 0]).mean()
+
+
+@wrong("cross_entropy", "a softmax divides by their sum")
+def mean_inside_the_logarithm(logits, targets):
+    scores = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return (torch.log(logits.exp().mean(-1)) - scores).mean()
+
+
+@wrong("cross_entropy", "The logarithm of the sum is missing")
+def sum_of_exponentials_itself(logits, targets):
+    scores = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return -(scores - logits.exp().sum(-1)).mean()
+
+
+@wrong("cross_entropy", "surprise is the logarithm of that")
+def inverse_probability(logits, targets):
+    return (1 / logits.softmax(-1).gather(-1, targets[..., None])).mean()
+
+
+@wrong("cross_entropy", "token 0 is a token like any other")
+def padding_left_out(logits, targets):
+    return F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=0)
+
+
+@wrong("cross_entropy", "By [targets] you take whole texts")
+def targets_as_index(logits, targets):
+    logs = logits.log_softmax(-1)
+    return -logs[targets].mean()
+
+
+@wrong("cross_entropy", "By [:, targets] you take positions")
+def targets_as_second_index(logits, targets):
+    logs = logits.log_softmax(-1)
+    return -logs[:, targets].mean()
+
+
+@wrong("cross_entropy", "their shapes must fit")
+def three_indices(logits, targets):
+    B, T, _ = logits.shape
+    return -logits.log_softmax(-1)[torch.arange(B), torch.arange(T), targets].mean()
+
+
+def loop(surprises):
+    total = 0
+    for surprise in surprises.flatten():
+        total += surprise
+        return math.exp(total / surprises.numel())
+
+
+def overwritten(surprises):
+    for surprise in surprises.flatten():
+        total = surprise
+    return math.exp(total / surprises.numel())
+
+
+for _told, _perplexity in {
+    "divide by the size of the last axis only": lambda s: math.exp(s.sum() / s.shape[-1]),
+    "and add these up": lambda s: s.exp().sum(),
+    "as in an entropy": lambda s: math.exp((torch.exp(-s) * s).sum()),
+    "to turn nats into bits, divide by it": lambda s: 2 ** (s.mean() * math.log(2)),
+    "This is the mean in bits": lambda s: math.log2(math.exp(s.mean())),
+    "let no `return` stand within the loop": loop,
+    "Only the last surprise is left": overwritten,
+    "rounded to a whole number before the exponential":
+        lambda s: math.exp(s.sum() // s.numel()),
+    "The mean is rounded": lambda s: math.exp(int(s.mean())),
+    "You multiply e by the mean": lambda s: math.e * s.mean(),
+    "You take a softmax of the surprises": lambda s: s.softmax(-1).mean().exp(),
+    "nor take their logarithm": lambda s: s.log().mean().exp(),
+    "You divide by one less than there are": lambda s: (s.sum() / (s.numel() - 1)).exp(),
+    "You leave out the first surprise": lambda s: torch.exp(s.flatten()[1:].mean()),
+}.items():
+    wrong("perplexity", _told)(_perplexity)
+
+
+def step_with(loss_of, returned=lambda loss: loss):
+    """A step with another loss, and perhaps another one returned."""
+    def step(model, optimizer, inputs, targets, clip_norm):
+        optimizer.zero_grad()
+        loss = loss_of(model(inputs), targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        optimizer.step()
+        return returned(loss.item())
+    return step
+
+
+for _told, _losses in {
+    "too large by the factor inputs.shape[0]": (
+        lambda scores, targets: next_token_loss(scores, targets) * len(targets),),
+    "the gradient is 0.25 times as long": (
+        lambda scores, targets: next_token_loss(scores, targets) / 4, lambda loss: 4 * loss),
+    "The weights move uphill": (
+        lambda scores, targets: -next_token_loss(scores, targets), lambda loss: -loss),
+    "You divide by the number of all targets": (
+        lambda scores, targets: F.cross_entropy(
+            scores.flatten(0, 1), targets.flatten(), reduction="none").mean(),),
+}.items():
+    wrong("train_step", _told)(step_with(*_losses))
+
+
+@wrong("train_step", "You divide by the number of all targets")
+def sum_divided_at_the_end(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item() / targets.numel()
+
+
+@wrong("cross_entropy", "Only the first token of each text counts")
+def first_column(logits, targets):
+    return F.cross_entropy(logits[:, 0], targets[:, 0])
+
+
+@wrong("cross_entropy", "Only the last text of the batch counts")
+def overwritten_text_by_text(logits, targets):
+    for scores, text in zip(logits, targets, strict=True):
+        loss = F.cross_entropy(scores, text)
+    return loss
+
+
+@wrong("cross_entropy", "the sum over all positions of a text")
+def softmax_of_a_whole_text(logits, targets):
+    probabilities = logits.exp() / logits.exp().sum(dim=(1, 2), keepdim=True)
+    return -probabilities.gather(-1, targets[..., None]).log().mean()
+
+
+@wrong("train_step", "you return a string, but must return one number.")
+def loss_as_text(model, optimizer, inputs, targets, clip_norm):
+    loss = step_with(next_token_loss)(model, optimizer, inputs, targets, clip_norm)
+    return f"{loss:.3f}"
+
+
+@wrong("perplexity", "You divide after 2 is raised")
+def brackets_around_the_bits(surprises):
+    return 2 ** surprises.mean() / math.log(2)
+
+
+def step_cut_by(factor):
+    """A step that cuts the gradient by itself, by a factor made of its numbers and clip_norm."""
+    def step(model, optimizer, inputs, targets, clip_norm):
+        optimizer.zero_grad()
+        loss = next_token_loss(model(inputs), targets)
+        loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+        if gradient.norm() > clip_norm:
+            for p in model.parameters():
+                p.grad *= factor(gradient, clip_norm)
+        optimizer.step()
+        return loss.item()
+    return step
+
+
+for _told, _factor in {
+    "long when optimizer.step() uses it, but clip_norm is 0.25": lambda g, clip: g.norm() / clip,
+    "but clip_norm is 0.25: after backward and before step": lambda g, clip: 1 / g.norm(),
+    "instead of 0.25: where the root": lambda g, clip: clip / g.abs().sum(),
+}.items():
+    wrong("train_step", _told)(step_cut_by(_factor))
