@@ -162,7 +162,8 @@ def judge(exercise: Exercise, function: Any) -> tuple[str, str]:
         return verdict.status, verdict.text
     except OutOfTime:
         return "raised", (f"stopped after {TIME_LIMIT:.0f} seconds: it has not returned yet; look "
-                          "for a loop that never ends, or that does far too much.")
+                          "for a loop that never ends, such as a `while` in which one branch "
+                          "forgets i += 1, or for one that does far too much.")
     except Exception as error:  # what it returned is an object that bears no question
         return "wrong", (f"what it returns cannot be read ({type(error).__name__}): return a plain "
                          "value.")

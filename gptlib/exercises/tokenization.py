@@ -239,7 +239,8 @@ def _only_the_first(ids, pair, new_id):
 
 
 def _partner_stays(ids, pair, new_id):
-    """The right token of a pair stays behind: the new token stands for both, so skip it."""
+    """The right token of a pair stays behind: the new token stands for both, so skip it; in a
+    `while` loop, i += 2 does that, but in a `for` loop, i += 2 skips nothing."""
     pairs = zip(ids, [*ids[1:], None], strict=True)
     return [new_id if (left, right) == pair else left for left, right in pairs]
 
@@ -415,6 +416,10 @@ def _put_back(answer, ids, pair, new_id):
             return MERGE.diagnosis(mistake)
     back = [old for token in merged for old in (pair if token == new_id else [token])]
     if len(back) < len(ids):
+        others = [max(pair) + n for n in range(1, 6)]
+        if answer(others[:], pair, max(pair) + 6) == others[::2]:
+            return ("A token that belongs to no pair takes the next one away: go on by one after "
+                    "it, and by two after a pair.")
         return f"Tokens are lost: with {pair} put back in place of {new_id}, some are missing."
     if back != ids and sorted(back) == sorted(ids):
         return ("The tokens are the right ones, but in another order: sort nothing, and remember "

@@ -199,7 +199,7 @@ def joins_the_pair_as_a_tuple(ids, pair, new_id):
     return [pair if token == new_id else token for token in merge(ids, pair, new_id)]
 
 
-@wrong("merge", "stopped after 5 seconds")
+@wrong("merge", "forgets i += 1")
 def never_moves_on(ids, pair, new_id):
     merged, place = [], 0
     while place < len(ids):
@@ -970,3 +970,28 @@ def pairs_without_numbers(word, merges):
 @wrong("encode", "a list of token ids, not a text")
 def pieces_joined_to_a_text(word, merges):
     return " ".join(map(str, BPETokenizer(merges).encode(word)))
+
+
+@wrong("merge", "in a `for` loop, i += 2 skips nothing")
+def steps_on_in_a_for_loop(ids, pair, new_id):
+    merged = []
+    for i in range(len(ids)):
+        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
+            merged.append(new_id)
+            i += 2
+        else:
+            merged.append(ids[i])
+    return merged
+
+
+@wrong("merge", "go on by one after it, and by two after a pair")
+def steps_changed_places(ids, pair, new_id):
+    merged, i = [], 0
+    while i < len(ids):
+        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
+            merged.append(new_id)
+            i += 1
+        else:
+            merged.append(ids[i])
+            i += 2
+    return merged
