@@ -71,6 +71,18 @@ _SHORT = (torch.float16, torch.bfloat16)
 MOST = 1_000_000                                 # numbers of a wrong answer that are looked at
 
 
+def _no_tensor(value: Any) -> str:
+    """How a tensor comes of what was returned in its place, as the end of a sentence."""
+    if type(value) is tuple and len(value) == 1:
+        return ": a comma at the end of a line makes one"
+    if type(value) is tuple and len({x.shape for x in value if isinstance(x, Tensor)}) == 1:
+        return f": torch.stack joins the {len(value)} tensors in it along a new axis"
+    known = {np.ndarray: ": torch.from_numpy turns one into the other",
+             list: ": torch.tensor or torch.stack makes one of it"}
+    return known.get(type(value), ": call it, with brackets" if callable(value) else
+                     ": it holds values and their places" if hasattr(value, "indices") else "")
+
+
 def _group(dtype: torch.dtype) -> str:
     if dtype == torch.bool:
         return "bool"
@@ -94,12 +106,8 @@ class TensorAnswer:
 
     def malformed(self, answer: Any, expected: Tensor) -> str | None:
         if not isinstance(answer, Tensor):
-            made = {np.ndarray: ": torch.from_numpy turns one into the other",
-                    list: ": torch.tensor or torch.stack makes one of it"}.get(
-                        type(answer), ": call it, with brackets" if callable(answer) else
-                        ": it holds values and their places" if hasattr(answer, "indices") else "")
             return (f"you return {described(answer)} as {self.name}, but it must be a torch "
-                    f"tensor{made}.")
+                    f"tensor{_no_tensor(answer)}.")
         if answer.device != expected.device:
             return (f"the device of your {self.name} is {answer.device}, but the inputs are on "
                     f"{expected.device}: make new tensors with device=x.device.")
@@ -239,8 +247,10 @@ class IdsAnswer:
             return f"you return {described(answer)}, but must return a list of token ids{extra}."
         for place, token in enumerate(answer):
             if isinstance(token, bool) or not isinstance(token, numbers.Integral):
+                advice = (": the bytes of a text are text.encode(\"utf-8\")"
+                          if isinstance(token, str) else "")
                 return (f"place {place} of your list holds {described(token)}, {_short(token)}, "
-                        "but must hold a token id, a whole number.")
+                        f"but must hold a token id, a whole number{advice}.")
         return None
 
     def difference(self, answer: list[int], expected: list[int]) -> str | None:

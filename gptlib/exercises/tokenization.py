@@ -867,6 +867,28 @@ def _no_target_for_the_last(ids, context_length):
             ids[1 : end + 1].view(n_windows, context_length))
 
 
+def _rows_and_columns_swapped(ids, context_length):
+    """Rows and columns have changed places: it is a row for each window,
+    view(n_windows, context_length)."""
+    n_windows = (len(ids) - 1) // context_length
+    end = n_windows * context_length
+    return (ids[:end].view(context_length, n_windows),
+            ids[1 : end + 1].view(context_length, n_windows))
+
+
+def _targets_end_early(ids, context_length):
+    """The targets are one token short: they begin one token later than the inputs, so they also
+    end one later, ids[1 : end + 1]."""
+    n_windows = (len(ids) - 1) // context_length
+    return ids[1 : n_windows * context_length].view(n_windows, context_length)
+
+
+def _remainder_kept(ids, context_length):
+    """The remainder, which fills no window, is still there: cut inputs and targets to
+    n_windows * context_length tokens first."""
+    return ids[:-1].view((len(ids) - 1) // context_length, context_length)
+
+
 def _to_cut(generator):
     for N, T in ((11, 4), (12, 4), (13, 4), (37, 5), (4, 3), (6, 1)):
         yield torch.randperm(500, generator=generator)[:N], T
@@ -925,7 +947,8 @@ WINDOWS = Exercise(
     mistakes=[_moved_by_two, _not_moved, _moved_back, _rolled, _two_steps_in_one, _overlapping,
               _gap_between,
               _last_window_lost, _one_target_each, _one_long_row, _by_columns,
-              _no_target_for_the_last],
+              _no_target_for_the_last, _rows_and_columns_swapped, _targets_end_early,
+              _remainder_kept],
     symptoms=[_where_they_come_from],
     hints=(
         "Take ten tokens and windows of four. Write the inputs of both windows down, and under "

@@ -616,7 +616,7 @@ def a_window_without_targets(ids, context_length):
             ids[1:].unfold(0, context_length, context_length))
 
 
-@wrong("windows", "Your windows hold 2 tokens each")
+@wrong("windows", "a row for each window, view(n_windows, context_length)")
 def as_many_windows_as_tokens(ids, context_length):
     n_windows = (len(ids) - 1) // context_length
     end = n_windows * context_length
@@ -995,3 +995,41 @@ def steps_changed_places(ids, pair, new_id):
             merged.append(ids[i])
             i += 2
     return merged
+
+
+@wrong("encode", "the bytes of a text are text.encode")
+def begins_with_the_word_itself(word, merges):
+    ids = word
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("encode", "the bytes of a text are text.encode")
+def begins_with_a_list_of_letters(word, merges):
+    ids = list(word)
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+@wrong("windows", "so they also end one later")
+def targets_end_with_the_inputs(ids, context_length):
+    n_windows = (len(ids) - 1) // context_length
+    end = n_windows * context_length
+    inputs = ids[:end].view(n_windows, context_length)
+    return inputs, ids[1:end].view(n_windows, context_length)
+
+
+@wrong("windows", "The remainder, which fills no window, is still there")
+def all_but_the_last_in_rows(ids, context_length):
+    n_windows = (len(ids) - 1) // context_length
+    inputs = ids[:-1].view(n_windows, context_length)
+    return inputs, ids[1:].view(n_windows, context_length)
+
+
+@wrong("windows", "The remainder, which fills no window, is still there")
+def only_the_inputs_are_cut_off(ids, context_length):
+    n_windows = (len(ids) - 1) // context_length
+    inputs = ids[: n_windows * context_length].view(n_windows, context_length)
+    return inputs, ids[1:].view(n_windows, context_length)
