@@ -15,6 +15,7 @@ from gptlib.attention import split_heads as library_split_heads
 from gptlib.exercises.answers import TensorAnswer
 from gptlib.exercises.exercise import Exercise, Property
 from gptlib.exercises.properties import gradient_reaches, normal
+from gptlib.exercises.trial import Raised, attempt
 
 # --------------------------------------------------------------------------------- causal_mask
 
@@ -355,6 +356,12 @@ def _all_axes_turned(queries, keys, mask):
     return _softmax_of(queries @ keys.T / math.sqrt(queries.shape[-1]), mask)
 
 
+def _keys_as_they_stand(queries, keys, mask):
+    """The keys are not transposed: to meet every query, they stand in columns,
+    keys.transpose(-2, -1)."""
+    return _softmax_of(queries @ keys, mask)
+
+
 def _first_axes_swapped(queries, keys, mask):
     """With transpose(0, 1) you swap the first two axes, which are the last two of a matrix only:
     count from the end, keys.transpose(-2, -1)."""
@@ -446,8 +453,8 @@ ATTENTION_WEIGHTS = Exercise(
               _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle,
               _not_shared_out, _sum_without_its_axis, _divided_by_axis_one, _sigmoid,
               _queries_with_queries, _keys_with_keys, _cosines, _all_axes_turned,
-              _first_axes_swapped, _softmax_over_all, _softmax_of_axis_one, _plus_infinity,
-              _mask_added],
+              _keys_as_they_stand, _first_axes_swapped, _softmax_over_all, _softmax_of_axis_one,
+              _plus_infinity, _mask_added],
     symptoms=[_shares_in_words],
     hints=(
         "Four steps: compare, scale, mask, share out. A dot product compares; which matrix "
@@ -603,6 +610,17 @@ def _weights_on_the_right(queries, keys, values, mask):
     return values @ attention_weights(queries, keys, mask)
 
 
+def _values_transposed(queries, keys, values, mask):
+    """The values are transposed: row s of the values belongs to key s, so it is weights @ values
+    as they stand."""
+    return attention_weights(queries, keys, mask) @ values.transpose(-2, -1)
+
+
+def _attention_keys_as_they_stand(queries, keys, values, mask):
+    """The keys are not transposed, which attention_weights does for you: call it."""
+    return _softmax_of(queries @ keys, mask) @ values
+
+
 def _number_by_number(queries, keys, values, mask):
     """The sign * multiplies number by number: the sum over all keys, each with its weight, is the
     matrix product weights @ values."""
@@ -650,8 +668,10 @@ def _roles_in_words(answer, queries, keys, values, mask):
     return None
 
 
-def _same(one, other, trial):
-    return torch.allclose(one(*trial), other(*trial), rtol=1e-4, atol=1e-5, equal_nan=True)
+def _same(one, mistake, trial):
+    theirs = attempt(mistake, trial)
+    return not isinstance(theirs, Raised) and torch.allclose(
+        one(*trial), theirs, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 ATTENTION = Exercise(
@@ -667,7 +687,8 @@ ATTENTION = Exercise(
               _attention_over_queries, _attention_roles_swapped, _keys_and_values_swapped,
               _plain_average,
               _attention_softmax_twice, _best_value_only, _forbidden_only, _with_the_queries,
-              _weights_on_the_right, _number_by_number],
+              _weights_on_the_right, _values_transposed, _attention_keys_as_they_stand,
+              _number_by_number],
     symptoms=[_weights_in_words],
     hints=(
         "You have the shares already: attention_weights gives a row of them for every query. "
@@ -721,7 +742,7 @@ def _interleaved(x, n_heads):
 
 def _sizes_swapped(x, n_heads):
     """The number of heads and their width are swapped: the last axis becomes (H, D), in this
-    order, before you transpose."""
+    order, before you transpose; and x.split takes the width of a piece, x.chunk the number."""
     B, T, C = x.shape
     return x.view(B, T, C // n_heads, n_heads).transpose(1, 2)
 
@@ -764,6 +785,13 @@ def _tokens_cut(x, n_heads):
     """You cut the row of tokens into pieces: cut the vectors, the last axis, and leave every token
     to every head."""
     return torch.stack(x.chunk(n_heads, dim=1), dim=1)
+
+
+def _tokens_divided(x, n_heads):
+    """You divide the number of tokens: divide the width of the vectors, C // n_heads, and leave
+    every token to every head."""
+    B, T, C = x.shape
+    return x.view(B, n_heads, T // n_heads, C)
 
 
 def _tokens_before_heads(x, n_heads):
@@ -828,7 +856,7 @@ SPLIT_HEADS = Exercise(
     cases=lambda generator: list(_to_split(generator)),
     mistakes=[_only_relabeled, _no_transpose, _interleaved, _sizes_swapped, _heads_first,
               _tokens_last, _columns_relabeled, _untouched, _all_of_it_for_each, _tokens_cut,
-              _tokens_before_heads, _pieces_that_overlap, _joined_with_the_batch,
+              _tokens_divided, _tokens_before_heads, _pieces_that_overlap, _joined_with_the_batch,
               _joined_with_the_tokens, _whole_width_for_each, _divided_as_a_number],
     symptoms=[_where_they_came_from],
     hints=(

@@ -177,6 +177,9 @@ _MEANINGS = {
     r"object has no attribute":
         "What stands before the dot has no such part and no such method: look for a typo, or print "
         "it to see what it is.",
+    r"(for .*'|not )(Linear|LayerNorm|Embedding|MultiHeadAttention|FeedForward|function)\b":
+        "A layer or a function stands there without its round brackets: call it, as in layer(x); "
+        "a layer multiplies by its numbers itself.",
     r"unsupported operand type|must be Tensor, not":
         "Such things do not go together: is one of them a list, or a function or layer that is "
         "not called?",

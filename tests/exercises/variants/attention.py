@@ -375,7 +375,7 @@ def heads_in_front(x, n_heads):
     return torch.stack(x.chunk(n_heads, dim=-1))
 
 
-@wrong("split_heads", "a tuple")
+@wrong("split_heads", "torch.stack joins the 3 tensors")
 def pieces_in_a_tuple(x, n_heads):
     return x.chunk(n_heads, dim=-1)
 
@@ -701,3 +701,31 @@ def values_ask_values(queries, keys, values, mask):
 @wrong("attention", "You ask with the keys, compare with the values and average the queries")
 def one_place_on(queries, keys, values, mask):
     return attention_weights(keys, values, mask) @ queries
+
+
+@wrong("attention_weights", "The keys are not transposed")
+def keys_as_they_stand(queries, keys, mask):
+    scores = queries @ keys / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention", "The values are transposed")
+def values_transposed(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask) @ values.transpose(-2, -1)
+
+
+@wrong("attention", "The keys are not transposed")
+def scores_of_its_own_without_a_transpose(queries, keys, values, mask):
+    scores = (queries @ keys / math.sqrt(queries.shape[-1])).masked_fill(~mask, -math.inf)
+    return scores.softmax(dim=-1) @ values
+
+
+@wrong("split_heads", "x.split takes the width of a piece")
+def split_with_the_number_of_heads(x, n_heads):
+    return torch.stack(x.split(n_heads, dim=-1), dim=1)
+
+
+@wrong("split_heads", "leave every token to every head")
+def view_that_cuts_the_tokens(x, n_heads):
+    B, T, C = x.shape
+    return x.view(B, n_heads, T // n_heads, C)

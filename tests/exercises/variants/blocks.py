@@ -723,3 +723,25 @@ def two_digits_swapped(x):
 @wrong("gelu", "The sign // rounds down")
 def whole_halves(x):
     return (x // 2) * (1 + torch.tanh((2 / math.pi) ** 0.5 * (x + 0.044715 * x.pow(3))))
+
+
+@wrong("layer_norm", "a comma at the end of a line makes one")
+def a_comma_at_the_end(x, scale, shift, eps=1e-5):
+    normalized = (x - x.mean(-1, keepdim=True)) / (x.var(-1, False, keepdim=True) + eps).sqrt()
+    return scale * normalized + shift,
+
+
+@wrong("feed_forward", "stands there without its round brackets")
+def times_the_layers(x, expand, contract):
+    return gelu(x @ expand) @ contract
+
+
+@wrong("feed_forward", "stands there without its round brackets")
+def matmul_with_the_layers(x, expand, contract):
+    return torch.matmul(gelu(torch.matmul(x, expand)), contract)
+
+
+@wrong("transformer_block", "stands there without its round brackets")
+def adds_the_part_itself(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention
+    return x + feed_forward
