@@ -77,6 +77,8 @@ def _no_tensor(value: Any) -> str:
         return ": a comma at the end of a line makes one"
     if type(value) is tuple and len({x.shape for x in value if isinstance(x, Tensor)}) == 1:
         return f": torch.stack joins the {len(value)} tensors in it along a new axis"
+    if type(value) is tuple and value:
+        return f": return only what is asked for, not {len(value)} things"
     known = {np.ndarray: ": torch.from_numpy turns one into the other",
              list: ": torch.tensor or torch.stack makes one of it"}
     return known.get(type(value), ": call it, with brackets" if callable(value) else

@@ -295,6 +295,11 @@ def _squared(x):
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**2)))
 
 
+def _three_times(x):
+    """The sign * for ** is no power: x * 3 is three times x, and the cube is x**3."""
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * 3)))
+
+
 def _root_missing(x):
     """2/π stands there without its square root."""
     return 0.5 * x * (1 + torch.tanh(2 / math.pi * (x + 0.044715 * x**3)))
@@ -339,6 +344,11 @@ def _tangent(x):
 def _bare_tangent(x):
     """This takes tanh of x alone: its argument is the root of 2/π times (x + 0.044715 x³)."""
     return 0.5 * x * (1 + torch.tanh(x))
+
+
+def _tanh_of_the_root(x):
+    """The bracket of tanh closes too early: the root and the sum belong inside of it, both."""
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi)) * (x + 0.044715 * x**3))
 
 
 def _no_brackets(x):
@@ -432,7 +442,8 @@ GELU = Exercise(
     mistakes=[_relu, _with_erf, _sigmoid_form, _silu, _no_half, _no_x, _no_one, _no_cube, _squared,
               _root_missing, _cube_of_the_product, _root_over_two_only, _ten_times_the_cube,
               _root_of_x_only, _gate_upside_down, _pi_over_two, _tangent, _bare_tangent,
-              _no_brackets, _half_inside, _half_rounded, _sigmoid_for_tanh],
+              _no_brackets, _half_inside, _half_rounded, _sigmoid_for_tanh, _three_times,
+              _tanh_of_the_root],
     symptoms=[_taken_apart],
     hints=(
         "Nothing but the formula of the docstring, and torch works on all numbers of x at once. "

@@ -14,6 +14,9 @@ _MEANINGS = {
     r"(and '|not )torch\.Size":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
+    r"'torch\.dtype' object is not callable":
+        "torch.bool, torch.long and the like only name a kind of numbers: a tensor is made with "
+        "dtype=torch.bool, or turned into one with x.bool().",
     r"'(Tensor|Parameter|list|tuple|dict|int|float)' object is not callable":
         "Round brackets call a function: use square ones to pick something, and do not give a "
         "function's name to something else.",
@@ -26,11 +29,15 @@ _MEANINGS = {
         "A tensor cannot grow: torch.cat makes a new one of two.",
     r"only one element tensors can be converted|cannot be converted to Scalar":
         "One number is needed there, but the tensor holds several: use torch's function instead "
-        "of Python's, as torch.exp for math.exp, or pick one, sum or average first.",
+        "of Python's, as torch.exp for math.exp, or pick one, sum or average first; tensors are "
+        "joined by torch.stack, not by torch.tensor.",
+    r"only integer tensors of a single element":
+        "One whole number is needed there, but the tensor holds several: torch.stack joins "
+        "tensors, which torch.tensor does not, and a list is asked for one place at a time.",
     r"Boolean value of Tensor with more than one":
-        "One True or False is needed there, but the tensor holds several: use torch.where, "
-        "masked_fill, .any() or .all(). And a class is made before it is called: "
-        "nn.CrossEntropyLoss()(x, y).",
+        "One True or False is needed there, but the tensor holds several: write ~ for not, & for "
+        "and, | for or, or use torch.where, masked_fill, .any() or .all(). And a class is made "
+        "before it is called: nn.CrossEntropyLoss()(x, y).",
     r"must be Tensor, not (float|int|list)":
         "torch's functions take tensors: for plain numbers there is math, for lists torch.tensor, "
         "and .item(), float() and .tolist() may come too early.",
@@ -96,6 +103,8 @@ _MEANINGS = {
     r"stack expects each tensor to be equal size":
         "stack makes a new axis of tensors of equal size, and one of yours has another: leave out "
         "what remains at the end, if it is that; cat joins them along an axis that is there.",
+    r"argument 'normalized_shape'":
+        "The sizes come before scale and shift: F.layer_norm(x, scale.shape, scale, shift, eps).",
     r"Given normalized_shape=":
         "A norm reads vectors of one width only, and these have another: + keeps the width, cat "
         "does not.",
@@ -125,7 +134,8 @@ _MEANINGS = {
         "What is trained may not be changed in place: write x = x + ... instead of x += ...",
     r"bitwise_xor|for \^: ":
         "The sign ^ is no power in Python: write **.",
-    r"operator\.invert|bad operand type for unary ~|only supports boolean masks":
+    r"operator\.invert|bad operand type for unary ~|only supports boolean masks|"
+    r"(Negation|Subtraction), the `-` operator":
         "A mask holds True and False, and ~ turns these around: write a comparison, or .bool().",
     r"Can't call numpy\(\)":
         "NumPy cannot follow gradients: stay with torch's functions.",
@@ -174,6 +184,9 @@ _MEANINGS = {
     r"object is not subscriptable":
         "Square brackets pick from lists and tensors: a layer or function is called, with round "
         "ones, and parts of a model stand after a dot.",
+    r"module '.*' has no attribute":
+        "That module has no such function: look for a typo, or for the function in "
+        "torch.nn.functional.",
     r"object has no attribute":
         "What stands before the dot has no such part and no such method: look for a typo, or print "
         "it to see what it is.",

@@ -61,7 +61,8 @@ def _first_one_missing(ids):
 
 
 def _each_once(ids):
-    """Every pair is counted only once: add 1 each time that it occurs."""
+    """Every pair is counted only once: add 1 to the count of that very pair each time that it
+    occurs."""
     return dict.fromkeys(zip(ids, ids[1:]), 1)
 
 
@@ -174,6 +175,9 @@ def _counted_wrongly(answer, ids):
         return ("The pairs you have are counted rightly, but others are missing: does the loop end "
                 "too early, or is something left out?")
     factors = {theirs.get(pair, 0) / count for pair, count in ours.items()}
+    if factors == {0}:
+        return ("Every count stays 0: add 1 each time that a pair occurs; ids.count(pair) finds "
+                "none, for ids holds single tokens.")
     if len(factors) == 1 and len(ours) > 1 and wrong <= {*ours}:
         return f"Every count is {factors.pop():g} times what it should be."
     if any(pair in theirs and pair not in ours for pair in wrong):
@@ -377,6 +381,13 @@ def _last_pair_missed(ids, pair, new_id):
     return [*merge(ids[:-1], pair, new_id), *ids[-1:]]
 
 
+def _last_one_twice(ids, pair, new_id):
+    """The last token is appended even where it has become part of a pair: append it only where
+    no pair ends the row."""
+    merged = merge(ids, pair, new_id)
+    return [*merged, *ids[-1:]] if merged[-1] == new_id else merged
+
+
 def _neighbor_of_the_last(ids, pair, new_id):
     """You look one place beyond the end: the last token has nobody to its right, and a row that
     gets shorter while you walk along it ends earlier; ask first whether place + 1 < len(ids)."""
@@ -466,7 +477,7 @@ MERGE = Exercise(
               _both_replaced, _right_to_left, _end_forgotten, _either_order,
               _single_ones_replaced, _as_text, _two_by_two, _always_two_steps,
               _pair_kept, _others_lost, _pair_turned_around, _three_steps, _sum_of_both,
-              _one_side_is_enough, _used_twice, _last_pair_missed,
+              _one_side_is_enough, _used_twice, _last_pair_missed, _last_one_twice,
               _neighbor_of_the_last, _by_identity],
     symptoms=[_put_back],
     hints=(
@@ -507,8 +518,8 @@ def encode(word, merges):
 
 
 def _only_bytes(word, merges):
-    """These are still the bytes: nothing is merged, or what merge returns is not kept, as in
-    ids = merge(...)."""
+    """These are still the bytes: nothing is merged, for merge takes ids, pair and new_id in this
+    order, or what it returns is not kept, as in ids = merge(...)."""
     return list(word.encode("utf-8"))
 
 
@@ -683,8 +694,8 @@ def _trained_anew(word, merges):
 
 
 def _without_enumerate(word, merges):
-    """Your loop takes each pair apart into two ids, for enumerate is missing: it gives the number
-    of each merge and the pair."""
+    """One number stands where a pair belongs: merge takes its arguments in the order ids, pair,
+    new_id, and where enumerate is missing, the loop takes each pair apart into two ids."""
     ids = list(word.encode("utf-8"))
     for n, pair in merges:
         ids = library_merge(ids, pair, 256 + n)
@@ -867,6 +878,12 @@ def _no_target_for_the_last(ids, context_length):
             ids[1 : end + 1].view(n_windows, context_length))
 
 
+def _length_without_brackets(ids, context_length):
+    """Brackets are missing, for // comes before -: (len(ids) - 1) // context_length."""
+    n_windows = len(ids) - 1 // context_length
+    return ids[: n_windows * context_length].view(n_windows, context_length)
+
+
 def _rows_and_columns_swapped(ids, context_length):
     """Rows and columns have changed places: it is a row for each window,
     view(n_windows, context_length)."""
@@ -915,7 +932,9 @@ def _where_they_come_from(answer, ids, context_length):
                     f"{n * context_length}.")
     for n, (row, next_ones) in enumerate(zip(rows, targets)):
         if len(row) != len(next_ones):
-            return f"Window {n} has {len(row)} inputs, but {len(next_ones)} targets."
+            ends = (": they begin one token later than the inputs, so they also end one later"
+                    if next_ones == row[1:] else "")
+            return f"Window {n} has {len(row)} inputs, but {len(next_ones)} targets{ends}."
         for place, target in zip(row, next_ones):
             if target != place + 1:
                 return (f"The target of the token at place {place} is the one at place {target}: "
@@ -948,7 +967,7 @@ WINDOWS = Exercise(
               _gap_between,
               _last_window_lost, _one_target_each, _one_long_row, _by_columns,
               _no_target_for_the_last, _rows_and_columns_swapped, _targets_end_early,
-              _remainder_kept],
+              _remainder_kept, _length_without_brackets],
     symptoms=[_where_they_come_from],
     hints=(
         "Take ten tokens and windows of four. Write the inputs of both windows down, and under "

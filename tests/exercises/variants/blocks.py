@@ -745,3 +745,23 @@ def matmul_with_the_layers(x, expand, contract):
 def adds_the_part_itself(x, attention_norm, attention, feed_forward_norm, feed_forward):
     x = x + attention
     return x + feed_forward
+
+
+@wrong("layer_norm", "The sizes come before scale and shift")
+def the_library_without_sizes(x, scale, shift, eps=1e-5):
+    return F.layer_norm(x, scale, shift, eps)
+
+
+@wrong("gelu", "The bracket of tanh closes too early")
+def tanh_of_the_root_alone(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi)) * (x + 0.044715 * x**3))
+
+
+@wrong("gelu", "x * 3 is three times x")
+def three_times_x(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * 3)))
+
+
+@wrong("feed_forward", "That module has no such function")
+def gelu_of_torch(x, expand, contract):
+    return contract(torch.gelu(expand(x)))

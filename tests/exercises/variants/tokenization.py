@@ -670,7 +670,7 @@ def counted_once_more(ids):
     return counts
 
 
-@wrong("count_pairs", "Every count is 0 times")
+@wrong("count_pairs", "Every count stays 0")
 def never_adds(ids):
     counts = {}
     for pair in zip(ids, ids[1:]):
@@ -959,7 +959,7 @@ def one_more_than_the_token(ids):
     return Counter((token, token + 1) for token in ids)
 
 
-@wrong("encode", "for enumerate is missing")
+@wrong("encode", "where enumerate is missing")
 def pairs_without_numbers(word, merges):
     ids = list(word.encode("utf-8"))
     for n, pair in merges:
@@ -1033,3 +1033,57 @@ def only_the_inputs_are_cut_off(ids, context_length):
     n_windows = (len(ids) - 1) // context_length
     inputs = ids[: n_windows * context_length].view(n_windows, context_length)
     return inputs, ids[1:].view(n_windows, context_length)
+
+
+@wrong("count_pairs", "the count of that very pair")
+def asks_for_the_left_token_only(ids):
+    counts = {}
+    for left, right_one in zip(ids, ids[1:]):
+        counts[left, right_one] = counts.get(left, 0) + 1
+    return counts
+
+
+@wrong("count_pairs", "Every count stays 0")
+def looks_for_pairs_among_tokens(ids):
+    return {pair: ids.count(pair) for pair in zip(ids, ids[1:])}
+
+
+@wrong("merge", "even where it has become part of a pair")
+def always_appends_the_last(ids, pair, new_id):
+    merged, i = [], 0
+    while i < len(ids) - 1:
+        found = (ids[i], ids[i + 1]) == pair
+        merged.append(new_id if found else ids[i])
+        i += 2 if found else 1
+    merged.append(ids[-1])
+    return merged
+
+
+@wrong("encode", "in the order ids, pair, new_id")
+def pair_and_new_id_swapped(word, merges):
+    ids = list(word.encode("utf-8"))
+    for n, pair in enumerate(merges):
+        ids = merge(ids, 256 + n, pair)
+    return ids
+
+
+@wrong("windows", "// comes before -")
+def length_without_brackets(ids, context_length):
+    n_windows = len(ids) - 1 // context_length
+    end = n_windows * context_length
+    return (ids[:end].view(n_windows, context_length),
+            ids[1 : end + 1].view(n_windows, context_length))
+
+
+@wrong("windows", "so they also end one later")
+def slices_of_targets_end_early(ids, context_length):
+    T, n_windows = context_length, (len(ids) - 1) // context_length
+    return (torch.stack([ids[n * T : (n + 1) * T] for n in range(n_windows)]),
+            torch.stack([ids[n * T + 1 : (n + 1) * T] for n in range(n_windows)]))
+
+
+@wrong("windows", "torch.stack joins tensors")
+def a_tensor_of_tensors(ids, context_length):
+    T, n_windows = context_length, (len(ids) - 1) // context_length
+    return (torch.tensor([ids[n * T : (n + 1) * T] for n in range(n_windows)]),
+            torch.tensor([ids[n * T + 1 : (n + 1) * T + 1] for n in range(n_windows)]))
