@@ -192,6 +192,24 @@ def _divided_by_tokens(queries, keys, mask):
     return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(keys.shape[-2]), mask)
 
 
+def _divided_by_queries(queries, keys, mask):
+    """The scores are divided by the square root of the number of queries; it must be that of D,
+    the last axis of the queries."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-2]), mask)
+
+
+def _divided_by_half_the_width(queries, keys, mask):
+    """The scores are divided by half of D, which D ** 1/2 is: the root is D ** 0.5, or
+    math.sqrt(D)."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) / (queries.shape[-1] / 2), mask)
+
+
+def _divided_by_width_and_two(queries, keys, mask):
+    """The scores are divided by D and by 2, as / D ** 1/2 does: the root is D ** 0.5, or
+    math.sqrt(D)."""
+    return _softmax_of(queries @ keys.transpose(-2, -1) / queries.shape[-1] / 2, mask)
+
+
 def _divided_by_axis_one(queries, keys, mask):
     """The scores are divided by the square root of shape[1], which is D only where there are two
     axes: shape[-1] is D always."""
@@ -356,6 +374,12 @@ def _all_axes_turned(queries, keys, mask):
     return _softmax_of(queries @ keys.T / math.sqrt(queries.shape[-1]), mask)
 
 
+def _scores_without_a_table(queries, keys, mask):
+    """The mask does not fit your scores: they need a row for each query and a column for each key,
+    queries @ keys.transpose(-2, -1)."""
+    return _softmax_of(queries * keys, mask)
+
+
 def _keys_as_they_stand(queries, keys, mask):
     """The keys are not transposed: to meet every query, they stand in columns,
     keys.transpose(-2, -1)."""
@@ -447,7 +471,9 @@ ATTENTION_WEIGHTS = Exercise(
     returns=TensorAnswer("weights", ("T", "S"), leading=True),
     cases=lambda generator: list(_queries_and_keys(generator)),
     mistakes=[_no_mask, _mask_too_late, _no_scale, _divided_by_width, _multiplied_by_root,
-              _divided_by_tokens, _divided_after_softmax, _softmax_over_queries, _no_softmax,
+              _divided_by_tokens, _divided_by_queries, _divided_by_half_the_width,
+              _divided_by_width_and_two, _scores_without_a_table, _divided_after_softmax,
+              _softmax_over_queries, _no_softmax,
               _scores_without_mask, _mask_turned_around, _zero_before_softmax,
               _minus_one_before_softmax, _no_scale_no_mask, _no_scale_mask_too_late,
               _divided_by_the_sum, _zero_times_infinity, _roles_swapped, _own_triangle,
@@ -622,7 +648,7 @@ def _attention_keys_as_they_stand(queries, keys, values, mask):
 
 
 def _number_by_number(queries, keys, values, mask):
-    """The sign * multiplies number by number: the sum over all keys, each with its weight, is the
+    """The signs * and + go number by number: the sum over all keys, each with its weight, is the
     matrix product weights @ values."""
     return attention_weights(queries, keys, mask) * values
 

@@ -481,7 +481,7 @@ def with_scale(queries, keys, mask, scale):
     return (queries @ keys.mT * scale).masked_fill(~mask, -math.inf).softmax(-1)
 
 
-@wrong("attention_weights", "your scores are divided by 3")
+@wrong("attention_weights", "divided by half of D")
 def the_half_of_d(queries, keys, mask):
     return with_scale(queries, keys, mask, 1 / (queries.shape[-1] ** 1 / 2))
 
@@ -729,3 +729,61 @@ def split_with_the_number_of_heads(x, n_heads):
 def view_that_cuts_the_tokens(x, n_heads):
     B, T, C = x.shape
     return x.view(B, n_heads, T // n_heads, C)
+
+
+@wrong("causal_mask", "only name a kind of numbers")
+def calls_the_dtype(n_tokens):
+    return torch.bool(torch.ones(n_tokens, n_tokens)).tril()
+
+
+@wrong("attention_weights", "the square root of the number of queries")
+def divided_by_the_queries(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-2])
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention_weights", "as / D ** 1/2 does")
+def a_root_without_brackets(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1] ** 1 / 2
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention_weights", "which D ** 1/2 is")
+def a_root_in_the_wrong_brackets(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / (queries.shape[-1] ** 1 / 2)
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention_weights", "a row for each query and a column for each key")
+def number_times_number(queries, keys, mask):
+    scores = queries * keys / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention_weights", "a row for each query and a column for each key")
+def queries_transposed(queries, keys, mask):
+    scores = queries.transpose(-2, -1) @ keys / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention_weights", "~ for not")
+def the_mask_with_not(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(not mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention_weights", "~ turns these around")
+def one_less_the_mask(queries, keys, mask):
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(1 - mask, -math.inf).softmax(dim=-1)
+
+
+@wrong("attention", "The signs * and + go number by number")
+def values_added(queries, keys, values, mask):
+    return attention_weights(queries, keys, mask) + values
+
+
+@wrong("attention", "return only what is asked for, not 2 things")
+def the_weights_as_well(queries, keys, values, mask):
+    weights = attention_weights(queries, keys, mask)
+    return weights @ values, weights
