@@ -249,6 +249,12 @@ def _partner_stays(ids, pair, new_id):
     return [new_id if (left, right) == pair else left for left, right in pairs]
 
 
+def _partner_stays_and_end_forgotten(ids, pair, new_id):
+    """Two things: the right token of a pair stays behind, which must be skipped, and the last
+    token of the row is lost, for the loop stops one place early."""
+    return _partner_stays(ids, pair, new_id)[:-1]
+
+
 def _left_one_stays(ids, pair, new_id):
     """The left token of a pair stays behind: the new token stands for both, so it replaces the
     token before it."""
@@ -473,8 +479,9 @@ MERGE = Exercise(
         (torch.randint(400, 403, (53,), generator=generator).tolist(), (400, 402), 403),
         ([11, 2, 1, 2, 1, 23], (1, 2), 9),
     ],
-    mistakes=[_nothing_replaced, _only_the_first, _partner_stays, _left_one_stays, _pair_removed,
-              _both_replaced, _right_to_left, _end_forgotten, _either_order,
+    mistakes=[_nothing_replaced, _only_the_first, _partner_stays,
+              _partner_stays_and_end_forgotten, _left_one_stays, _pair_removed, _both_replaced,
+              _right_to_left, _end_forgotten, _either_order,
               _single_ones_replaced, _as_text, _two_by_two, _always_two_steps,
               _pair_kept, _others_lost, _pair_turned_around, _three_steps, _sum_of_both,
               _one_side_is_enough, _used_twice, _last_pair_missed, _last_one_twice,

@@ -1087,3 +1087,14 @@ def a_tensor_of_tensors(ids, context_length):
     T, n_windows = context_length, (len(ids) - 1) // context_length
     return (torch.tensor([ids[n * T : (n + 1) * T] for n in range(n_windows)]),
             torch.tensor([ids[n * T + 1 : (n + 1) * T + 1] for n in range(n_windows)]))
+
+
+@wrong("merge", "Two things: the right token of a pair stays behind")
+def a_for_loop_over_all_pairs(ids, pair, new_id):
+    merged = []
+    for i in range(len(ids) - 1):
+        if (ids[i], ids[i + 1]) == pair:
+            merged.append(new_id)
+        else:
+            merged.append(ids[i])
+    return merged
