@@ -711,6 +711,12 @@ def _without_embeddings(model):
     return library_count_parameters(model) - sum(table.numel() for table in tables)
 
 
+def _asked_all_at_once(model):
+    """The tensors come out of model.parameters() one after the other: go through them, ask each of
+    them for its .numel(), and add these up."""
+    return model.parameters().numel()
+
+
 def _last_tensor(model):
     """You count the last tensor only: begin the sum before the loop, not anew in each round."""
     return list(model.parameters())[-1].numel()
@@ -849,7 +855,7 @@ COUNT_PARAMETERS = Exercise(
               _module_by_module, _children_by_themselves, _without_embeddings, _last_tensor,
               _first_tensor, _sizes_once, _blocks_only, _head_never, _equal_shapes_once,
               _equal_heads_once, _equal_numbers_once, _first_size_by_last, _columns,
-              _shared_not_at_all, _nonzero_numbers, _own_parameters],
+              _shared_not_at_all, _nonzero_numbers, _own_parameters, _asked_all_at_once],
     hints=(
         "model.parameters() gives all tensors that are trained, one after the other, each of them "
         "once. How many numbers are in one?",
@@ -911,8 +917,9 @@ def _exchanged(model):
 
 
 def _as_before(model):
-    """The head still has the matrix that it had: let its weight be that of the token
-    embedding."""
+    """The head still has the matrix that it had: assign that of the token embedding to
+    model.output_head.weight, with a single =, for a name of your own changes nothing in the
+    model."""
     return model
 
 
@@ -937,8 +944,8 @@ def _layer_as_weight(model):
 
 
 def _plain_tensor(model):
-    """You assign a plain tensor, which .data, .detach() or .clone() make of a parameter: assign
-    the parameter itself, model.token_embedding.weight."""
+    """You assign a plain tensor, which .data, .detach(), .clone() or .T make of a parameter: assign
+    the parameter itself, model.token_embedding.weight, which fits as it is."""
     model.output_head.weight = model.token_embedding.weight.data
     return model
 
@@ -1043,6 +1050,9 @@ class TiedModel:
     name: str = "model"
 
     def malformed(self, answer: Any, expected: Wiring) -> str | None:
+        if isinstance(getattr(answer, "output_head", None), Tensor):
+            return ("the matrix has taken the place of the whole head, which must stay a layer: "
+                    "assign it to the head's weight, model.output_head.weight.")
         if not isinstance(answer, Wiring):
             return "the model has lost its output head or its token embedding: keep both."
         if answer.returned != "the model":

@@ -640,3 +640,32 @@ def tied_and_zeroed(model):
     model.output_head.weight = model.token_embedding.weight
     nn.init.zeros_(model.position_embedding.weight)
     return model
+
+
+@wrong("count_parameters", "ask each of them for its .numel()")
+def asked_all_at_once(model):
+    return model.parameters().numel()
+
+
+@wrong("count_parameters", "there is Python's own sum")
+def summed_by_torch(model):
+    return torch.sum(p.numel() for p in model.parameters())
+
+
+@wrong("tie_weights", "assign it to the head's weight")
+def matrix_as_head(model):
+    model.output_head = model.token_embedding.weight
+    return model
+
+
+@wrong("tie_weights", ".clone() or .T make of a parameter")
+def turned_matrix(model):
+    model.output_head.weight = model.token_embedding.weight.T
+    return model
+
+
+@wrong("tie_weights", "a name of your own changes nothing in the model")
+def names_only(model):
+    head_weight = model.output_head.weight
+    head_weight = model.token_embedding.weight  # noqa: F841
+    return model
