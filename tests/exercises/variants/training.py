@@ -688,7 +688,7 @@ for _told, _halves in {
         right_climb, lambda t, peak: peak * (0.45 + 0.35 * math.cos(math.pi * t))),
     "The warm-up is right, but then": (
         right_climb, lambda t, peak: peak * (0.5 + 0.3 * math.cos(math.pi * t))),
-    "it returns None: a way through": (
+    "it returns None. A way through": (
         right_climb, lambda t, peak: right_wave(t, peak) if t > 0 else None),
 }.items():
     wrong("learning_rate", _told)(schedule(*_halves))
