@@ -420,6 +420,23 @@ def _mean_of_exponentials(surprises):
     return surprises.exp().mean()
 
 
+def _exponential_of_each(surprises):
+    """You take the exponential of each surprise, and return them all: average the surprises first,
+    then take the exponential once."""
+    return surprises.exp()
+
+
+def _exponential_of_several(surprises):
+    """Python's math.exp takes one number, but the tensor holds several: average all of them at once
+    before it, with .mean()."""
+    return math.exp(surprises)
+
+
+def _mean_to_the_e(surprises):
+    """Base and exponent are swapped: raise e to the mean, math.e ** mean, which is exp."""
+    return surprises.mean() ** math.e
+
+
 def _power_of_two(surprises):
     """You raise 2 to the mean, which is right for bits: these are nats, so raise e, with exp."""
     return 2 ** surprises.mean()
@@ -636,7 +653,7 @@ PERPLEXITY = Exercise(
               _without_zeros, _product_of_all, _first_row, _per_column, _sum_of_exponentials,
               _weighted, _bits_the_wrong_way, _in_bits_at_the_end, _first_in_loop, _last_in_loop,
               _mean_cut_off, _times_e, _of_softmax, _one_less, _without_first,
-              _divided_by_log_two],
+              _divided_by_log_two, _exponential_of_each, _exponential_of_several, _mean_to_the_e],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -784,6 +801,12 @@ def _number_too_early(model, optimizer, inputs, targets, clip_norm):
     return next_token_loss(model(inputs), targets).item().backward()
 
 
+def _targets_as_scores(model, optimizer, inputs, targets, clip_norm):
+    """You give next_token_loss ids in place of scores: it takes the scores first, which the model
+    computes, and then the targets."""
+    return next_token_loss(targets, model(inputs))
+
+
 def _not_recorded(model, optimizer, inputs, targets, clip_norm):
     """The way from the weights to the loss was not recorded: compute the loss from the scores
     themselves, without torch.no_grad(), .detach() and argmax."""
@@ -847,11 +870,17 @@ def _step_with(loss_of, model, optimizer, inputs, targets, clip_norm):
 
 
 class _Noting:
-    """An optimizer that notes how often it steps, and by which gradient."""
+    """An optimizer that notes how often it steps, by which gradient, and what it forgets."""
+
+    def zero_grad(self, set_to_none=True):
+        notes = self.param_groups[0]                    # what stands there stays with a copy
+        if "steps" not in notes and _gradient(notes["params"]).any():
+            notes["wasted"] = True
+        super().zero_grad(set_to_none)
 
     def step(self, closure=None):
         loss = super().step(closure)
-        notes = self.param_groups[0]                    # what stands there stays with a copy
+        notes = self.param_groups[0]
         notes["steps"] = notes.get("steps", 0) + 1
         notes["used"] = _gradient(notes["params"])
         return loss
@@ -881,6 +910,7 @@ class AfterStep:
     gradient: float                # the length of what is in .grad now, 0 where there is nothing
     steps: int                     # how often the optimizer stepped
     used: Tensor                   # its gradient when it did so last, 0 where it found none
+    wasted: bool                   # whether it forgot a gradient before its first step
 
 
 class LastTokenModel(nn.Sequential):
@@ -903,7 +933,8 @@ def _after_step(loss, arguments):
         moved=not torch.equal(weights.to(model.before), model.before),
         gradient=_gradient(model.parameters()).norm().item(),
         steps=notes.get("steps", 0),
-        used=notes.get("used", torch.zeros_like(weights)))
+        used=notes.get("used", torch.zeros_like(weights)),
+        wasted=notes.get("wasted", False))
 
 
 _LOSS = NumberAnswer("loss")
@@ -969,6 +1000,9 @@ _NOTED = {
     "You call optimizer.step() before backward, so it finds no gradient, and nobody uses the one "
     "that backward computes.":
         lambda after: not after.used.any() and after.gradient > 0,
+    "zero_grad() after backward throws the gradient away, so optimizer.step() finds none: forget "
+    "the last gradient before backward.":
+        lambda after: after.wasted and not after.used.any(),
     "optimizer.step() finds no gradient, or only zeros: backward must come before it, zero_grad "
     "must not stand between the two, and the loss must depend on the weights.":
         lambda after: after.steps == 1 and not after.used.any(),
@@ -1096,7 +1130,7 @@ TRAIN_STEP = Exercise(
               _always_that_length, _cut_at_one, _loss_afterward, _returns_norm, _uphill,
               _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
               _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
-              _late_clip_and_loss, _mean_of_means, _divided_by_all],
+              _late_clip_and_loss, _mean_of_means, _divided_by_all, _targets_as_scores],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -1174,6 +1208,13 @@ def _whole_shares(step, steps, warmup_steps, peak):
     return learning_rate(step, steps, warmup_steps, peak)
 
 
+def _whole_rates(step, steps, warmup_steps, peak):
+    """The operator // rounds the rates of the warm-up down to whole numbers: divide with /."""
+    if step < warmup_steps:
+        return peak * (step + 1) // warmup_steps
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
 def _climb_without_peak(step, steps, warmup_steps, peak):
     """During the warm-up you forget to multiply by peak."""
     return learning_rate(step, steps, warmup_steps, 1 if step < warmup_steps else peak)
@@ -1188,8 +1229,8 @@ def _climb_from_a_tenth(step, steps, warmup_steps, peak):
 
 
 def _climb_lost(step, steps, warmup_steps, peak):
-    """The wave overwrites the rate of the warm-up: return that one at once, or put the wave under
-    `else`."""
+    """The wave takes the place of the warm-up: where step < warmup_steps, return the climbing rate
+    at once, or put the wave under `else`."""
     return _wave(_progress(step, steps, warmup_steps), peak)
 
 
@@ -1559,7 +1600,8 @@ LEARNING_RATE = Exercise(
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
               _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
-              _climb_times_wave, _progress_not_divided, _whole_shares, _climb_without_peak,
+              _climb_times_wave, _progress_not_divided, _whole_shares, _whole_rates,
+              _climb_without_peak,
               _climb_from_a_tenth, _climb_lost, _comparison_turned, _tenth_missing,
               _tenth_and_rest_swapped, _peak_times_a_tenth, _half_of_cosine, _warm_up_divided,
               _warm_up_not_subtracted, _divided_by_last_step],

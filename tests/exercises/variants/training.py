@@ -282,7 +282,7 @@ def clips_after_step(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
-@wrong("train_step", "zero_grad must not stand between")
+@wrong("train_step", "zero_grad() after backward throws the gradient away")
 def forgets_too_late(model, optimizer, inputs, targets, clip_norm):
     loss = next_token_loss(model(inputs), targets)
     loss.backward()
@@ -760,7 +760,7 @@ def nanos_schedule(step, steps, warmup_steps, peak):
     return 0.1 * peak + 0.5 * (1 + math.cos(math.pi * progress)) * (peak - 0.1 * peak)
 
 
-@wrong("learning_rate", "The wave overwrites the rate of the warm-up")
+@wrong("learning_rate", "The wave takes the place of the warm-up")
 def no_else(step, steps, warmup_steps, peak):
     if step < warmup_steps:
         rate = peak * (step + 1) / warmup_steps
@@ -996,3 +996,47 @@ for _told, _factor in {
     "instead of 0.25: where the root": lambda g, clip: clip / g.abs().sum(),
 }.items():
     wrong("train_step", _told)(step_cut_by(_factor))
+
+
+@wrong("perplexity", "average the surprises first, then take the exponential once")
+def exponential_of_each(surprises):
+    return surprises.exp()
+
+
+@wrong("perplexity", "average all of them at once")
+def exponential_of_all(surprises):
+    return math.exp(surprises)
+
+
+@wrong("perplexity", "average all of them at once")
+def by_pythons_sum(surprises):
+    return math.exp(sum(surprises) / len(surprises))
+
+
+@wrong("perplexity", "Base and exponent are swapped")
+def mean_to_the_power_of_e(surprises):
+    return surprises.mean() ** math.e
+
+
+@wrong("train_step", "it takes the scores first, which the model computes")
+def targets_as_scores(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(targets, model(inputs))
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("learning_rate", "The operator // rounds the rates of the warm-up down")
+def climb_in_whole_numbers(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) // warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@wrong("learning_rate", "The wave takes the place of the warm-up")
+def wave_from_the_first_step(step, steps, warmup_steps, peak):
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
