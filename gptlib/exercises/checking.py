@@ -182,9 +182,9 @@ def _check_callable(exercise: Exercise, function: Any) -> None:
         f"check.{exercise.name}({exercise.name}), without calling it."))
 
 
-_NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero, the "
-                 "root or a power of a negative number, or a row in which everything is minus "
-                 "infinity.")
+_NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero or of "
+                 "a negative number, the root or a power of a negative number, or a row in which "
+                 "everything is minus infinity.")
 _TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
           "its arguments, neither on chance, such as dropout or the numbers of a new layer, nor on "
           "what an earlier call left behind.")

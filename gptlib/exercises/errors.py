@@ -31,6 +31,8 @@ _MEANINGS = {
         "One True or False is needed there, but the tensor holds several: use torch.where, "
         "masked_fill, .any() or .all(). And a class is made before it is called: "
         "nn.CrossEntropyLoss()(x, y).",
+    r"arange\(\).* must be Number, not Tensor":
+        "torch.arange takes a number, such as a size, x.shape[1].",
     r"must be Tensor, not generator":
         "torch.sum adds up what is in one tensor: for what a generator hands out there is Python's "
         "own sum, without torch.",
@@ -51,7 +53,7 @@ _MEANINGS = {
         "The axis comes first: x.gather(-1, places), x.scatter(-1, places, values).",
     r"tensors used as indices must be|Expected dtype int32/int64|scalar types: Long, Int":
         "Places and ids are whole numbers: look where they became decimals, or whether two "
-        "arguments are swapped.",
+        "arguments are swapped; of topk, sort and max take .indices, not .values.",
     r"number of subscripts in the equation":
         "There are more axes than letters, or fewer: in einsum, ... stands for all axes before.",
     r"must have at least 2 dim":

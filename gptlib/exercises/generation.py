@@ -662,6 +662,21 @@ def _gathered_back(logits, p):
     return kept.gather(-1, order)
 
 
+def _picked_by_order(logits, p):
+    """Square brackets with the order sort once more, and for all rows at once: scatter brings each
+    score back to its token's place."""
+    ordered, order, sums = _sorted(logits)
+    kept = ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
+    return kept[..., order]
+
+
+def _unsorted_put_back(logits, p):
+    """You put the unsorted scores back to the places of the sorted ones: rule out among the sorted
+    scores, and scatter these."""
+    ordered, order, sums = _sorted(logits)
+    return _restored(logits, order, sums - ordered.softmax(dim=-1) >= p)
+
+
 def _each_above_p(logits, p):
     """You keep the tokens that have probability p by themselves: it is their sum that must reach
     p, the best ones first."""
@@ -798,12 +813,13 @@ TOP_P = Exercise(
     mistakes=[_crossing_one_dropped, _crossing_one_dropped_but_first, _p_one_too_many,
               _in_the_order_of_ids, _in_the_order_of_ids_dropped, _from_the_worst,
               _p_not_put_back, _mask_not_put_back, _mask_not_put_back_dropped,
-              _best_ruled_out_until_p, _probabilities_cut, _gathered_back, _each_above_p,
-              _relative_to_best, _scores_added_up, _scores_added_up_dropped, _rest_instead,
-              _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
+              _best_ruled_out_until_p, _probabilities_cut, _gathered_back, _order_as_ranks,
+              _each_above_p, _relative_to_best, _scores_added_up, _scores_added_up_dropped,
+              _rest_instead, _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
               _sorted_probabilities, _p_unused, _p_only_best, _always_two,
-              _probabilities_unsorted, _order_as_ranks, _p_softmax_twice, _one_sum_for_all_rows,
-              _written_into_all_rows, _shifted_but_first, _one_count_for_all_rows],
+              _probabilities_unsorted, _p_softmax_twice, _one_sum_for_all_rows,
+              _written_into_all_rows, _shifted_but_first, _one_count_for_all_rows,
+              _picked_by_order, _unsorted_put_back],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
         "token is not needed any more if the better ones have reached p without it.",

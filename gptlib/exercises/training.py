@@ -322,6 +322,12 @@ def _at_targets(x, targets):
     return x.gather(-1, targets[..., None])[..., 0]                      # (B, T)
 
 
+def _axis_in_front(logits, targets):
+    """The new axis of targets stands in front: it belongs at the end, targets[..., None], so that
+    each position has one place to look at."""
+    return -logits.log_softmax(dim=-1).gather(-1, targets[None]).mean()
+
+
 @dataclass(frozen=True)
 class LossAnswer(TensorAnswer):
     """A single number as a tensor, with what a beginner should know about it."""
@@ -379,7 +385,7 @@ CROSS_ENTROPY = Exercise(
               _returned_too_early, _sigmoid, _binary, _only_the_largest,
               _mean_of_exponentials_inside, _sum_without_logarithm, _one_by_probability,
               _zeros_ignored, _texts_by_target, _places_by_target, _first_token, _last_text,
-              _one_softmax_per_text],
+              _one_softmax_per_text, _axis_in_front],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -807,6 +813,22 @@ def _targets_as_scores(model, optimizer, inputs, targets, clip_norm):
     return next_token_loss(targets, model(inputs))
 
 
+def _backward_of_optimizer(model, optimizer, inputs, targets, clip_norm):
+    """An optimizer has no backward: backward belongs to the loss, loss.backward()."""
+    optimizer.backward(next_token_loss(model(inputs), targets))
+
+
+def _model_given_targets(model, optimizer, inputs, targets, clip_norm):
+    """The model takes the inputs only, and returns scores: next_token_loss makes the loss of these
+    and the targets."""
+    return model(inputs, targets)
+
+
+def _clip_norm_first(model, optimizer, inputs, targets, clip_norm):
+    """The arguments are swapped: clip_grad_norm_ takes the parameters first, and then clip_norm."""
+    nn.utils.clip_grad_norm_(clip_norm, model.parameters())
+
+
 def _not_recorded(model, optimizer, inputs, targets, clip_norm):
     """The way from the weights to the loss was not recorded: compute the loss from the scores
     themselves, without torch.no_grad(), .detach() and argmax."""
@@ -1003,8 +1025,9 @@ _NOTED = {
     "zero_grad() after backward throws the gradient away, so optimizer.step() finds none: forget "
     "the last gradient before backward.":
         lambda after: after.wasted and not after.used.any(),
-    "optimizer.step() finds no gradient, or only zeros: backward must come before it, zero_grad "
-    "must not stand between the two, and the loss must depend on the weights.":
+    "optimizer.step() finds no gradient, or only zeros: backward must be called before it, with "
+    "its round brackets, zero_grad must not stand between the two, and the loss must depend on the "
+    "weights.":
         lambda after: after.steps == 1 and not after.used.any(),
     "Neither backward nor optimizer.step() is called, so nothing is learned.":
         lambda after: after.steps == 0,
@@ -1130,7 +1153,8 @@ TRAIN_STEP = Exercise(
               _always_that_length, _cut_at_one, _loss_afterward, _returns_norm, _uphill,
               _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
               _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
-              _late_clip_and_loss, _mean_of_means, _divided_by_all, _targets_as_scores],
+              _late_clip_and_loss, _mean_of_means, _divided_by_all, _targets_as_scores,
+              _backward_of_optimizer, _model_given_targets, _clip_norm_first],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -1239,6 +1263,14 @@ def _comparison_turned(step, steps, warmup_steps, peak):
     if step > warmup_steps:
         return peak * (step + 1) / max(1, warmup_steps)
     return _wave(_progress(step, steps, warmup_steps), peak)
+
+
+def _warm_up_one_shorter(step, steps, warmup_steps, peak):
+    """The warm-up ends one step too early: its last step is warmup_steps - 1, which has the peak,
+    so it is for every step < warmup_steps."""
+    if step < warmup_steps - 1:
+        return peak * (step + 1) / warmup_steps
+    return _wave((step - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
 
 
 def _warm_up_one_longer(step, steps, warmup_steps, peak):
@@ -1389,6 +1421,13 @@ def _one_step_late(step, steps, warmup_steps, peak):
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
+def _one_step_ahead(step, steps, warmup_steps, peak):
+    """The wave is one step ahead: step warmup_steps still has the peak, so leave out the + 1 in
+    step + 1 - warmup_steps."""
+    rate = _wave((step + 1 - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
 def _progress_not_divided(step, steps, warmup_steps, peak):
     """You count the steps since the warm-up, but cos needs their share, from 0 to 1: divide by the
     steps that are left, steps - 1 - warmup_steps."""
@@ -1445,6 +1484,12 @@ def _bare_cosine(step, steps, warmup_steps, peak):
     tenth."""
     wave = math.cos(math.pi * _progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * wave)
+
+
+def _half_without_one(step, steps, warmup_steps, peak):
+    """You halve the cosine, but forget the 1: (1 + cos) / 2 runs from 1 to 0."""
+    wave = math.cos(math.pi * _progress(step, steps, warmup_steps)) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
 
 
 def _not_halved(step, steps, warmup_steps, peak):
@@ -1601,6 +1646,7 @@ LEARNING_RATE = Exercise(
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
               _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
               _climb_times_wave, _progress_not_divided, _whole_shares, _whole_rates,
+              _warm_up_one_shorter, _one_step_ahead, _half_without_one,
               _climb_without_peak,
               _climb_from_a_tenth, _climb_lost, _comparison_turned, _tenth_missing,
               _tenth_and_rest_swapped, _peak_times_a_tenth, _half_of_cosine, _warm_up_divided,

@@ -66,6 +66,7 @@ RAISING = [
     (lambda: [p.numel() for p in LAYER.named_parameters()], "take it apart"),
     (lambda: X.gather(-1, IDS), "add one with [..., None]"),
     (lambda: X.gather(IDS[..., None]), "The axis comes first"),
+    (lambda: torch.arange(X), "takes a number"),
     (lambda: X[X], "whole numbers"),
     (lambda: X.scatter(-1, X, 0.0), "whole numbers"),
     (lambda: nn.Embedding(3, 2)(X), "whole numbers"),

@@ -942,3 +942,34 @@ def appended_as_a_pair(cache, keys, values):
         cache = []
     cache.append((keys, values))
     return cache
+
+
+def too_late(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(dim=-1)
+    return ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p
+
+
+@wrong("top_p", "Square brackets with the order sort once more")
+def picked_by_the_order(logits, p):
+    ordered, order, remove = too_late(logits, p)
+    return ordered.masked_fill(remove, -math.inf)[..., order]
+
+
+@wrong("top_p", "You put the unsorted scores back")
+def wrong_ones_put_back(logits, p):
+    _, order, remove = too_late(logits, p)
+    kept = logits.masked_fill(remove, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, kept)
+
+
+@wrong("top_p", "A sort names the token at each rank")
+def mask_picked_by_the_order(logits, p):
+    _, order, remove = too_late(logits, p)
+    return logits.masked_fill(remove[order], -math.inf)
+
+
+@wrong("top_k", "take .indices, not .values")
+def values_as_places(logits, k):
+    best = logits.topk(k, dim=-1).values
+    return torch.full_like(logits, -math.inf).scatter(-1, best, logits.gather(-1, best))

@@ -292,7 +292,7 @@ def forgets_too_late(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
-@wrong("train_step", "backward must come before it")
+@wrong("train_step", "backward must be called before it")
 def no_backward(model, optimizer, inputs, targets, clip_norm):
     optimizer.zero_grad()
     loss = next_token_loss(model(inputs), targets)
@@ -389,7 +389,7 @@ def an_optimizer_of_its_own(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
-@wrong("train_step", "but must return one number")
+@wrong("train_step", "you return a LastTokenModel, but must return one number.")
 def returns_the_model(model, optimizer, inputs, targets, clip_norm):
     optimizer.zero_grad()
     next_token_loss(model(inputs), targets).backward()
@@ -1038,5 +1038,83 @@ def climb_in_whole_numbers(step, steps, warmup_steps, peak):
 
 @wrong("learning_rate", "The wave takes the place of the warm-up")
 def wave_from_the_first_step(step, steps, warmup_steps, peak):
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@wrong("cross_entropy", "it belongs at the end")
+def new_axis_in_front(logits, targets):
+    return -logits.log_softmax(dim=-1).gather(-1, targets[None]).mean()
+
+
+@wrong("cross_entropy", "a logarithm of zero or of a negative number")
+def logarithm_of_logarithm(logits, targets):
+    return -logits.log_softmax(dim=-1).gather(-1, targets[..., None]).log().mean()
+
+
+@wrong("train_step", "backward belongs to the loss")
+def backward_by_the_optimizer(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    optimizer.backward(loss)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "The model takes the inputs only")
+def loss_from_the_model(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = model(inputs, targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "clip_grad_norm_ takes the parameters first")
+def clipped_the_wrong_way_around(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(clip_norm, model.parameters())
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "must be called before it, with its round brackets")
+def backward_without_brackets(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward  # noqa: B018
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+def with_progress(progress):
+    """The schedule with a progress of one's own."""
+    def rate(step, steps, warmup_steps, peak):
+        if step < warmup_steps:
+            return peak * (step + 1) / warmup_steps
+        share = progress(step, steps, warmup_steps)
+        return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * share)) / 2)
+    return rate
+
+
+wrong("learning_rate", "leave out the + 1")(
+    with_progress(lambda step, steps, warm: (step + 1 - warm) / max(1, steps - 1 - warm)))
+
+
+@wrong("learning_rate", "You halve the cosine, but forget the 1")
+def half_a_cosine(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * 0.5 * math.cos(math.pi * progress))
+
+
+@wrong("learning_rate", "The warm-up ends one step too early")
+def warm_up_cut_short(step, steps, warmup_steps, peak):
+    if step < warmup_steps - 1:
+        return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
     return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
