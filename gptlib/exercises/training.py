@@ -813,6 +813,12 @@ def _targets_as_scores(model, optimizer, inputs, targets, clip_norm):
     return next_token_loss(targets, model(inputs))
 
 
+def _model_never_called(model, optimizer, inputs, targets, clip_norm):
+    """The model is never called: next_token_loss takes its scores, model(inputs), and not the
+    ids."""
+    return next_token_loss(inputs, targets)
+
+
 def _backward_of_optimizer(model, optimizer, inputs, targets, clip_norm):
     """An optimizer has no backward: backward belongs to the loss, loss.backward()."""
     optimizer.backward(next_token_loss(model(inputs), targets))
@@ -1154,7 +1160,8 @@ TRAIN_STEP = Exercise(
               _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
               _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
               _late_clip_and_loss, _mean_of_means, _divided_by_all, _targets_as_scores,
-              _backward_of_optimizer, _model_given_targets, _clip_norm_first],
+              _backward_of_optimizer, _model_given_targets, _clip_norm_first,
+              _model_never_called],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
