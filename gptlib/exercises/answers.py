@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Kind(Protocol):
@@ -199,7 +199,8 @@ class NumberAnswer:
             return (f"you return a tensor of shape {tuple(answer.shape)}, but one number is asked "
                     "for.")
         if isinstance(answer, bool) or not isinstance(answer, (numbers.Real, Tensor)):
-            more = ": call it, with round brackets" if callable(answer) else ""
+            uncalled = callable(answer) and not isinstance(answer, nn.Module)
+            more = ": call it, with round brackets" if uncalled else ""
             return f"you return {described(answer)}, but must return one number{more}."
         if isinstance(answer, Tensor) and (answer.is_meta or answer.is_complex()):
             return f"your {self.name} is {answer!r}, but must be a number that can be read."

@@ -183,9 +183,9 @@ def _check_callable(exercise: Exercise, function: Any) -> None:
         f"check.{exercise.name}({exercise.name}), without calling it."))
 
 
-_NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero, the "
-                 "root or a power of a negative number, or a row in which everything is minus "
-                 "infinity.")
+_NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero or of "
+                 "a negative number, the root or a power of a negative number, or a row in which "
+                 "everything is minus infinity.")
 _TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
           "its arguments, neither on chance, such as dropout or the numbers of a new layer, nor on "
           "what an earlier call left behind.")
@@ -265,10 +265,11 @@ class _Trials:
         if any(isinstance(part, Todo) for part in parts):
             raise _Verdict("todo", _NOT_DONE)
         if result is None and self.answers:
+            cause = self._known_cause(lambda same: same is None) or (
+                "A way through your function ends without `return`, perhaps because it stands "
+                "inside a loop or an if.")
             raise _Verdict("wrong", (
-                f"called with {self._written(arguments)}, it returns None: a way through your "
-                "function ends without `return`, perhaps because it stands inside a loop or an "
-                "if."))
+                f"called with {self._written(arguments)}, it returns None. {cause}"))
         if result is None:
             raise _Verdict("wrong", "it returns None. Did you forget `return`? Some methods return "
                                     "None, too, such as append and sort of a list.")
@@ -287,17 +288,25 @@ class _Trials:
 
     def _known_error(self, result: Raised) -> str | None:
         """The known mistake that raises the very same, or what else there is to say."""
-        for case in self.cases[len(self.answers) :][:1]:  # the trial, unless a property raised it
-            for mistake in self.exercise.mistakes:
-                same = attempt(mistake, copy.deepcopy(case))
-                if isinstance(same, Raised) and same.what == result.what:
-                    return self.exercise.diagnosis(mistake)
+        known = self._known_cause(
+            lambda same: isinstance(same, Raised) and same.what == result.what)
+        if known:
+            return known
+        for case in self.cases[len(self.answers) :][:1]:
             expected = self.exercise.reference(*copy.deepcopy(case))
             more = Experiments(self.exercise, self.function, [(case, None, expected)])
             for question in (more.number_of_axes, more.row_by_row, more.unused):
                 if found := _found(question):
                     return found
         return meaning(result.what)
+
+    def _known_cause(self, alike: Callable[[Any], bool]) -> str | None:
+        """The known mistake from which the trial that is running gets something alike."""
+        for case in self.cases[len(self.answers) :][:1]:       # none where a property asks
+            for mistake in self.exercise.mistakes:
+                if alike(attempt(mistake, copy.deepcopy(case))):
+                    return self.exercise.diagnosis(mistake)
+        return None
 
     def _observed(self, result: Any, given: tuple) -> Any:
         try:

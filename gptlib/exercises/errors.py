@@ -11,7 +11,7 @@ _MEANINGS = {
         "A method stands there without its round brackets: call it, as in x.mean().",
     r"'torch\.Size' object is not callable":
         "The sizes stand in square brackets: x.shape[1], or x.size(1).",
-    r"(and '|not )torch\.Size":
+    r"(and '|not )torch\.Size|'torch\.Size' object cannot":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
     r"'torch\.dtype' object is not callable":
@@ -38,12 +38,17 @@ _MEANINGS = {
         "One True or False is needed there, but the tensor holds several: write ~ for not, & for "
         "and, | for or, or use torch.where, masked_fill, .any() or .all(). And a class is made "
         "before it is called: nn.CrossEntropyLoss()(x, y).",
+    r"arange\(\).* must be Number, not Tensor":
+        "torch.arange takes a number, such as a size, x.shape[1].",
+    r"must be Tensor, not generator":
+        "torch.sum adds up what is in one tensor: for what a generator hands out there is Python's "
+        "own sum, without torch.",
     r"must be Tensor, not (float|int|list)":
         "torch's functions take tensors: for plain numbers there is math, for lists torch.tensor, "
         "and .item(), float() and .tolist() may come too early.",
     r"positional arguments?: \"dim\"":
         "Say along which axis: dim=-1 is the last one.",
-    r"'generator' (object is not|has no len)":
+    r"'generator' (object is not|has no len|object has no attr)":
         "A generator hands out one thing after the other: go through it in a loop, or make a list "
         "of it, list(...).",
     r"'tuple' object has no attribute":
@@ -55,7 +60,7 @@ _MEANINGS = {
         "The axis comes first: x.gather(-1, places), x.scatter(-1, places, values).",
     r"tensors used as indices must be|Expected dtype int32/int64|scalar types: Long, Int":
         "Places and ids are whole numbers: look where they became decimals, or whether two "
-        "arguments are swapped.",
+        "arguments are swapped; of topk, sort and max take .indices, not .values.",
     r"number of subscripts in the equation":
         "There are more axes than letters, or fewer: in einsum, ... stands for all axes before.",
     r"must have at least 2 dim":

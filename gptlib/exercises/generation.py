@@ -45,6 +45,10 @@ class ScoresAnswer(TensorAnswer):
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
         if any(answer.all() for answer, _ in left):
             return None                                  # where no token is ruled out at all
+        if not any(answer.any() for answer, _ in left):
+            return ("No token is left in any row: scatter and masked_fill leave a tensor as it is "
+                    "and return a new one, so keep what they return, or else look at the "
+                    "condition.")
         if not all(answer.any(dim=-1).all() for answer, _ in left):
             return ("There is a row in which everything is ruled out, so nothing is left to draw: "
                     "in every row the best token must stay.")
@@ -62,8 +66,11 @@ class ScoresAnswer(TensorAnswer):
         return super()._not_finite(answer.masked_fill(answer == -math.inf, 0), expected)
 
     def _same_odds(self, answer: Tensor, expected: Tensor) -> bool:
-        odds = (x.detach().double().log_softmax(dim=-1) for x in (answer, expected))
-        return torch.allclose(*odds, rtol=self.rtol, atol=self.atol)
+        both = [x.detach().double() for x in (answer, expected)]
+        empty = [(x == -math.inf).all(dim=-1, keepdim=True) for x in both]   # rows without a token
+        odds = (x.masked_fill(rows, 0).log_softmax(dim=-1)
+                for x, rows in zip(both, empty, strict=True))
+        return torch.equal(*empty) and torch.allclose(*odds, rtol=self.rtol, atol=self.atol)
 
 
 def _equally_many(left):
@@ -463,7 +470,8 @@ def _border_behind_the_last(logits, k):
 
 
 def _k_unused(logits, k):
-    """Nothing was ruled out: all but the k best tokens must get -inf."""
+    """Nothing was ruled out: all but the k best tokens must get -inf. scatter and masked_fill leave
+    a tensor as it is and return a new one, so keep what they return."""
     return logits.clone()
 
 
@@ -654,6 +662,21 @@ def _gathered_back(logits, p):
     return kept.gather(-1, order)
 
 
+def _picked_by_order(logits, p):
+    """Square brackets with the order sort once more, and for all rows at once: scatter brings each
+    score back to its token's place."""
+    ordered, order, sums = _sorted(logits)
+    kept = ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
+    return kept[..., order]
+
+
+def _unsorted_put_back(logits, p):
+    """You put the unsorted scores back to the places of the sorted ones: rule out among the sorted
+    scores, and scatter these."""
+    ordered, order, sums = _sorted(logits)
+    return _restored(logits, order, sums - ordered.softmax(dim=-1) >= p)
+
+
 def _each_above_p(logits, p):
     """You keep the tokens that have probability p by themselves: it is their sum that must reach
     p, the best ones first."""
@@ -710,9 +733,24 @@ def _sorted_probabilities(logits, p):
 
 
 def _p_unused(logits, p):
-    """Nothing was ruled out: all tokens but the best, whose probabilities reach p, must get
-    -inf."""
+    """Nothing was ruled out: all tokens but the best, whose probabilities reach p, must get -inf.
+    masked_fill leaves a tensor as it is and returns a new one, so keep what it returns."""
     return logits.clone()
+
+
+def _shifted_but_first(logits, p):
+    """You shift the mask by one place, so that the token that reaches p stays, but the first place
+    of the mask keeps its old value: the best token must always stay, remove[..., 0] = False."""
+    ordered, order, sums = _sorted(logits)
+    remove = sums > p
+    return _restored(ordered, order, torch.cat([remove[..., :1], remove[..., :-1]], dim=-1))
+
+
+def _one_count_for_all_rows(logits, p):
+    """You count the tokens of all rows together: each row keeps a number of its own, so count with
+    sum(dim=-1, keepdim=True)."""
+    ordered, order, sums = _sorted(logits)
+    return _restored(ordered, order, torch.arange(logits.shape[-1]) > (sums < p).sum())
 
 
 def _p_only_best(logits, p):
@@ -775,12 +813,13 @@ TOP_P = Exercise(
     mistakes=[_crossing_one_dropped, _crossing_one_dropped_but_first, _p_one_too_many,
               _in_the_order_of_ids, _in_the_order_of_ids_dropped, _from_the_worst,
               _p_not_put_back, _mask_not_put_back, _mask_not_put_back_dropped,
-              _best_ruled_out_until_p, _probabilities_cut, _gathered_back, _each_above_p,
-              _relative_to_best, _scores_added_up, _scores_added_up_dropped, _rest_instead,
-              _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
+              _best_ruled_out_until_p, _probabilities_cut, _gathered_back, _order_as_ranks,
+              _each_above_p, _relative_to_best, _scores_added_up, _scores_added_up_dropped,
+              _rest_instead, _nucleus_ruled_out, _p_zero_for_others, _top_p_probabilities,
               _sorted_probabilities, _p_unused, _p_only_best, _always_two,
-              _probabilities_unsorted, _order_as_ranks, _p_softmax_twice, _one_sum_for_all_rows,
-              _written_into_all_rows],
+              _probabilities_unsorted, _p_softmax_twice, _one_sum_for_all_rows,
+              _written_into_all_rows, _shifted_but_first, _one_count_for_all_rows,
+              _picked_by_order, _unsorted_put_back],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
         "token is not needed any more if the better ones have reached p without it.",
@@ -998,6 +1037,19 @@ def _asked_to_extend(cache, keys, values):
     return cache
 
 
+def _pair_appended(cache, keys, values):
+    """A pair cannot grow, and a list of pairs is not asked for: join the old keys and the new ones
+    with torch.cat, and the values likewise."""
+    cache.append((keys, values))
+    return cache
+
+
+def _nothing_at_first(cache, keys, values):
+    """Where the cache is None, nothing comes back: the new keys and values are all there is then,
+    so return these."""
+    return None if cache is None else _joined(cache, keys, values)
+
+
 def _no_first_time(cache, keys, values):
     """At first there is no cache: where it is None, the new keys and values are all there is."""
     old_keys, old_values = cache
@@ -1077,7 +1129,8 @@ EXTEND_CACHE = Exercise(
               _appended_twice, _stacked, _tokens_stacked, _asked_to_extend,
               _no_first_time, _none_indexed, _keys_as_values, _old_keys_in_both,
               _begins_with_itself, _values_stay_old, _keys_stay_old,
-              _heads_flattened, _first_new_one, _zeros_in_front, _pairs_in_a_row, _pair_of_pairs],
+              _heads_flattened, _first_new_one, _zeros_in_front, _pairs_in_a_row, _pair_of_pairs,
+              _pair_appended, _nothing_at_first],
     hints=(
         "torch.cat joins tensors along one axis. In (B, H, T, D), which axis "
         "counts the tokens? And what is there to append to when the cache is still None?",

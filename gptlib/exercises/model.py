@@ -111,6 +111,12 @@ def _as_many_places_as_texts(ids, token_table, position_table):
     return token_table[ids] + position_table[: ids.shape[0]]
 
 
+def _places_of_all_texts(ids, token_table, position_table):
+    """You count the tokens of all texts together: each text begins at position 0 again, so take
+    torch.arange(ids.shape[1])."""
+    return token_table[ids] + position_table[: ids.numel()]
+
+
 def _one_place_less(ids, token_table, position_table):
     """You take one place less than there are tokens: torch.arange(T) ends with T - 1 already."""
     return token_table[ids] + position_table[: ids.shape[1] - 1]
@@ -201,7 +207,8 @@ EMBED = Exercise(
               _counted_backward, _last_rows, _counted_through_the_batch, _place_in_batch,
               _as_many_places_as_texts, _numbers_of_places, _all_places,
               _side_by_side, _multiplied, _subtracted, _averaged, _tokens_scaled,
-              _one_place_less, _one_hot_too_short, _places_as_a_column, _columns_of_places],
+              _one_place_less, _one_hot_too_short, _places_as_a_column, _columns_of_places,
+              _places_of_all_texts],
     hints=(
         "Two lookups and a sum. table[3] is row 3 of a table; what is table[ids], when ids has "
         "shape (B, T)? And which rows belong to the places of T tokens?",
@@ -482,6 +489,23 @@ def _places_per_text(ids, token_embedding, position_embedding, blocks, final_nor
     return token_embedding(ids) + position_embedding(torch.arange(ids.shape[0]))
 
 
+def _all_rows_of_places(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You add the rows of all places in the context, the whole weight of position_embedding: call
+    it with the first T places."""
+    return token_embedding(ids) + position_embedding.weight
+
+
+def _numbered_blocks(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You call a pair: enumerate gives a number with each block, so go through the blocks
+    themselves, without enumerate."""
+    return next(enumerate(blocks))(token_embedding(ids))
+
+
+def _blocks_read_ids(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    """You give the ids to a block: it reads vectors, those of x, so x = block(x)."""
+    return blocks[0](ids)
+
+
 def _number_as_places(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
     """You give a single number to position_embedding: it needs a tensor of all places, from
     torch.arange."""
@@ -588,7 +612,7 @@ GPT_FORWARD = Exercise(
               _best_tokens, _norms_everywhere, _norm_after_head, _same_block_again,
               _blocks_side_by_side, _places_per_text, _number_as_places, _layers_as_tables,
               _blocks_called, _first_block_missing, _two_blocks, _last_place_everywhere,
-              _first_place_everywhere],
+              _first_place_everywhere, _all_rows_of_places, _numbered_blocks, _blocks_read_ids],
     hints=(
         "Follow the map from the entrance to the exit, and write one line per part. The two "
         "embeddings are layers here: call them, the one with ids, the other with positions.",
@@ -709,6 +733,24 @@ def _without_embeddings(model):
     """The embeddings are missing: they are trained like everything else."""
     tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
     return library_count_parameters(model) - sum(table.numel() for table in tables)
+
+
+def _asked_all_at_once(model):
+    """The tensors come out of model.parameters() one after the other: go through them, ask each of
+    them for its .numel(), and add these up."""
+    return model.parameters().numel()
+
+
+def _numel_of_model(model):
+    """A model is no tensor: go through its tensors, model.parameters(), and add up the .numel() of
+    each."""
+    return torch.numel(model)
+
+
+def _head_asked_for(model):
+    """You ask for output_head, which not every model has: ask the model as a whole, for
+    model.parameters() holds all that is trained, and a shared matrix only once."""
+    return model.output_head.weight.numel()
 
 
 def _last_tensor(model):
@@ -849,7 +891,8 @@ COUNT_PARAMETERS = Exercise(
               _module_by_module, _children_by_themselves, _without_embeddings, _last_tensor,
               _first_tensor, _sizes_once, _blocks_only, _head_never, _equal_shapes_once,
               _equal_heads_once, _equal_numbers_once, _first_size_by_last, _columns,
-              _shared_not_at_all, _nonzero_numbers, _own_parameters],
+              _shared_not_at_all, _nonzero_numbers, _own_parameters, _asked_all_at_once,
+              _numel_of_model, _head_asked_for],
     hints=(
         "model.parameters() gives all tensors that are trained, one after the other, each of them "
         "once. How many numbers are in one?",
@@ -911,8 +954,9 @@ def _exchanged(model):
 
 
 def _as_before(model):
-    """The head still has the matrix that it had: let its weight be that of the token
-    embedding."""
+    """The head still has the matrix that it had: assign that of the token embedding to
+    model.output_head.weight, with a single =, for a name of your own changes nothing in the
+    model."""
     return model
 
 
@@ -937,8 +981,8 @@ def _layer_as_weight(model):
 
 
 def _plain_tensor(model):
-    """You assign a plain tensor, which .data, .detach() or .clone() make of a parameter: assign
-    the parameter itself, model.token_embedding.weight."""
+    """You assign a plain tensor, which .data, .detach(), .clone() or .T make of a parameter: assign
+    the parameter itself, model.token_embedding.weight, which fits as it is."""
     model.output_head.weight = model.token_embedding.weight.data
     return model
 
@@ -1043,6 +1087,9 @@ class TiedModel:
     name: str = "model"
 
     def malformed(self, answer: Any, expected: Wiring) -> str | None:
+        if isinstance(getattr(answer, "output_head", None), Tensor):
+            return ("the matrix has taken the place of the whole head, which must stay a layer: "
+                    "assign it to the head's weight, model.output_head.weight.")
         if not isinstance(answer, Wiring):
             return "the model has lost its output head or its token embedding: keep both."
         if answer.returned != "the model":

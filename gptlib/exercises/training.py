@@ -322,6 +322,12 @@ def _at_targets(x, targets):
     return x.gather(-1, targets[..., None])[..., 0]                      # (B, T)
 
 
+def _axis_in_front(logits, targets):
+    """The new axis of targets stands in front: it belongs at the end, targets[..., None], so that
+    each position has one place to look at."""
+    return -logits.log_softmax(dim=-1).gather(-1, targets[None]).mean()
+
+
 @dataclass(frozen=True)
 class LossAnswer(TensorAnswer):
     """A single number as a tensor, with what a beginner should know about it."""
@@ -379,7 +385,7 @@ CROSS_ENTROPY = Exercise(
               _returned_too_early, _sigmoid, _binary, _only_the_largest,
               _mean_of_exponentials_inside, _sum_without_logarithm, _one_by_probability,
               _zeros_ignored, _texts_by_target, _places_by_target, _first_token, _last_text,
-              _one_softmax_per_text],
+              _one_softmax_per_text, _axis_in_front],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -418,6 +424,23 @@ def _mean_of_exponentials(surprises):
     """You take the exponential of each surprise and average these: average the surprises first,
     then take the exponential once."""
     return surprises.exp().mean()
+
+
+def _exponential_of_each(surprises):
+    """You take the exponential of each surprise, and return them all: average the surprises first,
+    then take the exponential once."""
+    return surprises.exp()
+
+
+def _exponential_of_several(surprises):
+    """Python's math.exp takes one number, but the tensor holds several: average all of them at once
+    before it, with .mean()."""
+    return math.exp(surprises)
+
+
+def _mean_to_the_e(surprises):
+    """Base and exponent are swapped: raise e to the mean, math.e ** mean, which is exp."""
+    return surprises.mean() ** math.e
 
 
 def _power_of_two(surprises):
@@ -636,7 +659,7 @@ PERPLEXITY = Exercise(
               _without_zeros, _product_of_all, _first_row, _per_column, _sum_of_exponentials,
               _weighted, _bits_the_wrong_way, _in_bits_at_the_end, _first_in_loop, _last_in_loop,
               _mean_cut_off, _times_e, _of_softmax, _one_less, _without_first,
-              _divided_by_log_two],
+              _divided_by_log_two, _exponential_of_each, _exponential_of_several, _mean_to_the_e],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -784,6 +807,34 @@ def _number_too_early(model, optimizer, inputs, targets, clip_norm):
     return next_token_loss(model(inputs), targets).item().backward()
 
 
+def _targets_as_scores(model, optimizer, inputs, targets, clip_norm):
+    """You give next_token_loss ids in place of scores: it takes the scores first, which the model
+    computes, and then the targets."""
+    return next_token_loss(targets, model(inputs))
+
+
+def _model_never_called(model, optimizer, inputs, targets, clip_norm):
+    """The model is never called: next_token_loss takes its scores, model(inputs), and not the
+    ids."""
+    return next_token_loss(inputs, targets)
+
+
+def _backward_of_optimizer(model, optimizer, inputs, targets, clip_norm):
+    """An optimizer has no backward: backward belongs to the loss, loss.backward()."""
+    optimizer.backward(next_token_loss(model(inputs), targets))
+
+
+def _model_given_targets(model, optimizer, inputs, targets, clip_norm):
+    """The model takes the inputs only, and returns scores: next_token_loss makes the loss of these
+    and the targets."""
+    return model(inputs, targets)
+
+
+def _clip_norm_first(model, optimizer, inputs, targets, clip_norm):
+    """The arguments are swapped: clip_grad_norm_ takes the parameters first, and then clip_norm."""
+    nn.utils.clip_grad_norm_(clip_norm, model.parameters())
+
+
 def _not_recorded(model, optimizer, inputs, targets, clip_norm):
     """The way from the weights to the loss was not recorded: compute the loss from the scores
     themselves, without torch.no_grad(), .detach() and argmax."""
@@ -847,11 +898,17 @@ def _step_with(loss_of, model, optimizer, inputs, targets, clip_norm):
 
 
 class _Noting:
-    """An optimizer that notes how often it steps, and by which gradient."""
+    """An optimizer that notes how often it steps, by which gradient, and what it forgets."""
+
+    def zero_grad(self, set_to_none=True):
+        notes = self.param_groups[0]                    # what stands there stays with a copy
+        if "steps" not in notes and _gradient(notes["params"]).any():
+            notes["wasted"] = True
+        super().zero_grad(set_to_none)
 
     def step(self, closure=None):
         loss = super().step(closure)
-        notes = self.param_groups[0]                    # what stands there stays with a copy
+        notes = self.param_groups[0]
         notes["steps"] = notes.get("steps", 0) + 1
         notes["used"] = _gradient(notes["params"])
         return loss
@@ -881,6 +938,7 @@ class AfterStep:
     gradient: float                # the length of what is in .grad now, 0 where there is nothing
     steps: int                     # how often the optimizer stepped
     used: Tensor                   # its gradient when it did so last, 0 where it found none
+    wasted: bool                   # whether it forgot a gradient before its first step
 
 
 class LastTokenModel(nn.Sequential):
@@ -903,7 +961,8 @@ def _after_step(loss, arguments):
         moved=not torch.equal(weights.to(model.before), model.before),
         gradient=_gradient(model.parameters()).norm().item(),
         steps=notes.get("steps", 0),
-        used=notes.get("used", torch.zeros_like(weights)))
+        used=notes.get("used", torch.zeros_like(weights)),
+        wasted=notes.get("wasted", False))
 
 
 _LOSS = NumberAnswer("loss")
@@ -969,8 +1028,12 @@ _NOTED = {
     "You call optimizer.step() before backward, so it finds no gradient, and nobody uses the one "
     "that backward computes.":
         lambda after: not after.used.any() and after.gradient > 0,
-    "optimizer.step() finds no gradient, or only zeros: backward must come before it, zero_grad "
-    "must not stand between the two, and the loss must depend on the weights.":
+    "zero_grad() after backward throws the gradient away, so optimizer.step() finds none: forget "
+    "the last gradient before backward.":
+        lambda after: after.wasted and not after.used.any(),
+    "optimizer.step() finds no gradient, or only zeros: backward must be called before it, with "
+    "its round brackets, zero_grad must not stand between the two, and the loss must depend on the "
+    "weights.":
         lambda after: after.steps == 1 and not after.used.any(),
     "Neither backward nor optimizer.step() is called, so nothing is learned.":
         lambda after: after.steps == 0,
@@ -1096,7 +1159,9 @@ TRAIN_STEP = Exercise(
               _always_that_length, _cut_at_one, _loss_afterward, _returns_norm, _uphill,
               _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
               _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
-              _late_clip_and_loss, _mean_of_means, _divided_by_all],
+              _late_clip_and_loss, _mean_of_means, _divided_by_all, _targets_as_scores,
+              _backward_of_optimizer, _model_given_targets, _clip_norm_first,
+              _model_never_called],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -1174,6 +1239,13 @@ def _whole_shares(step, steps, warmup_steps, peak):
     return learning_rate(step, steps, warmup_steps, peak)
 
 
+def _whole_rates(step, steps, warmup_steps, peak):
+    """The operator // rounds the rates of the warm-up down to whole numbers: divide with /."""
+    if step < warmup_steps:
+        return peak * (step + 1) // warmup_steps
+    return learning_rate(step, steps, warmup_steps, peak)
+
+
 def _climb_without_peak(step, steps, warmup_steps, peak):
     """During the warm-up you forget to multiply by peak."""
     return learning_rate(step, steps, warmup_steps, 1 if step < warmup_steps else peak)
@@ -1188,8 +1260,8 @@ def _climb_from_a_tenth(step, steps, warmup_steps, peak):
 
 
 def _climb_lost(step, steps, warmup_steps, peak):
-    """The wave overwrites the rate of the warm-up: return that one at once, or put the wave under
-    `else`."""
+    """The wave takes the place of the warm-up: where step < warmup_steps, return the climbing rate
+    at once, or put the wave under `else`."""
     return _wave(_progress(step, steps, warmup_steps), peak)
 
 
@@ -1198,6 +1270,14 @@ def _comparison_turned(step, steps, warmup_steps, peak):
     if step > warmup_steps:
         return peak * (step + 1) / max(1, warmup_steps)
     return _wave(_progress(step, steps, warmup_steps), peak)
+
+
+def _warm_up_one_shorter(step, steps, warmup_steps, peak):
+    """The warm-up ends one step too early: its last step is warmup_steps - 1, which has the peak,
+    so it is for every step < warmup_steps."""
+    if step < warmup_steps - 1:
+        return peak * (step + 1) / warmup_steps
+    return _wave((step - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
 
 
 def _warm_up_one_longer(step, steps, warmup_steps, peak):
@@ -1348,6 +1428,13 @@ def _one_step_late(step, steps, warmup_steps, peak):
     return _after_warm_up(step, steps, warmup_steps, peak, rate)
 
 
+def _one_step_ahead(step, steps, warmup_steps, peak):
+    """The wave is one step ahead: step warmup_steps still has the peak, so leave out the + 1 in
+    step + 1 - warmup_steps."""
+    rate = _wave((step + 1 - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
+    return _after_warm_up(step, steps, warmup_steps, peak, rate)
+
+
 def _progress_not_divided(step, steps, warmup_steps, peak):
     """You count the steps since the warm-up, but cos needs their share, from 0 to 1: divide by the
     steps that are left, steps - 1 - warmup_steps."""
@@ -1404,6 +1491,12 @@ def _bare_cosine(step, steps, warmup_steps, peak):
     tenth."""
     wave = math.cos(math.pi * _progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * wave)
+
+
+def _half_without_one(step, steps, warmup_steps, peak):
+    """You halve the cosine, but forget the 1: (1 + cos) / 2 runs from 1 to 0."""
+    wave = math.cos(math.pi * _progress(step, steps, warmup_steps)) / 2
+    return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + 0.9 * wave))
 
 
 def _not_halved(step, steps, warmup_steps, peak):
@@ -1559,7 +1652,9 @@ LEARNING_RATE = Exercise(
               _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
               _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
               _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
-              _climb_times_wave, _progress_not_divided, _whole_shares, _climb_without_peak,
+              _climb_times_wave, _progress_not_divided, _whole_shares, _whole_rates,
+              _warm_up_one_shorter, _one_step_ahead, _half_without_one,
+              _climb_without_peak,
               _climb_from_a_tenth, _climb_lost, _comparison_turned, _tenth_missing,
               _tenth_and_rest_swapped, _peak_times_a_tenth, _half_of_cosine, _warm_up_divided,
               _warm_up_not_subtracted, _divided_by_last_step],

@@ -553,7 +553,7 @@ def one_after_the_other(logits, k):
     return torch.where(kept, logits, -math.inf)
 
 
-@wrong("top_p", "in every row the best token must stay")
+@wrong("top_p", "the first place of the mask keeps its old value")
 def moved_on_but_for_the_first(logits, p):
     ordered, order = logits.sort(dim=-1, descending=True)
     too_late = ordered.softmax(dim=-1).cumsum(dim=-1) > p
@@ -679,7 +679,7 @@ def the_score_alone(logits, temperature):
     return logits.max(dim=-1).values if temperature == 0 else logits / temperature
 
 
-@wrong("apply_temperature", "There is a row in which everything is ruled out")
+@wrong("apply_temperature", "No token is left in any row")
 def nothing_left_at_zero(logits, temperature):
     return torch.full_like(logits, -math.inf) if temperature == 0 else logits / temperature
 
@@ -882,3 +882,94 @@ def earlier_ones_faded(cache, keys, values):
         return keys, values
     return tuple(torch.cat([0.9 * old, new], dim=2)
                  for old, new in zip(cache, (keys, values), strict=True))
+
+
+@wrong("apply_temperature", "only the best token of the whole tensor is left")
+def best_of_all_rows(logits, temperature):
+    if temperature == 0:
+        kept = torch.full_like(logits, -math.inf)
+        kept.view(-1)[logits.argmax()] = 0.0
+        return kept
+    return logits / temperature
+
+
+@wrong("top_k", "so keep what they return")
+def scattered_for_nobody(logits, k):
+    values, best = logits.topk(k, dim=-1)
+    nothing = torch.full_like(logits, -math.inf)
+    nothing.scatter(-1, best, values)
+    return nothing
+
+
+@wrong("top_k", "so keep what they return")
+def filled_for_nobody(logits, k):
+    logits.masked_fill(logits < logits.topk(k, dim=-1).values[..., -1:], -math.inf)
+    return logits
+
+
+@wrong("top_p", "so keep what it returns")
+def tail_ruled_out_for_nobody(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(dim=-1)
+    ordered.masked_fill(probabilities.cumsum(dim=-1) - probabilities >= p, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("top_p", "You count the tokens of all rows together")
+def one_count_for_all_rows(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    enough = (ordered.softmax(dim=-1).cumsum(dim=-1) < p).sum() + 1
+    ordered[..., enough:] = -math.inf
+    return torch.empty_like(logits).scatter(-1, order, ordered)
+
+
+@wrong("extend_cache", "so return these")
+def nothing_at_first(cache, keys, values):
+    if cache is None:
+        return None
+    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+@wrong("extend_cache", "so return these")
+def only_if_there_is_one(cache, keys, values):
+    if cache is not None:
+        return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
+
+
+@wrong("extend_cache", "A pair cannot grow")
+def appended_as_a_pair(cache, keys, values):
+    if cache is None:
+        cache = []
+    cache.append((keys, values))
+    return cache
+
+
+def too_late(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(dim=-1)
+    return ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p
+
+
+@wrong("top_p", "Square brackets with the order sort once more")
+def picked_by_the_order(logits, p):
+    ordered, order, remove = too_late(logits, p)
+    return ordered.masked_fill(remove, -math.inf)[..., order]
+
+
+@wrong("top_p", "You put the unsorted scores back")
+def wrong_ones_put_back(logits, p):
+    _, order, remove = too_late(logits, p)
+    kept = logits.masked_fill(remove, -math.inf)
+    return torch.empty_like(logits).scatter(-1, order, kept)
+
+
+@wrong("top_p", "A sort names the token at each rank")
+def mask_picked_by_the_order(logits, p):
+    _, order, remove = too_late(logits, p)
+    return logits.masked_fill(remove[order], -math.inf)
+
+
+@wrong("top_k", "take .indices, not .values")
+def values_as_places(logits, k):
+    best = logits.topk(k, dim=-1).values
+    return torch.full_like(logits, -math.inf).scatter(-1, best, logits.gather(-1, best))

@@ -640,3 +640,78 @@ def tied_and_zeroed(model):
     model.output_head.weight = model.token_embedding.weight
     nn.init.zeros_(model.position_embedding.weight)
     return model
+
+
+@wrong("count_parameters", "ask each of them for its .numel()")
+def asked_all_at_once(model):
+    return model.parameters().numel()
+
+
+@wrong("count_parameters", "there is Python's own sum")
+def summed_by_torch(model):
+    return torch.sum(p.numel() for p in model.parameters())
+
+
+@wrong("tie_weights", "assign it to the head's weight")
+def matrix_as_head(model):
+    model.output_head = model.token_embedding.weight
+    return model
+
+
+@wrong("tie_weights", ".clone() or .T make of a parameter")
+def turned_matrix(model):
+    model.output_head.weight = model.token_embedding.weight.T
+    return model
+
+
+@wrong("tie_weights", "a name of your own changes nothing in the model")
+def names_only(model):
+    head_weight = model.output_head.weight
+    head_weight = model.token_embedding.weight  # noqa: F841
+    return model
+
+
+@wrong("embed", "each text begins at position 0 again")
+def places_over_all_texts(ids, token_table, position_table):
+    return token_table[ids] + position_table[torch.arange(ids.numel())]
+
+
+@wrong("embed", "torch.arange takes a number")
+def ids_as_a_size(ids, token_table, position_table):
+    return token_table[ids] + position_table[torch.arange(ids)]
+
+
+@wrong("gpt_forward", "call it with the first T places")
+def whole_position_table(ids, token_embedding, position_embedding, blocks, final_norm,
+                         output_head):
+    x = token_embedding(ids) + position_embedding.weight
+    for block in blocks:
+        x = block(x)
+    return output_head(final_norm(x))
+
+
+@wrong("gpt_forward", "without enumerate")
+def pairs_called(ids, token_embedding, position_embedding, blocks, final_norm, output_head):
+    x = token_embedding(ids) + position_embedding(torch.arange(ids.shape[1]))
+    for block in enumerate(blocks):
+        x = block(x)
+    return output_head(final_norm(x))
+
+
+@wrong("gpt_forward", "You give the ids to a block")
+def ids_through_the_blocks(ids, token_embedding, position_embedding, blocks, final_norm,
+                           output_head):
+    x = token_embedding(ids) + position_embedding(torch.arange(ids.shape[1]))
+    for block in blocks:
+        x = block(ids)
+    return output_head(final_norm(x))
+
+
+@wrong("count_parameters", "A model is no tensor")
+def numel_of_a_model(model):
+    return torch.numel(model)
+
+
+@wrong("count_parameters", "which not every model has")
+def less_the_head(model):
+    return sum(p.numel() for p in model.parameters()) - model.output_head.weight.numel()

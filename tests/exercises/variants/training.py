@@ -282,7 +282,7 @@ def clips_after_step(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
-@wrong("train_step", "zero_grad must not stand between")
+@wrong("train_step", "zero_grad() after backward throws the gradient away")
 def forgets_too_late(model, optimizer, inputs, targets, clip_norm):
     loss = next_token_loss(model(inputs), targets)
     loss.backward()
@@ -292,7 +292,7 @@ def forgets_too_late(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
-@wrong("train_step", "backward must come before it")
+@wrong("train_step", "backward must be called before it")
 def no_backward(model, optimizer, inputs, targets, clip_norm):
     optimizer.zero_grad()
     loss = next_token_loss(model(inputs), targets)
@@ -389,7 +389,7 @@ def an_optimizer_of_its_own(model, optimizer, inputs, targets, clip_norm):
     return loss.item()
 
 
-@wrong("train_step", "but must return one number")
+@wrong("train_step", "you return a LastTokenModel, but must return one number.")
 def returns_the_model(model, optimizer, inputs, targets, clip_norm):
     optimizer.zero_grad()
     next_token_loss(model(inputs), targets).backward()
@@ -688,7 +688,7 @@ for _told, _halves in {
         right_climb, lambda t, peak: peak * (0.45 + 0.35 * math.cos(math.pi * t))),
     "The warm-up is right, but then": (
         right_climb, lambda t, peak: peak * (0.5 + 0.3 * math.cos(math.pi * t))),
-    "it returns None: a way through": (
+    "it returns None. A way through": (
         right_climb, lambda t, peak: right_wave(t, peak) if t > 0 else None),
 }.items():
     wrong("learning_rate", _told)(schedule(*_halves))
@@ -760,7 +760,7 @@ def nanos_schedule(step, steps, warmup_steps, peak):
     return 0.1 * peak + 0.5 * (1 + math.cos(math.pi * progress)) * (peak - 0.1 * peak)
 
 
-@wrong("learning_rate", "The wave overwrites the rate of the warm-up")
+@wrong("learning_rate", "The wave takes the place of the warm-up")
 def no_else(step, steps, warmup_steps, peak):
     if step < warmup_steps:
         rate = peak * (step + 1) / warmup_steps
@@ -996,3 +996,134 @@ for _told, _factor in {
     "instead of 0.25: where the root": lambda g, clip: clip / g.abs().sum(),
 }.items():
     wrong("train_step", _told)(step_cut_by(_factor))
+
+
+@wrong("perplexity", "average the surprises first, then take the exponential once")
+def exponential_of_each(surprises):
+    return surprises.exp()
+
+
+@wrong("perplexity", "average all of them at once")
+def exponential_of_all(surprises):
+    return math.exp(surprises)
+
+
+@wrong("perplexity", "average all of them at once")
+def by_pythons_sum(surprises):
+    return math.exp(sum(surprises) / len(surprises))
+
+
+@wrong("perplexity", "Base and exponent are swapped")
+def mean_to_the_power_of_e(surprises):
+    return surprises.mean() ** math.e
+
+
+@wrong("train_step", "it takes the scores first, which the model computes")
+def targets_as_scores(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(targets, model(inputs))
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("learning_rate", "The operator // rounds the rates of the warm-up down")
+def climb_in_whole_numbers(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) // warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@wrong("learning_rate", "The wave takes the place of the warm-up")
+def wave_from_the_first_step(step, steps, warmup_steps, peak):
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@wrong("cross_entropy", "it belongs at the end")
+def new_axis_in_front(logits, targets):
+    return -logits.log_softmax(dim=-1).gather(-1, targets[None]).mean()
+
+
+@wrong("cross_entropy", "a logarithm of zero or of a negative number")
+def logarithm_of_logarithm(logits, targets):
+    return -logits.log_softmax(dim=-1).gather(-1, targets[..., None]).log().mean()
+
+
+@wrong("train_step", "backward belongs to the loss")
+def backward_by_the_optimizer(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    optimizer.backward(loss)
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "The model takes the inputs only")
+def loss_from_the_model(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = model(inputs, targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "clip_grad_norm_ takes the parameters first")
+def clipped_the_wrong_way_around(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward()
+    nn.utils.clip_grad_norm_(clip_norm, model.parameters())
+    optimizer.step()
+    return loss.item()
+
+
+@wrong("train_step", "must be called before it, with its round brackets")
+def backward_without_brackets(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(model(inputs), targets)
+    loss.backward  # noqa: B018
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+def with_progress(progress):
+    """The schedule with a progress of one's own."""
+    def rate(step, steps, warmup_steps, peak):
+        if step < warmup_steps:
+            return peak * (step + 1) / warmup_steps
+        share = progress(step, steps, warmup_steps)
+        return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * share)) / 2)
+    return rate
+
+
+wrong("learning_rate", "leave out the + 1")(
+    with_progress(lambda step, steps, warm: (step + 1 - warm) / max(1, steps - 1 - warm)))
+
+
+@wrong("learning_rate", "You halve the cosine, but forget the 1")
+def half_a_cosine(step, steps, warmup_steps, peak):
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * 0.5 * math.cos(math.pi * progress))
+
+
+@wrong("learning_rate", "The warm-up ends one step too early")
+def warm_up_cut_short(step, steps, warmup_steps, peak):
+    if step < warmup_steps - 1:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@wrong("train_step", "The model is never called")
+def loss_of_the_ids(model, optimizer, inputs, targets, clip_norm):
+    optimizer.zero_grad()
+    loss = next_token_loss(inputs, targets)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
