@@ -58,7 +58,7 @@ def encoded() -> tuple[list[int], list[int], float]:
 
 
 def end_token() -> int:
-    return tokenizer().special_tokens[END_OF_TEXT]
+    return tokenizer().end_token
 
 
 def new_run(steps: int, n_layers: int = N_LAYERS, **changes) -> TrainingRun:
@@ -143,7 +143,7 @@ def mean_weight_on_name(
     """At the token before the hero's last name: the weight on all earlier ones.  -> (L, H)"""
     sums = []
     for story in stories:
-        ids = [its_tokenizer.special_tokens[END_OF_TEXT], *its_tokenizer.encode(story.text)]
+        ids = [its_tokenizer.end_token, *its_tokenizer.encode(story.text)]
         words = [its_tokenizer.decode([token]).strip() for token in ids]
         names = [place for place, word in enumerate(words) if word == story.facts["hero"]]
         due = names[-1] - 1

@@ -95,8 +95,9 @@ class GPTModel(nn.Module):
         """How many tokens the cache holds."""
         if cache is None:
             return 0
-        if not isinstance(cache, (list, tuple)) or len(cache) != len(self.blocks):
-            got = f"{len(cache)} of them" if isinstance(cache, (list, tuple)) else "no list"
+        is_list = isinstance(cache, (list, tuple))
+        if not is_list or len(cache) != len(self.blocks):
+            got = f"{len(cache)} of them" if is_list else "no list"
             raise ValueError(
                 f"A cache is a list with one KVCache for each of this model's {len(self.blocks)} "
                 f"blocks, but {got} came: model.new_cache() makes one."

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -115,12 +116,14 @@ COMES_WITH = {
 }
 
 
+@cache
 def givers_of_modules() -> dict[str, set[str]]:
     """The packages that bring each module. Python 3.10's own list of them leaves many out."""
     givers = defaultdict(set)
     for distribution in distributions():
+        name = distribution.name                       # reads all of its metadata
         for file in distribution.files or ():
-            givers[file.parts[0].split(".")[0]].add(distribution.name)
+            givers[file.parts[0].split(".")[0]].add(name)
     return givers
 
 
@@ -134,14 +137,14 @@ def test_whatever_is_imported_is_required(folders, extra):
     own.add("llms_from_scratch")  # a peer, see benchmarks/speed.py
     required = {plain(name) for name in project()["dependencies"]}
     required |= {plain(PIN.match(line)[1]) for line in extra}
-    givers = givers_of_modules()
+    python = {*sys.stdlib_module_names, "tomllib"}     # in Python 3.10 that one is tomli
 
     missing = set()
     for path in files:
         for name in {name.split(".")[0] for name in imported(path)} - own:
-            if name in {*sys.stdlib_module_names, "tomllib"}:     # in Python 3.10 it is tomli
+            if name in python:
                 continue
-            given_by = [COMES_WITH.get(name), *givers[name]]
+            given_by = [COMES_WITH.get(name), *givers_of_modules().get(name, ())]
             if not required & {plain(giver) for giver in given_by if giver}:
                 missing.add((name, path.name))
     assert missing == set()

@@ -13,7 +13,7 @@ from gptlib import evaluate, storyteller
 from gptlib.corpus import storybook
 from gptlib.data import join_documents
 from gptlib.storyteller import ASSETS, storyteller_checkpoints, tell_stories, untrained
-from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
+from gptlib.tokenizer import BPETokenizer
 
 shipped = importlib.import_module("gptlib.storyteller")  # gptlib.storyteller is the function
 
@@ -34,7 +34,7 @@ def copied(tmp_path, monkeypatch):
 
 def loss_per_story(model, tokenizer, stories):
     ids = join_documents([story.text for story in stories], tokenizer)
-    loss = evaluate(model, ids, end_token=tokenizer.special_tokens[END_OF_TEXT])
+    loss = evaluate(model, ids, end_token=tokenizer.end_token)
     return loss * len(ids) / len(stories)
 
 
@@ -120,7 +120,7 @@ def test_a_model_that_ends_at_once_tells_empty_stories():
         model.final_norm.scale.zero_()                      # whatever was read, the same vector ...
         model.final_norm.shift.fill_(1)
         model.output_head.weight.zero_()                    # ... for which one token scores high
-        model.output_head.weight[tokenizer.special_tokens[END_OF_TEXT]] = 1
+        model.output_head.weight[tokenizer.end_token] = 1
     assert tell_stories(model, tokenizer, 3) == ["", "", ""]
 
 

@@ -62,7 +62,7 @@ def main() -> int:
     tokenizer = BPETokenizer.train(END_OF_TEXT.join(train[:3000]), MODEL["vocab_size"])
     validation = list(storybook.stories(1000, SEED + 1, part="validation"))
     validation_ids = join_documents([story.text for story in validation], tokenizer)
-    end_token = tokenizer.special_tokens[END_OF_TEXT]
+    end_token = tokenizer.end_token
 
     config = TrainConfig(steps=STEPS, **TRAINING, end_token=end_token, evaluate_every=STEPS)
     ids = join_documents(train, tokenizer)
@@ -107,7 +107,7 @@ def sign() -> None:
 def card(train: list[str], validation: list[storybook.Story], minutes: float) -> str:
     """What the files that were just written can do, measured."""
     model, tokenizer = storyteller()
-    end_token = tokenizer.special_tokens[END_OF_TEXT]
+    end_token = tokenizer.end_token
     ids = join_documents([story.text for story in validation], tokenizer)
     loss = evaluate(model, ids, end_token=end_token) * len(ids) / len(validation)
     floor = sum(story.nats for story in validation) / len(validation)

@@ -73,11 +73,11 @@ MOST = 1_000_000                                 # numbers of a wrong answer tha
 
 def _no_tensor(value: Any) -> str:
     """How a tensor comes of what was returned in its place, as the end of a sentence."""
-    if type(value) is tuple and len(value) == 1:
-        return ": a comma at the end of a line makes one"
-    if type(value) is tuple and len({x.shape for x in value if isinstance(x, Tensor)}) == 1:
-        return f": torch.stack joins the {len(value)} tensors in it along a new axis"
     if type(value) is tuple and value:
+        if len(value) == 1:
+            return ": a comma at the end of a line makes one"
+        if len({x.shape for x in value if isinstance(x, Tensor)}) == 1:
+            return f": torch.stack joins the {len(value)} tensors in it along a new axis"
         return f": return only what is asked for, not {len(value)} things"
     known = {np.ndarray: ": torch.from_numpy turns one into the other",
              list: ": torch.tensor or torch.stack makes one of it"}

@@ -781,7 +781,8 @@ def _what_the_parts_read(answer, x, *parts):
         if read[name].shape != x.shape:
             return f"{name} gets only a part of x, or another shape: give it all tokens at once."
         if not _equal(read[name], wanted):
-            made = _as_a_sum(read[name], {key: terms[key] for key in terms if key[:-5] != name})
+            others = {term: terms[term] for term in terms if term != f"{name}(...)"}
+            made = _as_a_sum(read[name], others)
             return f"{name} reads {made or 'something else'}, but must read {words}."
     if not _equal(result, middle + wrote["feed_forward"]):
         made = _as_a_sum(result, terms) or "something else"

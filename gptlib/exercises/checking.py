@@ -286,13 +286,18 @@ class _Trials:
         raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
                        if result.where else text)
 
+    @property
+    def _running(self) -> list[tuple]:
+        """The arguments of the trial that is running; none where a property asks."""
+        return self.cases[len(self.answers) :][:1]
+
     def _known_error(self, result: Raised) -> str | None:
         """The known mistake that raises the very same, or what else there is to say."""
         known = self._known_cause(
             lambda same: isinstance(same, Raised) and same.what == result.what)
         if known:
             return known
-        for case in self.cases[len(self.answers) :][:1]:
+        for case in self._running:
             expected = self.exercise.reference(*copy.deepcopy(case))
             more = Experiments(self.exercise, self.function, [(case, None, expected)])
             for question in (more.number_of_axes, more.row_by_row, more.unused):
@@ -302,7 +307,7 @@ class _Trials:
 
     def _known_cause(self, alike: Callable[[Any], bool]) -> str | None:
         """The known mistake from which the trial that is running gets something alike."""
-        for case in self.cases[len(self.answers) :][:1]:       # none where a property asks
+        for case in self._running:
             for mistake in self.exercise.mistakes:
                 if alike(attempt(mistake, copy.deepcopy(case))):
                     return self.exercise.diagnosis(mistake)

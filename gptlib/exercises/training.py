@@ -376,16 +376,15 @@ CROSS_ENTROPY = Exercise(
     cases=lambda generator: list(_scores_and_targets(generator)),
     mistakes=[_no_minus, _no_softmax, _softmax_over_tokens, _softmax_over_batch, _softmax_twice,
               _no_logarithm, _minus_probability, _one_minus_probability, _averaged_too_early,
-              _summed, _per_text, _averaged_over_vocabulary, _targets_unused,
-              _best_instead_of_true, _last_token, _first_text, _shifted_again, _shifted_back,
-              _not_averaged, _in_bits, _exponentiated, _not_flattened, _squared, _entropy,
-              _all_targets_everywhere, _gathered_along_tokens, _divided_by_batch, _base_ten,
-              _share_of_errors, _axes_cut_anew, _summed_no_minus, _one_softmax_for_all,
-              _rows_cut_anew, _positions_first, _targets_transposed, _last_left_out,
-              _returned_too_early, _sigmoid, _binary, _only_the_largest,
-              _mean_of_exponentials_inside, _sum_without_logarithm, _one_by_probability,
-              _zeros_ignored, _texts_by_target, _places_by_target, _first_token, _last_text,
-              _one_softmax_per_text, _axis_in_front],
+              _summed, _per_text, _averaged_over_vocabulary, _targets_unused, _best_instead_of_true,
+              _last_token, _first_text, _shifted_again, _shifted_back, _not_averaged, _in_bits,
+              _exponentiated, _not_flattened, _squared, _entropy, _all_targets_everywhere,
+              _gathered_along_tokens, _divided_by_batch, _base_ten, _share_of_errors,
+              _axes_cut_anew, _summed_no_minus, _one_softmax_for_all, _rows_cut_anew,
+              _positions_first, _targets_transposed, _last_left_out, _returned_too_early, _sigmoid,
+              _binary, _only_the_largest, _mean_of_exponentials_inside, _sum_without_logarithm,
+              _one_by_probability, _zeros_ignored, _texts_by_target, _places_by_target,
+              _first_token, _last_text, _one_softmax_per_text, _axis_in_front],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",
@@ -658,8 +657,8 @@ PERPLEXITY = Exercise(
               _power_of_two_of_sum, _mean_probability, _each_row, _mean_of_rows, _geometric_mean,
               _without_zeros, _product_of_all, _first_row, _per_column, _sum_of_exponentials,
               _weighted, _bits_the_wrong_way, _in_bits_at_the_end, _first_in_loop, _last_in_loop,
-              _mean_cut_off, _times_e, _of_softmax, _one_less, _without_first,
-              _divided_by_log_two, _exponential_of_each, _exponential_of_several, _mean_to_the_e],
+              _mean_cut_off, _times_e, _of_softmax, _one_less, _without_first, _divided_by_log_two,
+              _exponential_of_each, _exponential_of_several, _mean_to_the_e],
     hints=(
         "Who guesses among 8 equally likely tokens pays log 8 nats. What undoes a logarithm? And "
         "does the average come before it, or after?",
@@ -1160,8 +1159,7 @@ TRAIN_STEP = Exercise(
               _predicts_its_input, _reads_the_targets, _swapped, _scores_not_flattened,
               _number_too_early, _not_recorded, _every_target_counts, _clips_the_model,
               _late_clip_and_loss, _mean_of_means, _divided_by_all, _targets_as_scores,
-              _backward_of_optimizer, _model_given_targets, _clip_norm_first,
-              _model_never_called],
+              _backward_of_optimizer, _model_given_targets, _clip_norm_first, _model_never_called],
     hints=(
         "Five things happen, in this order: forget, forward, backward, clip, move. Two of them "
         "are methods of the optimizer, and one is a method of the loss.",
@@ -1325,40 +1323,40 @@ def _straight_to_zero(step, steps, warmup_steps, peak):
 def _down_to_zero(step, steps, warmup_steps, peak):
     """The rate sinks to 0: it must end at a tenth of the peak, so 0.1 is fixed, and 0.9 follows
     the wave."""
-    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    wave = _half_wave(_progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * wave)
 
 
 def _a_tenth_on_top(step, steps, warmup_steps, peak):
     """A tenth is added to the whole wave, so the rate begins above the peak: only 0.9 of it may
     follow the wave."""
-    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    wave = _half_wave(_progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.1 + wave))
 
 
 def _cut_at_a_tenth(step, steps, warmup_steps, peak):
     """The wave runs down to 0 and is cut off at a tenth: it must reach the tenth at the last step
     only, so let 0.9 of it follow the wave."""
-    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    wave = _half_wave(_progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * max(0.1, wave))
 
 
 def _tenth_missing(step, steps, warmup_steps, peak):
     """The 0.1 is missing: 0.1 stays, and 0.9 follows the wave, so that the rate begins at the whole
     peak."""
-    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    wave = _half_wave(_progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * 0.9 * wave)
 
 
 def _tenth_and_rest_swapped(step, steps, warmup_steps, peak):
     """You swap 0.1 and 0.9: 0.1 stays, and 0.9 follows the wave."""
-    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    wave = _half_wave(_progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * (0.9 + 0.1 * wave))
 
 
 def _peak_times_a_tenth(step, steps, warmup_steps, peak):
     """Brackets are missing: only the 0.1 is multiplied by peak, so write peak * (0.1 + ...)."""
-    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    wave = _half_wave(_progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, peak * 0.1 + 0.9 * wave)
 
 
@@ -1559,7 +1557,7 @@ def _share_after_warm_up(step, steps, warmup_steps, peak):
 def _tenth_of_one(step, steps, warmup_steps, peak):
     """The rate ends near 0.1: it must end at a tenth of the peak, so multiply the 0.1 by peak,
     too."""
-    wave = (1 + math.cos(math.pi * _progress(step, steps, warmup_steps))) / 2
+    wave = _half_wave(_progress(step, steps, warmup_steps))
     return _after_warm_up(step, steps, warmup_steps, peak, 0.1 + 0.9 * peak * wave)
 
 
@@ -1622,8 +1620,12 @@ def _progress(step, steps, warmup_steps):
     return (step - warmup_steps) / max(1, steps - 1 - warmup_steps)
 
 
+def _half_wave(progress):
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
 def _wave(progress, peak):
-    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+    return peak * (0.1 + 0.9 * _half_wave(progress))
 
 
 def _after_warm_up(step, steps, warmup_steps, peak, rate):
@@ -1648,13 +1650,11 @@ LEARNING_RATE = Exercise(
               _straight_to_zero, _down_to_zero, _a_tenth_on_top, _cut_at_a_tenth,
               _sinks_from_the_start, _share_of_all_steps, _divided_by_all_steps, _never_arrives,
               _textbook_wave, _one_step_late, _whole_wave, _sine, _warm_up_upside_down,
-              _quarter_wave, _without_pi,
-              _negative_wave, _bare_cosine, _not_halved, _wave_upside_down, _share_only,
-              _share_after_warm_up, _tenth_of_one, _always_divided, _brackets_missing,
-              _whole_numbers, _smaller_of_both, _without_pi_too_long, _in_degrees,
-              _climb_times_wave, _progress_not_divided, _whole_shares, _whole_rates,
-              _warm_up_one_shorter, _one_step_ahead, _half_without_one,
-              _climb_without_peak,
+              _quarter_wave, _without_pi, _negative_wave, _bare_cosine, _not_halved,
+              _wave_upside_down, _share_only, _share_after_warm_up, _tenth_of_one, _always_divided,
+              _brackets_missing, _whole_numbers, _smaller_of_both, _without_pi_too_long,
+              _in_degrees, _climb_times_wave, _progress_not_divided, _whole_shares, _whole_rates,
+              _warm_up_one_shorter, _one_step_ahead, _half_without_one, _climb_without_peak,
               _climb_from_a_tenth, _climb_lost, _comparison_turned, _tenth_missing,
               _tenth_and_rest_swapped, _peak_times_a_tenth, _half_of_cosine, _warm_up_divided,
               _warm_up_not_subtracted, _divided_by_last_step],

@@ -406,7 +406,9 @@ def a_plain_tensor(model):
     return model
 
 
-@wrong("tie_weights", "still has the matrix that it had")
+@wrong("tie_weights", "still has the matrix that it had: assign that of the token embedding to "
+       "model.output_head.weight, with a single =, for a name of your own changes nothing in the "
+       "model")
 def on_a_name_of_its_own(model):
     head = model.output_head.weight
     head = model.token_embedding.weight  # noqa: F841
@@ -661,13 +663,6 @@ def matrix_as_head(model):
 @wrong("tie_weights", ".clone() or .T make of a parameter")
 def turned_matrix(model):
     model.output_head.weight = model.token_embedding.weight.T
-    return model
-
-
-@wrong("tie_weights", "a name of your own changes nothing in the model")
-def names_only(model):
-    head_weight = model.output_head.weight
-    head_weight = model.token_embedding.weight  # noqa: F841
     return model
 
 

@@ -195,7 +195,8 @@ def negative(surprises):
     return math.exp(-surprises.mean())
 
 
-@wrong("perplexity", "one number is asked for")
+@wrong("perplexity", "one number is asked for. You take the exponential of each surprise, and "
+       "return them all: average the surprises first, then take the exponential once")
 def each_by_itself(surprises):
     return surprises.exp()
 
@@ -996,11 +997,6 @@ for _told, _factor in {
     "instead of 0.25: where the root": lambda g, clip: clip / g.abs().sum(),
 }.items():
     wrong("train_step", _told)(step_cut_by(_factor))
-
-
-@wrong("perplexity", "average the surprises first, then take the exponential once")
-def exponential_of_each(surprises):
-    return surprises.exp()
 
 
 @wrong("perplexity", "average all of them at once")
