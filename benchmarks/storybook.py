@@ -1,12 +1,12 @@
 """How far from perfect: runs on the storybook world, whose best possible loss is known.
 
-    python benchmarks/storybook.py run                  chapter 5's own run: loss, valid stories
+    python benchmarks/storybook.py run                  chapter 6's own run: loss, valid stories
     python benchmarks/storybook.py run --steps 1500     ... for longer; --layers 2 for two layers
     python benchmarks/storybook.py optimizers           Muon and AdamW, in turns
     python benchmarks/storybook.py sweep                learning rates, as a table
     python benchmarks/storybook.py head                 the head that knows the hero's name
 
-Every run has the recipe of the storyteller (gptlib/storyteller.py), in one layer as in chapter 5;
+Every run has the recipe of the storyteller (gptlib/storyteller.py), in one layer as in chapter 6;
 only what is named differs.
 """
 

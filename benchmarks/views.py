@@ -26,12 +26,7 @@ import torch
 from playwright.sync_api import sync_playwright
 from timing import in_turns, median_ratio
 
-from gptlib import storyteller
-from gptlib.corpus import storybook
-from gptlib.model import GPTModel
-from gptlib.storyteller import storyteller_checkpoints
-from gptlib.tokenizer import BPETokenizer
-from gptlib.views import (
+from gptcourse.views import (
     AttentionExplorer,
     AttentionMicroscope,
     ConfigExplorer,
@@ -43,8 +38,13 @@ from gptlib.views import (
     TokenizerExplorer,
     WindowExplorer,
 )
-from gptlib.views.base import BaseView
-from gptlib.views.browser import BrowserView
+from gptcourse.views.base import BaseView
+from gptcourse.views.browser import BrowserView
+from gptlib import storyteller
+from gptlib.corpus import storybook
+from gptlib.model import GPTModel
+from gptlib.storyteller import storyteller_checkpoints
+from gptlib.tokenizer import BPETokenizer
 
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.append(str(TESTS / "browser"))

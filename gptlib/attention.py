@@ -1,4 +1,4 @@
-"""Chapter 2. Attention: every token gathers what it needs from the tokens before it.
+"""Chapter 3. Attention: every token gathers what it needs from the tokens before it.
 
     attention(Q, K, V) = softmax(Q Kᵀ / √D) V
 

@@ -1,4 +1,4 @@
-"""Chapter 3. The transformer block: attention moves information between tokens, the feed-forward
+"""Chapter 4. The transformer block: attention moves information between tokens, the feed-forward
 network works on each token by itself, and both add what they found to the residual stream.
 
 Where torch has a fused kernel for a formula, the function states the formula, the class runs the

@@ -1,4 +1,4 @@
-"""Chapter 5. From one long row of token ids to batches of inputs and targets.
+"""Chapter 6. From one long row of token ids to batches of inputs and targets.
 
 The target of every token is simply the token that follows it, so a window of T inputs needs
 T + 1 ids, and one window holds T examples at once.

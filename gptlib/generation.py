@@ -1,4 +1,4 @@
-"""Chapter 6. Generation: from the scores of all tokens to one token, again and again.
+"""Chapter 7. Generation: from the scores of all tokens to one token, again and again.
 
 Each filter takes logits and gives logits; a token that is ruled out gets -inf. They are applied
 in this order: temperature, top-k, top-p, min-p.

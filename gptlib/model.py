@@ -1,4 +1,4 @@
-"""Chapter 4. The full GPT: embeddings, a stack of blocks, and a head that scores every token.
+"""Chapter 5. The full GPT: embeddings, a stack of blocks, and a head that scores every token.
 
 Radford et al. (2019), "Language Models are Unsupervised Multitask Learners".
 """

@@ -1,4 +1,4 @@
-"""Chapter 5. How the weights move: AdamW, Muon, and a learning rate that rises, then sinks."""
+"""Chapter 6. How the weights move: AdamW, Muon, and a learning rate that rises, then sinks."""
 
 from __future__ import annotations
 

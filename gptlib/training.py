@@ -1,4 +1,4 @@
-"""Chapter 5. Training: predict the next token, measure the surprise, adjust, repeat.
+"""Chapter 6. Training: predict the next token, measure the surprise, adjust, repeat.
 
 >>> run = TrainingRun(model, train_ids, validation_ids, TrainConfig(steps=300))
 >>> for step in run:

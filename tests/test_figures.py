@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gptlib import figures
-from gptlib.figures import Picture
+from gptcourse import figures
+from gptcourse.figures import Picture
 from gptlib.tokenizer import BPETokenizer
 
 CAUSAL = torch.tril(torch.ones(3, 3)).softmax(-1).tril()

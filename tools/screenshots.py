@@ -25,7 +25,7 @@ SETUP = """
 from gptlib import storyteller
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller_checkpoints
-from gptlib.views import *
+from gptcourse.views import *
 model, tokenizer = storyteller()
 text = next(story.text for story in storybook.stories(400, seed=3)
             if story.text.startswith("Once upon a time Max"))

@@ -9,7 +9,7 @@ import json
 
 from ipywidgets import DOMWidget
 
-from gptlib.views.browser import BrowserView
+from gptcourse.views.browser import BrowserView
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>a view</title><style>%(style)s</style>
 <body data-jp-theme-light="true"><script type="module">

@@ -6,18 +6,18 @@ from lab_notebook import write_notebook
 from page import ViewPage
 from views.samples import MAKERS
 
-import gptlib.views
-from gptlib.views.browser import BrowserView
+import gptcourse.views
+from gptcourse.views.browser import BrowserView
 
 # axe's two highest ranks of four.
 SERIOUS = {"serious", "critical"}
 OF_THE_BROWSER = [
-    name for name in MAKERS if issubclass(getattr(gptlib.views, name), BrowserView)
+    name for name in MAKERS if issubclass(getattr(gptcourse.views, name), BrowserView)
 ]
 MODEL = """
 import torch
 from gptlib import BPETokenizer, GPTModel
-from gptlib.views import *
+from gptcourse.views import *
 text = "The cat sat on the mat. The dog sat on the cat. " * 12
 tokenizer = BPETokenizer.train(text, 270)
 ids = tokenizer.encode(text)

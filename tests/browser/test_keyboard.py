@@ -6,13 +6,13 @@ import pytest
 from lab_notebook import write_notebook
 from playwright.sync_api import expect
 
-import gptlib.views
-from gptlib.views.base import BaseView
+import gptcourse.views
+from gptcourse.views.base import BaseView
 
 START = """
 import torch
 from gptlib import BPETokenizer, GPTModel
-from gptlib.views import *
+from gptcourse.views import *
 text = "The cat sat on the mat. The dog sat on the cat. " * 12
 tokenizer = BPETokenizer.train(text, 270)
 ids = tokenizer.encode(text)
@@ -138,8 +138,8 @@ def spoken(output):
 
 
 def test_every_view_has_a_cell_and_keys():
-    everyone = {name for name in gptlib.views.__all__
-                if issubclass(getattr(gptlib.views, name), BaseView)}
+    everyone = {name for name in gptcourse.views.__all__
+                if issubclass(getattr(gptcourse.views, name), BaseView)}
     assert set(CELLS) == everyone
     assert {*MOVES, "TrainingDashboard"} == everyone
 

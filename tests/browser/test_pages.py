@@ -13,7 +13,7 @@ CELLS = [
                       "is $-\\ln p$, and `$5$` is code. [Go on](01_next.ipynb), or look up "
                       "[words](01_next.ipynb#Words)."),
     new_code_cell("import torch\nfrom gptlib import GPTModel, storyteller\n"
-                  "from gptlib.views import AttentionExplorer, GradientFlow"),
+                  "from gptcourse.views import AttentionExplorer, GradientFlow"),
     new_code_cell("model, tokenizer = storyteller()\n"
                   "AttentionExplorer(model, tokenizer, 'Tom the bear was shy.')"),
     new_code_cell("GradientFlow()"),

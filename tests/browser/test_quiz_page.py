@@ -17,7 +17,7 @@ OPTIONS = """() => [...document.querySelectorAll('.widget-radio-box label')].map
 
 
 def test_an_option_of_several_lines_has_room_and_its_button_at_its_first_line(lab):
-    write_notebook(lab, "quiz.ipynb", ["from gptlib.exercises import quiz\nquiz.generation"])
+    write_notebook(lab, "quiz.ipynb", ["from gptcourse.quizzes import quiz\nquiz.generation"])
     with lab.open("quiz.ipynb") as notebook:
         notebook.page.set_viewport_size({"width": 800, "height": 1600})
         notebook.run_all(180)

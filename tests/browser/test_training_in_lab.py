@@ -4,7 +4,7 @@ from lab_notebook import write_notebook
 
 VIEW = """
 from gptlib import BPETokenizer
-from gptlib.views import TrainingDashboard
+from gptcourse.views import TrainingDashboard
 text = "The cat sat on the mat. The dog sat on the cat. " * 12
 tokenizer = BPETokenizer.train(text, 270)
 ids = tokenizer.encode(text)

@@ -10,17 +10,17 @@ from page import ViewPage
 from playwright.sync_api import expect
 from views.samples import MAKERS, SMALL, model, tokenizer
 
-import gptlib.views
-from gptlib import figures
+import gptcourse.views
+from gptcourse import figures
+from gptcourse.views import AttentionExplorer, AttentionMicroscope, SamplingBench
+from gptcourse.views.browser import BrowserView
+from gptcourse.views.image import KernelImage
 from gptlib.model import GPTModel
 from gptlib.tokenizer import BPETokenizer
-from gptlib.views import AttentionExplorer, AttentionMicroscope, SamplingBench
-from gptlib.views.browser import BrowserView
-from gptlib.views.image import KernelImage
 
 SENTENCE = "The cat sat on."
 every_browser_view = pytest.mark.parametrize(
-    "name", [name for name in MAKERS if issubclass(getattr(gptlib.views, name), BrowserView)])
+    "name", [name for name in MAKERS if issubclass(getattr(gptcourse.views, name), BrowserView)])
 
 
 @pytest.fixture
@@ -405,7 +405,7 @@ def test_the_page_tells_a_newborns_tiny_probabilities_as_the_kernel_does(opened)
 def test_views_in_jupyterlab_follow_each_other_and_answer_while_a_cell_runs(lab):
     cells = [
         "from gptlib import BPETokenizer, GPTModel\n"
-        "from gptlib.views import AttentionExplorer, AttentionMicroscope\n"
+        "from gptcourse.views import AttentionExplorer, AttentionMicroscope\n"
         "tokenizer = BPETokenizer.train('Mia had a red ball. ' * 3, 265)\n"
         "model = GPTModel(dict(vocab_size=265, context_length=32, emb_dim=32, n_heads=4,\n"
         "                      n_layers=2, drop_rate=0.0, qkv_bias=False)).eval()\n"
@@ -452,7 +452,7 @@ def test_views_in_jupyterlab_follow_each_other_and_answer_while_a_cell_runs(lab)
 def test_a_training_whose_cell_is_run_again_ends_and_one_whose_cell_is_moved_goes_on(lab):
     cells = [
         "from gptlib import BPETokenizer\n"
-        "from gptlib.views import TrainingDashboard\n"
+        "from gptcourse.views import TrainingDashboard\n"
         "tokenizer = BPETokenizer.train('Mia had a red ball. ' * 3, 265)\n"
         "ids, views = tokenizer.encode('Mia had a red ball. ' * 400), []",
         "views.append(TrainingDashboard(ids, ids[:99], tokenizer))\n"
@@ -498,7 +498,7 @@ def answer(page, expression: str) -> str:
 def test_a_text_of_several_lines_is_seen_whole(lab):
     write_notebook(lab, "96_text.ipynb", [
         "from gptlib import storyteller\n"
-        "from gptlib.views import WindowExplorer\n"
+        "from gptcourse.views import WindowExplorer\n"
         "WindowExplorer(storyteller()[1], 'The cat sat on the mat and saw the dog. ' * 9)",
     ])
     with lab.open("96_text.ipynb") as chapter:

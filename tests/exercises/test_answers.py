@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from collecting import RIGHT, WRONG
 
 import gptlib
+from gptcourse.exercises import TODO, all_exercises
+from gptcourse.exercises.checking import _equal, judge
+from gptcourse.exercises.trial import attempt
 from gptlib import attention as _attention  # noqa: F401
 from gptlib.attention import attention_weights
 from gptlib.blocks import gelu
-from gptlib.exercises import TODO, all_exercises
-from gptlib.exercises.checking import _equal, judge
-from gptlib.exercises.trial import attempt
 from gptlib.tokenizer import merge
 from gptlib.training import next_token_loss
 

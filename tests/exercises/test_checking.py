@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import torch
 
+from gptcourse.exercises import TODO, NotSolved, answers, check, checking, progress, trial
 from gptlib.attention import causal_mask as library_mask
-from gptlib.exercises import TODO, NotSolved, answers, check, checking, progress, trial
 
 
 @pytest.fixture(autouse=True)
@@ -418,7 +418,7 @@ def test_progress_is_kept_in_the_folder():
     check.causal_mask(lambda n_tokens: 1)                     # solved stays solved
     assert state_of("causal_mask").state == "solved in 2 tries"
     other_kernel = subprocess.run(
-        [sys.executable, "-c", "from gptlib.exercises import check; print(check.report(2))"],
+        [sys.executable, "-c", "from gptcourse.exercises import check; print(check.report(2))"],
         capture_output=True, encoding="utf-8", check=True,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"})
     assert "✅ 02.causal_mask" in other_kernel.stdout
@@ -427,13 +427,13 @@ def test_progress_is_kept_in_the_folder():
 
 @pytest.mark.parametrize("chapter", [0, 9, "2"])
 def test_a_report_of_a_chapter_without_exercises_says_which_have_some(chapter):
-    with pytest.raises(ValueError, match=f"chapter is {chapter!r}, .* in chapters 1 to 6: name"):
+    with pytest.raises(ValueError, match=f"chapter is {chapter!r}, .* in chapters 1 to 7: name"):
         check.report(chapter)
 
 
 @pytest.mark.parametrize("content", [
     b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"format": "other"}', b"[" * 100_000,
-    b'{"format": "gptlib progress, version 1", "exercises": {"02.causal_mask": {"solved": 1}}}',
+    b'{"format": "gptlib progress, version 1", "exercises": {"03.causal_mask": {"solved": 1}}}',
     b'{"format": "gptlib progress, version 1", "exercises": []}',
 ])
 def test_a_damaged_file_is_set_aside(content):

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gptlib.exercises import all_exercises
-from gptlib.exercises.checking import judge
-from gptlib.exercises.errors import _MEANINGS, meaning
+from gptcourse.exercises import all_exercises
+from gptcourse.exercises.checking import judge
+from gptcourse.exercises.errors import _MEANINGS, meaning
 
 EXERCISES = {exercise.name: exercise for exercise in all_exercises()}
 LAYER, X, IDS = nn.Linear(3, 4), torch.ones(2, 3, 5), torch.zeros(2, 3, dtype=torch.int64)

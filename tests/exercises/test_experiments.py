@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from gptlib.exercises import all_exercises
-from gptlib.exercises.checking import judge
+from gptcourse.exercises import all_exercises
+from gptcourse.exercises.checking import judge
 
 EXERCISES = {exercise.name: exercise for exercise in all_exercises()}
 
@@ -112,13 +112,13 @@ def test_a_slow_function_is_not_called_often(monkeypatch):
 
     assert "stays the same when surprises changes" in told("perplexity", slow)
     many = len(calls)
-    monkeypatch.setattr("gptlib.exercises.experiments.PATIENCE", 0.01)
+    monkeypatch.setattr("gptcourse.exercises.experiments.PATIENCE", 0.01)
     assert "stays the same" not in told("perplexity", slow)
     assert len(calls) < 1.9 * many
 
 
 def test_where_the_time_is_up_before_the_cause_is_found_the_wrong_number_is_told(monkeypatch):
-    monkeypatch.setattr("gptlib.exercises.checking.TIME_LIMIT", 0.7)
+    monkeypatch.setattr("gptcourse.exercises.checking.TIME_LIMIT", 0.7)
 
     def slow(surprises):
         time.sleep(0.05)

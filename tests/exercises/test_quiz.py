@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gptlib.exercises import quiz
+from gptcourse.quizzes import quiz
 
 each_quiz = pytest.mark.parametrize("chapter", quiz.chapters())
 
@@ -54,7 +54,7 @@ def test_the_page_without_a_kernel_shows_all_of_it(chapter):
 
 
 def test_the_numbers_of_the_distractors_are_what_their_explanations_say():
-    from gptlib.exercises.quizzes import attention, blocks, tokenization
+    from gptcourse.quizzes import attention, blocks, tokenization
     assert len(tokenization._MERGED) == 3 and tokenization._MERGES == 50_000
     assert attention._ALLOWED == 136 and attention._D == 64
     assert round(blocks._SLOPE, 1) == 3.1
@@ -66,7 +66,7 @@ def test_an_unknown_quiz_names_those_that_there_are():
 
 
 def test_exercises_import_no_widgets():
-    program = ("import sys, gptlib.exercises; "
+    program = ("import sys, gptcourse.exercises; "
                "print([m for m in ('ipywidgets', 'matplotlib', 'IPython') if m in sys.modules])")
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                               check=True)

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from gptlib.exercises import check
-from gptlib.exercises.generation import extend_cache
-from gptlib.exercises.model import embed, gpt_forward, tie_weights
-from gptlib.exercises.training import perplexity, train_step
+from gptcourse.exercises import check
+from gptcourse.exercises.generation import extend_cache
+from gptcourse.exercises.model import embed, gpt_forward, tie_weights
+from gptcourse.exercises.training import perplexity, train_step
 from gptlib.model import GPTModel, count_parameters
 from gptlib.optimizer import adamw
 from gptlib.tap import record

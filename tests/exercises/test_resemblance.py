@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gptlib.exercises.resemblance import Trial, relation, resemblance
+from gptcourse.exercises.resemblance import Trial, relation, resemblance
 
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = [torch.randn(shape, generator=GENERATOR) for shape in ((2, 5, 4), (3, 7, 6), (1, 4, 8))]

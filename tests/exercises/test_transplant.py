@@ -6,11 +6,11 @@ import pytest
 import torch
 from helpers import lively_model, random_ids
 
+from gptcourse.exercises import all_exercises, check, transplant
+from gptcourse.exercises.transplanting import _PARTS
 from gptlib import generate, storyteller
 from gptlib.attention import attention, attention_weights, causal_mask
 from gptlib.blocks import gelu
-from gptlib.exercises import all_exercises, check, transplant
-from gptlib.exercises.transplanting import _PARTS
 from gptlib.trace import trace
 
 SOLUTIONS = {e.name: e.solution for e in all_exercises() if e.name in _PARTS}

@@ -2,8 +2,8 @@
 
 import ipywidgets
 
-from gptlib.views.base import BaseView
-from gptlib.views.browser import BrowserView
+from gptcourse.views.base import BaseView
+from gptcourse.views.browser import BrowserView
 
 
 def drive(view) -> None:

@@ -15,7 +15,7 @@ from course import NOTEBOOKS, code_cells, read, tags
 from execution import WIDGET_VIEW, execute
 from nbformat.v4 import new_code_cell
 
-from gptlib.exercises import all_exercises
+from gptcourse.exercises import all_exercises
 
 EXERCISES = {exercise.id: exercise for exercise in all_exercises()}
 CHAPTERS = {
@@ -126,7 +126,7 @@ def test_a_chapter_with_wrong_answers_says_so_and_goes_on_to_its_end(name, tmp_p
 
 @pytest.mark.parametrize("identity", EXERCISES)
 def test_a_wrong_answer_fails_where_right_ones_are_required(identity, monkeypatch):
-    from gptlib.exercises import NotSolved, check
+    from gptcourse.exercises import NotSolved, check
 
     monkeypatch.setenv("GPTLIB_CHECK", "require")
     names = namespace()
@@ -139,7 +139,7 @@ def test_a_wrong_answer_fails_where_right_ones_are_required(identity, monkeypatc
 def namespace():
     """The names that a chapter has for its exercises."""
     import gptlib
-    import gptlib.exercises
+    import gptcourse.exercises
 
     names = {}
     exec("import math\nimport torch\nfrom torch import nn\n", names)

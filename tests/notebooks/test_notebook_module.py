@@ -1,4 +1,4 @@
-"""gptlib.notebook: what the first cell of a chapter sets, and what the page shows."""
+"""gptcourse.chapter: what the first cell of a chapter sets, and what the page shows."""
 
 import functools
 import math
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from gptlib import attention, config, listing, notebook
+from gptcourse import chapter, listing
+from gptlib import attention, config
 
 
 @pytest.fixture(autouse=True)
@@ -24,22 +25,22 @@ def draws():
 
 
 def test_setup_makes_random_numbers_come_out_the_same():
-    notebook.setup(chapter=2)
+    chapter.setup(3)
     first = draws()
     assert draws() != first
-    notebook.setup(chapter=2)
+    chapter.setup(3)
     assert draws() == first
 
 
 def test_setup_fixes_the_number_of_threads():
     torch.set_num_threads(1)
-    notebook.setup(chapter=0)
+    chapter.setup(0)
     assert torch.get_num_threads() == notebook.THREADS
 
 
 def test_setup_says_which_chapter_is_ready():
-    assert repr(notebook.setup(chapter=2)) == "Chapter 2 · Attention: ready."
-    assert "<div>Chapter 2 · Attention: ready.</div>" in notebook.setup(chapter=2)._repr_html_()
+    assert repr(chapter.setup(3)) == "Chapter 3 · Attention: ready."
+    assert "<div>Chapter 3 · Attention: ready.</div>" in chapter.setup(3)._repr_html_()
 
 
 @pytest.mark.parametrize("chapter", [-1, 7, "2", 2.0, True, None])
@@ -49,7 +50,7 @@ def test_setup_refuses_a_chapter_that_does_not_exist(chapter):
 
 
 def test_source_shows_the_code_as_it_stands_in_the_library():
-    shown = notebook.source(attention)
+    shown = chapter.source(attention)
     assert shown.title == "gptlib/attention.py"
     assert "return attention_weights(queries, keys, mask) @ values" in repr(shown)
     without_markup = re.sub(r"<[^>]+>", "", shown._repr_html_())
@@ -57,10 +58,10 @@ def test_source_shows_the_code_as_it_stands_in_the_library():
 
 
 def test_source_takes_classes_methods_and_modules():
-    assert repr(notebook.source(config.GPTConfig)).startswith("# gptlib/config.py\n@dataclass")
-    method = notebook.source(config.GPTConfig.to_dict)
+    assert repr(chapter.source(config.GPTConfig)).startswith("# gptlib/config.py\n@dataclass")
+    method = chapter.source(config.GPTConfig.to_dict)
     assert method.code.startswith("def to_dict(self)"), "a method is shown without its indent"
-    assert notebook.source(config).code.startswith('"""The numbers that define a GPT')
+    assert chapter.source(config).code.startswith('"""The numbers that define a GPT')
 
 
 def test_source_looks_through_a_decorator():
@@ -68,11 +69,11 @@ def test_source_looks_through_a_decorator():
     def wrapped(*arguments):
         return attention(*arguments)
 
-    assert notebook.source(wrapped) == notebook.source(attention)
+    assert chapter.source(wrapped) == chapter.source(attention)
 
 
 def test_source_of_a_function_of_ones_own_shows_no_path_of_this_machine():
-    assert notebook.source(draws).title == "test_notebook_module.py"
+    assert chapter.source(draws).title == "test_notebook_module.py"
 
 
 def test_source_escapes_what_html_would_take_for_markup():
@@ -82,7 +83,7 @@ def test_source_escapes_what_html_would_take_for_markup():
 
 
 def test_every_color_of_the_source_follows_the_theme_and_has_a_fallback():
-    colors = re.findall(r"(?:color|background): ([^;\"]+)", notebook.source(config)._repr_html_())
+    colors = re.findall(r"(?:color|background): ([^;\"]+)", chapter.source(config)._repr_html_())
     assert len(colors) > 50
     assert all(re.fullmatch(r"var\(--jp-[\w-]+,#\w+\)|none", color) for color in colors)
 
@@ -90,11 +91,11 @@ def test_every_color_of_the_source_follows_the_theme_and_has_a_fallback():
 @pytest.mark.parametrize("thing", [3, "attention", math.sqrt, torch.matmul])
 def test_source_refuses_what_has_no_python_source(thing):
     with pytest.raises(TypeError, match="has no source in Python: pass a function"):
-        notebook.source(thing)
+        chapter.source(thing)
 
 
 def test_the_machine_report_stores_nothing_of_this_machine():
-    report = notebook.machine()
+    report = chapter.machine()
     bundle = report._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
     assert bundle["text/plain"] == repr(report)
@@ -103,7 +104,7 @@ def test_the_machine_report_stores_nothing_of_this_machine():
 
 def test_the_machine_report_shows_device_threads_and_versions():
     torch.set_num_threads(1)
-    report = notebook.machine()
+    report = chapter.machine()
     assert report.shown["Threads in use"] == "1"
     assert report.shown["torch"].startswith(torch.__version__.split("+")[0])
     for name, value in report.shown.items():

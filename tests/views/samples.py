@@ -4,9 +4,7 @@ from functools import cache
 
 from helpers import lively_model
 
-from gptlib.config import GPTConfig
-from gptlib.tokenizer import BPETokenizer
-from gptlib.views import (
+from gptcourse.views import (
     AttentionExplorer,
     AttentionMicroscope,
     ConfigExplorer,
@@ -19,6 +17,8 @@ from gptlib.views import (
     TrainingDashboard,
     WindowExplorer,
 )
+from gptlib.config import GPTConfig
+from gptlib.tokenizer import BPETokenizer
 
 TEXT = "The cat sat on the mat. The dog sat on the cat. A hat for the cat, a mat for the dog. " * 12
 SMALL = GPTConfig(vocab_size=280, context_length=16, emb_dim=32, n_heads=4, n_layers=2,

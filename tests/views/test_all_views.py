@@ -14,18 +14,18 @@ from ipywidgets import HTML, Checkbox, HBox, Text
 from PIL import Image
 from samples import MAKERS, sample
 
-import gptlib.views
-from gptlib.figures import png
-from gptlib.views.base import BaseView, View, whole_slider
-from gptlib.views.browser import MOST_BYTES, BrowserView
+import gptcourse.views
+from gptcourse.figures import png
+from gptcourse.views.base import BaseView, View, whole_slider
+from gptcourse.views.browser import MOST_BYTES, BrowserView
 
-SOURCES = [path for path in Path(gptlib.views.__file__).parent.iterdir()
+SOURCES = [path for path in Path(gptcourse.views.__file__).parent.iterdir()
            if path.suffix in (".py", ".js", ".css")]
 SOURCES.append(Path(gptlib.__file__).with_name("figures.py"))
 
 
 def kinds(kind: type) -> list[str]:
-    return [name for name in MAKERS if issubclass(getattr(gptlib.views, name), kind)]
+    return [name for name in MAKERS if issubclass(getattr(gptcourse.views, name), kind)]
 
 
 every_view = pytest.mark.parametrize("name", MAKERS)
@@ -37,7 +37,7 @@ class Fragile(View):
     """Divides twelve by its slider."""
 
     def __init__(self):
-        from gptlib import figures
+        from gptcourse import figures
 
         self.divisor = whole_slider("divisor", 0, 12, 3)
         super().__init__([self.divisor])
@@ -54,8 +54,8 @@ def alert(view) -> str:
 
 
 def test_every_view_has_a_sample():
-    assert set(MAKERS) == {name for name in gptlib.views.__all__
-                           if issubclass(getattr(gptlib.views, name), BaseView)}
+    assert set(MAKERS) == {name for name in gptcourse.views.__all__
+                           if issubclass(getattr(gptcourse.views, name), BaseView)}
     assert set(MAKERS) == {*kinds(View), *kinds(BrowserView)}
 
 
@@ -221,7 +221,7 @@ def test_no_view_uses_what_loses_errors_or_reaches_for_the_network():
 def test_importing_the_library_imports_neither_figures_nor_widgets():
     program = (
         "import sys, gptlib; "
-        "heavy = {'matplotlib', 'ipywidgets', 'gptlib.figures', 'gptlib.views'} & set(sys.modules);"
-        "assert not heavy, heavy; import gptlib.figures; assert 'matplotlib' not in sys.modules"
+        "heavy = {'matplotlib', 'ipywidgets', 'gptcourse.figures', 'gptcourse.views'} & set(sys.modules);"
+        "assert not heavy, heavy; import gptcourse.figures; assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,12 +5,12 @@ from helpers import lively_model
 from in_node import in_node
 from samples import SMALL, model, tokenizer
 
+from gptcourse.views import AttentionExplorer
 from gptlib.attention import attention_weights, causal_mask
 from gptlib.config import GPTConfig
 from gptlib.tap import patch, record
 from gptlib.tokenizer import BPETokenizer
 from gptlib.trace import trace
-from gptlib.views import AttentionExplorer
 
 SENTENCE = "The cat sat on."
 LARGE = GPTConfig(vocab_size=280, context_length=64, emb_dim=90, n_heads=9, n_layers=30,

@@ -7,9 +7,9 @@ from helpers import lively_model
 from in_node import in_node
 from samples import SMALL, model, tokenizer
 
+from gptcourse.views import AttentionMicroscope
 from gptlib.attention import attention, attention_weights, causal_mask
 from gptlib.tap import record
-from gptlib.views import AttentionMicroscope
 
 SENTENCE = "The cat sat on."
 STAGES = ("products", "scores", "scaled", "masked", "weights", "weighted", "output")

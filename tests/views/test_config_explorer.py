@@ -1,9 +1,9 @@
 import pytest
 
+from gptcourse.views import ConfigExplorer
+from gptcourse.views.configuration import flops_per_token
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.model import GPTModel, count_parameters, parameters_by_part
-from gptlib.views import ConfigExplorer
-from gptlib.views.configuration import flops_per_token
 
 
 @pytest.mark.parametrize("name", GPT2_FAMILY)

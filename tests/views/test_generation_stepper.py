@@ -5,10 +5,10 @@ import torch
 from helpers import lively_model
 from samples import SMALL, model, tokenizer
 
+from gptcourse.views import GenerationStepper
 from gptlib.model import GPTModel
 from gptlib.tap import record
 from gptlib.tokenizer import BPETokenizer
-from gptlib.views import GenerationStepper
 
 END = tokenizer().special_tokens["<|endoftext|>"]
 

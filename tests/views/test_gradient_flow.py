@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from gptlib.views import GradientFlow
-from gptlib.views.gradients import (
+from gptcourse.views import GradientFlow
+from gptcourse.views.gradients import (
     CONFIG,
     NO_NORM,
     POST_NORM,

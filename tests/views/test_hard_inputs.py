@@ -11,7 +11,7 @@ import torch
 from helpers import lively_model
 from samples import SMALL, TEXT, checkpoints, model, tokenizer
 
-from gptlib import views
+from gptcourse import views
 
 READERS = {
     "TokenizerExplorer": lambda text, _: views.TokenizerExplorer(tokenizer(), text),

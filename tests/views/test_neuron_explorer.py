@@ -7,10 +7,10 @@ import torch
 from helpers import lively_model
 from samples import SMALL, model, tokenizer
 
+from gptcourse.views import NeuronExplorer
 from gptlib.model import GPTModel
 from gptlib.tap import record
 from gptlib.trace import trace
-from gptlib.views import NeuronExplorer
 
 END = tokenizer().special_tokens["<|endoftext|>"]
 
@@ -74,7 +74,7 @@ def test_the_text_is_colored_by_the_neurons_activations():
 
 def test_a_text_passes_through_the_model_once(monkeypatch):
     passes = []
-    monkeypatch.setattr("gptlib.views.base.trace", lambda *given: passes.append(1) or trace(*given))
+    monkeypatch.setattr("gptcourse.views.base.trace", lambda *given: passes.append(1) or trace(*given))
     view = explorer()
     view.layer.value, view.token.value, view.neuron.value = 0, 1, 3
     assert len(passes) == 1

@@ -9,12 +9,12 @@ from helpers import lively_model
 from in_node import in_node
 from samples import SMALL, model, tokenizer
 
+from gptcourse.views import SamplingBench
+from gptcourse.views.browser import MOST_BYTES, pack
+from gptcourse.views.session import Session
 from gptlib.generation import next_token
 from gptlib.model import GPTModel
 from gptlib.tokenizer import BPETokenizer
-from gptlib.views import SamplingBench
-from gptlib.views.browser import MOST_BYTES, pack
-from gptlib.views.session import Session
 
 END = tokenizer().special_tokens["<|endoftext|>"]
 

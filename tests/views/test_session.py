@@ -1,7 +1,7 @@
 import pytest
 from samples import SMALL, model, tokenizer
 
-from gptlib.views import AttentionExplorer, AttentionMicroscope, Session
+from gptcourse.views import AttentionExplorer, AttentionMicroscope, Session
 
 SENTENCE = "The cat sat on."
 

@@ -8,12 +8,12 @@ from helpers import lively_model
 from in_node import in_node
 from samples import SMALL, checkpoints, tokenizer
 
+from gptcourse.views import TimeMachine
+from gptcourse.views.browser import MOST_BYTES
 from gptlib.config import GPTConfig
 from gptlib.generation import generate
 from gptlib.tap import record
 from gptlib.tokenizer import BPETokenizer
-from gptlib.views import TimeMachine
-from gptlib.views.browser import MOST_BYTES
 
 TEXT = "The cat sat on the mat."
 END = tokenizer().special_tokens["<|endoftext|>"]

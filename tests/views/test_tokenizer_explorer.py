@@ -1,8 +1,8 @@
 import pytest
 from samples import tokenizer
 
+from gptcourse.views import TokenizerExplorer
 from gptlib.tokenizer import BPETokenizer, gpt2_tokenizer
-from gptlib.views import TokenizerExplorer
 
 SENTENCE = "The cat sat on the mat."
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from samples import SMALL, TEXT, dashboard, tokenizer
 
+from gptcourse.views import TrainingDashboard
 from gptlib.model import GPTModel
 from gptlib.training import TrainConfig, TrainingDiverged, TrainingRun
-from gptlib.views import TrainingDashboard
 
 LONG = 60        # seconds that no step of these tests comes near to
 

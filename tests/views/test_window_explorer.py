@@ -2,9 +2,9 @@ import pytest
 import torch
 from samples import TEXT, tokenizer
 
+from gptcourse.views import WindowExplorer
+from gptcourse.views.windows import MOST_TOKENS
 from gptlib.data import windows
-from gptlib.views import WindowExplorer
-from gptlib.views.windows import MOST_TOKENS
 
 SENTENCE = "The cat sat on the mat. The dog sat."
 

@@ -1,4 +1,4 @@
-"""Answers to the exercises of chapter 2, right and wrong, as learners write them."""
+"""Answers to the exercises of chapter 3, right and wrong, as learners write them."""
 
 import math
 

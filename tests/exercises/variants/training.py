@@ -1,4 +1,4 @@
-"""Answers to the exercises of chapter 5, right and wrong, as learners write them."""
+"""Answers to the exercises of chapter 6, right and wrong, as learners write them."""
 
 import math
 

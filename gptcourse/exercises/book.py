@@ -1,0 +1,113 @@
+"""All exercises of the course, by name, and what has been solved of them."""
+
+from __future__ import annotations
+
+import difflib
+import html
+from dataclasses import dataclass
+
+from gptcourse.exercises import (
+    attention,
+    blocks,
+    generation,
+    model,
+    progress,
+    tokenization,
+    training,
+)
+from gptcourse.exercises.checking import Check
+from gptcourse.exercises.exercise import Exercise
+
+CHAPTERS = (tokenization, attention, blocks, model, training, generation)
+
+
+def all_exercises() -> list[Exercise]:
+    """Every exercise, in the order of the chapters."""
+    return [exercise for chapter in CHAPTERS for exercise in chapter.EXERCISES]
+
+
+class Checks:
+    """`check.causal_mask(causal_mask)` judges, `check.report()` tells how far you have come."""
+
+    def __init__(self, exercises: list[Exercise]):
+        self._checks = {exercise.name: Check(exercise) for exercise in exercises}
+
+    def __getattr__(self, name: str) -> Check:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in self._checks:
+            return self._checks[name]
+        nearest = difflib.get_close_matches(name, self._checks, n=1, cutoff=0.0)
+        raise AttributeError(f"No exercise is called {name!r}: did you mean check.{nearest[0]}?")
+
+    def __dir__(self) -> list[str]:
+        return [*self._checks, "report"]
+
+    def report(self, chapter: int | None = None) -> Report:
+        """What is solved so far, in one chapter or in all. Kept in the current folder.
+
+        Raises a ValueError for a chapter without exercises.
+        """
+        exercises = [one.exercise for one in self._checks.values()]
+        chosen = [e for e in exercises if chapter in (None, e.chapter)]
+        if not chosen:
+            raise ValueError(
+                f"chapter is {chapter!r}, but the exercises are in chapters {exercises[0].chapter} "
+                f"to {exercises[-1].chapter}: name one of them, or leave it out for all."
+            )
+        entries = progress.load()
+        return Report(tuple(Row(e, **entries.get(e.id, {})) for e in chosen),
+                      tuple(progress.remarks()))
+
+    def __repr__(self) -> str:
+        return f"check: {len(self._checks)} exercises; check.report() shows your progress"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One exercise in a report."""
+
+    exercise: Exercise
+    solved: bool = False
+    tries: int = 0
+
+    @property
+    def sign(self) -> str:
+        return "✅" if self.solved else "❌" if self.tries else "⬜"
+
+    @property
+    def state(self) -> str:
+        tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'}"
+        if self.solved:
+            return f"solved in {tries}"
+        return f"not right yet, {tries}" if self.tries else "not done yet"
+
+
+@dataclass(frozen=True, repr=False)
+class Report:
+    """The progress through the exercises, a line for each."""
+
+    rows: tuple[Row, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{sum(row.solved for row in self.rows)} of {len(self.rows)} exercises solved"
+
+    def __repr__(self) -> str:
+        lines = [f"{row.sign} {row.exercise.id:<24} {row.state}" for row in self.rows]
+        return "\n".join([self.title, *lines, *self.remarks])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f'<tr><td>{row.sign}</td><td style="text-align: left">{row.exercise.chapter:02d}</td>'
+            f'<th scope="row" style="text-align: left"><code>{html.escape(row.exercise.name)}'
+            f'</code></th><td style="text-align: left; white-space: nowrap">{row.state}</td>'
+            f'<td style="text-align: left">{html.escape(row.exercise.goal)}</td></tr>'
+            for row in self.rows)
+        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return (f'<table><caption style="text-align: left"><b>{self.title}</b></caption>{cells}'
+                f"</table>{remarks}")
+
+
+check = Checks(all_exercises())

@@ -1,0 +1,510 @@
+"""Judging a learner's function: a few trial calls, the first problem, its likely cause in words.
+
+The order is that in which a beginner can use it: nothing written, nothing returned, the wrong kind
+of thing, the wrong shape, then wrong numbers. A wrong answer that is known has a name.
+"""
+
+from __future__ import annotations
+
+import copy
+import html
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gptcourse.exercises import progress
+from gptcourse.exercises.answers import Kind, described
+from gptcourse.exercises.errors import meaning
+from gptcourse.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
+from gptcourse.exercises.experiments import Experiments
+from gptcourse.exercises.properties import settings
+from gptcourse.exercises.resemblance import Trial, relation, resemblance
+from gptcourse.exercises.trial import (
+    TIME_LIMIT,
+    OutOfTime,
+    Raised,
+    attempt,
+    time_limit,
+    undisturbed,
+)
+from gptcourse.listing import Source
+
+SEED = 0
+SIGNS = {"todo": "⬜", "right": "✅", "wrong": "❌", "raised": "💥"}
+_COLORS = {
+    "todo": "var(--jp-border-color1, #9aa5b1)", "right": "var(--jp-success-color1, #2e7d32)",
+    "wrong": "var(--jp-error-color1, #c62828)", "raised": "var(--jp-warn-color1, #c25700)",
+}
+
+
+class NotSolved(AssertionError):
+    """What GPTLIB_CHECK=require makes of every result that is not right."""
+
+
+class _Verdict(Exception):
+    """The end of a judgement: a status and its sentence."""
+
+    def __init__(self, status: str, text: str):
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+class LearnersOrLibrarys:
+    """The learner's function where it is right, until then the library's. Call it as either."""
+
+    def __init__(self, exercise: Exercise, function: Callable | None):
+        self._exercise, self._function = exercise, function
+        self.__name__, self.__doc__ = exercise.name, exercise.solution.__doc__
+
+    @property
+    def is_librarys(self) -> bool:
+        return self._function is None
+
+    def __call__(self, *arguments, **named):
+        if self.is_librarys:
+            return self._exercise.reference(*arguments, **named)
+        answer = self._function(*arguments, **named)
+        return self._exercise.returns.tidy(answer, (*arguments, *named.values()))
+
+    def __repr__(self) -> str:
+        if self.is_librarys:
+            return f"the library's {self.__name__} (yours takes its place as soon as it is right)"
+        return f"your own {self.__name__}"
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a check found out, in one line; `use` is the function to go on with."""
+
+    exercise: Exercise
+    status: str                        # "todo", "right", "wrong" or "raised"
+    text: str
+    use: LearnersOrLibrarys = field(compare=False)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "right"
+
+    def __repr__(self) -> str:
+        return f"{SIGNS[self.status]} {self.exercise.name}: {self.text}"
+
+    def _repr_html_(self) -> str:
+        name, text = html.escape(self.exercise.name), html.escape(self.text)
+        more = "" if self.ok else (
+            f'<br><span style="opacity: 0.75">Stuck? <code>check.{name}.hint(1)</code></span>')
+        return (f'<div role="status" style="border-left: 4px solid {_COLORS[self.status]}; '
+                f'padding: 0.3em 0.8em; line-height: 1.5; max-width: 700px">'
+                f"{SIGNS[self.status]} <b>{name}</b>: {text}{more}</div>")
+
+
+@dataclass(frozen=True, repr=False)
+class Hint:
+    """A hint in words."""
+
+    title: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.text}" if self.text else self.title
+
+    def _repr_html_(self) -> str:
+        return (f'<p style="margin: 0.2em 0">{html.escape(self.title)}</p><pre style="margin: 0; '
+                f'padding: 0.4em 0.8em; white-space: pre-wrap; word-break: normal">'
+                f"{html.escape(self.text)}</pre>")
+
+
+class Check:
+    """`check.causal_mask`: call it with your function, or ask it for help."""
+
+    def __init__(self, exercise: Exercise):
+        self.exercise = exercise
+        self.__doc__ = exercise.goal
+
+    def __call__(self, function: Callable = TODO) -> Result:
+        """Judge a function. It never stops the notebook, unless GPTLIB_CHECK=require."""
+        status, text = judge(self.exercise, function)
+        use = LearnersOrLibrarys(self.exercise, function if status == "right" else None)
+        result = Result(self.exercise, status, text, use)
+        progress.record(self.exercise.id, status)
+        if os.environ.get("GPTLIB_CHECK") == "require" and not result.ok:
+            raise NotSolved(repr(result))
+        return result
+
+    def hint(self, number: int = 1) -> Hint | Source:
+        """1 is a nudge, 2 says the steps, 3 gives all but one line."""
+        hints = self.exercise.hints
+        if type(number) is not int or number not in range(1, len(hints) + 1):
+            return Hint(f"There is no hint {number!r}: this exercise has hints 1 to {len(hints)}.",
+                        "")
+        kind = Source if number == len(hints) else Hint
+        return kind(f"Hint {number} of {len(hints)} for {self.exercise.name}",
+                    inspect.cleandoc(hints[number - 1]))
+
+    def solution(self) -> Source:
+        """One right answer; yours may look different."""
+        return Source(f"One way to write {self.exercise.name}", self.exercise.solution_source)
+
+    def __repr__(self) -> str:
+        return f"check.{self.exercise.name}: {self.exercise.goal}"
+
+
+# ------------------------------------------------------------------------------- the judgement
+
+
+def judge(exercise: Exercise, function: Any) -> tuple[str, str]:
+    """-> status ("todo", "right", "wrong" or "raised") and one line of text."""
+    try:
+        _check_callable(exercise, function)
+        with undisturbed():
+            trials = _Trials(exercise, function)
+            with time_limit(TIME_LIMIT):
+                return trials.verdict()
+    except _Verdict as verdict:
+        return verdict.status, verdict.text
+    except OutOfTime:
+        return "raised", (f"stopped after {TIME_LIMIT:.0f} seconds: it has not returned yet; look "
+                          "for a loop that never ends, such as a `while` in which one branch "
+                          "forgets i += 1, or for one that does far too much.")
+    except Exception as error:  # what it returned is an object that bears no question
+        return "wrong", (f"what it returns cannot be read ({type(error).__name__}): return a plain "
+                         "value.")
+
+
+def _check_callable(exercise: Exercise, function: Any) -> None:
+    if isinstance(function, Todo):
+        raise _Verdict("todo", _NOT_DONE)
+    if isinstance(function, LearnersOrLibrarys) and function.is_librarys:
+        # A chapter may have given it the exercise's own name meanwhile.
+        raise _Verdict("todo", _NOT_DONE)
+    if callable(function):
+        _check_parameters(exercise, function)
+        return
+    raise _Verdict("wrong", (
+        f"the check was given {described(function)}, but needs the function itself: write "
+        f"check.{exercise.name}({exercise.name}), without calling it."))
+
+
+_NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero or of "
+                 "a negative number, the root or a power of a negative number, or a row in which "
+                 "everything is minus infinity.")
+_TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
+          "its arguments, neither on chance, such as dropout or the numbers of a new layer, nor on "
+          "what an earlier call left behind.")
+_NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
+
+
+def _check_parameters(exercise: Exercise, function: Callable) -> None:
+    """The trial calls pass the arguments by place, so their number must fit."""
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return
+    try:
+        signature.bind(*exercise.parameters)
+    except TypeError:
+        wanted, got = ", ".join(exercise.parameters), ", ".join(signature.parameters)
+        raise _Verdict("wrong", (
+            f"your function takes ({got}), but is called with ({wanted}): keep the first line of "
+            "the cell as it was.")) from None
+
+
+class _Trials:
+    """All trial calls of one check."""
+
+    def __init__(self, exercise: Exercise, function: Callable):
+        self.exercise, self.function = exercise, function
+        self.returns = exercise.returns
+        self.cases = [tuple(case) for case in exercise.cases(_generator())]
+        self.answers: list = []                # what was observed, as far as the trials went
+        self.expected: list = []
+        self.explained: dict = {}              # of each mistake and trial that was looked at
+
+    def verdict(self) -> tuple[str, str]:
+        for case in self.cases:
+            self._try(case)
+        self._compare()
+        # One may be right by chance, as where dropout spared everything.
+        if any(map(self._changes_by_itself, range(len(self.cases))[:3])):
+            raise _Verdict("wrong", f"called {_TWICE}")
+        for fact in self.exercise.properties:
+            problem = _asked(fact.broken, self._call)
+            if problem:
+                raise _Verdict("wrong", problem)
+        return "right", self._tried()
+
+    def _try(self, case: tuple) -> None:
+        """One call; its answer must be well-formed, and the inputs as they were."""
+        given, given_too = copy.deepcopy(case), copy.deepcopy(case)
+        result = self._call(*given)
+        expected = self.exercise.reference(*given_too)
+        self.expected.append(self.exercise.observe(expected, given_too))
+        answer = self._observed(result, given)
+        self.answers.append(answer)
+        problem = _asked(self.returns.malformed, answer, self.expected[-1])
+        if problem:
+            self._compare(len(self.answers) - 1)   # what went wrong before it tells more
+            self._wrong(case, problem)
+        if not self.exercise.changes_inputs:
+            self._check_untouched(given, case)
+        # What is compared later must not change with what the function does next.
+        self.answers[-1] = copy.deepcopy(_detached(answer))
+
+    def _compare(self, most: int | None = None) -> None:
+        """The numbers of all answers so far, or of the first ones."""
+        answers = self.answers[:most]
+        for case, answer, expected in zip(self.cases, answers, self.expected, strict=False):
+            problem = _asked(self.returns.difference, answer, expected)
+            if problem:
+                self._wrong(case, problem)
+
+    def _call(self, *arguments) -> Any:
+        """The learner's result. An exception, None and TODO end the judgement here."""
+        result = attempt(self.function, arguments)
+        if isinstance(result, Raised):
+            self._raised(result, arguments)
+        parts = list(result) if isinstance(result, (tuple, list)) else [result]
+        if any(isinstance(part, Todo) for part in parts):
+            raise _Verdict("todo", _NOT_DONE)
+        if result is None and self.answers:
+            cause = self._known_cause(lambda same: same is None) or (
+                "A way through your function ends without `return`, perhaps because it stands "
+                "inside a loop or an if.")
+            raise _Verdict("wrong", (
+                f"called with {self._written(arguments)}, it returns None. {cause}"))
+        if result is None:
+            raise _Verdict("wrong", "it returns None. Did you forget `return`? Some methods return "
+                                    "None, too, such as append and sort of a list.")
+        return result
+
+    def _raised(self, result: Raised, arguments: tuple) -> None:
+        if isinstance(result.error, NotDoneYet):
+            raise _Verdict("todo", "not done yet: it uses a function that still returns TODO. "
+                                   "Write that one first.")
+        self._compare()  # what went wrong before it raised tells more
+        called = f"called with {self._written(arguments)}"
+        cause = self._known_error(result)
+        text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
+        raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
+                       if result.where else text)
+
+    @property
+    def _running(self) -> list[tuple]:
+        """The arguments of the trial that is running; none where a property asks."""
+        return self.cases[len(self.answers) :][:1]
+
+    def _known_error(self, result: Raised) -> str | None:
+        """The known mistake that raises the very same, or what else there is to say."""
+        known = self._known_cause(
+            lambda same: isinstance(same, Raised) and same.what == result.what)
+        if known:
+            return known
+        for case in self._running:
+            expected = self.exercise.reference(*copy.deepcopy(case))
+            more = Experiments(self.exercise, self.function, [(case, None, expected)])
+            for question in (more.number_of_axes, more.row_by_row, more.unused):
+                if found := _found(question):
+                    return found
+        return meaning(result.what)
+
+    def _known_cause(self, alike: Callable[[Any], bool]) -> str | None:
+        """The known mistake from which the trial that is running gets something alike."""
+        for case in self._running:
+            for mistake in self.exercise.mistakes:
+                if alike(attempt(mistake, copy.deepcopy(case))):
+                    return self.exercise.diagnosis(mistake)
+        return None
+
+    def _observed(self, result: Any, given: tuple) -> Any:
+        try:
+            return self.exercise.observe(result, given)
+        except Exception:  # the result is of a kind that cannot be looked into
+            return result
+
+    def _check_untouched(self, given: tuple, case: tuple) -> None:
+        for name, now, before in zip(self.exercise.parameters, given, case, strict=False):
+            if isinstance(before, nn.Module) and settings(now) != settings(before):
+                raise _Verdict("wrong", (
+                    f"it changes {name}, which others still need: leave train() and eval(), dtype "
+                    "and requires_grad of a model as they are."))
+            if not _equal(now, before):
+                raise _Verdict("wrong", (
+                    f"it changes its input {name}, which others still need: work on a copy, and "
+                    "mind `+=`, `[...] =` and methods that end in an underscore."))
+
+    def _wrong(self, case: tuple, problem: str) -> None:
+        """End with where it goes wrong, and why, if the mistake is a known one."""
+        try:
+            cause = self._known_mistake(problem)
+        except OutOfTime:  # what is wrong is known all the same
+            cause = None
+        text = f"{self._where(case)}{problem}"
+        raise _Verdict("wrong", f"{text} {cause}" if cause else text)
+
+    def _where(self, case: tuple) -> str:
+        """Which trial it is, if that can be said in a few words."""
+        if len(case) == 1 and isinstance(case[0], nn.Linear):
+            return f"with {self.exercise.parameters[0]} = {case[0]}, "
+        return f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
+
+    def _known_mistake(self, problem: str) -> str | None:
+        """What explains all answers, the most certain first: a known mistake, chance, a relation
+        to the right numbers, what the exercise itself or other inputs bring to light, a
+        resemblance; or else the known mistake that explains the first wrong one and nearly all of
+        the others."""
+        trials = list(zip(self.cases, self.answers, strict=False))
+        for mistake in self.exercise.mistakes:
+            if all(self._explains(mistake, *trial) for trial in trials):
+                return self.exercise.diagnosis(mistake)
+        places = [place for place, pair in enumerate(zip(self.answers, self.expected, strict=False))
+                  if not _alike(self.returns, *pair)]
+        failed = [(*trials[place], self.expected[place]) for place in places]
+        unusable = _NOT_A_NUMBER if " is nan" in problem or " is inf" in problem else None
+        if not failed:
+            return unusable
+        if any(map(self._changes_by_itself, {0, places[0], places[-1]})):
+            return f"Called {_TWICE}"
+        names = self.exercise.parameters
+        wrong = [Trial(dict(zip(names, case, strict=False)), answer, expected)
+                 for case, answer, expected in failed]
+        more = Experiments(self.exercise, self.function, failed)
+        misshapen = "the shape of your" in problem
+        return (_found(relation, wrong) or self._symptom(failed)
+                or (misshapen and _found(more.unused)) or _found(resemblance, wrong)
+                or _found(more.number_of_axes) or _found(more.mixed_texts)
+                or _found(more.row_by_row)
+                or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
+                or self._likeliest_mistake(failed) or unusable
+                or _found(more.unused) or _found(more.without_one_input))
+
+    def _symptom(self, failed: list[tuple]) -> str | None:
+        """What the exercise itself finds out about the first wrong answer."""
+        if not _alike(self.returns, failed[0][1], failed[0][1]):
+            return None                        # it is not the kind of thing that could be asked
+        for symptom in self.exercise.symptoms:
+            found = attempt(symptom, (self.function, *copy.deepcopy(failed[0][0])))
+            if isinstance(found, str):
+                return found
+        return None
+
+    def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
+        """Of several that explain as many wrong answers, the one that spoils the fewest right."""
+        best, most = None, (2, 0)
+        trials = list(zip(self.cases, self.answers, strict=False))
+        for mistake in self.exercise.mistakes:
+            if self._explains(mistake, *failed[0][:2]):
+                same = [self._explains(mistake, case, answer) for case, answer, _ in failed]
+                same = [alike for alike in same if alike is not None]
+                found = sum(same), sum(bool(self._explains(mistake, *trial)) for trial in trials)
+                if sum(same) > len(same) - 2 and found > most:
+                    best, most = mistake, found
+        return None if best is None else self.exercise.diagnosis(best)
+
+    def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
+        """Whether a known mistake gives the same answer; None where it gives none."""
+        key = mistake, id(case)
+        if key not in self.explained:      # to copy a model takes longer than to call it
+            given = copy.deepcopy(case) if self.exercise.changes_inputs else case
+            result = attempt(mistake, given)
+            self.explained[key] = None if isinstance(result, Raised) else _alike(
+                self.returns, self.exercise.observe(result, given), answer)
+        return self.explained[key]
+
+    def _changes_by_itself(self, place: int) -> bool:
+        """Whether the same input once more gives something else: by chance, or by former calls."""
+        given, first = copy.deepcopy(self.cases[place]), self.answers[place]
+        again = self._observed(attempt(self.function, given), given)
+        return _alike(self.returns, first, first) and not _alike(self.returns, again, first)
+
+    def _tried(self) -> str:
+        facts = [f"right on {len(self.cases)} trials of different sizes"]
+        if not self.exercise.changes_inputs:
+            facts.append("inputs untouched")
+        return "; ".join([*facts, *(fact.name for fact in self.exercise.properties)]) + "."
+
+    def _written(self, arguments: tuple, parts: bool = True) -> str:
+        """The arguments by name; without `parts`, only tensors and what can be read at a glance."""
+        named = zip(self.exercise.parameters, arguments, strict=False)
+        return ", ".join(_argument(name, x) for name, x in named
+                         if parts or isinstance(x, Tensor) or _is_small(x))
+
+
+def _asked(question: Callable, *arguments) -> str | None:
+    """A question about a result, which may be an object that bears no question."""
+    try:
+        return question(*arguments)
+    except _Verdict:
+        raise
+    except Exception as error:
+        return f"what it returns cannot be read ({type(error).__name__}): return a plain value."
+
+
+def _found(ask: Callable, *arguments) -> str | None:
+    """What a search comes up with; an answer may be an object that bears no question."""
+    try:
+        return ask(*arguments)
+    except Exception:
+        return None
+
+
+def _alike(returns: Kind, answer: Any, other: Any) -> bool:
+    try:
+        return returns.alike(answer, other)
+    except Exception:
+        return False
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(SEED)
+
+
+def _is_small(value: Any) -> bool:
+    """Whether the value itself says more than its shape."""
+    large = isinstance(value, (Tensor, nn.Module, Optimizer)) or _are_tensors(value)
+    return not large and not callable(value)
+
+
+def _are_tensors(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value)
+
+
+def _argument(name: str, value: Any) -> str:
+    """An argument as a message shows it: a tensor by its shape, a number as it is."""
+    if isinstance(value, Tensor):
+        return f"{name} of shape {tuple(value.shape)}"
+    if _are_tensors(value):
+        return f"{name} a pair of shape {tuple(value[0].shape)}"
+    if isinstance(value, (nn.Module, Optimizer)) or callable(value):
+        return f"{name} of class {type(value).__name__}"
+    text = " ".join(repr(value).split())
+    return f"{name} = {text if len(text) <= 60 else text[:58] + ' …'}"
+
+
+def _detached(value: Any) -> Any:
+    """Without the history of its computation, which cannot be copied."""
+    if isinstance(value, Tensor):
+        with torch._C.DisableTorchFunctionSubclass():
+            return value.detach().as_subclass(Tensor)
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_detached, value)) if type(value) in (tuple, list) else value
+    return value
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether an input is what it was before."""
+    if isinstance(other, Tensor):
+        return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(other, nn.Module):
+        ours, theirs = one.state_dict(), other.state_dict()
+        return ours.keys() == theirs.keys() and all(
+            torch.equal(ours[key], theirs[key]) for key in ours)
+    if isinstance(other, (tuple, list)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in other)
+    return callable(other) or one == other

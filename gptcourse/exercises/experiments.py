@@ -1,0 +1,198 @@
+"""What a wrong answer does when it is called in another way.
+
+A wrong result alone does not always say why it is wrong. But a function that gives the same with
+another k does not use k, and one whose first text changes when only the others do mixes texts.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gptcourse.exercises.exercise import Exercise
+from gptcourse.exercises.trial import Raised, attempt
+
+PATIENCE = 0.5         # seconds after which a function is not called any more
+
+
+class Enough(Exception):
+    """The function is too slow for more calls."""
+
+
+@dataclass
+class Experiments:
+    """More calls of one function; each question is answered by a sentence, or None."""
+
+    exercise: Exercise
+    function: Callable
+    failed: Sequence[tuple[tuple, Any, Any]]     # arguments, what was observed, what is expected
+    spent: float = 0.0                           # seconds, in all calls so far
+
+    def number_of_axes(self) -> str | None:
+        """Whether it would be right, had the inputs one axis before those of a single text."""
+        exercise, shapes = self.exercise, []
+        if not getattr(exercise.returns, "leading", False):
+            return None
+        for case, _, expected in self.failed:
+            folded = [x.reshape(-1, *x.shape[x.dim() - axes :])
+                      if (axes := exercise.batched.get(name)) else x
+                      for name, x in zip(exercise.parameters, case, strict=True)]
+            result = self._observed(self.function, folded)
+            shapes.append((tuple(case[0].shape), tuple(folded[0].shape)))
+            if shapes[-1][0] == shapes[-1][1] or not isinstance(result, Tensor):
+                return None
+            if result.numel() != expected.numel() or exercise.returns.difference(
+                    result.reshape(expected.shape), expected):
+                return None
+        shape, like = shapes[0]
+        return (f"For {exercise.parameters[0]} of shape {like} it would be right, for {shape} it "
+                "is not: any number of axes may come first, so count them from the end, dim=-1, "
+                "and write [..., i] or scatter where you pick something from each row.")
+
+    def row_by_row(self) -> str | None:
+        """Whether it would be right, were it called with one row of a batch at a time."""
+        exercise, shapes = self.exercise, []
+        if not getattr(exercise.returns, "leading", False) or {*exercise.batched.values()} != {1}:
+            return None
+        for case, _, expected in self.failed:
+            batches = [x.flatten(0, -2) if name in exercise.batched else None
+                       for name, x in zip(exercise.parameters, case, strict=True)]
+            rows = [[x if batch is None else batch[n]
+                     for x, batch in zip(case, batches, strict=True)]
+                    for n in range(len(batches[0]))]
+            results = torch.stack([self._observed(self.function, row) for row in rows])
+            if len(rows) < 2 or exercise.returns.difference(results.view_as(expected), expected):
+                return None
+            shapes.append((tuple(rows[0][0].shape), tuple(case[0].shape)))
+        row, batch = shapes[0]
+        return (f"For {exercise.parameters[0]} of shape {row} it would be right, for {batch} it is "
+                "not: treat each row by itself, with dim=-1 and keepdim=True, and with gather or "
+                "scatter in place of [...], which picks whole rows.")
+
+    def mixed_texts(self) -> str | None:
+        """Whether one text of a batch comes out otherwise among copies of itself."""
+        names, batched = self.exercise.parameters, self.exercise.batched
+        for case, answer, _ in self.failed:
+            inputs = [(x, batched[name]) for name, x in zip(names, case, strict=False)
+                      if name in batched]
+            if not inputs or not all(x.dim() > axes and len(x) > 1 for x, axes in inputs):
+                continue
+            for place, which in ((0, "first"), (-1, "last")):
+                alone = [x[[place]].expand_as(x).clone() if name in batched else x
+                         for name, x in zip(names, case, strict=False)]
+                if not _same_at(place, answer, self._observed(self.function, alone)):
+                    return (f"What comes out for the {which} of the batch changes when only the "
+                            "others do: something runs over the batch, such as dim=0, mixes it, "
+                            "such as a reshape, or takes what belongs to another row.")
+        return None
+
+    def unused(self) -> str | None:
+        """An argument that never makes a difference, though it should."""
+        for place, name in enumerate(self.exercise.parameters):
+            if self._never_matters(place):
+                return (f"The result stays the same when {name} changes: use {name} itself, and "
+                        "nothing of your own in its place.")
+        return None
+
+    def _never_matters(self, place: int) -> bool:
+        returns, tried = self.exercise.returns, False
+        for case, other in _with_another(self.exercise, place):
+            right, theirs = ([self._observed(asked, x) for x in (case, other)]
+                             for asked in (self.exercise.reference, self.function))
+            if returns.alike(*right) or not self._can_be_read(theirs[0], right[0]):
+                continue
+            if not returns.alike(*theirs):
+                return False
+            tried = True
+        return tried
+
+    def _can_be_read(self, answer: Any, right: Any) -> bool:
+        """Whether a result is well-formed, but perhaps for its shape."""
+        if isinstance(answer, Tensor) and answer.shape != getattr(right, "shape", None):
+            return answer.numel() > 0 and bool(answer.isfinite().all())
+        return not self.exercise.returns.malformed(answer, right)
+
+    def without_one_input(self) -> str | None:
+        """Inputs without whose numbers all would be right."""
+        numbers = [place for place, value in enumerate(self.failed[0][0])
+                   if _zeros(value) is not None]
+        guilty = [place for place in numbers
+                  if all(self._right_without(case, place) for case, *_ in self.failed)]
+        if not guilty or len(guilty) == len(numbers):
+            return None
+        names = " or ".join(self.exercise.parameters[place] for place in guilty)
+        return (f"If all numbers in {names} were 0, it would be right: so look at what you do with "
+                f"{names}.")
+
+    def _right_without(self, case: tuple, place: int) -> bool:
+        """Whether it is right where one input is 0, and the result still says something."""
+        given = [*case[:place], _zeros(case[place]), *case[place + 1 :]]
+        expected = self._observed(self.exercise.reference, given)
+        if not isinstance(expected, Tensor) or len(expected.unique()) < expected.numel() / 4:
+            return False
+        answer, returns = self._observed(self.function, given), self.exercise.returns
+        return not (returns.malformed(answer, expected) or returns.difference(answer, expected))
+
+    def _observed(self, function: Callable, case: Sequence) -> Any:
+        """What a call leaves behind; None where it raises, or returns something unreadable."""
+        if self.spent > PATIENCE:
+            raise Enough
+        ours = function is self.exercise.reference and not self.exercise.changes_inputs
+        given = tuple(case) if ours else copy.deepcopy(tuple(case))
+        start = time.perf_counter()
+        result = attempt(function, given)
+        self.spent += time.perf_counter() - start
+        if isinstance(result, Raised):
+            return None
+        try:
+            return self.exercise.observe(result, given)
+        except Exception:
+            return None
+
+
+def _same_at(place: int, answer: Any, again: Any) -> bool:
+    """Whether two results agree on one text of the batch, as far as they can be compared."""
+    parts = [list(x) if isinstance(x, (tuple, list)) else [x] for x in (answer, again)]
+    if len(parts[0]) != len(parts[1]) or not all(
+            isinstance(x, Tensor) and x.dim() for row in parts for x in row):
+        return True
+    return all(torch.allclose(one[place], other[place], rtol=1e-3, atol=1e-5, equal_nan=True)
+               for one, other in zip(*parts, strict=True))
+
+
+def _with_another(exercise: Exercise, place: int) -> Iterator[tuple[list, list]]:
+    """Every trial, and the same with another value at that place, where one is at hand."""
+    generator = torch.Generator().manual_seed(0)
+    cases = [list(case) for case in exercise.cases(generator)]
+    for case in cases:
+        value = case[place]
+        if isinstance(value, Tensor) and value.is_floating_point():
+            others = [torch.rand(value.shape, generator=generator)]
+        elif isinstance(value, Tensor) and value.numel() and value.dtype != torch.bool:
+            smallest, largest = value.min().item(), value.max().item()
+            others = [torch.randint(smallest, largest + 1, value.shape, generator=generator)]
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            others = [other[place] for other in cases if other[place] != value][:2]
+        else:
+            continue
+        for other in others:
+            yield case, [*case[:place], other, *case[place + 1 :]]
+
+
+def _zeros(value: Any) -> Any:
+    """The same with the number 0 everywhere; None where there are no numbers to learn."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return torch.zeros_like(value)
+    if isinstance(value, nn.Module):
+        value = copy.deepcopy(value)
+        with torch.no_grad():
+            for parameter in value.parameters():
+                parameter.zero_()
+        return value
+    return None

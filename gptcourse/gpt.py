@@ -1,0 +1,350 @@
+"""A GPT from scratch, in one file: the tokenizer, the model, its training, its talking.
+
+    python gpt.py some_text.txt        learns from the text, then goes on writing it
+
+Sizes in the comments: B batch, T tokens, C emb_dim, H heads, D = C / H, V vocab_size, L layers.
+"""
+
+import math
+import sys
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import regex
+import torch
+from torch import nn
+
+# ---- 01 Tokenization: text becomes a row of whole numbers, and the row becomes text again --------
+
+END_OF_TEXT = "<|endoftext|>"
+WORD = regex.compile(
+    r"'(?:s|t|re|ve|m|ll|d)"      # the end of a contraction: it's, don't, we're
+    r"| ?\p{L}+"                  # letters, with the space before them
+    r"| ?\p{N}+"                  # digits, likewise
+    r"| ?[^\s\p{L}\p{N}]+"        # other characters, likewise
+    r"|\s+(?!\S)|\s+"             # white space, but for a last one that a word takes along
+)
+
+def count_pairs(ids):
+    """How often each pair of neighbors occurs.  [1, 2, 1, 2] -> {(1, 2): 2, (2, 1): 1}"""
+    return Counter(pairwise(ids))
+
+def merge(ids, pair, new_id):
+    """Replace each occurrence of `pair`, from left to right.  [1, 1, 1], (1, 1), 9 -> [9, 1]"""
+    merged, i = [], 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
+            merged.append(new_id)
+            i += 2
+        else:
+            merged.append(ids[i])
+            i += 1
+    return merged
+
+def learn_merges(words, n_merges):
+    """The most frequent pairs, each merged before the next is found.  {b" cat": 3, ...}, 9 -> 9"""
+    spellings, merges = {word: list(word) for word in words}, []
+    while len(merges) < n_merges:
+        counts = Counter()
+        for word, times in words.items():
+            for pair, count in count_pairs(spellings[word]).items():
+                counts[pair] += times * count
+        if not counts:
+            break                                         # every word is a single token by now
+        best = min(counts, key=lambda pair: (-counts[pair], pair))    # of equals, the smaller ids
+        spellings = {word: merge(ids, best, 256 + len(merges)) for word, ids in spellings.items()}
+        merges.append(best)
+    return merges
+
+class Tokenizer:
+    """Text to token ids and back. The 256 bytes come first, then the merges, then the end token."""
+
+    def __init__(self, merges, byte_order=range(256)):
+        self.id_of_byte = {byte: token for token, byte in enumerate(byte_order)}
+        self.id_of_pair = {tuple(pair): 256 + n for n, pair in enumerate(merges)}
+        self.vocabulary = [bytes([byte]) for byte in byte_order]             # id -> bytes
+        for left, right in merges:
+            self.vocabulary.append(self.vocabulary[left] + self.vocabulary[right])
+        self.vocabulary.append(END_OF_TEXT.encode())
+        self.end_token = len(self.vocabulary) - 1
+
+    def encode_word(self, word):
+        """Start with its bytes; of all pairs in the word, merge the one that was learned first."""
+        ids = [self.id_of_byte[byte] for byte in word.encode()]
+        while len(ids) > 1:
+            pair = min(pairwise(ids), key=lambda pair: self.id_of_pair.get(pair, math.inf))
+            if pair not in self.id_of_pair:
+                break
+            ids = merge(ids, pair, self.id_of_pair[pair])
+        return ids
+
+    def encode(self, text):
+        words = WORD.findall(text)
+        spellings = {word: self.encode_word(word) for word in set(words)}    # each word just once
+        return [token for word in words for token in spellings[word]]
+
+    def decode(self, ids):
+        return b"".join(self.vocabulary[token] for token in ids).decode(errors="replace")
+
+
+# ---- 02 A first language model: which token comes next, and how surprising is it? ----------------
+
+def next_token_loss(logits, targets):
+    """The mean surprise at the true next tokens, in nats.  (B, T, V), (B, T) -> scalar"""
+    log_probabilities = logits.log_softmax(dim=-1)                           # (B, T, V)
+    return -log_probabilities.gather(-1, targets[..., None]).mean()
+
+def batch(ids, batch_size, context_length, generator=None):
+    """Windows from random places, and the same moved on by one token.  (N) -> (B, T), (B, T)"""
+    starts = torch.randint(len(ids) - context_length, (batch_size,), generator=generator)
+    windows = torch.stack([ids[start : start + context_length + 1] for start in starts])
+    return windows[:, :-1], windows[:, 1:]
+
+
+# ---- 03 Attention: every token gathers what it needs from the tokens before it -------------------
+
+def causal_mask(n_tokens):
+    """True where a query (row) may look at a key (column).  -> (T, T) bool"""
+    return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()
+
+def attention_weights(queries, keys, mask):
+    """How much each query takes from each key.  (..., T, D), (..., S, D), (T, S) -> (..., T, S)"""
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1)              # each row sums to 1
+
+def split_heads(x, n_heads):
+    """Cut each token's vector into one piece per head.  (B, T, C) -> (B, H, T, D)"""
+    B, T, C = x.shape
+    return x.view(B, T, n_heads, C // n_heads).transpose(1, 2)
+
+class MultiHeadAttention(nn.Module):
+    """H attention heads side by side, each on its own D numbers of every token."""
+
+    def __init__(self, config):
+        super().__init__()
+        C = config["emb_dim"]
+        self.n_heads = config["n_heads"]
+        self.query = nn.Linear(C, C, bias=config["qkv_bias"])
+        self.key = nn.Linear(C, C, bias=config["qkv_bias"])
+        self.value = nn.Linear(C, C, bias=config["qkv_bias"])
+        self.output = nn.Linear(C, C)
+        self.dropout = nn.Dropout(config["drop_rate"])
+
+    def forward(self, x, cache=None):                                        # (B, T, C)
+        queries = split_heads(self.query(x), self.n_heads)                   # (B, H, T, D)
+        keys = split_heads(self.key(x), self.n_heads)                        # (B, H, T, D)
+        values = split_heads(self.value(x), self.n_heads)                    # (B, H, T, D)
+        if cache is not None:
+            keys, values = cache.extend(keys, values)                        # (B, H, S, D)
+        T, S = queries.shape[2], keys.shape[2]
+        mask = causal_mask(S)[-T:].to(x.device)                              # (T, S)
+        weights = self.dropout(attention_weights(queries, keys, mask))       # (B, H, T, S)
+        mixed = (weights @ values).transpose(1, 2).flatten(2)                # (B, T, C)
+        return self.output(mixed)                                            # (B, T, C)
+
+
+# ---- 04 Blocks: attention moves information, the feed-forward network works on it ----------------
+
+class LayerNorm(nn.Module):
+    """Each vector brought to mean 0 and variance 1, then stretched and moved as learned."""
+
+    def __init__(self, emb_dim):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(emb_dim))
+        self.shift = nn.Parameter(torch.zeros(emb_dim))
+
+    def forward(self, x):                                                    # (..., C)
+        mean = x.mean(dim=-1, keepdim=True)                                  # (..., 1)
+        variance = x.var(dim=-1, keepdim=True, unbiased=False)               # (..., 1)
+        return self.scale * (x - mean) / torch.sqrt(variance + 1e-5) + self.shift
+
+class GELU(nn.Module):
+    """A gate that opens softly: near 0 far below zero, near x far above it."""
+
+    def forward(self, x):
+        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+class FeedForward(nn.Module):
+    """Widen each token's vector four times, bend it, and bring it back to its width."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.expand = nn.Linear(config["emb_dim"], 4 * config["emb_dim"])
+        self.gelu = GELU()
+        self.contract = nn.Linear(4 * config["emb_dim"], config["emb_dim"])
+
+    def forward(self, x):                                                    # (B, T, C)
+        return self.contract(self.gelu(self.expand(x)))                      # (B, T, C)
+
+class TransformerBlock(nn.Module):
+    """Two additions to the residual stream, each computed from a normalized copy of it."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.attention_norm = LayerNorm(config["emb_dim"])
+        self.attention = MultiHeadAttention(config)
+        self.feed_forward_norm = LayerNorm(config["emb_dim"])
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config["drop_rate"])
+
+    def forward(self, x, cache=None):                                        # (B, T, C)
+        x = x + self.dropout(self.attention(self.attention_norm(x), cache))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+# ---- 05 The full model: embeddings, a stack of blocks, a score for every possible next token -----
+
+GPT_CONFIG_124M = {
+    "vocab_size": 50257, "context_length": 1024, "emb_dim": 768, "n_heads": 12, "n_layers": 12,
+    "drop_rate": 0.1, "qkv_bias": False,
+}
+
+@torch.no_grad()
+def init_weights(model):
+    """Small random matrices, zero biases; what writes to the residual stream smaller by √(2L)."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * len(model.blocks)))
+        elif parameter.dim() == 2:
+            nn.init.normal_(parameter, std=0.02)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+
+class GPTModel(nn.Module):
+    """Token ids in, a score for every possible next token out, at every position."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config["vocab_size"], config["emb_dim"])
+        self.position_embedding = nn.Embedding(config["context_length"], config["emb_dim"])
+        self.dropout = nn.Dropout(config["drop_rate"])
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))
+        self.final_norm = LayerNorm(config["emb_dim"])
+        self.output_head = nn.Linear(config["emb_dim"], config["vocab_size"], bias=False)
+        if config.get("tie_weights"):
+            self.output_head.weight = self.token_embedding.weight
+        init_weights(self)
+
+    def forward(self, ids, cache=None):                                      # (B, T)
+        past = cache[0].length if cache else 0
+        positions = torch.arange(past, past + ids.shape[1], device=ids.device)    # (T)
+        x = self.token_embedding(ids) + self.position_embedding(positions)   # (B, T, C)
+        x = self.dropout(x)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache[layer] if cache else None)                    # (B, T, C)
+        return self.output_head(self.final_norm(x))                          # (B, T, V)
+
+
+# ---- 06 Training: predict, measure the surprise, move every weight a little, repeat --------------
+
+def learning_rate(step, steps, warmup_steps, peak):
+    """A straight climb to the peak, then half a cosine wave, down to a tenth at the last step."""
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)      # 0 to 1
+    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+def train(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):
+    """Take so many steps on a text, ids (N); yields the loss of each."""
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, warmup_steps, peak)
+        inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
+        model.train()
+        loss = next_token_loss(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        model.eval()
+        yield loss.item()
+
+@torch.no_grad()
+def evaluate(model, ids, batch_size=16):
+    """The mean loss over a whole text, ids (N), read in order, window after window."""
+    T = model.config["context_length"]
+    windows = ids.unfold(0, T + 1, T)                     # (n, T + 1): the last is the next's first
+    model.eval()
+    total = 0.0
+    for part in windows.split(batch_size):
+        total += len(part) * next_token_loss(model(part[:, :-1]), part[:, 1:]).item()
+    return total / len(windows)
+
+
+# ---- 07 Generation: from the scores of all tokens to one token, again and again ------------------
+
+def apply_temperature(logits, temperature):
+    """Below 1 the favorites gain, above 1 the outsiders; at 0 the best one has it all."""
+    return keep_top_k(logits, 1) if temperature == 0 else logits / temperature
+
+def keep_top_k(logits, k):
+    """Keep the k best tokens of each row; the others get -inf.  (..., V) -> (..., V)"""
+    order = logits.argsort(dim=-1, descending=True, stable=True)             # (..., V)
+    return logits.scatter(-1, order[..., k:], -math.inf)
+
+def keep_top_p(logits, p):
+    """Keep the fewest best tokens that together have probability p or more; the others get -inf."""
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)       # (..., V)
+    probabilities = ordered.softmax(dim=-1)
+    before = probabilities.cumsum(dim=-1) - probabilities                    # of all better tokens
+    ordered = ordered.masked_fill(before >= p, -math.inf)
+    return logits.scatter(-1, order, ordered)
+
+class KVCache:
+    """The keys and values of all tokens so far, for one attention layer: they never change."""
+
+    def __init__(self):
+        self.length = 0
+
+    def extend(self, keys, values):                                          # (B, H, T, D) each
+        if self.length > 0:
+            keys = torch.cat([self.keys, keys], dim=2)                       # (B, H, S, D)
+            values = torch.cat([self.values, values], dim=2)                 # (B, H, S, D)
+        self.keys, self.values, self.length = keys, values, keys.shape[2]
+        return keys, values
+
+@torch.no_grad()
+def generate(model, ids, n_tokens, temperature=1.0, top_k=None, top_p=None, stop=None,
+             generator=None):
+    """Draw a token, append it, again. Yields up to n_tokens ids, and none from `stop` on."""
+    model.eval()
+    ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]
+    for _ in range(n_tokens):
+        if len(ids) > model.config["context_length"]:     # the window slides: each token moves
+            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in model.blocks]
+        logits = model(torch.tensor([new]), cache)[0, -1]                    # (V)
+        logits = apply_temperature(logits, temperature)
+        if top_k is not None:
+            logits = keep_top_k(logits, top_k)
+        if top_p is not None:
+            logits = keep_top_p(logits, top_p)
+        token = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()
+        if token == stop:
+            return
+        yield token
+        ids.append(token)
+        new = [token]
+
+def main():
+    """Learn from the text file that the command line names, then go on writing it."""
+    if torch.cuda.is_available():
+        torch.set_default_device("cuda")
+    documents = Path(sys.argv[1]).read_text(encoding="utf-8").split(END_OF_TEXT)
+    words = Counter(word.encode() for text in documents for word in WORD.findall(text))
+    tokenizer = Tokenizer(learn_merges(words, n_merges=255))
+    end = tokenizer.end_token                             # each document begins after one
+    ids = torch.tensor([token for text in documents for token in [end, *tokenizer.encode(text)]])
+    seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
+    model = GPTModel({**GPT_CONFIG_124M, "vocab_size": len(tokenizer.vocabulary), "emb_dim": 128,
+                      "context_length": 64, "n_heads": 4, "n_layers": 3, "drop_rate": 0.0})
+    for step, loss in enumerate(train(model, seen, steps=800), start=1):
+        if step % 100 == 0:
+            print(f"step {step:4}   loss {loss:.3f}", flush=True)
+    print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\n")
+    print(tokenizer.decode(generate(model, [end], 200, stop=end)))
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Quiz of chapter 1."""
+
+from __future__ import annotations
+
+from gptcourse.quizzes.quiz import Option, Question
+from gptlib.config import GPT_CONFIG_124M
+from gptlib.data import windows
+from gptlib.tokenizer import count_pairs, merge
+
+_ROW = [1, 1, 1, 1, 1]
+_MERGED = merge(_ROW, (1, 1), 256)
+_N_WINDOWS = len(windows(list(range(100)), 10)[0])
+_MERGES = GPT_CONFIG_124M["vocab_size"] - 256 - 1
+
+QUESTIONS = (
+    Question(
+        "A tokenizer built on bytes meets a word that occurs in none of the texts it was trained "
+        "on. What happens?",
+        right=Option("It is spelled in smaller pieces, in the worst case in bytes.",
+                     "Each of the 256 bytes is a token, so there is a spelling for every text."),
+        wrong=(
+            Option("It becomes one token for everything unknown.",
+                   "That is what a vocabulary of whole words has to do. Bytes never need it."),
+            Option("It is added to the vocabulary.",
+                   "The merges are fixed after training; the model has no row for a new token."),
+            Option("It is left out.",
+                   "Nothing is ever lost: decoding gives back every byte of the text."),
+        )),
+    Question(
+        f"The row {_ROW} holds the pair (1, 1) {count_pairs(_ROW)[1, 1]} times. How long is it "
+        "after that pair has been merged?",
+        right=Option(f"{len(_MERGED)} tokens",
+                     f"From left to right it becomes {_MERGED}: two pairs, and one token is left."),
+        wrong=(
+            Option(f"{len(_ROW) - count_pairs(_ROW)[1, 1]} token",
+                   "Counted pairs may overlap, but a token can be merged only once."),
+            Option("2 tokens", "The fifth token has no partner left, but it stays in the row."),
+            Option("4 tokens", "Every pair from left to right is replaced, not only the first."),
+        )),
+    Question(
+        "While a word is encoded, several of its pairs are known. Which is merged first?",
+        right=Option("The one that was learned first.",
+                     "Later merges may need the result of earlier ones, so the order of training "
+                     "is kept."),
+        wrong=(
+            Option("The one that stands leftmost.",
+                   "The place in the word does not matter, only the place in the list of merges."),
+            Option("The one that is most frequent in the word.",
+                   "Frequency counted in training; it has become the order of the merges."),
+            Option("The one that makes the longest token.",
+                   "Length plays no part: an early merge may make a short token."),
+        )),
+    Question(
+        "GPT-2's vocabulary has 50,257 tokens. How many merges did its training make?",
+        right=Option(f"{_MERGES:,}", "What is left is 256 bytes and one special token, the end of "
+                                     "a text."),
+        wrong=(
+            Option(f"{_MERGES + 257:,}", "Bytes and the special token come without a merge."),
+            Option(f"{_MERGES + 1:,}", "The special token is no merge: it has no spelling."),
+            Option(f"{256 * 256:,}", "That is the number of pairs of bytes; few are ever merged."),
+        )),
+    Question(
+        "A text has 100 tokens. How many windows of 10 inputs, each with its targets, fit without "
+        "overlap?",
+        right=Option(f"{_N_WINDOWS}",
+                     "Ten would need 101 tokens, for the last target is the token after the last "
+                     "input."),
+        wrong=(
+            Option(f"{_N_WINDOWS + 1}", "The tenth window's last target would be token 100, "
+                                        "counted from 0, and there is none."),
+            Option("90", "That many would fit if a window began at every token, but these do not "
+                         "overlap."),
+            Option("8", "A window's last target is the next one's first input, so no token is "
+                        "wasted between them."),
+        )),
+)
+

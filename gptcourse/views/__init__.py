@@ -1,0 +1,29 @@
+"""Interactive views: every picture is drawn from a model that runs while you move the controls."""
+
+from gptcourse.views.attention import AttentionExplorer
+from gptcourse.views.configuration import ConfigExplorer
+from gptcourse.views.gradients import GradientFlow
+from gptcourse.views.microscope import AttentionMicroscope
+from gptcourse.views.neurons import NeuronExplorer
+from gptcourse.views.sampling import SamplingBench
+from gptcourse.views.session import Session
+from gptcourse.views.stepper import GenerationStepper
+from gptcourse.views.time_machine import TimeMachine
+from gptcourse.views.tokenizer import TokenizerExplorer
+from gptcourse.views.training import TrainingDashboard
+from gptcourse.views.windows import WindowExplorer
+
+__all__ = [
+    "AttentionExplorer",
+    "AttentionMicroscope",
+    "ConfigExplorer",
+    "GenerationStepper",
+    "GradientFlow",
+    "NeuronExplorer",
+    "SamplingBench",
+    "Session",
+    "TimeMachine",
+    "TokenizerExplorer",
+    "TrainingDashboard",
+    "WindowExplorer",
+]
