@@ -53,7 +53,7 @@ def setup(chapter: int) -> Chapter:
     Seeds the random numbers of Python, NumPy and torch, and fixes the number of torch's threads.
     Raises a ValueError for a chapter that the course does not have.
     """
-    if isinstance(chapter, bool) or chapter not in TITLES:
+    if type(chapter) is not int or chapter not in TITLES:
         raise ValueError(
             f"chapter is {chapter!r}, but must be one of {', '.join(map(str, TITLES))}: take the "
             "one in the name of the notebook."

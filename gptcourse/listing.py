@@ -73,6 +73,6 @@ def source(thing: object) -> Source:
             f"{thing!r} has no source in Python: pass a function, a class or a module that is "
             "written in Python, such as gptlib.attention."
         ) from error
-    library = Path(__file__).parent.parent
-    inside = path.is_relative_to(library / "gptlib")
-    return Source(path.relative_to(library).as_posix() if inside else path.name, code + "\n")
+    home = Path(__file__).parent.parent
+    ours = any(path.is_relative_to(home / package) for package in ("gptlib", "gptcourse"))
+    return Source(path.relative_to(home).as_posix() if ours else path.name, code + "\n")

@@ -49,7 +49,7 @@ def transport_encryption() -> str:
 def chapters(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
     """The notebooks of the course in reading order, or those of them that `names` picks.
 
-    A name is a path, a file name, or the start of one: "02" picks 03_attention.ipynb.
+    A name is a path, a file name, or the start of one: "03" picks 03_attention.ipynb.
     Raises a CourseError where there is no chapter, or none of that name.
     """
     every = sorted(folder.glob("[0-9][0-9]_*.ipynb"))

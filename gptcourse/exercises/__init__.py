@@ -18,6 +18,5 @@ from gptcourse.exercises.book import all_exercises, check
 from gptcourse.exercises.checking import NotSolved, Result
 from gptcourse.exercises.exercise import TODO
 from gptcourse.exercises.transplanting import transplant
-from gptcourse.quizzes import quiz
 
-__all__ = ["TODO", "NotSolved", "Result", "all_exercises", "check", "quiz", "transplant"]
+__all__ = ["TODO", "NotSolved", "Result", "all_exercises", "check", "transplant"]

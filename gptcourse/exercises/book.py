@@ -51,9 +51,10 @@ class Checks:
         exercises = [one.exercise for one in self._checks.values()]
         chosen = [e for e in exercises if chapter in (None, e.chapter)]
         if not chosen:
+            those = ", ".join(map(str, sorted({e.chapter for e in exercises})))
             raise ValueError(
-                f"chapter is {chapter!r}, but the exercises are in chapters {exercises[0].chapter} "
-                f"to {exercises[-1].chapter}: name one of them, or leave it out for all."
+                f"chapter is {chapter!r}, but the exercises are in chapters {those}: name one of "
+                "them, or leave it out for all."
             )
         entries = progress.load()
         return Report(tuple(Row(e, **entries.get(e.id, {})) for e in chosen),

@@ -1,1 +1,5 @@
-"""Five questions for each chapter: `quiz.attention` of the module `quiz`, with every option explained."""
+"""Five questions for each chapter, every option explained.
+
+>>> from gptcourse.quizzes import quiz
+>>> quiz.attention
+"""

@@ -1,6 +1,6 @@
 """A quiz of five questions for each chapter: `quiz.attention`, as the last line of a cell.
 
-The questions of a chapter stand in `quizzes/`, under the name of its exercises.
+The questions of a chapter stand beside this module, under the name of its exercises.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Question:
 
 def chapters() -> list[str]:
     """The names under which there is a quiz."""
-    return sorted(module.name for module in iter_modules(quizzes.__path__))
+    return sorted({module.name for module in iter_modules(quizzes.__path__)} - {"quiz", "view"})
 
 
 def questions(chapter: str) -> tuple[Question, ...]:

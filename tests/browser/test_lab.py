@@ -45,7 +45,7 @@ def test_the_browser_notices_errors_and_requests_to_other_machines(lab):
 
 
 def test_a_diagram_shrinks_with_the_page(lab):
-    cells = ["from gptlib import figures, notebook\nchapter.setup(3)",
+    cells = ["from gptcourse import chapter, figures\nchapter.setup(3)",
              "figures.gpt_diagram({'attention'})"]
     write_notebook(lab, "97_narrow.ipynb", cells)
 

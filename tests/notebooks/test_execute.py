@@ -11,7 +11,7 @@ from nbformat.v4 import new_notebook
 from small_chapter import code, save, text
 
 CHAPTER = [
-    "import sys, torch\nfrom gptlib import notebook\nnotebook.setup(chapter=2)",
+    "import sys, torch\nfrom gptcourse import chapter\nchapter.setup(3)",
     "torch.rand(3)",
     "print('one')\nprint('two', flush=True)\nprint('three')",
     "import ipywidgets\nipywidgets.IntSlider(3)",

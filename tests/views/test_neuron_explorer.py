@@ -74,7 +74,8 @@ def test_the_text_is_colored_by_the_neurons_activations():
 
 def test_a_text_passes_through_the_model_once(monkeypatch):
     passes = []
-    monkeypatch.setattr("gptcourse.views.base.trace", lambda *given: passes.append(1) or trace(*given))
+    monkeypatch.setattr("gptcourse.views.base.trace",
+                        lambda *given: passes.append(1) or trace(*given))
     view = explorer()
     view.layer.value, view.token.value, view.neuron.value = 0, 1, 3
     assert len(passes) == 1
