@@ -1,4 +1,4 @@
-"""American spelling without mistakes: in the prose of the chapters, the library and its papers."""
+"""American spelling without mistakes: in the chapters, the packages and their papers."""
 
 import subprocess
 import sys
@@ -8,7 +8,9 @@ from course import NOTEBOOKS, ROOT, read
 DICTIONARIES = "clear,rare,en-GB_to_en-US"
 # Words that are meant: names of the library, sounds of the stories, tokens that are cut words.
 MEANT = "judgement,nd,te,fo,ue"
-PAPERS = ["README.md", "CONTRIBUTING.md", "Makefile", "gptlib", "tools", "benchmarks"]
+PAPERS = [
+    "README.md", "CONTRIBUTING.md", "Makefile", "gptlib", "gptcourse", "tools", "benchmarks",
+]
 
 
 def misspelled(*paths) -> list[str]:
@@ -22,7 +24,7 @@ def misspelled(*paths) -> list[str]:
     return finished.stdout.splitlines()
 
 
-def test_nothing_is_misspelled_in_the_library_and_its_papers():
+def test_nothing_is_misspelled_in_the_packages_and_their_papers():
     assert misspelled(*PAPERS) == []
 
 
