@@ -4,13 +4,20 @@ import pytest
 from course import NOTEBOOKS, code_cells, read, tags
 from gate import amounts, problems
 
+from gptcourse.chapter import TITLES
+
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
-def test_there_are_chapters_and_they_are_numbered_without_a_gap():
-    numbers = [int(path.name[:2]) for path in CHAPTERS]
-    assert numbers
-    assert numbers == list(range(len(numbers)))
+def test_the_chapters_are_those_that_the_course_has():
+    assert [int(path.name[:2]) for path in CHAPTERS] == list(TITLES)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem for path in CHAPTERS])
+def test_a_chapters_title_and_its_first_cell_name_its_number(path):
+    number, cells = int(path.name[:2]), read(path).cells
+    assert cells[0].source.splitlines()[0] == f"# {number} · {TITLES[number]}"
+    assert cells[1].source.splitlines()[-1] == f"chapter.setup({number})"
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=[path.stem for path in CHAPTERS])
