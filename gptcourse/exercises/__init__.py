@@ -11,7 +11,7 @@ The exercises of a chapter stand in a module of its name (`attention`, ...), the
 `exercise`; `book` lists them all and makes `check`. `checking` judges an answer: `trial` calls it
 without harm, `answers` compares, and where it is wrong, `resemblance` looks at the numbers,
 `experiments` calls it in other ways, `properties` tests facts, and `errors` explains exceptions.
-`progress` remembers, `transplanting` puts an answer into a model, `quiz` asks questions.
+`progress` remembers, `transplanting` puts an answer into a model.
 """
 
 from gptcourse.exercises.book import all_exercises, check

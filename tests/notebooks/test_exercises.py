@@ -139,7 +139,6 @@ def test_a_wrong_answer_fails_where_right_ones_are_required(identity, monkeypatc
 def namespace():
     """The names that a chapter has for its exercises."""
     import gptlib
-    import gptcourse.exercises
 
     names = {}
     exec("import math\nimport torch\nfrom torch import nn\n", names)
