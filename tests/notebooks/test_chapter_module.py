@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gptcourse import chapter, listing
+from gptcourse import chapter, gpt, listing
 from gptlib import attention, config
 
 
@@ -55,6 +55,10 @@ def test_source_shows_the_code_as_it_stands_in_the_library():
     assert "return attention_weights(queries, keys, mask) @ values" in repr(shown)
     without_markup = re.sub(r"<[^>]+>", "", shown._repr_html_())
     assert "return attention_weights(queries, keys, mask) @ values" in without_markup
+
+
+def test_source_names_the_file_of_the_course_too():
+    assert chapter.source(gpt.merge).title == "gptcourse/gpt.py"
 
 
 def test_source_takes_classes_methods_and_modules():
