@@ -35,13 +35,15 @@ from typing import TYPE_CHECKING
 
 import regex
 
-from gptlib.files import replacing
+from gptlib.checks import listed, shown
+from gptlib.files import existing, replacing
 
 if TYPE_CHECKING:
     import tiktoken
 
 END_OF_TEXT = "<|endoftext|>"
 FILE_FORMAT = "gptlib byte-pair encoding, version 1"
+MOST_BYTES = 100_000_000  # of all tokens together; GPT-2's have 320,827
 
 # The pattern that was published with GPT-2. No token reaches from one match into the next: without
 # that, "dog", "dog." and "dog!" would each take up a place in the vocabulary.
@@ -138,16 +140,21 @@ class BPETokenizer:
         special_tokens: Iterable[str] = (),
         byte_order: Iterable[int] = range(256),
     ):
-        self.merges = [tuple(pair) for pair in merges]
-        self.byte_order = list(byte_order)
-        _check_byte_order(self.byte_order)
-        _check_merges(self.merges)
+        self.byte_order = _checked_byte_order(byte_order)
+        self.merges = _checked_merges(merges)
         self._merged_id = {pair: 256 + n for n, pair in enumerate(self.merges)}
 
         self._vocabulary = [bytes([byte]) for byte in self.byte_order]          # id -> bytes
         self._id_of_byte = {byte: token for token, byte in enumerate(self.byte_order)}
+        n_bytes = 0
         for left, right in self.merges:
             self._vocabulary.append(self._vocabulary[left] + self._vocabulary[right])
+            n_bytes += len(self._vocabulary[-1])
+            if n_bytes > MOST_BYTES:
+                raise ValueError(
+                    f"The tokens are longer than {MOST_BYTES:,} bytes together, as each merge may "
+                    "double the longest: leave out the last merges."
+                )
 
         names = _checked_special_tokens(special_tokens)
         self.special_tokens = {name: len(self._vocabulary) + n for n, name in enumerate(names)}
@@ -168,12 +175,12 @@ class BPETokenizer:
         smallest = 256 + len(special_tokens)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
             raise TypeError(
-                f"vocab_size is {vocab_size!r}, but must be a whole number of at least {smallest}: "
+                f"vocab_size is {shown(vocab_size)}, but must be a whole number of at least {smallest}: "
                 "use 1000, for example."
             )
         if vocab_size < smallest:
             raise ValueError(
-                f"vocab_size is {vocab_size}, but 256 bytes and {len(special_tokens)} special "
+                f"vocab_size is {shown(vocab_size)}, but 256 bytes and {len(special_tokens)} special "
                 f"tokens need {smallest}: choose more; each further one is a merge."
             )
         if not text:
@@ -187,7 +194,7 @@ class BPETokenizer:
         largest = smallest + len(merges)
         if largest < vocab_size:
             raise ValueError(
-                f"vocab_size is {vocab_size}, but after {len(merges)} merges every word of this "
+                f"vocab_size is {shown(vocab_size)}, but after {len(merges)} merges every word of this "
                 f"text is a single token: choose at most {largest}, or take a longer text."
             )
         return cls(merges, special_tokens)
@@ -279,11 +286,7 @@ class BPETokenizer:
         Raises a FileNotFoundError, and a ValueError for a file that is cut off, that is something
         else, or that was changed after it was saved.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no file {path}: check the path, or train a tokenizer and save it there."
-            )
+        path = existing(path, "train a tokenizer and save it there.")
         try:
             saved = json.loads(path.read_bytes())
         except (ValueError, RecursionError):
@@ -301,6 +304,11 @@ class BPETokenizer:
             raise ValueError(
                 f"{path} was changed after it was saved, for it states another SHA-256 than its "
                 "tokens have: take an unchanged copy, or train and save the tokenizer again."
+            )
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(
+                f"{path} has no row for each of its tokens, though its SHA-256 is right: pass a "
+                "file that BPETokenizer.save wrote."
             )
         merges, special_tokens, byte_order = (
             [row[kind] for row in rows if kind in row] for kind in ("merge", "special", "byte")
@@ -337,14 +345,15 @@ class BPETokenizer:
                 f'allowed_special is {allowed_special!r}, but must be "all" or a collection of '
                 f"special tokens: write {{{allowed_special!r}}}."
             )
+        allowed_special = listed("allowed_special", allowed_special, "or write 'all'.")
         for name in allowed_special:
-            if name not in self.special_tokens:
+            if name not in list(self.special_tokens):
                 raise ValueError(
-                    f"{name!r} is no special token of this tokenizer, which has "
+                    f"{shown(name)} is no special token of this tokenizer, which has "
                     f"{', '.join(map(repr, self.special_tokens)) or 'none'}: leave it out, or "
                     "name it when the tokenizer is made."
                 )
-        return list(allowed_special)
+        return allowed_special
 
     def _token_bytes(self, ids: Iterable[int]) -> list[bytes]:
         try:
@@ -357,7 +366,7 @@ class BPETokenizer:
         for token in ids:
             if not 0 <= token < self.vocab_size:
                 raise ValueError(
-                    f"Token id {token} is outside the vocabulary, which has ids 0 to "
+                    f"Token id {shown(token)} is outside the vocabulary, which has ids 0 to "
                     f"{self.vocab_size - 1}: use the tokenizer with which the text was encoded."
                 )
         return [self._vocabulary[token] for token in ids]
@@ -404,7 +413,8 @@ def _checked_special_tokens(special_tokens: Iterable[str]) -> list[str]:
             f"special_tokens is {special_tokens!r}, but must be a collection of strings: "
             f"write [{special_tokens!r}]."
         )
-    names = [_checked_text(name) for name in special_tokens]
+    hint = "name the special tokens, or pass []."
+    names = [_checked_text(name) for name in listed("special_tokens", special_tokens, hint)]
     for name in names:
         if not name or names.count(name) > 1:
             raise ValueError(
@@ -414,25 +424,31 @@ def _checked_special_tokens(special_tokens: Iterable[str]) -> list[str]:
     return names
 
 
-def _check_byte_order(byte_order: list[int]) -> None:
-    if sorted(byte_order) != list(range(256)):
+def _checked_byte_order(byte_order: Iterable[int]) -> list[int]:
+    hint = "leave it out to give every byte its own value as id."
+    order = listed("byte_order", byte_order, hint)
+    if not all(isinstance(byte, int) for byte in order) or sorted(order) != list(range(256)):
         raise ValueError(
-            f"byte_order lists {len(set(byte_order))} different bytes, but must name each number "
-            "from 0 to 255 once: leave it out to give every byte its own value as id."
+            f"byte_order lists {len(order)} bytes, but must name each of 0 to 255 once: {hint}"
         )
+    return order
 
 
-def _check_merges(merges: list[tuple[int, int]]) -> None:
+def _checked_merges(merges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    merges = listed("merges", merges, "pass a pair of ids for each of them.")
     for n, pair in enumerate(merges):
-        if len(pair) != 2 or not all(isinstance(x, int) and 0 <= x < 256 + n for x in pair):
+        is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not is_pair or not all(type(x) is int and 0 <= x < 256 + n for x in pair):
             raise ValueError(
-                f"Merge number {n} is {pair!r}, but must be two ids below {256 + n}, because it "
+                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, because it "
                 "joins tokens that are there already: keep the merges complete and in order."
             )
+    merges = [tuple(pair) for pair in merges]
     if len(set(merges)) < len(merges):
         raise ValueError(
             "A pair of tokens is merged twice, but is gone after the first time: remove the second."
         )
+    return merges
 
 
 def _digest(rows: list[dict]) -> str:

@@ -21,7 +21,7 @@ LIBRARY = ROOT / "gptlib"
 
 # A module may import those before it, never one after it.
 ORDER = [
-    "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
+    "checks", "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
     "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
     "figures", "exercises", "views", "notebook",
 ]

@@ -179,7 +179,7 @@ def test_a_pair_cannot_be_merged_twice():
 
 
 def test_a_byte_order_must_name_every_byte_once():
-    with fails(ValueError, "lists 255 different bytes"):
+    with fails(ValueError, "lists 256 bytes, but must name each of 0 to 255 once"):
         BPETokenizer([], byte_order=[0, *range(255)])
 
 
