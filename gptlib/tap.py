@@ -16,6 +16,8 @@ from contextlib import ExitStack, contextmanager
 
 from torch import Tensor, nn
 
+from gptlib.checks import shown
+
 
 class Tap(nn.Module):
     """Returns its input. Its name is its path in the model, such as `blocks.0.residual_mid`."""
@@ -45,7 +47,7 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
     for name in names:
         if not isinstance(name, str):
             raise TypeError(
-                f"record got {name!r} as the name of a tap, but a name is a text: pass several one "
+                f"record got {shown(name)} as the name of a tap, but a name is a text: pass several one "
                 "after the other, as in record(model, 'residual_start', 'blocks.0.residual_mid')."
             )
     activations: dict[str, Tensor] = {}
@@ -65,24 +67,35 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Replace what flows through a tap by `function(tensor)`, for each `{name: function}`.
 
-    The function gets the tensor and returns one of the same shape.
-    Raises ValueError for a name that is no tap and for a result of another shape.
+    The function gets the tensor and returns one of the same shape, type and device.
+    Raises ValueError for a name that is no tap and for a result that does not fit, TypeError for
+    anything but a dictionary of functions.
     """
+    if not isinstance(changes, Mapping) or not all(map(callable, changes.values())):
+        raise TypeError(
+            f"changes is {shown(changes)}, but must be a dictionary of functions: pass "
+            "{'residual_start': lambda x: 2 * x}, for example."
+        )
 
     def replace(name: str, function: Callable) -> Callable:
         def hook(_tap, _inputs, output):
             changed = function(output)
-            if not isinstance(changed, Tensor) or changed.shape != output.shape:
-                got = tuple(changed.shape) if isinstance(changed, Tensor) else changed
+            if _form(changed) != _form(output):
                 raise ValueError(
-                    f"The patch of {name!r} returned {got!r}, but must return a tensor of shape "
-                    f"{tuple(output.shape)}: change the values, not the shape."
+                    f"The patch of {name!r} returned {_form(changed)}, but must return "
+                    f"{_form(output)}: change the values only."
                 )
             return changed
         return hook
 
     with _hooked(model, {name: replace(name, function) for name, function in changes.items()}):
         yield
+
+
+def _form(x) -> str:
+    if not isinstance(x, Tensor):
+        return shown(x)
+    return f"a tensor of shape {tuple(x.shape)} and type {x.dtype} on {x.device}"
 
 
 @contextmanager
@@ -92,8 +105,8 @@ def _hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
     with ExitStack() as stack:
         for name, hook in hooks.items():
             if name not in places:
-                nearest = difflib.get_close_matches(name, places, n=1, cutoff=0.0)
+                nearest = difflib.get_close_matches(str(name), places, n=1, cutoff=0.0)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else "this model has none."
-                raise ValueError(f"No tap is called {name!r}; taps(model) lists them: {hint}")
+                raise ValueError(f"No tap is called {shown(name)}; taps(model) lists them: {hint}")
             stack.callback(places[name].register_forward_hook(hook).remove)
         yield

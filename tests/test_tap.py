@@ -110,7 +110,7 @@ def test_a_list_of_names_is_explained():
 def test_a_patch_of_another_shape_is_refused():
     model = tiny_model()
     with (
-        pytest.raises(ValueError, match=r"returned \(1, 3\), but must .* \(1, 4, 32\)"),
+        pytest.raises(ValueError, match=r"a tensor of shape \(1, 3\) .* but must .* \(1, 4, 32\)"),
         patch(model, {"residual_start": lambda x: x[:, :3, 0]}),
     ):
         model(random_ids(1, 4))
