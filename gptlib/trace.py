@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gptlib.checks import listed, shown
 from gptlib.config import GPTConfig
 from gptlib.data import as_ids
 from gptlib.model import GPTModel
@@ -49,7 +50,10 @@ def trace(
     ids differ in number.
     """
     ids = as_ids(ids).to(model.device)
-    labels = tuple(str(token) for token in (ids.tolist() if labels is None else labels))
+    labels = ids.tolist() if labels is None else listed(
+        "labels", labels, "pass tokenizer.tokens(ids), or leave labels out."
+    )
+    labels = tuple(label if isinstance(label, str) else shown(label) for label in labels)
     if len(labels) != len(ids):
         raise ValueError(
             f"There are {len(labels)} labels for {len(ids)} tokens, but each token needs one: "
