@@ -13,6 +13,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from gptlib.checks import shown, whole
 from gptlib.data import as_ids
 from gptlib.model import GPTModel
 
@@ -24,7 +25,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """
     if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
         raise ValueError(
-            f"temperature is {temperature!r}, but must be a number of at least 0: use 0 for the "
+            f"temperature is {shown(temperature)}, but must be a number of at least 0: use 0 for the "
             "most probable token, 1 for the model's own probabilities."
         )
     if temperature < 1e-30:  # 0, or so little that a quotient could be infinite
@@ -39,11 +40,7 @@ def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
     logits (..., V) -> (..., V). Raises a ValueError for k below 1 or above V.
     """
     V = logits.shape[-1]
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= V:
-        raise ValueError(
-            f"top_k is {top_k!r}, but must be a whole number from 1 to {V}, the size of the "
-            "vocabulary: leave it out to keep every token."
-        )
+    top_k = whole("top_k", top_k, "leave it out to keep every token.", least=1, most=V)
     order = logits.argsort(dim=-1, descending=True, stable=True)         # (..., V)
     return logits.scatter(-1, order[..., top_k:], -math.inf)
 
@@ -56,7 +53,7 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     """
     if not isinstance(top_p, Real) or not 0 < top_p <= 1:
         raise ValueError(
-            f"top_p is {top_p!r}, but must be a probability above 0 and up to 1: leave it out to "
+            f"top_p is {shown(top_p)}, but must be a probability above 0 and up to 1: leave it out to "
             "keep every token."
         )
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)   # (..., V)
@@ -74,7 +71,7 @@ def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
     """
     if not isinstance(min_p, Real) or not 0 <= min_p <= 1:
         raise ValueError(
-            f"min_p is {min_p!r}, but must be a share from 0 to 1: leave it out to keep every "
+            f"min_p is {shown(min_p)}, but must be a share from 0 to 1: leave it out to keep every "
             "token."
         )
     probabilities = logits.softmax(dim=-1)
@@ -93,8 +90,9 @@ def next_token(
     """Draw one token for every row of scores.  logits (B, V) -> (B) int64, on the CPU
 
     The draw happens on the CPU, so a seeded generator gives the same tokens on every device.
-    Raises a ValueError for a row of scores that leaves nothing to draw.
+    Raises a ValueError for scores that are no such rows of numbers or leave nothing to draw.
     """
+    _check_scores(logits, generator)
     logits = apply_temperature(logits, temperature)
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
@@ -103,7 +101,11 @@ def next_token(
     if min_p is not None:
         logits = keep_min_p(logits, min_p)
     probabilities = logits.softmax(dim=-1).cpu()                         # (B, V)
-    _check_drawable(probabilities)
+    if not probabilities.isfinite().all():
+        raise ValueError(
+            "The scores are not finite numbers, so no token can be drawn: load the model's weights "
+            "again, or train it with a smaller learning rate."
+        )
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
 
@@ -175,27 +177,26 @@ def complete(model: GPTModel, tokenizer, prompt: str, max_new_tokens: int, **opt
     return tokenizer.decode([*ids, *new])
 
 
-def _check_drawable(probabilities: Tensor) -> None:
-    if probabilities.dim() != 2:
+def _check_scores(logits: Tensor, generator: torch.Generator | None) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
         raise ValueError(
-            f"logits has shape {tuple(probabilities.shape)}, but must be (batch, vocabulary): "
+            f"logits is {shown(logits)}, but must be a tensor of floats: pass what a model returns."
+        )
+    if logits.dim() != 2 or not logits.numel():
+        raise ValueError(
+            f"logits has shape {tuple(logits.shape)}, but must be (batch, vocabulary): "
             "write logits[None] for a single row, logits[:, -1] for the last tokens of a batch."
         )
-    if not probabilities.isfinite().all():
+    if not isinstance(generator, (torch.Generator, type(None))):
         raise ValueError(
-            "The scores are not finite numbers, so no token can be drawn: load the model's weights "
-            "again, or train it with a smaller learning rate."
+            f"generator is {shown(generator)}, but must be a torch.Generator: write "
+            "torch.Generator().manual_seed(0), or leave it out."
         )
 
 
 def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> list[Tensor]:
     """Each prompt as a row of ids."""
-    whole = isinstance(max_new_tokens, int) and not isinstance(max_new_tokens, bool)
-    if not whole or max_new_tokens < 1:
-        raise ValueError(
-            f"max_new_tokens is {max_new_tokens!r}, but must be a whole number of at least 1: "
-            "say how many tokens you want."
-        )
+    whole("max_new_tokens", max_new_tokens, "say how many tokens you want.", least=1)
     try:
         rows = [as_ids(prompt) for prompt in prompts]
     except TypeError:
