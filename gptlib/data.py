@@ -28,7 +28,7 @@ def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
         row = torch.as_tensor(ids, dtype=None if len(ids) else torch.int64)
         whole = not (row.is_floating_point() or row.is_complex() or row.dtype == torch.bool)
         fits, got = whole and row.dim() == 1, f"have shape {tuple(row.shape)} and type {row.dtype}"
-    except (TypeError, ValueError, RuntimeError):  # torch's words for a text, None, unequal rows
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # torch's words for a text, None, unequal rows
         fits, got = False, f"are given as {type(ids).__name__}"
     if not fits:
         raise TypeError(
