@@ -10,16 +10,21 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from gptlib.checks import shown
+from gptlib.config import GPTConfig
 from gptlib.data import as_ids
-from gptlib.files import replacing
+from gptlib.files import existing, replacing
 from gptlib.model import GPTModel
 from gptlib.training import Step, TrainConfig, TrainingRun
+
+ADAMW_KEEPS = {"step", "exp_avg", "exp_avg_sq"}  # for each weight
 
 
 def save_model(
@@ -39,7 +44,9 @@ def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> G
     Raises a FileNotFoundError, or a ValueError for a file that is not whole, not ours or altered.
     """
     header, tensors = _read(path, "model")
-    return _model(header["config"], tensors).to(device).eval()
+    with _fitting(path):
+        model = _model(header["config"], tensors)
+    return model.to(device).eval()
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
@@ -72,19 +79,37 @@ def load_run(
     Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own.
     """
     header, tensors = _read(path, "training run")
-    if _digest_of_ids(as_ids(train_ids)) != header["text"]:
+    with _fitting(path):
+        text, config = header["text"], TrainConfig(**header["train"])
+        history = [Step(**step) for step in header["history"]]
+        if not all(type(x) in (int, float) for step in history for x in (step.step, step.tokens)):
+            raise TypeError("the history is no list of steps")
+        model = _model(header["config"], _under("model.", tensors))
+    if _digest_of_ids(as_ids(train_ids)) != text:
         raise ValueError(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."
         )
-    model = _model(header["config"], _under("model.", tensors))
-    run = TrainingRun(model, train_ids, validation_ids, TrainConfig(**header["train"]), device)
-    states = [
-        _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
-        for which, optimizer in enumerate(run.optimizers)
-    ]
-    run.resume(states, [Step(**step) for step in header["history"]])
+    run = TrainingRun(model, train_ids, validation_ids, config, device)
+    with _fitting(path):
+        states = [
+            _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
+            for which, optimizer in enumerate(run.optimizers)
+        ]
+        run.resume(states, history)
     return run
+
+
+@contextmanager
+def _fitting(path: str | os.PathLike) -> Iterator[None]:
+    """Whatever does not fit in a file that is whole and has its digest is told in one way."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is whole, but not what this library writes ({type(error).__name__}: "
+            f"{shown(str(error))}): use an earlier copy, or save it again."
+        ) from error
 
 
 def _weights(model: GPTModel) -> dict[str, Tensor]:
@@ -94,7 +119,15 @@ def _weights(model: GPTModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
-    """A model with these weights; the caller's random numbers are left as they were."""
+    """A model with these weights; the caller's random numbers are left as they were.
+
+    Raises a ValueError where they are not those of the configuration, before any memory is taken.
+    """
+    config = GPTConfig.of(config)
+    with torch.device("meta"):
+        expected = {name: weight.shape for name, weight in _weights(GPTModel(config)).items()}
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+        raise ValueError("the weights are not those of the configuration")
     with torch.random.fork_rng(devices=[]):
         model = GPTModel(config)
     for name, parameter in model.named_parameters():
@@ -112,7 +145,14 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
         parameter = parameters[int(number)]
         if tensor.shape == parameter.shape:  # fused AdamW wants both in the same memory layout
             tensor = torch.empty_like(parameter, device="cpu").copy_(tensor)
+        elif key != "step" or tensor.dim():
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
         state.setdefault(int(number), {})[key] = tensor
+    kept = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else ADAMW_KEEPS
+    if not all(set(known) == kept for known in state.values()) or len(state) not in (
+        0, len(parameters)
+    ):
+        raise ValueError("the optimizer does not remember the same of every weight")
     return {"state": state, "param_groups": groups}
 
 
@@ -138,11 +178,7 @@ def _write(path: str | os.PathLike, kind: str, header: dict, tensors: dict[str, 
 def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no file {path}: check the path, or save a {kind} there first."
-        )
+    path = existing(path, f"save a {kind} there first.")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -160,7 +196,8 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
             f"{path} was altered or damaged since it was saved, its digest does not fit: use an "
             "earlier copy."
         )
-    return json.loads(metadata["header"]), tensors
+    with _fitting(path):
+        return json.loads(metadata["header"]), tensors
 
 
 def _digest(header: str, tensors: dict[str, Tensor]) -> str:

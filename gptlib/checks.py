@@ -38,10 +38,10 @@ def as_path(path: str | os.PathLike, hint: str = "name a file.") -> Path:
     return Path(os.fsdecode(path))
 
 
-def shown(value) -> str:
+def shown(value, most: int = 80) -> str:
     """A value as part of a sentence: its repr, short, on one line."""
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # a number of more than 4,300 digits
         text = f"<{type(value).__name__} too long to be written>"
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -44,5 +44,7 @@ def existing(path: str | os.PathLike, otherwise: str) -> Path:
     """`path`, where a file is. Raises a FileNotFoundError, and a TypeError for what is no path."""
     path = as_path(path)
     if not os.path.isfile(path):  # unlike Path.is_file, it takes a name of any length
-        raise FileNotFoundError(f"There is no file {shown(path)}: check the path, or {otherwise}")
+        raise FileNotFoundError(
+            f"There is no file {shown(str(path), 300)}: check the path, or {otherwise}"
+        )
     return path

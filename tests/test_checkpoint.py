@@ -97,7 +97,7 @@ def test_a_missing_folder_is_named(tmp_path, save):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no file .*nothing\.safetensors: check the path"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*nothing\.safetensors': check the path"):
         load_model(tmp_path / "nothing.safetensors")
 
 
