@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import gptlib
+from course import ROOT
 
-LIBRARY = Path(gptlib.__file__).parent
-KINDS = (ValueError, TypeError, OSError, ImportError, gptlib.TrainingDiverged)
+from gptlib.training import TrainingDiverged
+
+PACKAGES = (ROOT / "gptlib", ROOT / "gptcourse")
+KINDS = (ValueError, TypeError, OSError, ImportError, TrainingDiverged)
 FROM_WITHIN = (UnicodeError,)    # a ValueError by descent only
 MOST_SECONDS = 5                 # of the processor's time: a busy machine changes nothing
 MOST_BYTES = 2**30
@@ -64,15 +66,14 @@ def is_sentence(message: str) -> bool:
 
 
 def _was_raised_by_the_library(error: Exception) -> bool:
-    """Whether the innermost line is one of gptlib, and a statement that raises."""
+    """Whether the innermost line is one of ours, and a statement that raises."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    path = Path(frame.filename)
-    return LIBRARY in path.parents and frame.lineno in _raising_lines(path)
+    return _is_ours(frame) and frame.lineno in _raising_lines(frame.filename)
 
 
 @cache
-def _raising_lines(path: Path) -> frozenset[int]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _raising_lines(path: str) -> frozenset[int]:
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     return frozenset(
         line for node in ast.walk(tree) if isinstance(node, ast.Raise)
         for line in range(node.lineno, node.end_lineno + 1)
@@ -80,11 +81,14 @@ def _raising_lines(path: Path) -> frozenset[int]:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of gptlib, without its number's changes from call to call."""
+    """The innermost line of ours."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if LIBRARY in Path(frame.filename).parents]
-    frame = (ours or frames)[-1]
+    frame = ([frame for frame in frames if _is_ours(frame)] or frames)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno} ({frame.name})"
+
+
+def _is_ours(frame: traceback.FrameSummary) -> bool:
+    return any(package in Path(frame.filename).parents for package in PACKAGES)
 
 
 @contextmanager
