@@ -222,7 +222,7 @@ def test_to_continue_without_a_run_is_explained(view):
 def test_the_buttons_call_the_public_methods(view):
     view.start_button.click()
     view.stop_button.click()
-    assert view.run is not None and not view.running
+    assert view.run is not None and view.wait(LONG)
 
 
 def test_settings_without_a_slider_come_from_the_given_configurations():
