@@ -183,7 +183,7 @@ class TrainingDashboard(View):
                 self.samples.append((step.step, self._write_sample(stopping)))
             now = time.monotonic()
             if now >= next_picture or step.validation_loss is not None:
-                seconds_per_step = (now - started) / (step.step - steps_before)
+                seconds_per_step = (now - started) / max(1, step.step - steps_before)
                 self._show_time(step, seconds_per_step * (self.run.config.steps - step.step))
                 first = step.step == steps_before + 1
                 self._show_run(announce=first or step.validation_loss is not None)
@@ -285,7 +285,9 @@ class TrainingDashboard(View):
     def _enable_buttons(self, running: bool) -> None:
         self.start_button.disabled = running
         self.stop_button.disabled = not running
-        self.resume_button.disabled = running or self.run.step == self.run.config.steps
+        measured = self.run.history and self.run.history[-1].validation_loss is not None
+        self.resume_button.disabled = running or bool(
+            self.run.step == self.run.config.steps and (measured or self.validation_ids is None))
 
     def _make_controls(self, model: GPTConfig, training: TrainConfig) -> None:
         self.optimizer = choice("optimizer", [("AdamW", "adamw"), ("Muon", "muon")],
@@ -345,8 +347,9 @@ def _stoppable(model: GPTModel, stopping: threading.Event) -> Iterator[None]:
     as the notebook's stop button does where a run is not in a thread."""
     thread = threading.get_ident()
 
-    def look(module, _ids) -> None:
-        if stopping.is_set() and not module.training and threading.get_ident() == thread:
+    def look(_model, _ids) -> None:
+        measuring = torch.is_inference_mode_enabled() and threading.get_ident() == thread
+        if stopping.is_set() and measuring:
             raise KeyboardInterrupt
 
     hook = model.register_forward_pre_hook(look)
