@@ -326,12 +326,13 @@ def test_the_stop_button_acts_between_steps():
     assert same(weights_of(straight), weights_of(stopped))
 
 
-def test_an_interrupt_is_left_to_whoever_handled_it_before():
+def test_every_interrupt_is_left_to_whoever_handled_interrupts_before():
+    """Steps 3 and 6 are followed by two validation batches, each with an interrupt of its own."""
     run, heard = run_of(), []
     run.model.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
     with interrupts_handled_by(lambda *_: heard.append(run.step)):
-        list(run)
-    assert heard == [1, 2, 3, 4, 5, 6]
+        assert [step.step for step in run] == [1, 2, 3, 4, 5, 6]
+    assert heard == [1, 2, 3, 3, 3, 4, 5, 6, 6, 6]
 
 
 def test_a_loss_that_is_no_number_stops_the_run_at_its_last_good_state():
