@@ -117,8 +117,8 @@ class TrainConfig:
     beta2: float = 0.99           # memory of AdamW for the size of gradients
     clip_norm: float = 1.0        # longest gradient that is used as it is
     accumulation: int = 1         # parts in which a batch is computed, to save memory
-    precision: str = "float32"    # or "bf16": products with 8 bits for the digits, weights as before
-    compile: bool = False         # have torch write code for this very model; takes a minute first
+    precision: str = "float32"    # or "bf16": products of matrices with fewer digits
+    compile: bool = False         # have torch write code for this model, which takes a minute first
     evaluate_every: int = 50      # steps between two measurements on the validation text
     end_token: int | None = None  # where given, windows hold whole documents that it closes
     seed: int = 0                 # decides the order of the windows, and dropout
@@ -199,7 +199,8 @@ class TrainingRun:
         evaluation. Raises a ValueError where a text is too short or has ids that the model does
         not know, and a RuntimeError where the model is to be compiled and cannot be."""
         self.device = torch.device(device) if device is not None else best_device()
-        self.model = model.to(self.device).eval()
+        self._given = model.to(self.device).eval()
+        self.model = getattr(model, "_orig_mod", model)  # what torch.compile(model) was made of
         if any(isinstance(m, nn.Dropout) and m.p and not isinstance(m, Dropout)
                for m in model.modules()):
             raise ValueError(
@@ -279,7 +280,7 @@ class TrainingRun:
         optimizers = self._optimizers(config)
         if states:
             _load(optimizers, states)
-        self._compute = _compiled(self.model, self.device) if config.compile else self.model
+        self._compute = _compiled(self.model, self.device) if config.compile else self._given
         self.batches, self._validation, self.optimizers = batches, validation, optimizers
         self._config = config
 
@@ -394,17 +395,14 @@ def _load(optimizers: list[torch.optim.Optimizer], states: Sequence[dict]) -> No
 
 
 def _check_gradients(model: GPTModel) -> None:
-    if not torch.is_grad_enabled():
+    parameters = list(model.parameters())
+    if not torch.is_grad_enabled() or any(parameter.is_inference() for parameter in parameters):
         raise RuntimeError(
-            "Gradients are switched off here, by no_grad, inference_mode or set_grad_enabled, but "
-            "training follows them: run the loop outside, or switch them on again."
+            "Gradients are switched off by no_grad, inference_mode or set_grad_enabled, here or "
+            "where the model was made, but training follows them: make the model and run the loop "
+            "where they are on."
         )
-    if any(parameter.is_inference() for parameter in model.parameters()):
-        raise RuntimeError(
-            "The model was made under inference_mode, so it has no gradients to follow: make it, "
-            "or load it, outside."
-        )
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    if not any(parameter.requires_grad for parameter in parameters):
         raise RuntimeError(
             "Every parameter of the model is frozen, but training has to move some: "
             "parameter.requires_grad_(True) frees one."
@@ -444,30 +442,22 @@ class _Interrupts:
     Pressed again before that it acts at once, but never while the run is on `hold`.
     """
 
-    def __init__(self):
-        self.waiting, self.hold, self.former = 0, False, None
-
     def __enter__(self) -> None:
         self.waiting, self.hold = 0, False
-        if threading.current_thread() is threading.main_thread():  # only that is ever interrupted
+        self.here = threading.current_thread() is threading.main_thread()
+        if self.here:  # only the main thread is ever interrupted
             self.former = signal.signal(signal.SIGINT, self._pressed)
 
-    def __exit__(self, *error) -> None:
-        if threading.current_thread() is threading.main_thread():
+    def __exit__(self, *_) -> None:
+        if self.here:
             signal.signal(signal.SIGINT, self.former)
             while self.waiting:
                 self.waiting -= 1
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)  # whoever handled it before does so now
 
     def act(self) -> None:
-        """Hand on what waits to whoever handled interrupts before."""
-        while self.waiting:
-            self.waiting -= 1
-            signal.signal(signal.SIGINT, self.former)
-            try:
-                signal.raise_signal(signal.SIGINT)
-            finally:
-                signal.signal(signal.SIGINT, self._pressed)
+        self.__exit__()
+        self.__enter__()
 
     def _pressed(self, *_) -> None:
         self.waiting += 1
