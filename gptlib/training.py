@@ -370,6 +370,7 @@ class TrainingRun:
 
     @torch.no_grad()
     def _go_back(self, rate: float) -> None:
+        self._interrupts.hold = True
         weights, optimizer_states, step = self._good
         bad = self.step + 1
         for weight, good in zip(self.model.parameters(), weights, strict=True):
