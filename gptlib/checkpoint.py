@@ -9,8 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+import time
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -52,10 +55,13 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     for which, optimizer in enumerate(run.optimizers):
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{which}.{number}.{key}": x for key, x in state.items()}
+    tensors["history"] = _rows(run.history)
+    parameters = run.model.named_parameters()
     header = {
         "config": run.model.config.to_dict(),
         "train": dataclasses.asdict(run.config),
-        "history": [dataclasses.asdict(step) for step in run.history],
+        "offset": run.offset,
+        "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
         "text": _digest_of_ids(run.train_ids),
     }
     _write(path, "training run", header, tensors)
@@ -65,26 +71,126 @@ def load_run(
     path: str | os.PathLike,
     train_ids: Sequence[int] | Tensor,
     validation_ids: Sequence[int] | Tensor | None,
+    config: TrainConfig | None = None,
     device: torch.device | str | None = None,
 ) -> TrainingRun:
-    """The run that `save_run` wrote, ready to go on as if it had never stopped.
+    """The run that `save_run` wrote, ready to go on as if it had never stopped, or with the new
+    settings in `config`: longer, for instance, or with another learning rate or batch size.
 
-    Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own.
+    Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own or
+    `config` has another optimizer.
     """
-    header, tensors = _read(path, "training run")
+    return _run(path, *_read(path, "training run"), train_ids, validation_ids, config, device)
+
+
+def with_checkpoints(
+    run: TrainingRun, folder: str | os.PathLike, every_steps: float = math.inf,
+    every_minutes: float = 10, keep: int = 3,
+) -> Iterator[Step]:
+    """The steps of `run`, which is saved to `folder` at the start, after so many steps or minutes,
+    whatever comes first, and at the end. The latest `keep` files stay there.
+
+    >>> for step in with_checkpoints(run, "checkpoints"):
+    ...     print(step.step, step.loss)
+
+    Raises an OSError where saving fails, after which the run can go on, and a ValueError where
+    `folder` holds a later state, perhaps of another run.
+    """
+    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+        raise ValueError(f"keep is {keep!r}, but must be a whole number of at least 1: 3 is usual.")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, path in _checkpoints(folder)[-1:]:
+        if number > run.step:
+            raise ValueError(
+                f"{path} is of a later step than this run's {run.step}, and could be lost: go on "
+                "from there with load_newest_run, or choose another folder."
+            )
+    for left_over in folder.glob(".step-*.tmp"):  # by a process that was killed while it saved
+        left_over.unlink()
+    saved = _save_newest(run, folder, keep)
+    for step in run:
+        number, moment = saved
+        late = step.step - number >= every_steps or time.monotonic() - moment >= 60 * every_minutes
+        if late or step.step == run.config.steps:
+            saved = _save_newest(run, folder, keep)
+        yield step
+
+
+def load_newest_run(
+    folder: str | os.PathLike,
+    train_ids: Sequence[int] | Tensor,
+    validation_ids: Sequence[int] | Tensor | None,
+    config: TrainConfig | None = None,
+    device: torch.device | str | None = None,
+) -> TrainingRun:
+    """The run of the newest whole file that `with_checkpoints` left in `folder`.
+
+    A file that cannot be read is passed over with a warning, and gets the ending .unreadable.
+    Raises what `load_run` raises, and a FileNotFoundError where there is none.
+    """
+    for _, path in reversed(_checkpoints(Path(folder))):
+        try:
+            content = _read(path, "training run")
+        except ValueError as error:
+            path.replace(path.with_suffix(".unreadable"))
+            warnings.warn(f"{error} It was passed over and renamed to .unreadable.", stacklevel=2)
+        else:
+            return _run(path, *content, train_ids, validation_ids, config, device)
+    raise FileNotFoundError(
+        f"There is no whole checkpoint in {folder}: check the folder, or start a new run, with "
+        "with_checkpoints."
+    )
+
+
+def _run(path, header, tensors, train_ids, validation_ids, config, device) -> TrainingRun:
+    """The run that a file holds, as `load_run` returns it."""
     if _digest_of_ids(as_ids(train_ids)) != header["text"]:
         raise ValueError(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."
         )
-    model = _model(header["config"], _under("model.", tensors))
+    weights = _under("model.", tensors)
+    model = _model(header["config"], weights)
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(weights[name].dtype).copy_(weights[name])
+        parameter.requires_grad_(name not in header["frozen"])
     run = TrainingRun(model, train_ids, validation_ids, TrainConfig(**header["train"]), device)
     states = [
         _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
         for which, optimizer in enumerate(run.optimizers)
     ]
-    run.resume(states, [Step(**step) for step in header["history"]])
+    run.resume(states, _steps(tensors["history"]), header["offset"])
+    if config is not None:
+        run.config = config
     return run
+
+
+def _save_newest(run: TrainingRun, folder: Path, keep: int) -> tuple[int, float]:
+    """Save, then drop what is too old.  -> the number of steps and the moment, in seconds"""
+    save_run(run, folder / f"step-{run.step:09}.safetensors")
+    for _, path in _checkpoints(folder)[:-keep]:
+        path.unlink()
+    return run.step, time.monotonic()
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Number of steps and path of each file, the newest last."""
+    paths = folder.glob("step-*.safetensors")
+    return sorted((int(path.stem[5:]), path) for path in paths if path.stem[5:].isdigit())
+
+
+def _rows(history: Sequence[Step]) -> Tensor:
+    """A history as a table, (steps, fields); a loss is never below 0, so -1 stands for None."""
+    rows = [[-1 if x is None else x for x in vars(step).values()] for step in history]
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(dataclasses.fields(Step)))
+
+
+def _steps(rows: Tensor) -> list[Step]:
+    return [
+        Step(int(step), int(tokens), loss, None if measured == -1 else measured, *rest)
+        for step, tokens, loss, measured, *rest in rows.tolist()
+    ]
 
 
 def _weights(model: GPTModel) -> dict[str, Tensor]:
@@ -103,8 +209,7 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
-    """What the optimizer's `load_state_dict` takes, from tensors by `number.name`."""
-    groups = optimizer.state_dict()["param_groups"]
+    """The optimizer's averages for `resume`, from tensors by `number.name`."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -113,7 +218,7 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
         if tensor.shape == parameter.shape:  # fused AdamW wants both in the same memory layout
             tensor = torch.empty_like(parameter, device="cpu").copy_(tensor)
         state.setdefault(int(number), {})[key] = tensor
-    return {"state": state, "param_groups": groups}
+    return {"state": state}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
