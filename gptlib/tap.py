@@ -25,8 +25,11 @@ class Tap(nn.Module):
 
     @property
     def watched(self) -> bool:
-        """True while somebody records or patches here."""
-        return bool(self._forward_hooks)
+        """True while somebody patches here, or records here in this thread: whoever looks into a
+        model must not change what another thread, in which it learns, computes."""
+        here = threading.get_ident()
+        return any(getattr(hook, "thread", here) == here
+                   for hook in tuple(self._forward_hooks.values()))
 
 
 def taps(model: nn.Module) -> dict[str, Tap]:
@@ -55,6 +58,7 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
         def hook(_tap, _inputs, output):
             if threading.get_ident() == thread:
                 activations[name] = output.detach()
+        hook.thread = thread
         return hook
 
     with _hooked(model, {name: keep(name) for name in names or taps(model)}):
