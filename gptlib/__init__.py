@@ -12,6 +12,8 @@ from gptlib.training import (
     Step, TrainConfig, TrainingDiverged, TrainingRun, best_device, evaluate, next_token_loss,
 )
 from gptlib.generation import complete, generate, next_token
-from gptlib.checkpoint import load_model, load_run, save_model, save_run
+from gptlib.checkpoint import (
+    load_model, load_newest_run, load_run, save_model, save_run, with_checkpoints,
+)
 from gptlib.trace import Trace, trace
 from gptlib.storyteller import storyteller, tell_stories

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.config import GPTConfig
+from gptlib.dropout import Dropout
 from gptlib.tap import Tap
 
 
@@ -107,7 +108,7 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(C, C, bias=config.qkv_bias)
         self.value = nn.Linear(C, C, bias=config.qkv_bias)
         self.output = nn.Linear(C, C)
-        self.dropout = nn.Dropout(config.drop_rate)
+        self.dropout = Dropout(config.drop_rate)
 
         self.queries, self.keys, self.values = Tap(), Tap(), Tap()
         self.weights, self.head_outputs = Tap(), Tap()
@@ -132,6 +133,8 @@ class MultiHeadAttention(nn.Module):
 
     def _fused(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """The same numbers from torch's kernel, which never stores the weights."""
+        if self.dropout.seeded:  # the kernel draws from the random numbers that all share
+            return self._explicit(queries, keys, values)
         T, S = queries.shape[2], keys.shape[2]
         # The kernel's own causal mask starts at the first key, ours ends at the last one:
         # they agree only where T = S. A single query may look at every key, no mask needed.

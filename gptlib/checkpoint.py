@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
+import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gptlib.checks import shown
+from gptlib.checks import as_path, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import as_ids
 from gptlib.files import existing, replacing
@@ -59,10 +62,13 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     for which, optimizer in enumerate(run.optimizers):
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{which}.{number}.{key}": x for key, x in state.items()}
+    tensors["history"] = _rows(run.history)
+    parameters = run.model.named_parameters()
     header = {
         "config": run.model.config.to_dict(),
         "train": dataclasses.asdict(run.config),
-        "history": [dataclasses.asdict(step) for step in run.history],
+        "offset": run.offset,
+        "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
         "text": _digest_of_ids(run.train_ids),
     }
     _write(path, "training run", header, tensors)
@@ -72,31 +78,102 @@ def load_run(
     path: str | os.PathLike,
     train_ids: Sequence[int] | Tensor,
     validation_ids: Sequence[int] | Tensor | None,
+    config: TrainConfig | None = None,
     device: torch.device | str | None = None,
 ) -> TrainingRun:
-    """The run that `save_run` wrote, ready to go on as if it had never stopped.
+    """The run that `save_run` wrote, ready to go on as if it had never stopped, or with the new
+    settings in `config`: longer, for instance, or with another learning rate or batch size.
 
-    Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own.
+    Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own or
+    `config` has another optimizer.
     """
-    header, tensors = _read(path, "training run")
+    return _run(path, *_read(path, "training run"), train_ids, validation_ids, config, device)
+
+
+def with_checkpoints(
+    run: TrainingRun, folder: str | os.PathLike, every_steps: float = math.inf,
+    every_minutes: float = 10, keep: int = 3,
+) -> Iterator[Step]:
+    """The steps of `run`, which is saved to `folder` at the start, after so many steps or minutes,
+    whatever comes first, and at the end. The latest `keep` files stay there.
+
+    >>> for step in with_checkpoints(run, "checkpoints"):
+    ...     print(step.step, step.loss)
+
+    Raises an OSError where saving fails, after which the run can go on, and a ValueError where
+    `folder` holds a later state, perhaps of another run.
+    """
+    keep = whole("keep", keep, "3 is usual.", least=1)
+    folder = as_path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, path in _checkpoints(folder)[-1:]:
+        if number > run.step:
+            raise ValueError(
+                f"{path} is of a later step than this run's {run.step}, and could be lost: go on "
+                "from there with load_newest_run, or choose another folder."
+            )
+    for left_over in folder.glob(".step-*.tmp"):  # by a process that was killed while it saved
+        left_over.unlink()
+    saved = _save_newest(run, folder, keep)
+    for step in run:
+        number, moment = saved
+        late = step.step - number >= every_steps or time.monotonic() - moment >= 60 * every_minutes
+        if late or step.step == run.config.steps:
+            saved = _save_newest(run, folder, keep)
+        yield step
+
+
+def load_newest_run(
+    folder: str | os.PathLike,
+    train_ids: Sequence[int] | Tensor,
+    validation_ids: Sequence[int] | Tensor | None,
+    config: TrainConfig | None = None,
+    device: torch.device | str | None = None,
+) -> TrainingRun:
+    """The run of the newest whole file that `with_checkpoints` left in `folder`.
+
+    A file that cannot be read is passed over with a warning, and gets the ending .unreadable.
+    Raises what `load_run` raises, and a FileNotFoundError where there is none.
+    """
+    for _, path in reversed(_checkpoints(as_path(folder))):
+        try:
+            content = _read(path, "training run")
+        except ValueError as error:
+            path.replace(path.with_suffix(".unreadable"))
+            warnings.warn(f"{error} It was passed over and renamed to .unreadable.", stacklevel=2)
+        else:
+            return _run(path, *content, train_ids, validation_ids, config, device)
+    raise FileNotFoundError(
+        f"There is no whole checkpoint in {folder}: check the folder, or start a new run, with "
+        "with_checkpoints."
+    )
+
+
+def _run(path, header, tensors, train_ids, validation_ids, config, device) -> TrainingRun:
+    """The run that a file holds, as `load_run` returns it."""
     with _fitting(path):
-        text, config = header["text"], TrainConfig(**header["train"])
-        history = [Step(**step) for step in header["history"]]
-        if not all(type(x) in (int, float) for step in history for x in (step.step, step.tokens)):
-            raise TypeError("the history is no list of steps")
-        model = _model(header["config"], _under("model.", tensors))
+        text, frozen, settings = header["text"], header["frozen"], TrainConfig(**header["train"])
+        history = _steps(tensors["history"])
+        offset = whole("offset", header["offset"], "save it again", least=-len(history))
+        weights = _under("model.", tensors)
+        model = _model(header["config"], weights)
+        for name, parameter in model.named_parameters():
+            parameter.data = parameter.data.to(weights[name].dtype).copy_(weights[name])
+            parameter.requires_grad_(name not in frozen)
     if _digest_of_ids(as_ids(train_ids)) != text:
         raise ValueError(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."
         )
-    run = TrainingRun(model, train_ids, validation_ids, config, device)
+    run = TrainingRun(model, train_ids, validation_ids, settings, device)
     with _fitting(path):
         states = [
             _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
             for which, optimizer in enumerate(run.optimizers)
         ]
-        run.resume(states, history)
+        run.resume(states, history, offset)
+    if config is not None:
+        run.config = config
     return run
 
 
@@ -110,6 +187,33 @@ def _fitting(path: str | os.PathLike) -> Iterator[None]:
             f"{path} is whole, but not what this library writes ({type(error).__name__}: "
             f"{shown(str(error))}): use an earlier copy, or save it again."
         ) from error
+
+
+def _save_newest(run: TrainingRun, folder: Path, keep: int) -> tuple[int, float]:
+    """Save, then drop what is too old.  -> the number of steps and the moment, in seconds"""
+    save_run(run, folder / f"step-{run.step:09}.safetensors")
+    for _, path in _checkpoints(folder)[:-keep]:
+        path.unlink()
+    return run.step, time.monotonic()
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Number of steps and path of each file, the newest last."""
+    paths = folder.glob("step-*.safetensors")
+    return sorted((int(path.stem[5:]), path) for path in paths if path.stem[5:].isdigit())
+
+
+def _rows(history: Sequence[Step]) -> Tensor:
+    """A history as a table, (steps, fields); a loss is never below 0, so -1 stands for None."""
+    rows = [[-1 if x is None else x for x in vars(step).values()] for step in history]
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(dataclasses.fields(Step)))
+
+
+def _steps(rows: Tensor) -> list[Step]:
+    return [
+        Step(int(step), int(tokens), loss, None if measured == -1 else measured, *rest)
+        for step, tokens, loss, measured, *rest in rows.tolist()
+    ]
 
 
 def _weights(model: GPTModel) -> dict[str, Tensor]:
@@ -126,6 +230,9 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
     config = GPTConfig.of(config)
     with torch.device("meta"):
         expected = {name: weight.shape for name, weight in _weights(GPTModel(config)).items()}
+    kinds = {tensor.dtype for tensor in tensors.values()}
+    if len(kinds) > 1 or not kinds <= {torch.bfloat16, torch.float16, torch.float32, torch.float64}:
+        raise ValueError("the weights are not of one type of floats")
     if {name: tensor.shape for name, tensor in tensors.items()} != expected:
         raise ValueError("the weights are not those of the configuration")
     with torch.random.fork_rng(devices=[]):
@@ -136,8 +243,7 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
-    """What the optimizer's `load_state_dict` takes, from tensors by `number.name`."""
-    groups = optimizer.state_dict()["param_groups"]
+    """The optimizer's averages for `resume`, from tensors by `number.name`."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -149,11 +255,9 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
         state.setdefault(int(number), {})[key] = tensor
     kept = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else ADAMW_KEEPS
-    if not all(set(known) == kept for known in state.values()) or len(state) not in (
-        0, len(parameters)
-    ):
-        raise ValueError("the optimizer does not remember the same of every weight")
-    return {"state": state, "param_groups": groups}
+    if not all(set(known) == kept for known in state.values()):
+        raise ValueError("the optimizer's averages are not complete")
+    return {"state": state}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -64,7 +64,8 @@ class GPTConfig:
                 nearest = difflib.get_close_matches(shown(key), known, n=1, cutoff=0.5)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else "remove it."
                 raise ValueError(
-                    f"Unknown configuration key {shown(key)}; allowed are {', '.join(known)}: {hint}"
+                    f"Unknown configuration key {shown(key)}; allowed are {', '.join(known)}: "
+                    f"{hint}"
                 )
         required = [field.name for field in fields(cls) if field.default is MISSING]
         missing = [name for name in required if name not in config]
@@ -92,7 +93,8 @@ class GPTConfig:
         for name in ("qkv_bias", "tie_weights"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(
-                    f"{name} is {shown(getattr(self, name))}, but must be True or False: choose one."
+                    f"{name} is {shown(getattr(self, name))}, but must be True or False: choose "
+                    "one."
                 )
         if self.emb_dim % self.n_heads:
             raise ValueError(

@@ -28,7 +28,7 @@ def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
         row = torch.as_tensor(ids, dtype=None if len(ids) else torch.int64)
         whole = not (row.is_floating_point() or row.is_complex() or row.dtype == torch.bool)
         fits, got = whole and row.dim() == 1, f"have shape {tuple(row.shape)} and type {row.dtype}"
-    except (TypeError, ValueError, RuntimeError, OverflowError):  # torch's words for a text, None, unequal rows
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # torch on a text, unequal rows
         fits, got = False, f"are given as {type(ids).__name__}"
     if not fits:
         raise TypeError(
@@ -55,7 +55,8 @@ def windows(
     if len(ids) < context_length + 1:
         raise ValueError(
             f"One window of {shown(context_length)} inputs and their targets needs "
-            f"{shown(context_length + 1)} tokens, but the text has {len(ids)}: take a longer text or a shorter context."
+            f"{shown(context_length + 1)} tokens, but the text has {len(ids)}: take a longer text "
+            "or a shorter context."
         )
     pieces = ids.unfold(0, context_length + 1, min(stride, len(ids)))    # (W, T + 1)
     return pieces[:, :-1], pieces[:, 1:]

@@ -25,8 +25,8 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """
     if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
         raise ValueError(
-            f"temperature is {shown(temperature)}, but must be a number of at least 0: use 0 for the "
-            "most probable token, 1 for the model's own probabilities."
+            f"temperature is {shown(temperature)}, but must be a number of at least 0: use 0 for "
+            "the most probable token, 1 for the model's own probabilities."
         )
     if temperature < 1e-30:  # 0, or so little that a quotient could be infinite
         best = logits.argmax(dim=-1, keepdim=True)                       # (..., 1)
@@ -53,8 +53,8 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     """
     if not isinstance(top_p, Real) or not 0 < top_p <= 1:
         raise ValueError(
-            f"top_p is {shown(top_p)}, but must be a probability above 0 and up to 1: leave it out to "
-            "keep every token."
+            f"top_p is {shown(top_p)}, but must be a probability above 0 and up to 1: leave it out "
+            "to keep every token."
         )
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)   # (..., V)
     probabilities = ordered.softmax(dim=-1)

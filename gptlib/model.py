@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gptlib.attention import KVCache
 from gptlib.blocks import LayerNorm, TransformerBlock
 from gptlib.config import GPTConfig
+from gptlib.dropout import Dropout
 from gptlib.tap import Tap
 
 
@@ -29,7 +30,7 @@ class GPTModel(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
-        self.dropout = nn.Dropout(config.drop_rate)
+        self.dropout = Dropout(config.drop_rate)
         self.residual_start = Tap()
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
         self.final_norm = LayerNorm(config.emb_dim)

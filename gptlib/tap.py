@@ -27,8 +27,11 @@ class Tap(nn.Module):
 
     @property
     def watched(self) -> bool:
-        """True while somebody records or patches here."""
-        return bool(self._forward_hooks)
+        """True while somebody patches here, or records here in this thread: whoever looks into a
+        model must not change what another thread, in which it learns, computes."""
+        here = threading.get_ident()
+        return any(getattr(hook, "thread", here) == here
+                   for hook in tuple(self._forward_hooks.values()))
 
 
 def taps(model: nn.Module) -> dict[str, Tap]:
@@ -47,8 +50,8 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
     for name in names:
         if not isinstance(name, str):
             raise TypeError(
-                f"record got {shown(name)} as the name of a tap, but a name is a text: pass several one "
-                "after the other, as in record(model, 'residual_start', 'blocks.0.residual_mid')."
+                f"record got {shown(name)} as the name of a tap, but a name is a text: pass several "
+                "one after the other, as in record(model, 'residual_start', 'blocks.0.residual_mid')."
             )
     activations: dict[str, Tensor] = {}
     thread = threading.get_ident()
@@ -57,6 +60,7 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
         def hook(_tap, _inputs, output):
             if threading.get_ident() == thread:
                 activations[name] = output.detach()
+        hook.thread = thread
         return hook
 
     with _hooked(model, {name: keep(name) for name in names or taps(model)}):

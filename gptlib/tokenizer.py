@@ -175,13 +175,13 @@ class BPETokenizer:
         smallest = 256 + len(special_tokens)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
             raise TypeError(
-                f"vocab_size is {shown(vocab_size)}, but must be a whole number of at least {smallest}: "
-                "use 1000, for example."
+                f"vocab_size is {shown(vocab_size)}, but must be a whole number of at least "
+                f"{smallest}: use 1000, for example."
             )
         if vocab_size < smallest:
             raise ValueError(
-                f"vocab_size is {shown(vocab_size)}, but 256 bytes and {len(special_tokens)} special "
-                f"tokens need {smallest}: choose more; each further one is a merge."
+                f"vocab_size is {shown(vocab_size)}, but 256 bytes and {len(special_tokens)} "
+                f"special tokens need {smallest}: choose more; each further one is a merge."
             )
         if not text:
             raise ValueError("The text is empty, but merges are learned from it: pass some text.")
@@ -194,8 +194,8 @@ class BPETokenizer:
         largest = smallest + len(merges)
         if largest < vocab_size:
             raise ValueError(
-                f"vocab_size is {shown(vocab_size)}, but after {len(merges)} merges every word of this "
-                f"text is a single token: choose at most {largest}, or take a longer text."
+                f"vocab_size is {shown(vocab_size)}, but after {len(merges)} merges every word of "
+                f"this text is a single token: choose at most {largest}, or take a longer text."
             )
         return cls(merges, special_tokens)
 
@@ -440,8 +440,8 @@ def _checked_merges(merges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
         if not is_pair or not all(type(x) is int and 0 <= x < 256 + n for x in pair):
             raise ValueError(
-                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, because it "
-                "joins tokens that are there already: keep the merges complete and in order."
+                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, because "
+                "it joins tokens that are there already: keep the merges complete and in order."
             )
     merges = [tuple(pair) for pair in merges]
     if len(set(merges)) < len(merges):

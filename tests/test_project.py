@@ -21,8 +21,8 @@ LIBRARY = ROOT / "gptlib"
 
 # A module may import those before it, never one after it.
 ORDER = [
-    "checks", "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
-    "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
+    "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
+    "corpus", "data", "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
     "figures", "exercises", "views", "notebook",
 ]
 HEAVY = [

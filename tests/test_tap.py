@@ -114,3 +114,26 @@ def test_a_patch_of_another_shape_is_refused():
         patch(model, {"residual_start": lambda x: x[:, :3, 0]}),
     ):
         model(random_ids(1, 4))
+
+
+def test_whoever_records_changes_no_number_in_another_thread():
+    """A tap that is watched has the attention computed step by step, which rounds otherwise."""
+    model, ids = tiny_model(), random_ids(4, 24)
+    weights = taps(model)["blocks.0.attention.weights"]
+    seen = {}
+
+    def look():
+        seen["watched"], seen["logits"] = weights.watched, model(ids)
+
+    alone = model(ids)
+    with record(model):
+        assert weights.watched
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+    assert not seen["watched"] and torch.equal(seen["logits"], alone)
+    with patch(model, {"blocks.0.attention.weights": torch.zeros_like}):
+        other = threading.Thread(target=look)               # a patch holds in all threads
+        other.start()
+        other.join()
+    assert seen["watched"] and not torch.equal(seen["logits"], alone)

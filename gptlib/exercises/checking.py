@@ -7,7 +7,6 @@ of thing, the wrong shape, then wrong numbers. A wrong answer that is known has 
 from __future__ import annotations
 
 import copy
-import html
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from gptlib.exercises.experiments import Experiments
 from gptlib.exercises.properties import settings
 from gptlib.exercises.resemblance import Trial, relation, resemblance
 from gptlib.exercises.trial import TIME_LIMIT, OutOfTime, Raised, attempt, time_limit, undisturbed
+from gptlib.figures import in_markup, showable
 from gptlib.listing import Source
 
 SEED = 0
@@ -85,10 +85,10 @@ class Result:
         return self.status == "right"
 
     def __repr__(self) -> str:
-        return f"{SIGNS[self.status]} {self.exercise.name}: {self.text}"
+        return f"{SIGNS[self.status]} {self.exercise.name}: {showable(self.text)}"
 
     def _repr_html_(self) -> str:
-        name, text = html.escape(self.exercise.name), html.escape(self.text)
+        name, text = in_markup(self.exercise.name), in_markup(self.text)
         more = "" if self.ok else (
             f'<br><span style="opacity: 0.75">Stuck? <code>check.{name}.hint(1)</code></span>')
         return (f'<div role="status" style="border-left: 4px solid {_COLORS[self.status]}; '
@@ -107,9 +107,9 @@ class Hint:
         return f"{self.title}\n{self.text}" if self.text else self.title
 
     def _repr_html_(self) -> str:
-        return (f'<p style="margin: 0.2em 0">{html.escape(self.title)}</p><pre style="margin: 0; '
+        return (f'<p style="margin: 0.2em 0">{in_markup(self.title)}</p><pre style="margin: 0; '
                 f'padding: 0.4em 0.8em; white-space: pre-wrap; word-break: normal">'
-                f"{html.escape(self.text)}</pre>")
+                f"{in_markup(self.text)}</pre>")
 
 
 class Check:

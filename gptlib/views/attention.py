@@ -9,7 +9,7 @@ from gptlib import figures
 from gptlib.trace import Trace
 from gptlib.views.base import trace_text
 from gptlib.views.browser import MOST_BYTES, BrowserView, browser_files, pack
-from gptlib.views.session import Session
+from gptlib.views.session import SendableText, Session
 
 
 class AttentionExplorer(BrowserView):
@@ -26,7 +26,7 @@ class AttentionExplorer(BrowserView):
 
     _esm, _css = browser_files("attention")
 
-    prompt = traitlets.Unicode().tag(sync=True)
+    prompt = SendableText().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
     token = traitlets.Int(None, allow_none=True).tag(sync=True)

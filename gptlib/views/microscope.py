@@ -12,7 +12,7 @@ from gptlib.trace import Trace
 from gptlib.views.attention import checked_head, checked_token
 from gptlib.views.base import trace_text
 from gptlib.views.browser import BrowserView, browser_files
-from gptlib.views.session import Session
+from gptlib.views.session import SendableText, Session
 
 MOST_KEYS = 14                       # in the still picture
 
@@ -32,7 +32,7 @@ class AttentionMicroscope(BrowserView):
 
     _esm, _css = browser_files("microscope")
 
-    prompt = traitlets.Unicode().tag(sync=True)
+    prompt = SendableText().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
     token = traitlets.Int(None, allow_none=True).tag(sync=True)

@@ -13,7 +13,7 @@ from gptlib.figures import DRAWING
 from gptlib.generation import apply_temperature, keep_min_p, keep_top_k, keep_top_p
 from gptlib.views.base import chance, check_finite, decimals, prompt_ids
 from gptlib.views.browser import BrowserView, browser_files
-from gptlib.views.session import Session
+from gptlib.views.session import SendableText, Session
 
 MOST_BARS = 15                 # in the still picture
 MOST_LABELS = 2000             # of the best tokens are sent; the others are known by their ids
@@ -30,7 +30,7 @@ class SamplingBench(BrowserView):
 
     _esm, _css = browser_files("sampling")
 
-    prompt = traitlets.Unicode().tag(sync=True)
+    prompt = SendableText().tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
     top_k = traitlets.Int(0).tag(sync=True)
     top_p = traitlets.Float(1.0).tag(sync=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import ipywidgets as widgets
 
 from gptlib import figures
@@ -73,7 +71,7 @@ def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
     """One colored box per token: its text, its id, its bytes."""
     boxes = []
     for n, (token, token_id, content) in enumerate(zip(tokens, ids, contents, strict=True)):
-        text = html.escape(figures.with_signs(token))
+        text = figures.in_markup(figures.with_signs(token))
         boxes.append(
             f'<li style="display: inline-block; margin: 0 3px 6px 0; vertical-align: top; '
             f'text-align: center; line-height: 1.25">'
