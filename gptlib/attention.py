@@ -73,7 +73,7 @@ class KVCache:
         """Append new keys and values (B, H, T, D); return all of them, (B, H, length, D) each.
 
         Raises a ValueError where more than `capacity` tokens would have to be kept, or where the
-        batch B is not that of the tokens before.
+        new ones are of another batch, shape or type than those before.
         """
         start, end = self.length, self.length + keys.shape[2]
         if end > self.capacity:
@@ -81,19 +81,33 @@ class KVCache:
                 f"The cache has room for {self.capacity} tokens and holds {start}, but "
                 f"{keys.shape[2]} more came: start a new cache with the latest tokens."
             )
-        if start and keys.shape[0] != self._keys.shape[0]:
-            raise ValueError(
-                f"The cache holds a batch of {self._keys.shape[0]}, but one of {keys.shape[0]} "
-                "came: go on with the same texts, or start a new cache."
-            )
+        B, H, _, D = keys.shape
+        kind = (B, H, D, keys.dtype, keys.device)
         if start == 0:  # room for the whole context at once, so that nothing is copied later
-            self._keys, self._values = (
-                x.new_empty(*x.shape[:2], self.capacity, x.shape[3]) for x in (keys, values)
+            self._kind = kind
+            with torch.inference_mode(False):  # so that both sides of that mode may write to it
+                self._keys, self._values = (
+                    x.new_empty(B, H, self.capacity, D) for x in (keys, values)
+                )
+        elif kind != self._kind:
+            raise ValueError(
+                "The cache holds a batch of {}, {} heads of width {}, {} on {}, but a batch of {}, "
+                "{} heads of width {}, {} on {} came: go on with the same texts and model, or "
+                "start a new cache.".format(*self._kind, *kind)
             )
         self._keys[:, :, start:end] = keys
         self._values[:, :, start:end] = values
         self.length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
+
+
+def check_cache(cache: KVCache) -> None:
+    """Raise a TypeError where the cache of a single layer is no KVCache."""
+    if not isinstance(cache, KVCache):
+        raise TypeError(
+            f"The cache of one layer is a KVCache, not {type(cache).__name__}: pass "
+            "KVCache(context_length), or to a whole model what its new_cache() gives."
+        )
 
 
 class MultiHeadAttention(nn.Module):
@@ -118,6 +132,7 @@ class MultiHeadAttention(nn.Module):
         keys = self.keys(split_heads(self.key(x), self.n_heads))            # (B, H, T, D)
         values = self.values(split_heads(self.value(x), self.n_heads))      # (B, H, T, D)
         if cache is not None:
+            check_cache(cache)
             keys, values = cache.extend(keys, values)                       # (B, H, S, D)
 
         attend = self._explicit if self.weights.watched else self._fused
@@ -133,12 +148,14 @@ class MultiHeadAttention(nn.Module):
     def _fused(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """The same numbers from torch's kernel, which never stores the weights."""
         T, S = queries.shape[2], keys.shape[2]
-        # The kernel's own causal mask starts at the first key, ours ends at the last one:
-        # they agree only where T = S. A single query may look at every key, no mask needed.
-        mask = causal_mask(T, S, queries.device) if 1 < T < S else None
+        mask, causal = None, False  # a single query may look at every key
+        if 1 < T < S:
+            mask = causal_mask(T, S, queries.device)
+        elif T > 1:  # the kernel's own mask starts at the first key: right only where T = S
+            causal = True
         return F.scaled_dot_product_attention(
             queries, keys, values,
             attn_mask=mask,
             dropout_p=self.dropout.p if self.training else 0.0,
-            is_causal=1 < T == S,
+            is_causal=causal,
         )

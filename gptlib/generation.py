@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gptlib.data import as_ids
-from gptlib.model import GPTModel
+from gptlib.model import GPTModel, check_model
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -95,7 +95,7 @@ def next_token(
     The draw happens on the CPU, so a seeded generator gives the same tokens on every device.
     Raises a ValueError for a row of scores that leaves nothing to draw.
     """
-    logits = apply_temperature(logits, temperature)
+    logits = apply_temperature(logits.float(), temperature)  # halves are too coarse to add up
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
@@ -125,7 +125,7 @@ def generate(
     `stop_token`. Beyond the context the model sees the latest tokens only.
 
     The first step raises a ValueError for an empty prompt, for one that is longer than the context,
-    and for anything but rows of token ids.
+    and for anything but rows of token ids; a TypeError for another kind of model.
     """
     prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
@@ -135,7 +135,7 @@ def generate(
     ends = [length + max_new_tokens for length in lengths]
     cache = model.new_cache() if use_cache else None
 
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         for position in range(min(lengths), ids.shape[1]):
@@ -154,7 +154,8 @@ def generate(
             if max(ends) <= position + 1:
                 return
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
 
 
 def _logits_after(model: GPTModel, ids: Tensor, cache: list | None) -> Tensor:
@@ -190,6 +191,7 @@ def _check_drawable(probabilities: Tensor) -> None:
 
 def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> list[Tensor]:
     """Each prompt as a row of ids."""
+    check_model(model)
     whole = isinstance(max_new_tokens, int) and not isinstance(max_new_tokens, bool)
     if not whole or max_new_tokens < 1:
         raise ValueError(

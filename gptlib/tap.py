@@ -10,10 +10,12 @@ A `Tap` is a named place in a model: an identity module that hands on what it ge
 from __future__ import annotations
 
 import difflib
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import Tensor, nn
 
 
@@ -31,7 +33,14 @@ class Tap(nn.Module):
 
 def taps(model: nn.Module) -> dict[str, Tap]:
     """Every tap of `model` by name, in the order of definition."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, Tap)}
+    return {
+        own_name(name): module for name, module in model.named_modules() if isinstance(module, Tap)
+    }
+
+
+def own_name(name: str) -> str:
+    """The name of a module or weight without the `_orig_mod` that torch.compile puts into it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 @contextmanager
@@ -40,7 +49,8 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 
     Yields a dictionary that fills while the model runs; where it runs several times, the last
     time stays. What it does in another thread, where it may be in training, is not collected.
-    Tensors are detached. Raises ValueError for a name that is no tap, TypeError for a list of them.
+    Tensors are detached. A compiled model runs uncompiled for as long as somebody watches.
+    Raises ValueError for a name that is no tap, TypeError for a list of them.
     """
     for name in names:
         if not isinstance(name, str):
@@ -65,8 +75,8 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Replace what flows through a tap by `function(tensor)`, for each `{name: function}`.
 
-    The function gets the tensor and returns one of the same shape.
-    Raises ValueError for a name that is no tap and for a result of another shape.
+    The function gets the tensor and returns one of the same shape. A compiled model runs uncompiled
+    meanwhile. Raises ValueError for a name that is no tap and for a result of another shape.
     """
 
     def replace(name: str, function: Callable) -> Callable:
@@ -89,11 +99,52 @@ def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -
 def _hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
     """Register forward hooks by tap name; remove each of them again, whatever happens."""
     places = taps(model)
-    with ExitStack() as stack:
+    if not places:
+        raise ValueError(
+            f"This {type(model).__name__} has no taps, so nothing in it can be watched: pass a "
+            "GPTModel or a part of one, as it is written or compiled."
+        )
+
+    def here_only(place: Tap, hook: Callable) -> Callable:
+        """A copy that is made of the model meanwhile copies the hook, but isn't watched."""
+        return lambda tap, *flow: hook(tap, *flow) if tap is place else None
+
+    with _uncompiled(), ExitStack() as stack:
         for name, hook in hooks.items():
             if name not in places:
                 nearest = difflib.get_close_matches(name, places, n=1, cutoff=0.0)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else "this model has none."
                 raise ValueError(f"No tap is called {name!r}; taps(model) lists them: {hint}")
-            stack.callback(places[name].register_forward_hook(hook).remove)
+            place = places[name]
+            stack.callback(place.register_forward_hook(here_only(place, hook)).remove)
         yield
+
+
+_lock, _eager, _watching = threading.Lock(), ExitStack(), 0
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let every model run as it is written, in all threads, until the last watcher is gone.
+
+    Compiled code doesn't know hooks that came later, and keeps those that were there.
+    """
+    global _watching
+    if "torch._dynamo" not in sys.modules:  # the compiler takes seconds to import
+        try:
+            yield
+        finally:
+            if "torch._dynamo" in sys.modules:  # it came meanwhile, and compiled our hooks as well
+                torch.compiler.reset()
+        return
+    with _lock:
+        _watching += 1
+        if _watching == 1:
+            _eager.enter_context(torch.compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        with _lock:
+            _watching -= 1
+            if _watching == 0:
+                _eager.close()
