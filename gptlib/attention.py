@@ -62,7 +62,8 @@ def merge_heads(x: Tensor) -> Tensor:
 class KVCache:
     """The keys and values of all tokens seen so far by one attention layer.
 
-    A new token's query needs them all, but they never change: computed once, they are kept.
+    A new token's query needs them all, but they never change: computed once, they are kept. A layer
+    or a block takes one KVCache, a whole model the list of them that its `new_cache` makes.
     """
 
     def __init__(self, capacity: int):
@@ -76,38 +77,34 @@ class KVCache:
         new ones are of another batch, shape or type than those before.
         """
         start, end = self.length, self.length + keys.shape[2]
-        if end > self.capacity:
-            raise ValueError(
-                f"The cache has room for {self.capacity} tokens and holds {start}, but "
-                f"{keys.shape[2]} more came: start a new cache with the latest tokens."
-            )
-        B, H, _, D = keys.shape
-        kind = (B, H, D, keys.dtype, keys.device)
+        self._check(keys)
         if start == 0:  # room for the whole context at once, so that nothing is copied later
-            self._kind = kind
-            with torch.inference_mode(False):  # so that both sides of that mode may write to it
-                self._keys, self._values = (
-                    x.new_empty(B, H, self.capacity, D) for x in (keys, values)
-                )
-        elif kind != self._kind:
-            raise ValueError(
-                "The cache holds a batch of {}, {} heads of width {}, {} on {}, but a batch of {}, "
-                "{} heads of width {}, {} on {} came: go on with the same texts and model, or "
-                "start a new cache.".format(*self._kind, *kind)
-            )
+            self._keys, self._values = self._room_for(keys), self._room_for(values)
         self._keys[:, :, start:end] = keys
         self._values[:, :, start:end] = values
         self.length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
 
+    @torch.inference_mode(False)  # what is made within that mode could not be written to outside
+    def _room_for(self, x: Tensor) -> Tensor:
+        return x.new_empty(*x.shape[:2], self.capacity, x.shape[3])          # (B, H, capacity, D)
 
-def check_cache(cache: KVCache) -> None:
-    """Raise a TypeError where the cache of a single layer is no KVCache."""
-    if not isinstance(cache, KVCache):
-        raise TypeError(
-            f"The cache of one layer is a KVCache, not {type(cache).__name__}: pass "
-            "KVCache(context_length), or to a whole model what its new_cache() gives."
+    def _check(self, keys: Tensor) -> None:
+        if self.length + keys.shape[2] > self.capacity:
+            raise ValueError(
+                f"The cache has room for {self.capacity} tokens and holds {self.length}, but "
+                f"{keys.shape[2]} more came: start a new cache with the latest tokens."
+            )
+        held, new = (
+            (x.shape[0], x.shape[1], x.shape[3], x.dtype, x.device)
+            for x in (self._keys if self.length else keys, keys)
         )
+        if held != new:
+            kind = "a batch of {}, {} heads of width {}, {} on {}"
+            raise ValueError(
+                f"The cache holds {kind.format(*held)}, but {kind.format(*new)} came: go on with "
+                "the same texts and model, or start a new cache."
+            )
 
 
 class MultiHeadAttention(nn.Module):
@@ -132,7 +129,6 @@ class MultiHeadAttention(nn.Module):
         keys = self.keys(split_heads(self.key(x), self.n_heads))            # (B, H, T, D)
         values = self.values(split_heads(self.value(x), self.n_heads))      # (B, H, T, D)
         if cache is not None:
-            check_cache(cache)
             keys, values = cache.extend(keys, values)                       # (B, H, S, D)
 
         attend = self._explicit if self.weights.watched else self._fused

@@ -56,7 +56,7 @@ def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> G
     Raises a FileNotFoundError, or a ValueError for a file that is not whole, not ours or altered.
     """
     header, tensors = _read(path, "model")
-    return _model(header["config"], tensors).to(device).eval()
+    return _model(header["config"], tensors).to(device, torch.float32).eval()
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from gptlib.attention import KVCache, check_cache
+from gptlib.attention import KVCache
 from gptlib.blocks import LayerNorm, TransformerBlock
 from gptlib.config import GPTConfig
 from gptlib.tap import Tap
@@ -21,6 +21,8 @@ class GPTModel(nn.Module):
     """Token ids in, a score for every possible next token out, at every position.
 
     `config` is a GPTConfig or a dictionary with its keys, such as GPT_CONFIG_124M.
+    torch.compile takes the model as it is, torch.export does without a cache. Where several GPUs
+    train it, use DistributedDataParallel, not DataParallel, and give its `.module` to this package.
     """
 
     def __init__(self, config: GPTConfig | Mapping):
@@ -92,7 +94,11 @@ class GPTModel(nn.Module):
                 f"blocks, but {got} came: model.new_cache() makes one."
             )
         for layer in cache:
-            check_cache(layer)
+            if not isinstance(layer, KVCache):
+                raise TypeError(
+                    f"A cache is a list of KVCaches, but a {type(layer).__name__} is in this one: "
+                    "model.new_cache() makes such a list."
+                )
         lengths = sorted({layer.length for layer in cache})
         if len(lengths) > 1:
             raise ValueError(
