@@ -1,9 +1,13 @@
 """GPT from scratch, chapter by chapter. Read the modules in the order of the imports below."""
 
+import inspect
+import sys
+import types
+
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.tokenizer import BPETokenizer, gpt2_tokenizer
 from gptlib.tap import Tap, patch, record, taps
-from gptlib.attention import KVCache, MultiHeadAttention, attention, attention_weights, causal_mask
+from gptlib.attention import KVCache, MultiHeadAttention, attention_weights, causal_mask
 from gptlib.blocks import GELU, FeedForward, LayerNorm, TransformerBlock
 from gptlib.model import GPTModel, count_parameters, parameters_by_part
 from gptlib.corpus import load_text
@@ -15,5 +19,31 @@ from gptlib.generation import complete, generate, next_token
 from gptlib.checkpoint import (
     load_model, load_newest_run, load_run, save_model, save_run, with_checkpoints,
 )
-from gptlib.trace import Trace, trace
-from gptlib.storyteller import storyteller, tell_stories
+from gptlib.trace import Trace
+from gptlib.storyteller import tell_stories
+
+
+class _Namesake(types.ModuleType):
+    """A module that is called like the function in it that has its name: `gptlib.trace(model, ids)`
+    and `import gptlib.trace` both mean what they say."""
+
+    @property
+    def _function(self):
+        return vars(self)[self.__name__.rpartition(".")[2]]
+
+    @property
+    def __signature__(self):
+        return inspect.signature(self._function)
+
+    def __call__(self, *args, **kwargs):
+        return self._function(*args, **kwargs)
+
+
+for _name in ("attention", "trace", "storyteller"):
+    sys.modules[f"{__name__}.{_name}"].__class__ = _Namesake
+
+# What `from gptlib import *` brings: no module of the package, it might be a name of yours.
+__all__ = [
+    name for name, value in globals().items()
+    if not name.startswith("_") and (not isinstance(value, types.ModuleType) or callable(value))
+]

@@ -24,7 +24,8 @@ from gptlib.checks import as_path, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import as_ids
 from gptlib.files import existing, replacing
-from gptlib.model import GPTModel
+from gptlib.model import GPTModel, check_model
+from gptlib.tap import own_name
 from gptlib.training import Step, TrainConfig, TrainingRun
 
 ADAMW_KEEPS = {"step", "exp_avg", "exp_avg_sq"}  # for each weight
@@ -35,21 +36,36 @@ def save_model(
 ) -> None:
     """Write weights and configuration to one file, as float16 for instance in half the space.
 
-    Raises an OSError where that fails.
+    A model whose head was tied by hand is stored as tied, a compiled one as it was written.
+    Patches and other hooks are no part of it. Raises a ValueError for a model that isn't what
+    `GPTModel(config)` builds and for a `dtype` that cannot hold its weights, a TypeError for
+    another kind of model, and an OSError where writing fails.
     """
-    weights = {name: tensor.to(dtype) for name, tensor in _weights(model).items()}
-    _write(path, "model", {"config": model.config.to_dict()}, weights)
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(
+            f"dtype is {dtype}, but weights are saved as torch.float32, torch.float16 or "
+            "torch.bfloat16: choose one."
+        )
+    config, weights = _config(model), _weights(model)
+    stored = {name: tensor.to(dtype) for name, tensor in weights.items()}
+    for name, tensor in stored.items():
+        if not tensor.isfinite().all() and weights[name].isfinite().all():
+            raise ValueError(
+                f"{name} has numbers that are too large for {dtype}: save the model as "
+                "torch.bfloat16 or torch.float32."
+            )
+    _write(path, "model", {"config": config}, stored)
 
 
 def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> GPTModel:
-    """The model that `save_model` wrote, in evaluation mode.
+    """The model that `save_model` wrote, in evaluation mode and in float32, none of it frozen.
 
     Raises a FileNotFoundError, or a ValueError for a file that is not whole, not ours or altered.
     """
     header, tensors = _read(path, "model")
     with _fitting(path):
         model = _model(header["config"], tensors)
-    return model.to(device).eval()
+    return model.to(device, torch.float32).eval()
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
@@ -65,7 +81,7 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     tensors["history"] = _rows(run.history)
     parameters = run.model.named_parameters()
     header = {
-        "config": run.model.config.to_dict(),
+        "config": _config(run.model),
         "train": dataclasses.asdict(run.config),
         "offset": run.offset,
         "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
@@ -218,7 +234,7 @@ def _steps(rows: Tensor) -> list[Step]:
 
 def _weights(model: GPTModel) -> dict[str, Tensor]:
     """Every parameter by name; a tied matrix once."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return {own_name(name): parameter.detach() for name, parameter in model.named_parameters()}
 
 
 @torch.no_grad()
@@ -229,17 +245,74 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
     """
     config = GPTConfig.of(config)
     with torch.device("meta"):
-        expected = {name: weight.shape for name, weight in _weights(GPTModel(config)).items()}
+        difference = _difference(_shapes(tensors), _shapes(_weights(GPTModel(config))))
     kinds = {tensor.dtype for tensor in tensors.values()}
     if len(kinds) > 1 or not kinds <= {torch.bfloat16, torch.float16, torch.float32, torch.float64}:
-        raise ValueError("the weights are not of one type of floats")
-    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
-        raise ValueError("the weights are not those of the configuration")
+        difference = f"their types are {kinds}"
+    if difference:
+        raise ValueError(f"the weights aren't those of its configuration: {difference}")
     with torch.random.fork_rng(devices=[]):
         model = GPTModel(config)
-    for name, parameter in model.named_parameters():
-        parameter.copy_(tensors[name])
+    for name, weight in _weights(model).items():
+        weight.copy_(tensors[name])
     return model
+
+
+def _config(model: GPTModel) -> dict:
+    """The configuration that builds this very model. Raises a ValueError where none does."""
+    check_model(model)
+    found = _parts(model)
+    tied = found.get("output_head.weight", {}).get("place") == "token_embedding.weight"
+    config = dataclasses.replace(GPTConfig.of(model.config), tie_weights=tied)
+    with torch.device("meta"):
+        difference = _difference(found, _parts(GPTModel(config)))
+    if difference:
+        raise ValueError(
+            f"This model isn't what its configuration builds ({difference}), so it would not come "
+            "back from a file: give it a model.config that builds it, or keep model.state_dict()."
+        )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            "This model lies on the meta device, where weights have shapes but no values: build it "
+            "on another device, and load or train it first."
+        )
+    return config.to_dict()
+
+
+def _parts(model: GPTModel) -> dict[str, dict]:
+    """By name, what each module is and each tensor looks like: all of a model but its numbers."""
+    parts: dict[str, dict] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        settings = {
+            key: value for key, value in vars(module).items()
+            if isinstance(value, (int, float, str)) and key != "training"
+        }
+        kind = f"{type(module).__module__}.{type(module).__qualname__}"
+        forward = "its own" if "forward" in vars(module) else "its class's"
+        # What was compiled comes after its wrapper, which has the same name, and replaces it.
+        parts[own_name(name)] = {"kind": kind, "forward": forward, **settings}
+    first: dict[int, str] = {}
+    for named in (model.named_parameters, model.named_buffers):
+        for name, tensor in named(remove_duplicate=False):
+            name = own_name(name)
+            place = first.setdefault(id(tensor), name)  # a tied matrix lies where its first name is
+            parts[name] = {"shape": tuple(tensor.shape), "place": place}
+    return parts
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, dict]:
+    return {name: {"shape": tuple(tensor.shape)} for name, tensor in tensors.items()}
+
+
+def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
+    """The first part that is not as expected, in words; an empty text where there is none."""
+    for name in {**expected, **found}:
+        if name not in expected or name not in found:
+            return f"{name} is {'missing' if name in expected else 'not part of it'}"
+        for key, value in expected[name].items():
+            if found[name].get(key) != value:
+                return f"{name or 'model'}: {key} is {found[name].get(key)}, not {value}"
+    return ""
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
@@ -248,10 +321,8 @@ def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")
-        parameter = parameters[int(number)]
-        if tensor.shape == parameter.shape:  # fused AdamW wants both in the same memory layout
-            tensor = torch.empty_like(parameter, device="cpu").copy_(tensor)
-        elif key != "step" or tensor.dim():
+        # In fused AdamW, averages of another shape would be written beyond their memory.
+        if tensor.shape != (() if key == "step" else parameters[int(number)].shape):
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
         state.setdefault(int(number), {})[key] = tensor
     kept = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else ADAMW_KEEPS

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gptlib.checks import shown, whole
 from gptlib.data import as_ids
-from gptlib.model import GPTModel
+from gptlib.model import GPTModel, check_model
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -93,7 +93,7 @@ def next_token(
     Raises a ValueError for scores that are no such rows of numbers or leave nothing to draw.
     """
     _check_scores(logits, generator)
-    logits = apply_temperature(logits, temperature)
+    logits = apply_temperature(logits.float(), temperature)  # halves are too coarse to add up
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
@@ -127,7 +127,7 @@ def generate(
     `stop_token`. Beyond the context the model sees the latest tokens only.
 
     The first step raises a ValueError for an empty prompt, for one that is longer than the context,
-    and for anything but rows of token ids.
+    and for anything but rows of token ids; a TypeError for another kind of model.
     """
     prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
@@ -137,7 +137,7 @@ def generate(
     ends = [length + max_new_tokens for length in lengths]
     cache = model.new_cache() if use_cache else None
 
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         for position in range(min(lengths), ids.shape[1]):
@@ -156,7 +156,8 @@ def generate(
             if max(ends) <= position + 1:
                 return
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
 
 
 def _logits_after(model: GPTModel, ids: Tensor, cache: list | None) -> Tensor:
@@ -196,6 +197,7 @@ def _check_scores(logits: Tensor, generator: torch.Generator | None) -> None:
 
 def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> list[Tensor]:
     """Each prompt as a row of ids."""
+    check_model(model)
     whole("max_new_tokens", max_new_tokens, "say how many tokens you want.", least=1)
     try:
         rows = [as_ids(prompt) for prompt in prompts]

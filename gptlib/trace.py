@@ -15,7 +15,7 @@ from torch import Tensor
 from gptlib.checks import listed, shown
 from gptlib.config import GPTConfig
 from gptlib.data import as_ids
-from gptlib.model import GPTModel
+from gptlib.model import GPTModel, check_model
 from gptlib.tap import record
 
 
@@ -35,8 +35,8 @@ class Trace:
     @property
     def attention(self) -> np.ndarray:
         """The attention weights of every layer and head.  (L, H, T, T), rows are queries"""
-        layers = range(self.config.n_layers)
-        return np.stack([self[f"blocks.{layer}.attention.weights"] for layer in layers])
+        layers = [name for name in self.arrays if name.endswith(".attention.weights")]
+        return np.stack([self[layer] for layer in layers])
 
 
 @torch.inference_mode()
@@ -47,8 +47,9 @@ def trace(
 
     `labels` are the tokens as text; without them, the ids themselves are shown. The model should
     be in evaluation mode, or dropout shows in the arrays. Raises a ValueError where labels and
-    ids differ in number.
+    ids differ in number, and a TypeError for another kind of model.
     """
+    check_model(model)
     ids = as_ids(ids).to(model.device)
     labels = ids.tolist() if labels is None else listed(
         "labels", labels, "pass tokenizer.tokens(ids), or leave labels out."

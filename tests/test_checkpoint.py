@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 import math
@@ -9,6 +10,9 @@ import pytest
 import torch
 from helpers import TINY, lively_model, random_ids, tiny_model
 
+import gptlib
+from gptlib import checkpoint
+from gptlib.blocks import TransformerBlock
 from gptlib.checkpoint import (
     load_model,
     load_newest_run,
@@ -55,6 +59,156 @@ def test_in_half_precision_a_file_takes_half_the_space_and_the_model_counts_in_f
     for ours, theirs in zip(model.parameters(), loaded.parameters(), strict=True):
         assert theirs.dtype == torch.float32
         assert torch.equal(theirs, ours.half().float())
+
+
+def tie(model):
+    model.output_head.weight = model.token_embedding.weight
+
+
+def tie_the_other_way(model):
+    model.token_embedding.weight = model.output_head.weight
+
+
+def untie(model):
+    model.output_head.weight = torch.nn.Parameter(model.output_head.weight.flip(0).clone())
+
+
+def compile_a_block(model):
+    model.blocks[1] = torch.compile(model.blocks[1], backend="eager")
+
+
+def compile_itself(model):
+    model.compile(backend="eager")
+
+
+def other_configuration(model):
+    model.blocks.append(TransformerBlock(TINY))
+    model.config = dataclasses.replace(TINY, n_layers=3)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("change", [
+    tie, tie_the_other_way, untie, compile_a_block, compile_itself, other_configuration,
+    copy.deepcopy, torch.nn.Module.double, lambda model: torch.compile(model, backend="eager"),
+])
+def test_whatever_became_of_a_model_comes_back_as_it_was(tmp_path, change, tied):
+    model = lively_model(config=dataclasses.replace(TINY, tie_weights=tied))
+    changed = change(model)
+    model = model if changed is None else changed
+    save_model(model, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    ids = random_ids(2, 9)
+    torch.testing.assert_close(loaded(ids), model(ids).float(), atol=1e-5, rtol=1e-5)
+    assert not any("_orig_mod" in name for name, _ in loaded.named_parameters())
+    shared = model.output_head.weight is model.token_embedding.weight
+    assert loaded.config.tie_weights == shared
+    assert (loaded.output_head.weight is loaded.token_embedding.weight) == shared
+
+
+def test_a_run_of_a_model_that_was_tied_by_hand_or_compiled_comes_back(tmp_path):
+    model = tiny_model()
+    tie(model)
+    compiled = torch.compile(model, backend="eager")
+    run = TrainingRun(compiled, TEXT, None, TrainConfig(3, batch_size=2), device="cpu")
+    next(run)
+    save_run(run, tmp_path / "run")
+    resumed = load_run(tmp_path / "run", TEXT, None, device="cpu")
+    for one in (run, resumed):
+        list(one)
+    assert resumed.model.config.tie_weights
+    assert torch.equal(resumed.model.output_head.weight, model.output_head.weight)
+
+
+class LayerNorm(gptlib.blocks.LayerNorm):
+    """A reader's own, of the same name."""
+
+
+def put(name, value):
+    """A change of the model: at the dotted name lies another value."""
+    place, _, last = name.rpartition(".")
+    return lambda model: setattr(model.get_submodule(place), last, value)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (put("output_head", torch.nn.Linear(32, 70, bias=False)), "output_head: out_features is 70"),
+    (put("output_head", torch.nn.Linear(32, 50, bias=False)), "output_head: out_features is 50"),
+    (put("output_head", torch.nn.Linear(32, 61)), r"output_head\.bias is not part of it"),
+    (put("output_head.weight", torch.nn.Parameter(torch.zeros(1, 32))), r"shape is \(1, 32\)"),
+    (put("token_embedding", torch.nn.Embedding(62, 32)), "num_embeddings is 62, not 61"),
+    (put("final_norm", LayerNorm(32)), r"kind is test_checkpoint\.LayerNorm, not gptlib"),
+    (put("final_norm.eps", 0.1), "final_norm: eps is 0.1, not 1e-05"),
+    (put("blocks.0.attention.n_heads", 8), "n_heads is 8, not 4"),
+    (put("blocks.1.feed_forward.gelu", torch.nn.GELU()), "kind is torch"),
+    (put("blocks.1.feed_forward.forward", lambda x: x), "forward is its own, not its class's"),
+    (put("blocks.1.feed_forward.contract.bias", None), r"contract\.bias is missing"),
+    (put("config", dataclasses.replace(TINY, n_heads=2)), "n_heads is 4, not 2"),
+    (put("config", dataclasses.replace(TINY, drop_rate=0.5)), "p is 0.0, not 0.5"),
+    (lambda model: model.blocks.append(TransformerBlock(TINY)), "blocks.2 is not part of it"),
+    (lambda model: model.blocks.pop(1), "blocks.1 is missing"),
+    (lambda model: put("blocks.1", model.blocks[0])(model), r"blocks\.1.*: place is blocks\.0"),
+    (lambda model: model.register_buffer("steering", torch.ones(32)), "steering is not part"),
+    (lambda model: torch.nn.utils.parametrizations.weight_norm(model.output_head), "kind is torch"),
+    (lambda model: model.to("meta"), "lies on the meta device"),
+])
+def test_what_no_configuration_builds_is_refused_when_saving(tmp_path, change, words):
+    model = lively_model()
+    change(model)
+    with pytest.raises(ValueError, match=words):
+        save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_subclass_is_refused_when_saving(tmp_path):
+    class Mine(GPTModel):
+        pass
+
+    with pytest.raises(ValueError, match=r"model: kind is .*Mine, not gptlib\.model\.GPTModel"):
+        save_model(Mine(TINY), tmp_path / "model")
+
+
+@pytest.mark.parametrize("wrap", [
+    torch.nn.DataParallel, torch.nn.Sequential, torch.nn.Module.state_dict,
+])
+def test_what_is_no_model_is_refused_when_saving(tmp_path, wrap):
+    with pytest.raises(TypeError, match="but must be a GPTModel, compiled or not"):
+        save_model(wrap(lively_model()), tmp_path / "model")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float64, "float16", None])
+def test_a_type_that_cannot_hold_weights_is_refused(tmp_path, dtype):
+    with pytest.raises(ValueError, match=r"but weights are saved as torch\.float32"):
+        save_model(lively_model(), tmp_path / "model", dtype)
+
+
+def test_weights_too_large_for_a_type_are_named(tmp_path):
+    model = lively_model()
+    with torch.no_grad():
+        model.final_norm.scale[3] = 1e6
+    with pytest.raises(ValueError, match=r"final_norm\.scale has numbers that are too large for"):
+        save_model(model, tmp_path / "model", torch.float16)
+    save_model(model, tmp_path / "model", torch.bfloat16)
+
+
+def test_saving_changes_neither_model_nor_random_numbers(tmp_path):
+    model = lively_model().train()
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    save_model(model, tmp_path / "model")
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda tensors: tensors.pop("output_head.weight"), r"output_head\.weight is missing"),
+    (lambda tensors: tensors.update(more=torch.zeros(1)), "more is not part of it"),
+    (lambda tensors: tensors.update({"final_norm.scale": torch.ones(1)}), r"shape is \(1,\)"),
+])
+def test_a_file_of_other_weights_is_refused_and_nothing_broadcast(tmp_path, change, words):
+    tensors = dict(lively_model().state_dict())
+    change(tensors)
+    checkpoint._write(tmp_path / "model", "model", {"config": TINY.to_dict()}, tensors)
+    with pytest.raises(ValueError, match=words):
+        load_model(tmp_path / "model")
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -391,3 +545,39 @@ def test_an_interrupted_loop_over_checkpoints_goes_on_in_the_next_one(tmp_path):
     assert stops == 3
     assert measured(straight) == measured(run)
     assert load_newest_run(tmp_path, TEXT, VALIDATION, device="cpu").history == run.history
+
+
+def test_a_model_counts_in_single_precision_whatever_is_usual_here(tmp_path):
+    save_model(lively_model(), tmp_path / "model")
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = load_model(tmp_path / "model")
+    finally:
+        torch.set_default_dtype(usual)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("change", [
+    lambda x: x[:1], lambda x: torch.cat([x, x]), lambda x: x.new_zeros(()),
+], ids=["shorter", "longer", "a number"])
+def test_averages_of_another_shape_are_refused(tmp_path, change):
+    """The fused optimizer would write beyond their memory, and the process would die."""
+    run = new_run()
+    next(run)
+    save_run(run, tmp_path / "run")
+    header, tensors = checkpoint._read(tmp_path / "run", "training run")
+    tensors["optimizer.0.0.exp_avg"] = change(tensors["optimizer.0.0.exp_avg"])
+    checkpoint._write(tmp_path / "run", "training run", header, tensors)
+    with pytest.raises(ValueError, match="whole, but not what this library writes .* has shape"):
+        load_run(tmp_path / "run", TEXT, VALIDATION, device="cpu")
+
+
+def test_a_configuration_without_end_is_refused_before_anything_is_built(tmp_path):
+    save_model(lively_model(), tmp_path / "model")
+    header, tensors = checkpoint._read(tmp_path / "model", "model")
+    for size in ({"vocab_size": 99_999_999}, {"n_layers": 10**9}):
+        wrong = {"config": {**header["config"], **size}}
+        checkpoint._write(tmp_path / "model", "model", wrong, tensors)
+        with pytest.raises(ValueError, match="whole, but not what this library writes"):
+            load_model(tmp_path / "model")

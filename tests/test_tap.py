@@ -1,4 +1,8 @@
+import copy
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,7 +105,7 @@ def test_a_name_that_is_no_tap_is_refused_with_the_nearest():
 
 def test_a_list_of_names_is_explained():
     with (
-        pytest.raises(TypeError, match=r"record got \['residual_start'\] .* one after the other"),
+        pytest.raises(TypeError, match=r"record got \['residual_start'\] .* more of them singly"),
         record(tiny_model(), ["residual_start"]),
     ):
         pass
@@ -137,3 +141,106 @@ def test_whoever_records_changes_no_number_in_another_thread():
         other.start()
         other.join()
     assert seen["watched"] and not torch.equal(seen["logits"], alone)
+
+
+# -- compiled models ------------------------------------------------------------------------
+
+
+ZEROS = {"blocks.0.attention.head_outputs": torch.zeros_like}
+
+
+def compiled_by_itself(model):
+    model.compile(backend="eager")
+    return model
+
+
+def compiled_by_wrapping(model):
+    return torch.compile(model, backend="eager")
+
+
+def compiled_in_part(model):
+    model.blocks[0] = torch.compile(model.blocks[0], backend="eager")
+    return model
+
+
+COMPILED = [compiled_by_itself, compiled_by_wrapping, compiled_in_part]
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_a_compiled_model_is_watched_under_its_own_names(compiled):
+    plain, ids = lively_model(), random_ids(2, 7)
+    model = compiled(lively_model())
+    model(ids)  # compiled before anybody watches
+    with record(plain) as expected:
+        plain(ids)
+    with record(model) as activations:
+        model(ids)
+    assert list(activations) == list(expected)
+    assert set(activations) == set(taps(model))
+    for name, tensor in expected.items():
+        assert torch.equal(activations[name], tensor), name
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+@pytest.mark.parametrize("first_within", [False, True])
+def test_a_compiled_model_is_patched_for_as_long_as_the_patch_lasts(compiled, first_within):
+    plain, ids = lively_model(), random_ids(2, 7)
+    with patch(plain, ZEROS):
+        patched = plain(ids)
+    model = compiled(lively_model())
+    if not first_within:
+        model(ids)
+    with patch(model, ZEROS):
+        assert torch.equal(model(ids), patched)
+    torch.testing.assert_close(model(ids), plain(ids))
+
+
+def test_what_is_compiled_within_the_first_patch_forgets_it():
+    """In a fresh process, where nothing has imported the compiler yet."""
+    program = (
+        "import sys, torch; from helpers import *; from gptlib import patch, record\n"
+        "model, plain, ids = lively_model(), lively_model(), random_ids(2, 7)\n"
+        "zeros = {'blocks.0.attention.head_outputs': torch.zeros_like}\n"
+        "with patch(plain, zeros): patched = plain(ids)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "with patch(model, zeros), record(model):\n"
+        "    model.compile(backend='eager')\n"
+        "    assert torch.allclose(model(ids), patched, atol=1e-5)\n"
+        "assert torch.allclose(model(ids), plain(ids), atol=1e-5)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent)
+
+
+def test_watchers_in_two_threads_may_end_in_any_order():
+    model, ids, stance = compiled_by_wrapping(lively_model()), random_ids(1, 3), []
+    model(ids)
+    first, second = record(model), record(model)
+    first.__enter__()
+    activations = second.__enter__()
+    first.__exit__(None, None, None)
+    model(ids)
+    assert len(activations) == len(taps(model))
+    second.__exit__(None, None, None)
+
+    def backend(graph, _inputs):
+        stance.append("compiles again")
+        return graph
+
+    torch.compile(lively_model(), backend=backend)(ids)
+    assert stance
+
+
+def test_a_copy_made_within_a_patch_is_not_patched():
+    model, ids = lively_model(), random_ids(2, 7)
+    before = model(ids)
+    with patch(model, ZEROS), record(model, "residual_start") as activations:
+        duplicate = copy.deepcopy(model)
+        torch.testing.assert_close(duplicate(ids), before)
+        assert not activations
+    torch.testing.assert_close(duplicate(ids), before)
+
+
+@pytest.mark.parametrize("model", [torch.nn.Linear(2, 2), torch.nn.Sequential()])
+def test_a_model_without_taps_is_explained(model):
+    with pytest.raises(ValueError, match="has no taps, so nothing in it can be"), record(model):
+        pass

@@ -523,3 +523,10 @@ def test_importing_the_module_loads_neither_tiktoken_nor_its_files():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""
+
+
+def test_tokens_that_double_with_each_merge_take_no_more_memory_than_allowed():
+    doubling = [(97, 97), *((255 + n, 255 + n) for n in range(1, 60))]
+    assert BPETokenizer(doubling[:20]).vocab_size == 276
+    with fails(ValueError, "longer than 100,000,000 bytes together"):
+        BPETokenizer(doubling)

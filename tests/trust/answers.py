@@ -31,16 +31,16 @@ class Hangs(BaseException):
     """The call takes too long; no `except Exception` on its way holds this up."""
 
 
-def lost(call: Callable[[], object]) -> str | None:
+def lost(call: Callable[[], object], seconds: float = MOST_SECONDS) -> str | None:
     """Where and how `call` fails to answer, in a line, or None where it answers."""
     try:
-        with _limits(), warnings.catch_warnings():
+        with _limits(seconds), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             call()
     except Exception as error:
         return _fault(error)
     except Hangs as error:
-        return f"no answer within {MOST_SECONDS} s: {_place(error)}"
+        return f"no answer within {seconds} s: {_place(error)}"
     return None
 
 
@@ -92,7 +92,7 @@ def _is_ours(frame: traceback.FrameSummary) -> bool:
 
 
 @contextmanager
-def _limits():
+def _limits(seconds: float):
     """No more time and memory than an answer may take, where the system can limit them."""
     try:
         import resource
@@ -109,7 +109,7 @@ def _limits():
     resource.setrlimit(
         resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_BYTES, former[1])
     )
-    signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
