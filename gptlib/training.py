@@ -131,7 +131,7 @@ class TrainConfig:
             _require(name, getattr(self, name), "a whole number of at least 0", int, 0)
         for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
             _require(name, getattr(self, name), "a number above 0", (int, float), math.ulp(0.0))
-        _require("weight_decay", self.weight_decay, "a number of at least 0", (int, float), 0)
+        _require("weight_decay", self.weight_decay, "a number from 0 to 1", (int, float), 0, 1)
         if self.end_token is not None:
             _require("end_token", self.end_token, "the id of a token, or None", int, 0)
         _require("beta2", self.beta2, "a number from 0 to below 1", (int, float), 0)
@@ -150,8 +150,8 @@ class TrainConfig:
             )
 
 
-def _require(name: str, value, allowed: str, kind, least: float) -> None:
-    most = 2**62 if kind is int else 1e9  # beyond, torch's own numbers overflow
+def _require(name: str, value, allowed: str, kind, least: float, most: float = 1e38) -> None:
+    most = 2**62 if kind is int else most  # beyond, torch's own numbers overflow
     number = isinstance(value, kind) and not isinstance(value, bool)
     if not number or not least <= value <= most:
         default = TrainConfig.__dataclass_fields__[name].default
