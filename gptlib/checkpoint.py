@@ -115,7 +115,8 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
     with torch.random.fork_rng(devices=[]):
         model = GPTModel(config)
     weights = _weights(model)
-    difference = _difference(_shapes(tensors), _shapes(weights))
+    shapes = [{n: {"shape": tuple(x.shape)} for n, x in some.items()} for some in (tensors, weights)]
+    difference = _difference(*shapes)
     if difference:
         raise ValueError(
             f"The file's weights aren't those of its configuration ({difference}): save the model "
@@ -168,14 +169,10 @@ def _parts(model: GPTModel) -> dict[str, dict]:
     return parts
 
 
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, dict]:
-    return {name: {"shape": tuple(tensor.shape)} for name, tensor in tensors.items()}
-
-
 def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
     """The first part that is not as expected, in words; an empty text where there is none."""
     for name in {**expected, **found}:
-        if name not in expected or name not in found:
+        if name not in found or name not in expected:
             return f"{name} is {'missing' if name in expected else 'not part of it'}"
         for key, value in expected[name].items():
             if found[name].get(key) != value:
