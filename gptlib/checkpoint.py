@@ -115,7 +115,7 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
     with torch.random.fork_rng(devices=[]):
         model = GPTModel(config)
     weights = _weights(model)
-    shapes = [{n: {"shape": tuple(x.shape)} for n, x in some.items()} for some in (tensors, weights)]
+    shapes = [{n: {"shape": tuple(x.shape)} for n, x in w.items()} for w in (tensors, weights)]
     difference = _difference(*shapes)
     if difference:
         raise ValueError(
