@@ -27,13 +27,8 @@ class _Namesake(types.ModuleType):
     """A module that is called like the function in it that has its name: `gptlib.trace(model, ids)`
     and `import gptlib.trace` both mean what they say."""
 
-    @property
-    def _function(self):
-        return vars(self)[self.__name__.rpartition(".")[2]]
-
-    @property
-    def __signature__(self):
-        return inspect.signature(self._function)
+    _function = property(lambda self: vars(self)[self.__name__.rpartition(".")[2]])
+    __signature__ = property(lambda self: inspect.signature(self._function))
 
     def __call__(self, *args, **kwargs):
         return self._function(*args, **kwargs)

@@ -94,12 +94,11 @@ class GPTModel(nn.Module):
                 f"A cache is a list with one KVCache for each of this model's {len(self.blocks)} "
                 f"blocks, but {got} came: model.new_cache() makes one."
             )
-        for layer in cache:
-            if not isinstance(layer, KVCache):
-                raise TypeError(
-                    f"A cache is a list of KVCaches, but a {type(layer).__name__} is in this one: "
-                    "model.new_cache() makes such a list."
-                )
+        if not all(hasattr(layer, "length") and hasattr(layer, "extend") for layer in cache):
+            raise TypeError(
+                f"A cache is a list of KVCaches, but a {type(cache[0]).__name__} is in this one: "
+                "model.new_cache() makes such a list."
+            )
         lengths = sorted({layer.length for layer in cache})
         if len(lengths) > 1:
             raise ValueError(

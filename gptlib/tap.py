@@ -150,15 +150,11 @@ _lock, _eager, _watching = threading.Lock(), ExitStack(), 0
 def _uncompiled() -> Iterator[None]:
     """Let every model run as it is written, in all threads, until the last watcher is gone.
 
-    Compiled code doesn't know hooks that came later, and keeps those that were there.
+    Compiled code takes no notice of hooks that came after it.
     """
     global _watching
-    if "torch._dynamo" not in sys.modules:  # the compiler takes seconds to import
-        try:
-            yield
-        finally:
-            if "torch._dynamo" in sys.modules:  # it came meanwhile, and compiled our hooks as well
-                torch.compiler.reset()
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
+        yield
         return
     with _lock:
         _watching += 1
