@@ -56,7 +56,14 @@ def test_markup_in_the_text_is_shown_and_not_obeyed():
 
 def test_a_tokenizer_whose_merges_nobody_can_see_is_refused():
     with pytest.raises(TypeError, match="tokenizer is a Encoding, but its merges"):
-        TokenizerExplorer(gpt2_tokenizer(), SENTENCE)
+        TokenizerExplorer(gpt2_tokenizer()._tiktoken, SENTENCE)
+
+
+def test_the_merges_of_gpt2_tokenizer_are_shown():
+    view = TokenizerExplorer(gpt2_tokenizer(), "The cat sat")
+    assert view.shown["ids"] == [464, 3797, 3332]
+    view.merges.value = 0
+    assert len(view.shown["ids"]) == 11
 
 
 def test_an_empty_text_is_no_error():
