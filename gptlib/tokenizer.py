@@ -83,6 +83,45 @@ def merge(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
     return merged
 
 
+# `count_pairs` and `merge` are all there is to it, but they go through the whole row each time. A
+# long row keeps its length instead: a token stands at the first and at the last place of its bytes,
+# so its neighbors are found at once, and a merge costs no more than what it changes.
+NO_TOKEN = -1  # behind each word of such a row, and between the two ends of a token
+
+
+def _places(row: Sequence[int]) -> dict[tuple[int, int], array]:
+    """Where in a row of bytes each pair of neighbors stands, from left to right."""
+    places = defaultdict(lambda: array("q"))         # a fifth of the memory of a list
+    for place, pair in enumerate(pairwise(row)):
+        places[pair].append(place)
+    return {pair: found for pair, found in places.items() if NO_TOKEN not in pair}
+
+
+def _merge_at(
+    places: Iterable[int], row: list[int], sizes: Sequence[int], pair: tuple[int, int], new_id: int
+) -> tuple[dict[tuple[int, int], array], dict[tuple[int, int], array]]:
+    """Merge a pair in a row, at those of the places, from left to right, where it still stands.
+
+    `sizes` says how many bytes each token has. Returns where the new token now has which neighbors:
+    its pairs with the token before it, and its pairs with the token after it.
+    """
+    left, right = pair
+    behind, ahead = defaultdict(lambda: array("q")), defaultdict(lambda: array("q"))
+    for place in places:
+        middle = place + sizes[left]
+        if row[place] != left or row[middle] != right:
+            continue                                 # another merge has taken one of the two
+        end = middle + sizes[right]
+        before, after = row[place - 1], row[end]     # place 0 has before it the row's end: no token
+        row[middle - 1] = row[middle] = NO_TOKEN
+        row[place] = row[end - 1] = new_id
+        if before != NO_TOKEN:
+            behind[before, new_id].append(place - sizes[before])
+        if after != NO_TOKEN:
+            ahead[new_id, after].append(place)
+    return behind, ahead
+
+
 def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, int]]:
     """The pairs that byte-pair encoding merges, in order; pair number n becomes token 256 + n.
 
@@ -120,45 +159,6 @@ def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, i
             heapq.heappush(queue, (-counts[new], new))
         places.update(formed)
     return merges
-
-
-# A row of tokens that keeps its length: each token stands at the first and at the last place of
-# its bytes, so its neighbors are found without a look at the rest. A merge then costs what it
-# changes, however long the word is, where `merge` and `count_pairs` go through all of it.
-NO_TOKEN = -1  # behind each word of a row, and within a token
-
-
-def _places(row: Sequence[int]) -> dict[tuple[int, int], array]:
-    """Where in a row of bytes each pair of neighbors stands, from left to right."""
-    places = defaultdict(lambda: array("q"))         # a quarter of the memory of a list
-    for place, pair in enumerate(pairwise(row)):
-        places[pair].append(place)
-    return {pair: found for pair, found in places.items() if NO_TOKEN not in pair}
-
-
-def _merge_at(
-    places: Iterable[int], row: list[int], sizes: Sequence[int], pair: tuple[int, int], new_id: int
-) -> tuple[dict[tuple[int, int], array], dict[tuple[int, int], array]]:
-    """Merge a pair in a row, at those of these places where it still stands.
-
-    `sizes` says how many bytes each token has. Returns where there are new pairs: those with the
-    token before the new one, and those with the token after it.
-    """
-    left, right = pair
-    behind, ahead = defaultdict(lambda: array("q")), defaultdict(lambda: array("q"))
-    for place in places:
-        middle = place + sizes[left]
-        if row[place] != left or row[middle] != right:
-            continue                                 # another merge has taken one of the two
-        end = middle + sizes[right]
-        before, after = row[place - 1], row[end]     # place 0 has before it the row's end: no token
-        row[middle - 1] = row[middle] = NO_TOKEN
-        row[place] = row[end - 1] = new_id
-        if before != NO_TOKEN:
-            behind[before, new_id].append(place - sizes[before])
-        if after != NO_TOKEN:
-            ahead[new_id, after].append(place)
-    return behind, ahead
 
 
 class BPETokenizer:

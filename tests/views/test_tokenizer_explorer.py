@@ -80,6 +80,12 @@ def test_a_lone_surrogate_is_explained_and_the_view_goes_on():
     assert view.last_error is None and "".join(view.shown["tokens"]) == "cat"
 
 
+def test_a_token_of_a_million_letters_is_cut_on_screen():
+    whole = BPETokenizer([(97, 97), *((n, n) for n in range(256, 275))])
+    view = TokenizerExplorer(whole, "a" * 2**20)
+    assert view.shown["ids"] == [275] and len(view.children[3].value) < 10_000
+
+
 def test_a_long_text_is_cut_on_screen_with_a_sentence_and_stays_small():
     view = TokenizerExplorer(tokenizer(), SENTENCE * 400)
     assert "Only the first 400 are shown." in view.shown["summary"]
