@@ -300,6 +300,10 @@ def _parts(model: GPTModel) -> dict[str, dict]:
     return parts
 
 
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, dict]:
+    return {name: {"shape": tuple(tensor.shape)} for name, tensor in tensors.items()}
+
+
 def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
     """The first part that is not as expected, in words; an empty text where there is none."""
     for name in {**expected, **found}:
