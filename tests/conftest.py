@@ -1,4 +1,4 @@
-"""What every test runs under: no network, one thread, the tools at hand."""
+"""What every test runs under: no network, one thread, the tools at hand, no hidden faults."""
 
 import importlib.util
 import os
@@ -10,6 +10,8 @@ NO_NETWORK = ROOT / "tests" / "no_network"
 
 # Before torch is imported. A test is too small to gain from threads, and other tests run beside.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Faults of the judge, which a notebook passes over, fail a test, in kernels, too.
+os.environ["GPTLIB_FAULTS"] = "raise"
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
 
 from course import prepare_environment  # noqa: E402

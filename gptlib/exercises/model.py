@@ -183,7 +183,7 @@ def _to_embed(generator):
         yield ids, normal(generator, V, C), normal(generator, N, C)
 
 
-_SOME_IDS = torch.tensor([[2, 0, 3, 2]])
+_SOME_IDS = torch.tensor([[2, 0, 3, 2]], device="cpu")
 _REACHES_TABLES = gradient_reaches(
     ("token_table", "position_table"),
     lambda generator: (normal(generator, 4, 3), normal(generator, 5, 3)),
@@ -1056,14 +1056,14 @@ def _wiring(returned, arguments):
     if isinstance(returned, GPTModel) and returned is not model:
         words = "a copy of the model"
     head, table = model.output_head, model.token_embedding.weight
-    shared = "nothing"
-    if head.weight is table:
+    matrix, shared = getattr(head, "weight", head), "nothing"      # it may itself be the head
+    if matrix is table:
         shared = "one parameter"
-    elif head.weight.shape == table.shape and head.weight.data_ptr() == table.data_ptr():
+    elif matrix.shape == table.shape and matrix.data_ptr() == table.data_ptr():
         shared = "the same numbers"
     name = type(head).__name__ + (" with a bias" if getattr(head, "bias", None) is not None else "")
     return Wiring(words, name, shared, table is model.began_with["token_embedding.weight"],
-                  table.requires_grad, _spoiled(model), head.weight.detach().clone(),
+                  table.requires_grad, _spoiled(model), matrix.detach().clone(),
                   table.detach().clone())
 
 
