@@ -79,6 +79,24 @@ def test_importing_the_library_prints_nothing():
     assert (finished.stdout, finished.stderr) == ("", "")
 
 
+COMMANDS = [path for path in sources("tools", "benchmarks")
+            if "__main__" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_a_command_that_is_asked_for_help_does_nothing_else(path, tmp_path):
+    """What it is for, and how it is called; nothing is trained, opened or written."""
+    before = {file: file.stat().st_mtime_ns for file in ROOT.rglob("assets/*")}
+    finished = subprocess.run(
+        [sys.executable, path, "--help"], capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(f"usage: {path.name} ")
+    assert len(finished.stdout.split("\n\n")[1].split()) > 5
+    assert before == {file: file.stat().st_mtime_ns for file in ROOT.rglob("assets/*")}
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- requirements ---------------------------------------------------------------------------
 
 
@@ -105,9 +123,21 @@ def test_every_requirement_is_pinned():
     assert [line for line in lines if not PIN.fullmatch(line)] == []
 
 
-def test_both_lists_of_requirements_agree():
-    pinned = {plain(PIN.match(line)[1]) for line in requirement_lines()}
-    assert pinned == {plain(name) for name in project()["dependencies"]}
+BOUND = re.compile(r"([\w.-]+)>=([\d.]+)")
+
+
+def test_every_dependency_has_a_lowest_version_and_its_pin_is_no_lower():
+    bounds = {plain(name): version for name, version in (
+        BOUND.fullmatch(line).groups() for line in project()["dependencies"])}
+    pins = [(plain(PIN.match(line)[1]), line.partition("==")[2].partition(";")[0])
+            for line in requirement_lines()]
+    assert {name for name, _ in pins} == set(bounds)
+    for name, version in pins:
+        assert numbers(version) >= numbers(bounds[name]), name
+
+
+def numbers(version):
+    return tuple(map(int, version.split(".")))
 
 
 # Names that come with a requirement and belong to it.
@@ -135,7 +165,7 @@ def test_whatever_is_imported_is_required(folders, extra):
     files = sources(*folders)
     own = {"gptlib", *(path.stem for path in files), *(path.parent.name for path in files)}
     own.add("llms_from_scratch")  # a peer, see benchmarks/speed.py
-    required = {plain(name) for name in project()["dependencies"]}
+    required = {plain(BOUND.match(line)[1]) for line in project()["dependencies"]}
     required |= {plain(PIN.match(line)[1]) for line in extra}
     python = {*sys.stdlib_module_names, "tomllib"}     # in Python 3.10 that one is tomli
 
@@ -162,4 +192,5 @@ def test_whatever_is_required_is_used():
         for giver in givers
     }
     required = [*project()["dependencies"], *project()["optional-dependencies"]["test"]]
-    assert {plain(PIN.sub(r"\1", requirement)) for requirement in required} - used == set()
+    names = {plain(re.match(r"[\w.-]+", requirement)[0]) for requirement in required}
+    assert names - used == set()

@@ -26,7 +26,17 @@ from gptlib.exercises.experiments import Experiments
 from gptlib.exercises.properties import settings
 from gptlib.exercises.resemblance import Trial, relation, resemblance
 from gptlib.exercises.trial import (
-    TIME_LIMIT, Ending, OutOfTime, Raised, alone, answering, asked, attempt, time_limit, undisturbed,
+    TIME_LIMIT,
+    Ending,
+    NoAnswer,
+    OutOfTime,
+    Raised,
+    Unreadable,
+    alone,
+    asked,
+    attempt,
+    time_limit,
+    undisturbed,
 )
 from gptlib.listing import Source
 
@@ -187,8 +197,8 @@ _NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logar
 _TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
           "its arguments, neither on chance, such as dropout or the numbers of a new layer, nor on "
           "what an earlier call left behind.")
-_UNREADABLE = ("the check stumbles over what it returns: return a plain value; if it is one, the mistake "
-               "is in the course, and not yours.")
+_UNREADABLE = ("the check stumbles over what it returns: return a plain value; if it is one, the "
+               "mistake is in the course, and not yours.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
 
 
@@ -281,6 +291,8 @@ class _Trials:
             raise _Verdict("todo", "not done yet: it uses a function that still returns TODO. "
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
+        if isinstance(result.error, Unreadable):
+            raise _Verdict("wrong", str(result.error))
         called = f"called with {self._written(arguments)}"
         cause = self._known_error(result)
         text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
@@ -381,12 +393,20 @@ class _Trials:
 
     def _symptom(self, failed: list[tuple]) -> str | None:
         """What the exercise itself finds out about the first wrong answer."""
-        if not _alike(self.returns, failed[0][1], failed[0][1]):
+        case, answer, _ = failed[0]
+        if not _alike(self.returns, answer, answer):
             return None                        # it is not the kind of thing that could be asked
         for symptom in self.exercise.symptoms:
-            if found := asked(symptom, answering(self.function), *copy.deepcopy(failed[0][0])):
+            if found := asked(symptom, self._answer, *copy.deepcopy(case)):
                 return found
         return None
+
+    def _answer(self, *arguments) -> Any:
+        """The function as a symptom asks it."""
+        result = attempt(self.function, arguments)
+        if isinstance(result, Raised):
+            raise NoAnswer
+        return result
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
         """Of several that explain as many wrong answers, the one that spoils the fewest right."""

@@ -831,7 +831,7 @@ class CountAnswer(NumberAnswer):
     def trace(self, trials: list[Trial]) -> str | None:
         """Which kind of part is left out, or is all that is counted."""
         answers = [trial.answer for trial in trials]
-        if not all(isinstance(answer, (int, float, Tensor)) for answer in answers):
+        if any(self.malformed(trial.answer, trial.expected) for trial in trials):
             return None
         if not all(float(answer).is_integer() for answer in answers):
             return ("This is no whole number: count how many numbers there are, with .numel(), and "
@@ -1055,15 +1055,18 @@ def _wiring(returned, arguments):
     words = "the model" if returned is model else described(returned)
     if isinstance(returned, GPTModel) and returned is not model:
         words = "a copy of the model"
-    head, table = model.output_head, model.token_embedding.weight
-    matrix, shared = getattr(head, "weight", head), "nothing"      # it may itself be the head
-    if matrix is table:
+    head, table, shared = (getattr(model, "output_head", None),
+                           getattr(getattr(model, "token_embedding", None), "weight", None),
+                           "nothing")
+    if table is None or getattr(head, "weight", None) is None:
+        return model                           # which has lost one of the two
+    if head.weight is table:
         shared = "one parameter"
-    elif matrix.shape == table.shape and matrix.data_ptr() == table.data_ptr():
+    elif head.weight.shape == table.shape and head.weight.data_ptr() == table.data_ptr():
         shared = "the same numbers"
     name = type(head).__name__ + (" with a bias" if getattr(head, "bias", None) is not None else "")
     return Wiring(words, name, shared, table is model.began_with["token_embedding.weight"],
-                  table.requires_grad, _spoiled(model), matrix.detach().clone(),
+                  table.requires_grad, _spoiled(model), head.weight.detach().clone(),
                   table.detach().clone())
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 TIME_LIMIT = 5.0       # seconds for all trial calls of one check together
 _AGAIN = 0.2           # seconds until a function that swallows the alarm gets the next one
@@ -39,6 +40,10 @@ class OutOfTime(Ending):
 
 class NoAnswer(Exception):
     """The learner's function raised, when the judge asked it for more."""
+
+
+class Unreadable(Exception):
+    """What the function returned is a tensor that cannot be compared; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ def undisturbed() -> Iterator[None]:
             switched_back(), torch.random.fork_rng(devices), torch.device("cpu"),
             torch.inference_mode(False), torch.enable_grad(),
             torch.autograd.set_detect_anomaly(False), np.errstate(all="ignore"),
-            warnings.catch_warnings(), contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()),
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()),
         ):
             warnings.simplefilter("ignore")
             torch.set_default_dtype(torch.float32)
@@ -210,25 +216,38 @@ def asked(question: Callable, *arguments, otherwise: Any = None) -> Any:
 
 
 def alone(function: Callable) -> Callable:
-    """The function, but what it switches in torch holds for nobody else."""
+    """The function, but what it switches in torch holds for nobody else, and a tensor that cannot
+    be read is Unreadable."""
 
     def call(*arguments):
         with switched_back():
-            return function(*arguments)
+            result = function(*arguments)
+        for part in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(part, Tensor):
+                _check_readable(part)
+        return result
 
     return call
 
 
-def answering(function: Callable) -> Callable:
-    """The learner's function for questions of the judge: whatever it raises is NoAnswer."""
+_READABLE = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16,
+    torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+)
 
-    def answer(*arguments):
-        result = attempt(function, arguments)
-        if isinstance(result, Raised):
-            raise NoAnswer(result.what)
-        return result
 
-    return answer
+def _check_readable(x: Tensor) -> None:
+    if x.device.type != "cpu":
+        raise Unreadable(f"the device of what you return is {x.device}, but the inputs are on cpu: "
+                         "make new tensors with device=x.device.")
+    if x.is_nested or x.layout != torch.strided:
+        raise Unreadable("what you return is sparse or nested: .to_dense() makes a plain tensor of "
+                         "a sparse one, and torch.stack one of several.")
+    if x.dtype not in _READABLE:
+        raise Unreadable(f"the dtype of what you return is {x.dtype}, with which hardly anything "
+                         "can be computed: stay with the dtype of the inputs.")
+
+
 
 
 _NOT_THEIRS = tuple(
