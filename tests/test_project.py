@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -95,6 +96,39 @@ def test_a_command_that_is_asked_for_help_does_nothing_else(path, tmp_path):
     assert len(finished.stdout.split("\n\n")[1].split()) > 5
     assert before == {file: file.stat().st_mtime_ns for file in ROOT.rglob("assets/*")}
     assert list(tmp_path.iterdir()) == []
+
+
+ELSEWHERE = """
+import importlib.metadata, sys
+known = importlib.metadata.distribution
+
+def unknown_library(name):
+    if name == "gptlib":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return known(name)
+
+importlib.metadata.distribution = unknown_library
+sys.path.insert(0, "..")
+import gptlib, gptlib.notebook, gptlib.views
+from gptlib.exercises import check
+gptlib.notebook.setup(chapter=2)
+model, tokenizer = gptlib.storyteller()
+assert gptlib.complete(model, tokenizer, "Once upon a time", 3)
+assert check.causal_mask(check.causal_mask.exercise.solution).ok
+print(gptlib.__file__)
+"""
+
+
+def test_a_copied_folder_works_where_nothing_is_installed(tmp_path):
+    """As on a hosted notebook: the library lies beside it, and no package is called gptlib."""
+    shutil.copytree(LIBRARY, tmp_path / "gptlib", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "notebooks").mkdir()
+    finished = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True,
+        cwd=tmp_path / "notebooks",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "notebooks" / finished.stdout.strip()).resolve().is_relative_to(tmp_path)
 
 
 # -- requirements ---------------------------------------------------------------------------
