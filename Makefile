@@ -32,8 +32,8 @@ lowest:
 	.venv-lowest/bin/python -m pip install --disable-pip-version-check --quiet uv
 	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
 		-e . 'pytest>=9' 'hypothesis>=6.155'
-	.venv-lowest/bin/python -m pytest --color=no -q --ignore=tests/test_project.py \
-		--ignore=tests/test_spelling.py tests/test_*.py
+	.venv-lowest/bin/python -m pytest --color=no -q --deselect=tests/test_project.py \
+		--deselect=tests/test_spelling.py tests/test_*.py
 
 chapters: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py execute $(CHAPTERS)

@@ -151,7 +151,7 @@ def tool(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def test_a_new_storyteller_takes_the_place_of_the_old_one(tool, copied, capsys):
+def test_a_storyteller_that_muon_trained_anew_takes_the_place_of_the_old_one(tool, copied, capsys):
     old = shipped._asset("storyteller.safetensors").read_bytes()
     assert tool.main(["--into", str(copied)]) == 0
     assert shipped._asset("storyteller.safetensors").read_bytes() != old
@@ -161,7 +161,7 @@ def test_a_new_storyteller_takes_the_place_of_the_old_one(tool, copied, capsys):
 
 
 @pytest.mark.parametrize("step", ["card", "digests", "evaluate"])
-def test_until_all_of_it_is_there_the_old_one_stays(tool, copied, monkeypatch, step):
+def test_until_muon_has_trained_all_of_it_the_old_one_stays(tool, copied, monkeypatch, step):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
