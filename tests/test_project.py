@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -109,6 +110,57 @@ def test_a_module_is_called_as_the_function_of_its_name(name):
     assert torch.equal(gptlib.attention(queries, queries, values=queries), queries)
 
 
+COMMANDS = [path for path in sources("tools", "benchmarks")
+            if "__main__" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_a_command_that_is_asked_for_help_does_nothing_else(path, tmp_path):
+    """What it is for, and how it is called; nothing is trained, opened or written."""
+    before = {file: file.stat().st_mtime_ns for file in ROOT.rglob("assets/*")}
+    finished = subprocess.run(
+        [sys.executable, path, "--help"], capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(f"usage: {path.name} ")
+    assert len(finished.stdout.split("\n\n")[1].split()) > 5
+    assert before == {file: file.stat().st_mtime_ns for file in ROOT.rglob("assets/*")}
+    assert list(tmp_path.iterdir()) == []
+
+
+ELSEWHERE = """
+import importlib.metadata, sys
+known = importlib.metadata.distribution
+
+def unknown_library(name):
+    if name == "gptlib":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return known(name)
+
+importlib.metadata.distribution = unknown_library
+sys.path.insert(0, "..")
+import gptlib, gptlib.notebook, gptlib.views
+from gptlib.exercises import check
+gptlib.notebook.setup(chapter=2)
+model, tokenizer = gptlib.storyteller()
+assert gptlib.complete(model, tokenizer, "Once upon a time", 3)
+assert check.causal_mask(check.causal_mask.exercise.solution).ok
+print(gptlib.__file__)
+"""
+
+
+def test_a_copied_folder_works_where_nothing_is_installed(tmp_path):
+    """As on a hosted notebook: the library lies beside it, and no package is called gptlib."""
+    shutil.copytree(LIBRARY, tmp_path / "gptlib", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "notebooks").mkdir()
+    finished = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True,
+        cwd=tmp_path / "notebooks",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "notebooks" / finished.stdout.strip()).resolve().is_relative_to(tmp_path)
+
+
 # -- requirements ---------------------------------------------------------------------------
 
 
@@ -135,9 +187,21 @@ def test_every_requirement_is_pinned():
     assert [line for line in lines if not PIN.fullmatch(line)] == []
 
 
-def test_both_lists_of_requirements_agree():
-    pinned = {plain(PIN.match(line)[1]) for line in requirement_lines()}
-    assert pinned == {plain(name) for name in project()["dependencies"]}
+BOUND = re.compile(r"([\w.-]+)>=([\d.]+)")
+
+
+def test_every_dependency_has_a_lowest_version_and_its_pin_is_no_lower():
+    bounds = {plain(name): version for name, version in (
+        BOUND.fullmatch(line).groups() for line in project()["dependencies"])}
+    pins = [(plain(PIN.match(line)[1]), line.partition("==")[2].partition(";")[0])
+            for line in requirement_lines()]
+    assert {name for name, _ in pins} == set(bounds)
+    for name, version in pins:
+        assert numbers(version) >= numbers(bounds[name]), name
+
+
+def numbers(version):
+    return tuple(map(int, version.split(".")))
 
 
 # Names that come with a requirement and belong to it.
@@ -165,7 +229,7 @@ def test_whatever_is_imported_is_required(folders, extra):
     files = sources(*folders)
     own = {"gptlib", *(path.stem for path in files), *(path.parent.name for path in files)}
     own.add("llms_from_scratch")  # a peer, see benchmarks/speed.py
-    required = {plain(name) for name in project()["dependencies"]}
+    required = {plain(BOUND.match(line)[1]) for line in project()["dependencies"]}
     required |= {plain(PIN.match(line)[1]) for line in extra}
     python = {*sys.stdlib_module_names, "tomllib"}     # in Python 3.10 that one is tomli
 
@@ -192,4 +256,5 @@ def test_whatever_is_required_is_used():
         for giver in givers
     }
     required = [*project()["dependencies"], *project()["optional-dependencies"]["test"]]
-    assert {plain(PIN.sub(r"\1", requirement)) for requirement in required} - used == set()
+    names = {plain(re.match(r"[\w.-]+", requirement)[0]) for requirement in required}
+    assert names - used == set()

@@ -72,7 +72,7 @@ def test_every_parameter_is_optimized_once(optimizer, tied):
     assert sorted(optimized) == sorted(id(p) for p in model.parameters())
 
 
-def test_the_settings_reach_their_optimizers():
+def test_the_settings_reach_adamw_and_muon():
     settings = {
         "learning_rate": 0.01, "muon_learning_rate": 0.03, "weight_decay": 0.2, "beta2": 0.9,
     }
@@ -94,6 +94,12 @@ def test_every_optimizer_follows_the_schedule(name):
         assert step.learning_rate == share * run.config.learning_rate
         for group in (group for optimizer in run.optimizers for group in optimizer.param_groups):
             assert group["lr"] == share * group["initial_lr"]
+
+
+def test_an_optimizer_that_this_torch_does_not_have_yet_is_told(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ValueError, match='^optimizer="muon" needs torch 2.9 .* or choose'):
+        run_of(optimizer="muon")
 
 
 def test_muon_moves_the_matrices_inside_the_blocks():

@@ -1,17 +1,19 @@
-"""Prove what a long life of the library rests on, a line each: what was tried, how often, and what
-was lost.
+"""Prove what a long life of the library rests on: a line for each thing that was tried, with how
+often, and what was lost.
 
-    python tools/trust.py                  everything (an hour)
-    python tools/trust.py "inputs: models" only what begins so
+    python tools/trust.py                       everything (an hour)
+    python tools/trust.py "inputs: models"      only what begins so
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from course import ROOT
 
@@ -28,13 +30,23 @@ def trials() -> list[tuple[str, Callable[[], Outcome]]]:
     """What is tried, in the order of the table: a name, and a function that tries it."""
     from functools import partial
 
+    from reliability import kills, views_at_work
     from targets import TARGETS
 
     return [
         *((f"inputs: {target.name}", partial(try_target, target.name)) for target in TARGETS),
-        # A further line for each further trial, such as
-        # ("a run that is killed goes on", killing.try_kills),
+        ("runs that are killed and go on", partial(killed_runs, kills.kills, 50)),
+        ("views that move while a cell trains",
+         partial(views_at_work.moved_while_a_cell_trains, 90, 60)),
+        ("random numbers beside every view", partial(views_at_work.random_numbers_left_alone, 30)),
+        ("updates of every view", views_at_work.updates_of_every_view),
+        ("trainings in one kernel", views_at_work.trainings_in_one_kernel),
     ]
+
+
+def killed_runs(kills: Callable[[int], tuple[int, int]], number: int) -> Outcome:
+    tried, lost = kills(number)
+    return tried, ["a run, or one of its checkpoints"] * lost
 
 
 def try_target(name: str) -> Outcome:
@@ -64,12 +76,10 @@ def attempt(number: int) -> Outcome:
 
 
 def main() -> int:
-    from concurrent.futures import ThreadPoolExecutor
-
-    chosen = [
-        (number, name) for number, (name, _) in enumerate(trials())
-        if name.startswith(tuple(sys.argv[1:]) or "")
-    ]
+    parser = argparse.ArgumentParser(description=" ".join(__doc__.split("\n\n")[0].split()))
+    parser.add_argument("names", nargs="*", help="only the lines that begin so")
+    names = tuple(parser.parse_args().names) or ""
+    chosen = [(number, name) for number, (name, _) in enumerate(trials()) if name.startswith(names)]
     started, all_tried, all_lost = time.monotonic(), 0, []
     print(f"{'what was tried':<48}{'tried':>9}{'lost':>7}", flush=True)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
