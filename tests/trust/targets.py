@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -352,23 +354,31 @@ def use_text_file(content: bytes) -> None:
 
 # ------------------------------------------------------------------------------------ progress
 
-@cache
-def progress_file() -> dict:
-    entries = {f"0{n}.exercise": {"solved": n % 2 == 0, "tries": n} for n in range(6)}
-    return {"format": progress.FORMAT, "exercises": entries}
+tries = st.builds(
+    "{}.{}.{}".format, st.sampled_from(["02.causal_mask", "02", "", "99.unknown"]) | texts,
+    st.integers() | texts, st.sampled_from(progress.STATUSES) | texts,
+)
 
 
-def use_progress(content: bytes) -> None:
-    former = os.getcwd()
-    os.chdir(file(content, progress.FILE).parent)
+def use_progress(names: list[str]) -> None:
+    """A folder in which all kinds of files lie beside the tries."""
+    former, folder = os.getcwd(), Path(file(b"", "progress")).parent / "tries"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / progress.FOLDER).mkdir(parents=True)
+    os.chdir(folder)
     try:
-        assert isinstance(progress.load(), dict)
+        for name in names:
+            with suppress(OSError, ValueError):      # no name for a file here
+                Path(progress.FOLDER, name).touch()
+        before = progress.load()
         progress.record("02.causal_mask", "wrong")
-        assert progress.load()["02.causal_mask"]["tries"] > 0
+        known = {"tries": 0, "solved": False}
+        now = progress.load()["02.causal_mask"]
+        entry = before.get("02.causal_mask", known)
+        assert now["tries"] == entry["tries"] + (not entry["solved"])
     finally:
         os.chdir(former)
         progress._unsaved.clear()
-        progress._remarks.clear()
 
 
 # ----------------------------------------------------------------------------- figures, views
@@ -504,10 +514,7 @@ TARGETS = (
     Target("stories to be told", arguments(
         n=st.integers(1, 3), seed=small, part=st.sampled_from(storybook.PARTS)), use_stories, 10),
     Target("text files", text_files, use_text_file, 30),
-    Target("progress files: bytes", damaged(json.dumps(progress_file()).encode()) | st.binary(),
-           use_progress, 20),
-    Target("progress files: content", altered(progress_file()).map(
-        lambda content: json.dumps(content).encode()), use_progress, 30),
+    Target("progress: names of files", st.lists(tries | texts, max_size=8), use_progress, 40),
     Target("diagrams", drawings, use_figure, 30),
     Target("charts", charts, use_figure, 5),
     Target("views", st.tuples(st.sampled_from(READING_VIEWS), written_texts), use_view, 5),
