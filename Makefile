@@ -1,5 +1,7 @@
 # make lab        opens the course in JupyterLab (the first time it installs what that needs)
 # make test       proves that everything works (10 minutes)
+# make trust      tries what a long life may bring: 100,000 inputs, and more (an hour)
+# make lowest     tries the library's tests with the lowest versions that pyproject.toml allows
 # make chapters   runs the chapters again and stores what they show
 # make site       writes the chapters as pages that need neither kernel nor network
 # make screenshots   takes pictures of the views (needs Chromium)
@@ -12,7 +14,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV = .venv
 VENV_PYTHON = $(VENV)/bin/python
 
-.PHONY: lab test chapters site screenshots storyteller
+.PHONY: lab test trust lowest chapters site screenshots storyteller
 
 # `installed` holds the folder that the installation was made in. Where this one was moved or copied
 # since, or the Python behind it is gone, it is made again.
@@ -25,6 +27,17 @@ lab: $(VENV)/installed
 
 test: $(VENV)/installed-for-tests
 	@$(VENV_PYTHON) tools/run_tests.py $(TEST_ARGS)
+
+trust: $(VENV)/installed-for-tests
+	@$(VENV_PYTHON) tools/trust.py
+
+lowest:
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check --quiet uv
+	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
+		-e . 'pytest>=9' 'hypothesis>=6.155'
+	.venv-lowest/bin/python -m pytest --color=no -q --deselect=tests/test_project.py \
+		--deselect=tests/test_spelling.py tests/test_*.py
 
 chapters: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py execute $(CHAPTERS)

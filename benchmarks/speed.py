@@ -1,10 +1,11 @@
 """Training and decoding speed beside two peers, and beside what this machine can do at most.
 
-    python benchmarks/speed.py [--rounds 15]
+    python benchmarks/speed.py [--rounds 15] [--settings]
 
 The peers are `transformers` (the extra `test`) and, where it is installed, `llms-from-scratch`
 (without its dependencies: pip install --no-deps llms-from-scratch==1.0.19). All do the same work:
 the same shapes, float32, no dropout, AdamW, clipping at 1, one after the other in turns.
+With --settings only the library itself: what bf16, compilation and dropout bring or cost.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import nn
 from gptlib.config import GPT_CONFIG_124M, GPTConfig
 from gptlib.generation import generate
 from gptlib.model import GPTModel, count_parameters
-from gptlib.training import TrainConfig, TrainingRun
+from gptlib.training import TrainConfig, TrainingRun, best_device
 
 TRAINING_SIZES = {
     "0.8M": ({"emb_dim": 128, "n_heads": 4, "n_layers": 4, "context_length": 64}, 12),
@@ -32,8 +33,14 @@ TRAINING_SIZES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--settings", action="store_true")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    if arguments.settings:
+        for name, (shape, batch_size) in TRAINING_SIZES.items():
+            settings(name, shape, batch_size, rounds)
+        return
     for name, (shape, batch_size) in TRAINING_SIZES.items():
         training(name, shape, batch_size, rounds)
     decoding(rounds=max(3, rounds // 3))
@@ -65,6 +72,33 @@ def training(name: str, shape: dict, batch_size: int, rounds: int) -> None:
         rate = turn * per_step / statistics.median(times)
         ratio = median_ratio(times, seconds["gptlib"])
         print(f"  {contestant:24}{rate:10,.0f}   gptlib is {ratio:.2f} x as fast")
+
+
+def settings(name: str, shape: dict, batch_size: int, rounds: int) -> None:
+    """The same steps with one setting changed, on the best device, beside the plain ones."""
+    turn, per_step = 10, batch_size * shape["context_length"]
+
+    def steps(drop_rate: float = 0.0, **changes):
+        config = GPTConfig(vocab_size=65, drop_rate=drop_rate, qkv_bias=False, **shape)
+        ids = torch.randint(config.vocab_size, (per_step * 50,))
+        train = TrainConfig(10**6, batch_size, evaluate_every=10**6, **changes)
+        run = TrainingRun(GPTModel(config), ids, None, train)
+
+        def take() -> None:
+            for _ in range(turn):
+                next(run)
+
+        return take
+
+    seconds = in_turns({
+        "float32": steps(), "bf16": steps(precision="bf16"), "compiled": steps(compile=True),
+        "bf16, compiled": steps(precision="bf16", compile=True), "dropout 0.1": steps(0.1),
+    }, rounds)
+    print(f"\nOne setting changed, {name}, on {best_device()}, tokens/s")
+    for setting, times in seconds.items():
+        rate = turn * per_step / statistics.median(times)
+        ratio = median_ratio(seconds["float32"], times)
+        print(f"  {setting:24}{rate:10,.0f}   {ratio:.2f} x float32")
 
 
 def peer_steps(model: nn.Module, x: torch.Tensor, y: torch.Tensor, turn: int):

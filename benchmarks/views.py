@@ -40,10 +40,9 @@ from gptcourse.views import (
 )
 from gptcourse.views.base import BaseView
 from gptcourse.views.browser import BrowserView
-from gptlib import storyteller
 from gptlib.corpus import storybook
 from gptlib.model import GPTModel
-from gptlib.storyteller import storyteller_checkpoints
+from gptlib.storyteller import storyteller, storyteller_checkpoints
 from gptlib.tokenizer import BPETokenizer
 
 TESTS = Path(__file__).parent.parent / "tests"

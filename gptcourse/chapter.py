@@ -6,17 +6,17 @@ Chapter 3 · Attention: ready.
 
 from __future__ import annotations
 
-import html
 import os
 import platform
 import random
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import ipywidgets
 import numpy as np
 import torch
 
+from gptcourse.figures import in_markup
 from gptcourse.listing import source as source
 from gptlib.training import best_device
 
@@ -44,7 +44,7 @@ class Chapter:
 
     def _repr_html_(self) -> str:
         """The same, with the style that the pictures of the page need."""
-        return f"{STYLE}<div>{html.escape(repr(self))}</div>"
+        return f"{STYLE}<div>{in_markup(repr(self))}</div>"
 
 
 def setup(chapter: int) -> Chapter:
@@ -98,17 +98,26 @@ def machine_facts() -> dict[str, str]:
         "Processor cores": str(os.cpu_count()),
         "Threads in use": str(torch.get_num_threads()),
         "Python": platform.python_version(),
-        "torch": version("torch"),
-        "NumPy": version("numpy"),
-        "JupyterLab": version("jupyterlab"),
-        "gptlib": version("gptlib"),
+        "torch": torch.__version__,
+        "NumPy": np.__version__,
+        "JupyterLab": _installed("jupyterlab"),
+        "gptlib": _installed("gptlib"),
     }
+
+
+def _installed(package: str) -> str:
+    """The version of a package. A library that lies beside a notebook has none, and a hosted
+    notebook may have another page than JupyterLab's."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"
 
 
 def _table(facts: dict[str, str]) -> str:
     rows = "".join(
-        f'<tr><th scope="row" style="text-align: left; padding-right: 1.5em">{html.escape(name)}'
-        f'</th><td style="text-align: left">{html.escape(value)}</td></tr>'
+        f'<tr><th scope="row" style="text-align: left; padding-right: 1.5em">{in_markup(name)}'
+        f'</th><td style="text-align: left">{in_markup(value)}</td></tr>'
         for name, value in facts.items()
     )
     return f'<table><caption style="text-align: left">This machine</caption>{rows}</table>'

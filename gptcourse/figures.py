@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+import re
 import struct
 import threading
 import unicodedata
@@ -33,6 +34,7 @@ CHIPS = ("#cfe3f7", "#fbdcb8", "#d2ebd3", "#e6d8f0", "#f7d3d6", "#e3e3c4")
 SIGNED = ("#b4500a", "#f0b27a", "#ebebeb", "#8fb8e0", "#1f5fa8")     # orange, gray, blue
 WIDTH = 700                                                          # of most pictures, in pixels
 TEXT_SIZE, SMALL_SIZE = 10.0, 8.5                                    # points: 13 and 11 pixels
+LONGEST_CHIP = 77                                    # of a token, in columns: a page is no wider
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,6 +44,9 @@ class Picture:
     data: bytes | str    # of a PNG, or the text of an SVG
     alt: str
     width: int           # in CSS pixels
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alt", with_signs(self.alt))
 
     @property
     def mime_type(self) -> str:
@@ -215,9 +220,13 @@ def matrix(
     _check_labels(column_labels, columns, "column")
     numbers = np.where(np.isfinite(array), array, np.nan)
     cell_width, cell_height = max(12, min(64, 560 // columns)), max(12, min(38, 560 // rows))
+    above = [visible(label) for label in column_labels or [""] * columns]
+    longest = max(map(len, above))
+    upright = columns * 8 >= 560 or 8 * longest > cell_width
     with DRAWING:
         figure = new_figure(columns * cell_width + (140 if row_labels else 40),
-                            rows * cell_height + (60 if column_labels else 24)
+                            rows * cell_height + (24 if not column_labels else
+                                                  max(60, 11 * longest) if upright else 60)
                             + (28 if title else 0))
         axes = new_axes(figure, title)
         norm, colors = _matrix_scale(numbers, signed)
@@ -225,9 +234,9 @@ def matrix(
         _hatch(axes, [square + cell[::-1] for cell in np.argwhere(np.isnan(numbers))])
         image = axes.imshow(numbers, cmap=colors, norm=norm, aspect="auto",
                             interpolation="nearest")
-        _ticks(axes, range(columns), [visible(label) for label in column_labels or [""] * columns],
-               range(rows), [visible(label) for label in row_labels or [""] * rows], TEXT_SIZE,
-               rotation=0 if columns * 8 < 560 and _short(column_labels, cell_width) else 90)
+        _ticks(axes, range(columns), above, range(rows),
+               [visible(label) for label in row_labels or [""] * rows], TEXT_SIZE,
+               rotation=90 if upright else 0)
         axes.xaxis.tick_top()
         if values and cell_width >= 34 and cell_height >= 16:
             _write_cells(axes, array, image.norm(numbers), colors, _is_whole(numbers))
@@ -254,7 +263,8 @@ def lines(
     The alternative text says where a curve begins and ends with so many significant `digits`:
     fewer where the last ones differ from machine to machine.
     """
-    series = {name: (_array(x, "x"), _array(y, "y")) for name, (x, y) in series.items()}
+    series = {name: (_array(x, "x", dimensions=1), _array(y, "y", dimensions=1))
+              for name, (x, y) in series.items()}
     for name, (x, y) in series.items():
         if x.shape != y.shape:
             raise ValueError(
@@ -319,8 +329,8 @@ def draw_bars(axes: Axes, names: Sequence[str], values, colors, texts: Sequence[
     axes.set_yticks(places, names, fontsize=TEXT_SIZE, parse_math=False)
     axes.set_xticks([])
     axes.margins(x=0.12)
-    written = [axes.annotate(text, (value, place), (5 if value >= 0 else -5, 0),
-                             textcoords="offset points", va="center",
+    written = [axes.annotate(drawable(text), (value, place), (5 if value >= 0 else -5, 0),
+                             textcoords="offset points", va="center", parse_math=False,
                              ha="left" if value >= 0 else "right", fontsize=TEXT_SIZE, color=INK)
                for text, value, place in zip(texts, values, places, strict=True)]
     return drawn, written
@@ -397,8 +407,8 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], gap: float) 
     last = -math.inf
     for name, _, color in sorted(ends, key=lambda end: heights[end[0]]):
         last = max(heights[name], last + gap)
-        axes.text(1.015, last, name, color=color, fontsize=TEXT_SIZE, va="center",
-                  transform=axes.transAxes, parse_math=False)
+        axes.text(1.015, last, _cut(drawable(name), 48), color=color, fontsize=TEXT_SIZE,
+                  va="center", transform=axes.transAxes, parse_math=False)
 
 
 def _cell_text(x: float, whole: bool) -> str:
@@ -441,14 +451,14 @@ def new_axes(
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(which="both", length=0, labelsize=SMALL_SIZE, labelcolor=INK)
-    axes.set_xlabel(x_label, fontsize=TEXT_SIZE, color=MUTED)
-    axes.set_ylabel(y_label, fontsize=TEXT_SIZE, color=MUTED)
+    axes.set_xlabel(drawable(x_label), fontsize=TEXT_SIZE, color=MUTED, parse_math=False)
+    axes.set_ylabel(drawable(y_label), fontsize=TEXT_SIZE, color=MUTED, parse_math=False)
     if grid:
         axes.grid(axis=grid, color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)
     if title:
-        axes.set_title(title, loc="left", fontsize=11.5, color=INK, fontweight="bold", pad=10,
-                       parse_math=False)
+        axes.set_title(drawable(title), loc="left", fontsize=11.5, color=INK, fontweight="bold",
+                       pad=10, parse_math=False)
     return axes
 
 
@@ -536,25 +546,53 @@ def width_of(figure: Figure) -> int:
     return round(figure.get_figwidth() * 96)
 
 
-def visible(token: str, limit: int = 16) -> str:
-    """A token as a label: outer white space as signs, long ones cut, and characters that the
-    font lacks as their numbers."""
+# What a page cannot show, or what changes how all that follows looks: control characters, marks of
+# direction and signs without a width, halves of surrogate pairs, which are no text, and the two
+# signs that XML forbids. Joiners and wide spaces are seen by what they stand between, unless a text
+# has nothing else.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff]"
+    r"|\A[\xa0\u034f\u1680\u2000-\u200d\u202f\u205f\u3000\ufe00-\ufe0f\U000e0020-\U000e007f]+\Z")
+
+
+def showable(text: str) -> str:
+    r"""Any text as one that every page and picture can show: what none can show as its number,
+    such as \x1b. Line ends and tabs stay."""
+    return _UNSEEN.sub(lambda found: "".join(map(_number_of, found[0])), text)
+
+
+def drawable(text: str) -> str:
+    """The same for matplotlib: characters that its font lacks are their numbers, too."""
     known = _known_characters()
-    shown = "".join(sign if ord(sign) in known else _escaped(sign)
-                    for sign in with_signs(str(token)))
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    return "".join(sign if ord(sign) in known or sign == "\n" else _number_of(sign)
+                   for sign in showable(text))
 
 
-def _escaped(sign: str) -> str:
-    return f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"U+{ord(sign):04X}"
+def in_markup(text: str) -> str:
+    """Any text as the text of HTML or SVG, where nothing of it can be markup."""
+    return html.escape(showable(text))
 
 
 def with_signs(token: str) -> str:
-    """Line ends and tabs as signs, and the spaces around a token as dots."""
-    token = token.replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+    """Line ends and tabs as signs, the spaces around a token as dots, the rest as `showable`."""
+    token = showable(token.replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍"))
     middle = token.strip(" ")
     left = len(token) - len(token.lstrip(" "))
     return "·" * left + middle + "·" * (len(token) - left - len(middle))
+
+
+def visible(token: str, limit: int = 16) -> str:
+    """A token as a label in a chart: as `with_signs` and `drawable` have it, long ones cut."""
+    return _cut(drawable(with_signs(str(token))), limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _number_of(sign: str) -> str:
+    return f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"U+{ord(sign):04X}"
 
 
 @cache
@@ -569,10 +607,6 @@ def _known_characters() -> frozenset[int]:
 def _ticks(axes: Axes, xs, x_labels, ys, y_labels, size: float, rotation: int) -> None:
     axes.set_xticks(xs, x_labels, fontsize=size, rotation=rotation, parse_math=False)
     axes.set_yticks(ys, y_labels, fontsize=size, parse_math=False)
-
-
-def _short(labels: Sequence[str] | None, pixels: float) -> bool:
-    return max((len(str(label)) for label in labels or [""]), default=0) * 8 <= pixels
 
 
 def _sentence(title: str) -> str:
@@ -627,7 +661,7 @@ def gpt_diagram(lit: Collection[str], built: Collection[str] = ()) -> Picture:
     "generation". Raises a ValueError for any other.
     """
     for part in (*lit, *built):
-        if part not in PARTS:
+        if part not in list(PARTS):
             raise ValueError(f"{part!r} is no part of the diagram: choose from {', '.join(PARTS)}.")
     draw = _Diagram(lit, built)
     draw.frame("model", 128, 52, 514, 266, "GPT")
@@ -728,7 +762,7 @@ class _Diagram:
     def text(self, part, x, y, content, small=False, anchor="middle") -> None:
         color = self.colors(part)[2]
         self.shapes.append(f'<text x="{x:g}" y="{y:g}" fill="{color}" text-anchor="{anchor}" '
-                           f'font-size="{12 if small else 13.5}">{html.escape(content)}</text>')
+                           f'font-size="{12 if small else 13.5}">{in_markup(content)}</text>')
 
     def path(self, part, d, width=1.6) -> None:
         """A line along `d` (M, H and V only) that ends in an arrow head."""
@@ -777,9 +811,9 @@ def tensor_shapes(shapes: Mapping[str, Sequence[int]]) -> Picture:
         heads, size = _per_token(shape)
         y, length = 34 + 28 * row, 300 * size / widest
         shapes_drawn += [
-            f'<text x="16" y="{y}" font-size="13.5" fill="{INK}">{html.escape(name)}</text>',
+            f'<text x="16" y="{y}" font-size="13.5" fill="{INK}">{in_markup(name)}</text>',
             f'<text x="246" y="{y}" font-size="13.5" fill="{MUTED}">'
-            f"{html.escape(str(tuple(shape)))}</text>",
+            f"{in_markup(str(tuple(shape)))}</text>",
         ]
         shapes_drawn += [
             f'<rect x="{380 + length * head:.1f}" y="{y - 14}" width="{max(1.5, length - 1):.1f}" '
@@ -805,9 +839,11 @@ def token_strip(labels: Sequence[str], ids: Sequence[int], title: str = "") -> P
     shapes, x, y, start = [], 16.0, 16.0 if not title else 42.0, 16.0
     if title:
         shapes.append(f'<text x="16" y="26" font-size="15" font-weight="bold" fill="{INK}">'
-                      f"{html.escape(title)}</text>")
+                      f"{in_markup(title)}</text>")
     for n, (label, token_id) in enumerate(zip(labels, ids, strict=True)):
         shown = with_signs(str(label))
+        while _columns(shown) > LONGEST_CHIP:
+            shown = _cut(shown, len(shown) - 1)
         width = 12 + max(8.5 * _columns(shown), 7.3 * len(str(int(token_id))))
         if x + width > WIDTH - 10 and x > start:
             x, y = start, y + 60
@@ -830,9 +866,9 @@ def _chip(x: float, y: float, width: float, label: str, below: str, color: str) 
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="30" rx="5" fill="{color}"/>'
         f'<text x="{middle:.1f}" y="{y + 20:.1f}" font-size="14" fill="{INK}" {mono} '
         f'textLength="{8.5 * _columns(label):.1f}" lengthAdjust="spacingAndGlyphs">'
-        f"{html.escape(label)}</text>"
+        f"{in_markup(label)}</text>"
         f'<text x="{middle:.1f}" y="{y + 46:.1f}" font-size="12" fill="{MUTED}" {mono}>'
-        f"{html.escape(below)}</text>"
+        f"{in_markup(below)}</text>"
     )
 
 
@@ -886,13 +922,13 @@ def _joined(labels: Sequence[str], places: Sequence[int]) -> str:
 def _words(x: float, y: float, words: str, anchor: str = "middle", bold: bool = False) -> str:
     weight = ' font-weight="bold"' if bold else ""
     return (f'<text x="{x:.1f}" y="{y:.1f}" font-size="12" fill="{INK}" text-anchor="{anchor}"'
-            f"{weight}>{html.escape(words)}</text>")
+            f"{weight}>{in_markup(words)}</text>")
 
 
 def _turned(x: float, y: float, words: str) -> str:
     """Words that climb to the right, so that narrow columns have room for them."""
     return (f'<text x="{x:.1f}" y="{y}" font-size="12" fill="{INK}" '
-            f'transform="rotate(-55 {x:.1f} {y})">{html.escape(words)}</text>')
+            f'transform="rotate(-55 {x:.1f} {y})">{in_markup(words)}</text>')
 
 
 def _band(x: float, y: float, width: float, fill: str, height: int = 14, outline="none") -> str:
@@ -908,7 +944,7 @@ def _columns(text: str) -> int:
 
 
 def _svg(width: int, height: float, shapes: Sequence[str], alt: str) -> Picture:
-    words = html.escape(alt, quote=True)
+    words = in_markup(with_signs(alt))
     return Picture(
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{words}" '
         f'width="{width}" height="{height:g}" viewBox="0 0 {width} {height:g}" '

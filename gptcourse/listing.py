@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from pygments.style import Style
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
+
+from gptcourse.figures import in_markup, showable
 
 
 class _PageStyle(Style):
@@ -54,8 +55,8 @@ class Source:
             "font-size: var(--jp-code-font-size,13px)",
         )
         return (
-            f'<figure style="margin: 0"><figcaption><code>{html.escape(self.title)}</code>'
-            f"</figcaption>{highlight(self.code, PythonLexer(), formatter)}</figure>"
+            f'<figure style="margin: 0"><figcaption><code>{in_markup(self.title)}</code>'
+            f"</figcaption>{highlight(showable(self.code), PythonLexer(), formatter)}</figure>"
         )
 
 

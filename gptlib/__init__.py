@@ -1,9 +1,11 @@
 """GPT from scratch, chapter by chapter. Read the modules in the order of the imports below."""
 
+from types import ModuleType
+
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.tokenizer import BPETokenizer, gpt2_tokenizer
 from gptlib.tap import Tap, patch, record, taps
-from gptlib.attention import KVCache, MultiHeadAttention, attention, attention_weights, causal_mask
+from gptlib.attention import KVCache, MultiHeadAttention, attention_weights, causal_mask
 from gptlib.blocks import GELU, FeedForward, LayerNorm, TransformerBlock
 from gptlib.model import GPTModel, count_parameters, parameters_by_part
 from gptlib.corpus import load_text
@@ -12,6 +14,14 @@ from gptlib.training import (
     Step, TrainConfig, TrainingDiverged, TrainingRun, best_device, evaluate, next_token_loss,
 )
 from gptlib.generation import complete, generate, next_token
-from gptlib.checkpoint import load_model, load_run, save_model, save_run
-from gptlib.trace import Trace, trace
-from gptlib.storyteller import storyteller, tell_stories
+from gptlib.checkpoint import (
+    load_model, load_newest_run, load_run, save_model, save_run, with_checkpoints,
+)
+from gptlib.trace import Trace
+from gptlib.storyteller import tell_stories
+
+# What `from gptlib import *` brings: no module of the package, it might be a name of yours.
+__all__ = [
+    name for name, value in globals().items()
+    if not name.startswith("_") and not isinstance(value, ModuleType) and name != "ModuleType"
+]

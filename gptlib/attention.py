@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.config import GPTConfig
+from gptlib.dropout import Dropout
 from gptlib.tap import Tap
 
 
@@ -62,7 +63,8 @@ def merge_heads(x: Tensor) -> Tensor:
 class KVCache:
     """The keys and values of all tokens seen so far by one attention layer.
 
-    A new token's query needs them all, but they never change: computed once, they are kept.
+    A new token's query needs them all, but they never change: computed once, they are kept. A layer
+    or a block takes one KVCache, a whole model the list of them that its `new_cache` makes.
     """
 
     def __init__(self, capacity: int):
@@ -73,27 +75,37 @@ class KVCache:
         """Append new keys and values (B, H, T, D); return all of them, (B, H, length, D) each.
 
         Raises a ValueError where more than `capacity` tokens would have to be kept, or where the
-        batch B is not that of the tokens before.
+        new ones are of another batch, shape or type than those before.
         """
         start, end = self.length, self.length + keys.shape[2]
-        if end > self.capacity:
-            raise ValueError(
-                f"The cache has room for {self.capacity} tokens and holds {start}, but "
-                f"{keys.shape[2]} more came: start a new cache with the latest tokens."
-            )
-        if start and keys.shape[0] != self._keys.shape[0]:
-            raise ValueError(
-                f"The cache holds a batch of {self._keys.shape[0]}, but one of {keys.shape[0]} "
-                "came: go on with the same texts, or start a new cache."
-            )
+        self._check(keys)
         if start == 0:  # room for the whole context at once, so that nothing is copied later
-            self._keys, self._values = (
-                x.new_empty(*x.shape[:2], self.capacity, x.shape[3]) for x in (keys, values)
-            )
+            self._keys, self._values = self._room_for(keys), self._room_for(values)
         self._keys[:, :, start:end] = keys
         self._values[:, :, start:end] = values
         self.length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
+
+    @torch.inference_mode(False)  # what is made within that mode could not be written to outside
+    def _room_for(self, x: Tensor) -> Tensor:
+        return x.new_empty(*x.shape[:2], self.capacity, x.shape[3])          # (B, H, capacity, D)
+
+    def _check(self, keys: Tensor) -> None:
+        if self.length + keys.shape[2] > self.capacity:
+            raise ValueError(
+                f"The cache has room for {self.capacity} tokens and holds {self.length}, but "
+                f"{keys.shape[2]} more came: start a new cache with the latest tokens."
+            )
+        held, new = (
+            (x.shape[0], x.shape[1], x.shape[3], x.dtype, x.device)
+            for x in (self._keys if self.length else keys, keys)
+        )
+        if held != new:
+            kind = "a batch of {}, {} heads of width {}, {} on {}"
+            raise ValueError(
+                f"The cache holds {kind.format(*held)}, but {kind.format(*new)} came: go on with "
+                "the same texts and model, or start a new cache."
+            )
 
 
 class MultiHeadAttention(nn.Module):
@@ -107,7 +119,7 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(C, C, bias=config.qkv_bias)
         self.value = nn.Linear(C, C, bias=config.qkv_bias)
         self.output = nn.Linear(C, C)
-        self.dropout = nn.Dropout(config.drop_rate)
+        self.dropout = Dropout(config.drop_rate)
 
         self.queries, self.keys, self.values = Tap(), Tap(), Tap()
         self.weights, self.head_outputs = Tap(), Tap()
@@ -132,13 +144,17 @@ class MultiHeadAttention(nn.Module):
 
     def _fused(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """The same numbers from torch's kernel, which never stores the weights."""
+        if self.dropout.seeded:  # the kernel draws from the random numbers that all share
+            return self._explicit(queries, keys, values)
         T, S = queries.shape[2], keys.shape[2]
-        # The kernel's own causal mask starts at the first key, ours ends at the last one:
-        # they agree only where T = S. A single query may look at every key, no mask needed.
-        mask = causal_mask(T, S, queries.device) if 1 < T < S else None
+        mask, causal = None, False  # a single query may look at every key
+        if 1 < T < S:
+            mask = causal_mask(T, S, queries.device)
+        elif T > 1:  # the kernel's own mask starts at the first key: right only where T = S
+            causal = True
         return F.scaled_dot_product_attention(
             queries, keys, values,
             attn_mask=mask,
             dropout_p=self.dropout.p if self.training else 0.0,
-            is_causal=1 < T == S,
+            is_causal=causal,
         )

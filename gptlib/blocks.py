@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gptlib.attention import KVCache, MultiHeadAttention
 from gptlib.config import GPTConfig
+from gptlib.dropout import Dropout
 from gptlib.tap import Tap
 
 
@@ -84,7 +85,7 @@ class TransformerBlock(nn.Module):
         self.attention = MultiHeadAttention(config)
         self.feed_forward_norm = LayerNorm(config.emb_dim)
         self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.drop_rate)
+        self.dropout = Dropout(config.drop_rate)
 
         self.residual_mid, self.residual_end = Tap(), Tap()
 

@@ -9,17 +9,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from gptlib.checks import as_path, shown, whole
+from gptlib.config import GPTConfig
 from gptlib.data import as_ids
-from gptlib.files import replacing
-from gptlib.model import GPTModel
+from gptlib.files import existing, replacing
+from gptlib.model import GPTModel, check_model
+from gptlib.tap import own_name
 from gptlib.training import Step, TrainConfig, TrainingRun
+
+ADAMW_KEEPS = {"step", "exp_avg", "exp_avg_sq"}  # for each weight
 
 
 def save_model(
@@ -27,19 +36,36 @@ def save_model(
 ) -> None:
     """Write weights and configuration to one file, as float16 for instance in half the space.
 
-    Raises an OSError where that fails.
+    A model whose head was tied by hand is stored as tied, a compiled one as it was written.
+    Patches and other hooks are no part of it. Raises a ValueError for a model that isn't what
+    `GPTModel(config)` builds and for a `dtype` that cannot hold its weights, a TypeError for
+    another kind of model, and an OSError where writing fails.
     """
-    weights = {name: tensor.to(dtype) for name, tensor in _weights(model).items()}
-    _write(path, "model", {"config": model.config.to_dict()}, weights)
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ValueError(
+            f"dtype is {dtype}, but weights are saved as torch.float32, torch.float16 or "
+            "torch.bfloat16: choose one."
+        )
+    config, weights = _config(model), _weights(model)
+    stored = {name: tensor.to(dtype) for name, tensor in weights.items()}
+    for name, tensor in stored.items():
+        if not tensor.isfinite().all() and weights[name].isfinite().all():
+            raise ValueError(
+                f"{name} has numbers that are too large for {dtype}: save the model as "
+                "torch.bfloat16 or torch.float32."
+            )
+    _write(path, "model", {"config": config}, stored)
 
 
 def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> GPTModel:
-    """The model that `save_model` wrote, in evaluation mode.
+    """The model that `save_model` wrote, in evaluation mode and in float32, none of it frozen.
 
     Raises a FileNotFoundError, or a ValueError for a file that is not whole, not ours or altered.
     """
     header, tensors = _read(path, "model")
-    return _model(header["config"], tensors).to(device).eval()
+    with _fitting(path):
+        model = _model(header["config"], tensors)
+    return model.to(device, torch.float32).eval()
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
@@ -52,10 +78,13 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     for which, optimizer in enumerate(run.optimizers):
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{which}.{number}.{key}": x for key, x in state.items()}
+    tensors["history"] = _rows(run.history)
+    parameters = run.model.named_parameters()
     header = {
-        "config": run.model.config.to_dict(),
+        "config": _config(run.model),
         "train": dataclasses.asdict(run.config),
-        "history": [dataclasses.asdict(step) for step in run.history],
+        "offset": run.offset,
+        "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
         "text": _digest_of_ids(run.train_ids),
     }
     _write(path, "training run", header, tensors)
@@ -65,55 +94,241 @@ def load_run(
     path: str | os.PathLike,
     train_ids: Sequence[int] | Tensor,
     validation_ids: Sequence[int] | Tensor | None,
+    config: TrainConfig | None = None,
     device: torch.device | str | None = None,
 ) -> TrainingRun:
-    """The run that `save_run` wrote, ready to go on as if it had never stopped.
+    """The run that `save_run` wrote, ready to go on as if it had never stopped, or with the new
+    settings in `config`: longer, for instance, or with another learning rate or batch size.
 
-    Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own.
+    Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own or
+    `config` has another optimizer.
     """
-    header, tensors = _read(path, "training run")
-    if _digest_of_ids(as_ids(train_ids)) != header["text"]:
+    return _run(path, *_read(path, "training run"), train_ids, validation_ids, config, device)
+
+
+def with_checkpoints(
+    run: TrainingRun, folder: str | os.PathLike, every_steps: float = math.inf,
+    every_minutes: float = 10, keep: int = 3,
+) -> Iterator[Step]:
+    """The steps of `run`, which is saved to `folder` at the start, after so many steps or minutes,
+    whatever comes first, and at the end. The latest `keep` files stay there.
+
+    >>> for step in with_checkpoints(run, "checkpoints"):
+    ...     print(step.step, step.loss)
+
+    Raises an OSError where saving fails, after which the run can go on, and a ValueError where
+    `folder` holds a later state, perhaps of another run.
+    """
+    keep = whole("keep", keep, "3 is usual.", least=1)
+    folder = as_path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, path in _checkpoints(folder)[-1:]:
+        if number > run.step:
+            raise ValueError(
+                f"{path} is of a later step than this run's {run.step}, and could be lost: go on "
+                "from there with load_newest_run, or choose another folder."
+            )
+    for left_over in folder.glob(".step-*.tmp"):  # by a process that was killed while it saved
+        left_over.unlink()
+    saved = _save_newest(run, folder, keep)
+    for step in run:
+        number, moment = saved
+        late = step.step - number >= every_steps or time.monotonic() - moment >= 60 * every_minutes
+        if late or step.step == run.config.steps:
+            saved = _save_newest(run, folder, keep)
+        yield step
+
+
+def load_newest_run(
+    folder: str | os.PathLike,
+    train_ids: Sequence[int] | Tensor,
+    validation_ids: Sequence[int] | Tensor | None,
+    config: TrainConfig | None = None,
+    device: torch.device | str | None = None,
+) -> TrainingRun:
+    """The run of the newest whole file that `with_checkpoints` left in `folder`.
+
+    A file that cannot be read is passed over with a warning, and gets the ending .unreadable.
+    Raises what `load_run` raises, and a FileNotFoundError where there is none.
+    """
+    for _, path in reversed(_checkpoints(as_path(folder))):
+        try:
+            content = _read(path, "training run")
+        except ValueError as error:
+            path.replace(path.with_suffix(".unreadable"))
+            warnings.warn(f"{error} It was passed over and renamed to .unreadable.", stacklevel=2)
+        else:
+            return _run(path, *content, train_ids, validation_ids, config, device)
+    raise FileNotFoundError(
+        f"There is no whole checkpoint in {folder}: check the folder, or start a new run, with "
+        "with_checkpoints."
+    )
+
+
+def _run(path, header, tensors, train_ids, validation_ids, config, device) -> TrainingRun:
+    """The run that a file holds, as `load_run` returns it."""
+    with _fitting(path):
+        text, frozen, settings = header["text"], header["frozen"], TrainConfig(**header["train"])
+        history = _steps(tensors["history"])
+        offset = whole("offset", header["offset"], "save it again", least=-len(history))
+        weights = _under("model.", tensors)
+        model = _model(header["config"], weights)
+        for name, parameter in model.named_parameters():
+            parameter.data = parameter.data.to(weights[name].dtype).copy_(weights[name])
+            parameter.requires_grad_(name not in frozen)
+    if _digest_of_ids(as_ids(train_ids)) != text:
         raise ValueError(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."
         )
-    model = _model(header["config"], _under("model.", tensors))
-    run = TrainingRun(model, train_ids, validation_ids, TrainConfig(**header["train"]), device)
-    states = [
-        _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
-        for which, optimizer in enumerate(run.optimizers)
-    ]
-    run.resume(states, [Step(**step) for step in header["history"]])
+    run = TrainingRun(model, train_ids, validation_ids, settings, device)
+    with _fitting(path):
+        states = [
+            _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
+            for which, optimizer in enumerate(run.optimizers)
+        ]
+        run.resume(states, history, offset)
+    if config is not None:
+        run.config = config
     return run
+
+
+@contextmanager
+def _fitting(path: str | os.PathLike) -> Iterator[None]:
+    """Whatever does not fit in a file that is whole and has its digest is told in one way."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is whole, but not what this library writes ({type(error).__name__}: "
+            f"{shown(str(error))}): use an earlier copy, or save it again."
+        ) from error
+
+
+def _save_newest(run: TrainingRun, folder: Path, keep: int) -> tuple[int, float]:
+    """Save, then drop what is too old.  -> the number of steps and the moment, in seconds"""
+    save_run(run, folder / f"step-{run.step:09}.safetensors")
+    for _, path in _checkpoints(folder)[:-keep]:
+        path.unlink()
+    return run.step, time.monotonic()
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Number of steps and path of each file, the newest last."""
+    paths = folder.glob("step-*.safetensors")
+    return sorted((int(path.stem[5:]), path) for path in paths if path.stem[5:].isdigit())
+
+
+def _rows(history: Sequence[Step]) -> Tensor:
+    """A history as a table, (steps, fields); a loss is never below 0, so -1 stands for None."""
+    rows = [[-1 if x is None else x for x in vars(step).values()] for step in history]
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, len(dataclasses.fields(Step)))
+
+
+def _steps(rows: Tensor) -> list[Step]:
+    return [
+        Step(int(step), int(tokens), loss, None if measured == -1 else measured, *rest)
+        for step, tokens, loss, measured, *rest in rows.tolist()
+    ]
 
 
 def _weights(model: GPTModel) -> dict[str, Tensor]:
     """Every parameter by name; a tied matrix once."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    return {own_name(name): parameter.detach() for name, parameter in model.named_parameters()}
 
 
 @torch.no_grad()
 def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
-    """A model with these weights; the caller's random numbers are left as they were."""
+    """A model with these weights; the caller's random numbers are left as they were.
+
+    Raises a ValueError where they are not those of the configuration, before any memory is taken.
+    """
+    config = GPTConfig.of(config)
+    with torch.device("meta"):
+        difference = _difference(_shapes(tensors), _shapes(_weights(GPTModel(config))))
+    kinds = {tensor.dtype for tensor in tensors.values()}
+    if len(kinds) > 1 or not kinds <= {torch.bfloat16, torch.float16, torch.float32, torch.float64}:
+        difference = f"their types are {kinds}"
+    if difference:
+        raise ValueError(f"the weights aren't those of its configuration: {difference}")
     with torch.random.fork_rng(devices=[]):
         model = GPTModel(config)
-    for name, parameter in model.named_parameters():
-        parameter.copy_(tensors[name])
+    for name, weight in _weights(model).items():
+        weight.copy_(tensors[name])
     return model
 
 
+def _config(model: GPTModel) -> dict:
+    """The configuration that builds this very model. Raises a ValueError where none does."""
+    check_model(model)
+    found = _parts(model)
+    tied = found.get("output_head.weight", {}).get("place") == "token_embedding.weight"
+    config = dataclasses.replace(GPTConfig.of(model.config), tie_weights=tied)
+    with torch.device("meta"):
+        difference = _difference(found, _parts(GPTModel(config)))
+    if difference:
+        raise ValueError(
+            f"This model isn't what its configuration builds ({difference}), so it would not come "
+            "back from a file: give it a model.config that builds it, or keep model.state_dict()."
+        )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            "This model lies on the meta device, where weights have shapes but no values: build it "
+            "on another device, and load or train it first."
+        )
+    return config.to_dict()
+
+
+def _parts(model: GPTModel) -> dict[str, dict]:
+    """By name, what each module is and each tensor looks like: all of a model but its numbers."""
+    parts: dict[str, dict] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        settings = {
+            key: value for key, value in vars(module).items()
+            if isinstance(value, (int, float, str)) and key != "training"
+        }
+        kind = f"{type(module).__module__}.{type(module).__qualname__}"
+        forward = "its own" if "forward" in vars(module) else "its class's"
+        # What was compiled comes after its wrapper, which has the same name, and replaces it.
+        parts[own_name(name)] = {"kind": kind, "forward": forward, **settings}
+    first: dict[int, str] = {}
+    for named in (model.named_parameters, model.named_buffers):
+        for name, tensor in named(remove_duplicate=False):
+            name = own_name(name)
+            place = first.setdefault(id(tensor), name)  # a tied matrix lies where its first name is
+            parts[name] = {"shape": tuple(tensor.shape), "place": place}
+    return parts
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, dict]:
+    return {name: {"shape": tuple(tensor.shape)} for name, tensor in tensors.items()}
+
+
+def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
+    """The first part that is not as expected, in words; an empty text where there is none."""
+    for name in {**expected, **found}:
+        if name not in found or name not in expected:
+            return f"{name} is {'missing' if name in expected else 'not part of it'}"
+        for key, value in expected[name].items():
+            if found[name].get(key) != value:
+                return f"{name or 'model'}: {key} is {found[name].get(key)}, not {value}"
+    return ""
+
+
 def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
-    """What the optimizer's `load_state_dict` takes, from tensors by `number.name`."""
-    groups = optimizer.state_dict()["param_groups"]
+    """The optimizer's averages for `resume`, from tensors by `number.name`."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, _, key = name.partition(".")
-        parameter = parameters[int(number)]
-        if tensor.shape == parameter.shape:  # fused AdamW wants both in the same memory layout
-            tensor = torch.empty_like(parameter, device="cpu").copy_(tensor)
+        # In fused AdamW, averages of another shape would be written beyond their memory.
+        if tensor.shape != (() if key == "step" else parameters[int(number)].shape):
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
         state.setdefault(int(number), {})[key] = tensor
-    return {"state": state, "param_groups": groups}
+    kept = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else ADAMW_KEEPS
+    if not all(set(known) == kept for known in state.values()):
+        raise ValueError("the optimizer's averages are not complete")
+    return {"state": state}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -138,11 +353,7 @@ def _write(path: str | os.PathLike, kind: str, header: dict, tensors: dict[str, 
 def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no file {path}: check the path, or save a {kind} there first."
-        )
+    path = existing(path, f"save a {kind} there first.")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -160,7 +371,8 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
             f"{path} was altered or damaged since it was saved, its digest does not fit: use an "
             "earlier copy."
         )
-    return json.loads(metadata["header"]), tensors
+    with _fitting(path):
+        return json.loads(metadata["header"]), tensors
 
 
 def _digest(header: str, tensors: dict[str, Tensor]) -> str:

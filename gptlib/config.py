@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 
+from gptlib.checks import shown, whole
+
 GPT_CONFIG_124M = {
     "vocab_size": 50257,
     "context_length": 1024,
@@ -24,6 +26,9 @@ GPT2_FAMILY = {
     "gpt2-large (774M)": {**GPT_CONFIG_124M, "emb_dim": 1280, "n_heads": 20, "n_layers": 36},
     "gpt2-xl (1558M)": {**GPT_CONFIG_124M, "emb_dim": 1600, "n_heads": 25, "n_layers": 48},
 }
+
+# Far beyond every GPT there is; still larger ones would overflow in torch.
+MOST, MOST_LAYERS = 100_000_000, 512
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,11 @@ class GPTConfig:
         known = [field.name for field in fields(cls)]
         for key in config:
             if key not in known:
-                nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+                nearest = difflib.get_close_matches(shown(key), known, n=1, cutoff=0.5)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else "remove it."
                 raise ValueError(
-                    f"Unknown configuration key {key!r}; allowed are {', '.join(known)}: {hint}"
+                    f"Unknown configuration key {shown(key)}; allowed are {', '.join(known)}: "
+                    f"{hint}"
                 )
         required = [field.name for field in fields(cls) if field.default is MISSING]
         missing = [name for name in required if name not in config]
@@ -72,22 +78,23 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"{name} is {value!r}, but must be a whole number of at least 1: "
-                    f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small."
-                )
+            value = whole(
+                name, getattr(self, name),
+                f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small.",
+                least=1, most=MOST_LAYERS if name == "n_layers" else MOST,
+            )
+            object.__setattr__(self, name, value)  # a plain int, also where it was NumPy's
         rate = self.drop_rate
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
             raise ValueError(
-                f"drop_rate is {rate!r}, but must be a number from 0 to below 1: "
+                f"drop_rate is {shown(rate)}, but must be a number from 0 to below 1: "
                 "use 0.0 for no dropout."
             )
         for name in ("qkv_bias", "tie_weights"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but must be True or False: choose one."
+                    f"{name} is {shown(getattr(self, name))}, but must be True or False: choose "
+                    "one."
                 )
         if self.emb_dim % self.n_heads:
             raise ValueError(

@@ -7,12 +7,13 @@ T + 1 ids, and one window holds T examples at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gptlib.checks import listed, shown, whole
 from gptlib.tokenizer import BPETokenizer
 
 IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the same convention
@@ -27,7 +28,7 @@ def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
         row = torch.as_tensor(ids, dtype=None if len(ids) else torch.int64)
         whole = not (row.is_floating_point() or row.is_complex() or row.dtype == torch.bool)
         fits, got = whole and row.dim() == 1, f"have shape {tuple(row.shape)} and type {row.dtype}"
-    except (TypeError, ValueError, RuntimeError):  # torch's words for a text, None, unequal rows
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # torch on a text, unequal rows
         fits, got = False, f"are given as {type(ids).__name__}"
     if not fits:
         raise TypeError(
@@ -47,18 +48,17 @@ def windows(
     Raises a ValueError where the text is shorter than one window.
     """
     ids = as_ids(ids)
-    stride = context_length if stride is None else stride
-    if not all(isinstance(size, Integral) and size >= 1 for size in (context_length, stride)):
-        raise ValueError(
-            f"context_length is {context_length} and stride is {stride}, but both must be whole "
-            "numbers of at least 1: the usual stride is context_length itself."
-        )
+    context_length = whole("context_length", context_length, "64, for example.", least=1)
+    stride = context_length if stride is None else whole(
+        "stride", stride, "usual is context_length itself.", least=1
+    )
     if len(ids) < context_length + 1:
         raise ValueError(
-            f"One window of {context_length} inputs and their targets needs {context_length + 1} "
-            f"tokens, but the text has {len(ids)}: take a longer text or a shorter context."
+            f"One window of {shown(context_length)} inputs and their targets needs "
+            f"{shown(context_length + 1)} tokens, but the text has {len(ids)}: take a longer text "
+            "or a shorter context."
         )
-    pieces = ids.unfold(0, context_length + 1, stride)                   # (W, T + 1)
+    pieces = ids.unfold(0, context_length + 1, min(stride, len(ids)))    # (W, T + 1)
     return pieces[:, :-1], pieces[:, 1:]
 
 
@@ -70,6 +70,7 @@ def join_documents(texts: Iterable[str], tokenizer: BPETokenizer) -> list[int]:
     if isinstance(texts, str):
         raise TypeError("texts is one string, but must be a list of them: write [text].")
     end_token = tokenizer.end_token
+    texts = listed("texts", texts, "write [text] for a single one.")
     return [token for text in texts for token in [*tokenizer.encode(text), end_token]]
 
 
@@ -84,6 +85,8 @@ def document_windows(
     Raises a ValueError for a document that is longer than a window, or where none is closed.
     """
     ids = as_ids(ids)
+    context_length = whole("context_length", context_length, "64, for example.", least=1)
+    end_token = whole("end_token", end_token, "pass tokenizer.end_token.", most=2**63 - 1)
     ends = (ids == end_token).nonzero()[:, 0].tolist()
     if not ends:
         raise ValueError(
@@ -118,7 +121,7 @@ def train_validation_split(
     """
     if not isinstance(validation_share, Real) or not 0 < validation_share < 1:
         raise ValueError(
-            f"validation_share is {validation_share!r}, but must lie between 0 and 1: "
+            f"validation_share is {shown(validation_share)}, but must lie between 0 and 1: "
             "0.1 keeps a tenth of the text for validation."
         )
     ids = as_ids(ids)
@@ -140,15 +143,19 @@ class Batches:
                 f"inputs is {type(inputs).__name__} and targets is {type(targets).__name__}, but "
                 "both must be tensors: windows(ids, context_length) makes them of a text."
             )
-        if not isinstance(batch_size, Integral) or not 1 <= batch_size <= len(inputs):
+        if inputs.dim() != 2 or inputs.shape != targets.shape or not len(inputs):
             raise ValueError(
-                f"batch_size is {batch_size!r}, but this text gives {len(inputs)} windows of "
-                f"{inputs.shape[1]} tokens: choose a batch from 1 to {len(inputs)}, a shorter "
-                "context or a longer text."
+                f"inputs has shape {tuple(inputs.shape)} and targets {tuple(targets.shape)}, but "
+                "both must be (windows, tokens) with at least one window: windows(ids, "
+                "context_length) makes them of a text."
             )
         self.inputs, self.targets = inputs, targets
-        self.batch_size = batch_size
-        self.seed = seed
+        self.batch_size = whole(
+            "batch_size", batch_size, f"this text gives {len(inputs)} windows of "
+            f"{inputs.shape[1]} tokens; choose a smaller batch, a shorter context or a longer "
+            "text.", least=1, most=len(inputs),
+        )
+        self.seed = whole("seed", seed, "the usual seed is 0.")
         self._epoch, self._order = -1, None
 
     @property
@@ -161,6 +168,7 @@ class Batches:
 
         Columns in which no target counts are left out, so T may be less than a whole window.
         """
+        step = whole("step", step, "the first batch is number 0.")
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(seed_for(self.seed, epoch))

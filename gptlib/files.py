@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gptlib.checks import as_path, shown
+
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path to write to; when the block ends well, it becomes `path`.
 
     Raises an OSError in words where there is no such folder, where it cannot be written to or where
-    the disk is full. Whatever goes wrong, the former file stays as it was, and nothing temporary is
-    left behind.
+    the disk is full, a TypeError for what is no path. Whatever goes wrong, the former file stays as
+    it was, and nothing temporary is left behind.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
+    path = as_path(path)
+    if not os.path.isdir(path.parent):
         raise FileNotFoundError(
             f"{path} could not be written, because there is no folder {path.parent}: make it "
             "first, or choose another one."
@@ -36,3 +38,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             f"{path} could not be written ({error.strerror or error}); what was there before is "
             "unchanged: free some space or choose another folder."
         ) from error
+
+
+def existing(path: str | os.PathLike, otherwise: str) -> Path:
+    """`path`, where a file is. Raises a FileNotFoundError, and a TypeError for what is no path."""
+    path = as_path(path)
+    if not os.path.isfile(path):  # unlike Path.is_file, it takes a name of any length
+        raise FileNotFoundError(
+            f"There is no file {shown(str(path), 300)}: check the path, or {otherwise}"
+        )
+    return path

@@ -13,8 +13,9 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from gptlib.checks import shown, whole
 from gptlib.data import as_ids
-from gptlib.model import GPTModel
+from gptlib.model import GPTModel, check_model
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
@@ -24,8 +25,8 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
     """
     if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
         raise ValueError(
-            f"temperature is {temperature!r}, but must be a number of at least 0: use 0 for the "
-            "most probable token, 1 for the model's own probabilities."
+            f"temperature is {shown(temperature)}, but must be a number of at least 0: use 0 for "
+            "the most probable token, 1 for the model's own probabilities."
         )
     if temperature < 1e-30:  # 0, or so little that a quotient could be infinite
         best = logits.argmax(dim=-1, keepdim=True)                       # (..., 1)
@@ -39,11 +40,7 @@ def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
     logits (..., V) -> (..., V). Raises a ValueError for k below 1 or above V.
     """
     V = logits.shape[-1]
-    if isinstance(top_k, bool) or not isinstance(top_k, int) or not 1 <= top_k <= V:
-        raise ValueError(
-            f"top_k is {top_k!r}, but must be a whole number from 1 to {V}, the size of the "
-            "vocabulary: leave it out to keep every token."
-        )
+    top_k = whole("top_k", top_k, "leave it out to keep every token.", least=1, most=V)
     order = logits.argsort(dim=-1, descending=True, stable=True)         # (..., V)
     return logits.scatter(-1, order[..., top_k:], -math.inf)
 
@@ -56,8 +53,8 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     """
     if not isinstance(top_p, Real) or not 0 < top_p <= 1:
         raise ValueError(
-            f"top_p is {top_p!r}, but must be a probability above 0 and up to 1: leave it out to "
-            "keep every token."
+            f"top_p is {shown(top_p)}, but must be a probability above 0 and up to 1: leave it out "
+            "to keep every token."
         )
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)   # (..., V)
     probabilities = ordered.softmax(dim=-1)
@@ -74,7 +71,7 @@ def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
     """
     if not isinstance(min_p, Real) or not 0 <= min_p <= 1:
         raise ValueError(
-            f"min_p is {min_p!r}, but must be a share from 0 to 1: leave it out to keep every "
+            f"min_p is {shown(min_p)}, but must be a share from 0 to 1: leave it out to keep every "
             "token."
         )
     probabilities = logits.softmax(dim=-1)
@@ -93,9 +90,10 @@ def next_token(
     """Draw one token for every row of scores.  logits (B, V) -> (B) int64, on the CPU
 
     The draw happens on the CPU, so a seeded generator gives the same tokens on every device.
-    Raises a ValueError for a row of scores that leaves nothing to draw.
+    Raises a ValueError for scores that are no such rows of numbers or leave nothing to draw.
     """
-    logits = apply_temperature(logits, temperature)
+    _check_scores(logits, generator)
+    logits = apply_temperature(logits.float(), temperature)  # halves are too coarse to add up
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
@@ -103,7 +101,11 @@ def next_token(
     if min_p is not None:
         logits = keep_min_p(logits, min_p)
     probabilities = logits.softmax(dim=-1).cpu()                         # (B, V)
-    _check_drawable(probabilities)
+    if not probabilities.isfinite().all():
+        raise ValueError(
+            "The scores are not finite numbers, so no token can be drawn: load the model's weights "
+            "again, or train it with a smaller learning rate."
+        )
     return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
 
@@ -125,7 +127,7 @@ def generate(
     `stop_token`. Beyond the context the model sees the latest tokens only.
 
     The first step raises a ValueError for an empty prompt, for one that is longer than the context,
-    and for anything but rows of token ids.
+    and for anything but rows of token ids; a TypeError for another kind of model.
     """
     prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
@@ -135,7 +137,7 @@ def generate(
     ends = [length + max_new_tokens for length in lengths]
     cache = model.new_cache() if use_cache else None
 
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         for position in range(min(lengths), ids.shape[1]):
@@ -154,7 +156,8 @@ def generate(
             if max(ends) <= position + 1:
                 return
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
 
 
 def _logits_after(model: GPTModel, ids: Tensor, cache: list | None) -> Tensor:
@@ -175,27 +178,27 @@ def complete(model: GPTModel, tokenizer, prompt: str, max_new_tokens: int, **opt
     return tokenizer.decode([*ids, *new])
 
 
-def _check_drawable(probabilities: Tensor) -> None:
-    if probabilities.dim() != 2:
+def _check_scores(logits: Tensor, generator: torch.Generator | None) -> None:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
         raise ValueError(
-            f"logits has shape {tuple(probabilities.shape)}, but must be (batch, vocabulary): "
+            f"logits is {shown(logits)}, but must be a tensor of floats: pass what a model returns."
+        )
+    if logits.dim() != 2 or not logits.numel():
+        raise ValueError(
+            f"logits has shape {tuple(logits.shape)}, but must be (batch, vocabulary): "
             "write logits[None] for a single row, logits[:, -1] for the last tokens of a batch."
         )
-    if not probabilities.isfinite().all():
+    if not isinstance(generator, (torch.Generator, type(None))):
         raise ValueError(
-            "The scores are not finite numbers, so no token can be drawn: load the model's weights "
-            "again, or train it with a smaller learning rate."
+            f"generator is {shown(generator)}, but must be a torch.Generator: write "
+            "torch.Generator().manual_seed(0), or leave it out."
         )
 
 
 def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) -> list[Tensor]:
     """Each prompt as a row of ids."""
-    whole = isinstance(max_new_tokens, int) and not isinstance(max_new_tokens, bool)
-    if not whole or max_new_tokens < 1:
-        raise ValueError(
-            f"max_new_tokens is {max_new_tokens!r}, but must be a whole number of at least 1: "
-            "say how many tokens you want."
-        )
+    check_model(model)
+    whole("max_new_tokens", max_new_tokens, "say how many tokens you want.", least=1)
     try:
         rows = [as_ids(prompt) for prompt in prompts]
     except TypeError:

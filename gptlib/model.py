@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gptlib.attention import KVCache
 from gptlib.blocks import LayerNorm, TransformerBlock
 from gptlib.config import GPTConfig
+from gptlib.dropout import Dropout
 from gptlib.tap import Tap
 
 
@@ -21,6 +22,8 @@ class GPTModel(nn.Module):
     """Token ids in, a score for every possible next token out, at every position.
 
     `config` is a GPTConfig or a dictionary with its keys, such as GPT_CONFIG_124M.
+    torch.compile takes the model as it is, torch.export does without a cache. Where several GPUs
+    train it, use DistributedDataParallel, not DataParallel, and give its `.module` to this package.
     """
 
     def __init__(self, config: GPTConfig | Mapping):
@@ -29,7 +32,7 @@ class GPTModel(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
-        self.dropout = nn.Dropout(config.drop_rate)
+        self.dropout = Dropout(config.drop_rate)
         self.residual_start = Tap()
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
         self.final_norm = LayerNorm(config.emb_dim)
@@ -37,7 +40,6 @@ class GPTModel(nn.Module):
         if config.tie_weights:
             self.output_head.weight = self.token_embedding.weight
         self._initialize()
-        self._store_by_columns()
 
     def forward(self, ids: Tensor, cache: list[KVCache] | None = None) -> Tensor:
         """ids (B, T) -> logits (B, T, V). With a cache, ids follow the tokens it holds.
@@ -81,16 +83,6 @@ class GPTModel(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def _store_by_columns(self) -> None:
-        """Lay each projection out in memory column by column; no number and no shape changes.
-
-        Generating one token multiplies a single vector by every matrix, so it takes as long as
-        reading the weights takes, and in this order torch's CPU kernel reads them faster.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Linear) and module.weight is not self.token_embedding.weight:
-                module.weight.data = module.weight.data.t().contiguous().t()
-
     def _length(self, cache: list[KVCache] | None) -> int:
         """How many tokens the cache holds."""
         if cache is None:
@@ -102,7 +94,18 @@ class GPTModel(nn.Module):
                 f"A cache is a list with one KVCache for each of this model's {len(self.blocks)} "
                 f"blocks, but {got} came: model.new_cache() makes one."
             )
-        return cache[0].length
+        if not all(hasattr(layer, "length") and hasattr(layer, "extend") for layer in cache):
+            raise TypeError(
+                f"A cache is a list of KVCaches, but a {type(cache[0]).__name__} is in this one: "
+                "model.new_cache() makes such a list."
+            )
+        lengths = sorted({layer.length for layer in cache})
+        if len(lengths) > 1:
+            raise ValueError(
+                f"The blocks' caches hold from {lengths[0]} to {lengths[-1]} tokens, so a pass was "
+                "broken off halfway: start again with model.new_cache()."
+            )
+        return lengths[0]
 
     def _check(self, ids: Tensor, past: int) -> None:
         if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
@@ -126,13 +129,27 @@ class GPTModel(nn.Module):
 
 
 def check_vocabulary(ids: Tensor, vocab_size: int) -> None:
-    """Raise a ValueError where `ids` hold one that is outside the vocabulary."""
+    """Raise a ValueError where `ids` hold one that is outside the vocabulary.
+
+    While torch.export looks on, and on the meta device, ids have no numbers that could be checked.
+    """
+    if ids.is_meta or torch.compiler.is_exporting():
+        return
     smallest, largest = ids.aminmax()
     if smallest < 0 or largest >= vocab_size:
         wrong = smallest.item() if smallest < 0 else largest.item()
         raise ValueError(
             f"Token id {wrong} is outside the vocabulary, which has ids 0 to {vocab_size - 1}: "
             "use the tokenizer that belongs to this model."
+        )
+
+
+def check_model(model: nn.Module) -> None:
+    """Raise a TypeError where `model` is no GPTModel, compiled or not."""
+    if not isinstance(getattr(model, "_orig_mod", model), GPTModel):
+        raise TypeError(
+            f"model is a {type(model).__name__}, but must be a GPTModel, compiled or not: pass the "
+            "model itself, of a wrapper such as DataParallel its .module."
         )
 
 

@@ -8,14 +8,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gptlib.model import GPTModel
 
-def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+
+def hidden_matrices(model: GPTModel) -> list[nn.Parameter]:
     """The matrices inside the blocks: all that turn one vector of the stream into another."""
-    return [
-        parameter
-        for name, parameter in model.named_parameters()
-        if name.startswith("blocks.") and parameter.dim() == 2
-    ]
+    return [parameter for parameter in model.blocks.parameters() if parameter.dim() == 2]
 
 
 def parameter_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict]:
@@ -42,14 +40,20 @@ def adamw(
 
 
 def muon(
-    model: nn.Module, learning_rate: float, adamw_learning_rate: float, weight_decay: float,
+    model: GPTModel, learning_rate: float, adamw_learning_rate: float, weight_decay: float,
     beta2: float,
 ) -> list[Optimizer]:
     """Muon for the hidden matrices, AdamW for all the rest.
 
     AdamW looks at each number of a matrix alone, Muon at the matrix as a whole: it moves all its
-    directions by the same amount, the weak ones too.  Jordan et al. (2024), "Muon".
+    directions by the same amount, the weak ones too.  Jordan et al. (2024), "Muon".  Raises a
+    ValueError where torch has no Muon yet.
     """
+    if not hasattr(torch.optim, "Muon"):
+        raise ValueError(
+            f"optimizer=\"muon\" needs torch 2.9 or newer, but this is torch {torch.__version__}: "
+            "install a newer one, or choose optimizer=\"adamw\"."
+        )
     hidden = hidden_matrices(model)
     taken = set(map(id, hidden))
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from gptlib.checkpoint import load_model
+from gptlib.checks import whole
 from gptlib.config import GPTConfig
 from gptlib.generation import generate
 from gptlib.model import GPTModel
@@ -70,10 +71,8 @@ def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0
 
     Raises a ValueError for fewer than one, and for a tokenizer without `<|endoftext|>`.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(
-            f"n is {n!r}, but must be a whole number of at least 1: say how many stories you want."
-        )
+    n = whole("n", n, "say how many stories you want.", least=1)
+    seed = whole("seed", seed, "the usual seed is 0.", most=2**63 - 1)
     end_token = tokenizer.end_token
     told: list[list[int]] = [[] for _ in range(n)]
     for step in generate(

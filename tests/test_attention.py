@@ -105,13 +105,27 @@ def test_a_full_cache_says_so():
         cache.extend(random_heads(1, 2, 2, D), random_heads(1, 2, 2, D))
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_a_cache_goes_on_with_the_batch_it_began_with(batch):
+@pytest.mark.parametrize("new", [
+    random_heads(1, 2, 1, D), random_heads(3, 2, 1, D), random_heads(2, 1, 1, D),
+    random_heads(2, 2, 1, 1), random_heads(2, 2, 1, D).half(), random_heads(2, 2, 1, D).double(),
+    random_heads(2, 2, 1, D).to("meta"),
+], ids=["fewer texts", "more texts", "fewer heads", "narrower", "half", "double", "elsewhere"])
+def test_a_cache_goes_on_with_what_it_began_with(new):
     cache = KVCache(4)
     cache.extend(random_heads(2, 2, 3, D), random_heads(2, 2, 3, D))
-    with pytest.raises(ValueError, match=f"holds a batch of 2, but one of {batch} came: go on"):
-        cache.extend(random_heads(batch, 2, 1, D), random_heads(batch, 2, 1, D))
+    came = f"{new.shape[0]}, {new.shape[1]} heads of width {new.shape[3]}, {new.dtype} on"
+    with pytest.raises(ValueError, match=f"holds a batch of 2, 2 heads .* a batch of {came}"):
+        cache.extend(new, new)
     assert cache.length == 3
+
+
+def test_a_cache_may_be_begun_in_inference_mode_and_continued_outside():
+    model, ids = lively_model(), random_ids(2, 9)
+    cache = model.new_cache()
+    with torch.inference_mode():
+        model(ids[:, :4], cache)
+    rest = model(ids[:, 4:], cache)
+    torch.testing.assert_close(rest, model(ids)[:, 4:], atol=1e-5, rtol=1e-5)
 
 
 def test_a_changed_future_token_moves_no_earlier_logit():

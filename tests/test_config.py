@@ -27,7 +27,7 @@ def test_every_size_of_the_family_is_possible_with_heads_of_64(name):
     [
         ({"emb_dim": 770}, r"width \(emb_dim\) of 770 is not divisible by 12 heads \(n_heads\), .*"
                            "choose from 1, 2"),
-        ({"n_layers": 0}, "n_layers is 0, but must be a whole number of at least 1"),
+        ({"n_layers": 0}, "n_layers is 0, but must be a whole number from 1 to 512"),
         ({"n_layers": -3}, "n_layers is -3"),
         ({"vocab_size": 3.5}, "vocab_size is 3.5"),
         ({"context_length": "1024"}, "context_length is '1024'"),

@@ -34,9 +34,9 @@ def test_a_text_of_exactly_one_window_is_enough():
     ("arguments", "error", "words"),
     [
         ((range(4), 4), ValueError, "needs 5 tokens, but the text has 4: take"),
-        ((range(9), 0), ValueError, "context_length is 0 and stride is 0"),
-        ((range(9), 3, 0), ValueError, "stride is 0"),
-        ((range(9), 1.5), ValueError, "context_length is 1.5 .* must be whole numbers"),
+        ((range(9), 0), ValueError, "context_length is 0, but must be a whole number of"),
+        ((range(9), 3, 0), ValueError, "stride is 0, but must be .* at least 1: usual is"),
+        ((range(9), 1.5), ValueError, "context_length is 1.5, but must be a whole number"),
         (([0.5, 1.5], 1), TypeError, "one row of whole numbers"),
         (([[1, 2], [3, 4]], 1), TypeError, r"shape \(2, 2\)"),
         (("a text", 1), TypeError, "are given as str, but must be one row of whole numbers"),

@@ -1,4 +1,5 @@
 import base64
+import inspect
 import io
 import re
 import subprocess
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from any_text import ODD_TEXTS, check_picture
 from PIL import Image
 
 from gptcourse import figures
@@ -315,3 +317,63 @@ def test_the_words_of_a_chart_are_as_exact_as_they_are_asked_to_be():
     assert "from 7 at 1 to 0.8 at 2" in figures.lines(rising, "x", "y", digits=1).alt
     assert "from 6.9 at 1 to 0.829 at 2" in figures.lines(rising, "x", "y").alt
     assert figures.number(12.3, digits=1) == "12"
+
+
+# ---------------------------------------------------------------------------------- any token
+
+WITH_WORDS = {
+    "attention_heatmap": lambda text: figures.attention_heatmap(np.eye(2), [text, text], text[:16]),
+    "attention_grid": lambda text: figures.attention_grid(CAUSAL.expand(2, 3, 3, 3), text[:40]),
+    "matrix": lambda text: figures.matrix([[1] * 6], [text], [text] * 6, title=text[:16]),
+    "lines": lambda text: figures.lines({text: ([1, 2], [3, 4])}, text[:40], text[:40], 2.0,
+                                        title=text[:40]),
+    "bars": lambda text: figures.bars([text, "b"], [1, 2], text[:40], text, unit=text[:8]),
+    "token_strip": lambda text: figures.token_strip([text, text], [1, 2], text),
+    "tensor_shapes": lambda text: figures.tensor_shapes({text: (1, 2, 3), "x": (1, 4, 2, 8)}),
+    "window_strip": lambda text: figures.window_strip([text] * 9, [[0, 1], [2, 3]], [1] * 9, 0),
+}
+
+
+def test_every_figure_that_takes_words_is_tried_with_any_text():
+    drawn = {name for name, thing in vars(figures).items() if inspect.isfunction(thing)
+             and not name.startswith("_")
+             and inspect.signature(thing).return_annotation == "Picture"}
+    assert drawn == {*WITH_WORDS, "gpt_diagram"}            # which refuses all but its parts
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
+@pytest.mark.parametrize("draw", WITH_WORDS.values(), ids=WITH_WORDS)
+def test_any_text_is_drawn_without_a_warning_and_stays_text(draw, text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_picture(draw(text))
+
+
+def test_every_byte_is_shown_whichever_tokenizer_has_it():
+    ours = BPETokenizer.train("hello hello", 258)
+    gpt2 = BPETokenizer.from_gpt2()
+    for labels, ids in ((ours.tokens(range(258)), range(258)),
+                        (gpt2.tokens(range(260)), range(260))):
+        strip = figures.token_strip(labels, ids)
+        check_picture(strip)
+        shown = texts(strip)[::2]
+        assert len(shown) == len(ids)
+        assert len(set(shown)) == len(ids), "each looks different"
+        assert all(label.strip() for label in shown)
+
+
+def test_a_tokens_own_signs_are_kept_and_what_nobody_sees_has_a_number():
+    assert figures.with_signs(" <b>&\u200b ") == "·<b>&U+200B·"
+    assert figures.with_signs("👩\u200d🚀") == "👩\u200d🚀"
+    assert figures.with_signs("\u200d") == "U+200D"
+    assert figures.with_signs("10\xa0000") == "10\xa0000"
+    assert figures.with_signs("\xa0") == "\\xa0"
+    assert figures.showable("a\n\tb\x00\ud800") == "a\n\tb\\x00U+D800"
+    assert figures.in_markup("<i>\x1b") == "&lt;i&gt;\\x1b"
+
+
+def test_a_chip_is_never_wider_than_the_page():
+    long = ["-" * 128, "東" * 90, "e" + "\u0301" * 90, "a"]
+    root = ElementTree.fromstring(figures.token_strip(long, range(4)).data)
+    boxes = [box for box in root.iter("{http://www.w3.org/2000/svg}rect") if box.get("rx") == "5"]
+    assert max(float(box.get("x")) + float(box.get("width")) for box in boxes) <= figures.WIDTH

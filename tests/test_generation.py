@@ -207,6 +207,34 @@ def test_generation_works_without_dropout_and_gives_the_mode_back():
     assert model.training
     list(generate(model.eval(), PROMPTS, 9))
     assert not model.training
+    model.train().blocks[0].eval()  # a part that is to stay as it is, frozen for instance
+    list(generate(model, PROMPTS, 9))
+    assert model.training
+    assert not model.blocks[0].attention.training
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_in_half_precision_are_added_up_in_full(dtype):
+    """In bfloat16, a sum near 1 has no room for tokens below 0.004."""
+    logits = (torch.arange(4000, 0, -1) / 400).to(dtype)[None]
+    for options in ({"top_p": 0.999}, {"temperature": 1e-4}):
+        drawn = [
+            [next_token(x, generator=seeded(n), **options).item() for n in range(300)]
+            for x in (logits, logits.float())
+        ]
+        assert drawn[0] == drawn[1]
+
+
+def test_another_kind_of_model_is_explained():
+    with pytest.raises(TypeError, match=r"model is a DataParallel, but must be .* its \.module"):
+        next(generate(torch.nn.DataParallel(lively_model()), PROMPTS, 3))
+
+
+def test_a_compiled_model_continues_as_it_does_uncompiled():
+    model = lively_model()
+    compiled = torch.compile(model, backend="eager")
+    ways = [list(generate(one, PROMPTS, 5, temperature=0)) for one in (model, compiled)]
+    assert ways[0] == ways[1]
 
 
 def test_text_is_completed():

@@ -26,11 +26,11 @@ from gptlib import (
     generate,
     generation,
     gpt2_tokenizer,
-    storyteller,
 )
 from gptlib import tokenizer as library_tokenizer
 from gptlib.corpus import storybook
 from gptlib.optimizer import share_of_peak
+from gptlib.storyteller import storyteller
 
 FILE = Path(gpt.__file__)
 T = TINY.context_length

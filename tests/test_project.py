@@ -1,16 +1,21 @@
 """What holds for the project as a whole: its imports, and what it says that it needs."""
 
 import ast
+import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import gptlib
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,17 +23,19 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "gptlib"
 
 # A module may import those before it, never one after it. So the course builds on the library, not
 # the other way round, and the file that the learner writes needs neither.
 ORDER = [
     "gptcourse.gpt",
     *("gptlib." + name for name in (
-        "files", "config", "tap", "attention", "blocks", "model", "tokenizer", "corpus", "data",
-        "optimizer", "training", "generation", "checkpoint", "trace", "storyteller",
+        "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
+        "corpus", "data", "optimizer", "training", "generation", "checkpoint", "trace",
+        "storyteller",
     )),
     *("gptcourse." + name for name in (
-        "listing", "figures", "exercises", "quizzes", "views", "chapter",
+        "figures", "listing", "views", "exercises", "quizzes", "chapter",
     )),
 ]
 # From elsewhere, the library and the file take these besides the standard library.
@@ -106,6 +113,75 @@ def test_importing_the_library_prints_nothing():
     assert (finished.stdout, finished.stderr) == ("", "")
 
 
+def test_a_star_brings_what_the_package_exports_and_no_module_of_it():
+    mine = {name: name for name in ("model", "data", "config", "tokenizer", "figures", "sys")}
+    before = dict(mine)
+    exec("from gptlib import *", mine)
+    assert {name: mine[name] for name in before} == before
+    public = {name for name, value in vars(gptlib).items() if not isinstance(value, ModuleType)}
+    assert set(gptlib.__all__) == {name for name in public if name[0] != "_"} - {"ModuleType"}
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_a_module_is_imported_by_its_name(path):
+    module = importlib.import_module(f"gptlib.{path.stem}")
+    assert getattr(gptlib, path.stem) is module  # which is what `import gptlib.x as x` takes
+
+
+COMMANDS = [path for path in sources("tools", "benchmarks")
+            if "__main__" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: path.stem)
+def test_a_command_that_is_asked_for_help_does_nothing_else(path, tmp_path):
+    """What it is for, and how it is called; nothing is trained, opened or written."""
+    before = {file: file.stat().st_mtime_ns for file in ROOT.rglob("assets/*")}
+    finished = subprocess.run(
+        [sys.executable, path, "--help"], capture_output=True, text=True, cwd=tmp_path, timeout=100
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(f"usage: {path.name} ")
+    assert len(finished.stdout.split("\n\n")[1].split()) > 5
+    assert before == {file: file.stat().st_mtime_ns for file in ROOT.rglob("assets/*")}
+    assert list(tmp_path.iterdir()) == []
+
+
+ELSEWHERE = """
+import importlib.metadata, sys
+known = importlib.metadata.distribution
+
+def unknown_library(name):
+    if name == "gptlib":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return known(name)
+
+importlib.metadata.distribution = unknown_library
+sys.path.insert(0, "..")
+import gptlib, gptcourse.chapter, gptcourse.views
+from gptcourse.exercises import check
+gptcourse.chapter.setup(3)
+from gptlib.storyteller import storyteller
+model, tokenizer = storyteller()
+assert gptlib.complete(model, tokenizer, "Once upon a time", 3)
+assert check.causal_mask(check.causal_mask.exercise.solution).ok
+print(gptlib.__file__)
+"""
+
+
+def test_a_copied_folder_works_where_nothing_is_installed(tmp_path):
+    """As on a hosted notebook: the library lies beside it, and no package is called gptlib."""
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package,
+                        ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "notebooks").mkdir()
+    finished = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True,
+        cwd=tmp_path / "notebooks",
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "notebooks" / finished.stdout.strip()).resolve().is_relative_to(tmp_path)
+
+
 # -- requirements ---------------------------------------------------------------------------
 
 
@@ -133,14 +209,32 @@ def test_every_requirement_is_pinned():
     assert [line for line in lines if not PIN.fullmatch(line)] == []
 
 
-def required(*extras):
-    """What pyproject.toml asks for, as plain names: the library's, and those of the extras."""
+BOUND = re.compile(r"([\w.-]+)>=([\d.]+)")
+
+
+def asked_for(*extras):
+    """What pyproject.toml asks for: the library's requirements, and those of the extras."""
     lists = [project()["dependencies"], *(project()["optional-dependencies"][e] for e in extras)]
-    return {plain(PIN.sub(r"\1", requirement)) for one in lists for requirement in one}
+    return [requirement for one in lists for requirement in one]
 
 
-def test_both_lists_of_requirements_agree():
-    assert {plain(PIN.match(line)[1]) for line in requirement_lines()} == required("course")
+def required(*extras):
+    """The same as plain names."""
+    return {plain(re.match(r"[\w.-]+", requirement)[0]) for requirement in asked_for(*extras)}
+
+
+def test_every_dependency_has_a_lowest_version_and_its_pin_is_no_lower():
+    bounds = {plain(name): version for name, version in (
+        BOUND.fullmatch(line).groups() for line in asked_for("course"))}
+    pins = [(plain(PIN.match(line)[1]), line.partition("==")[2].partition(";")[0])
+            for line in requirement_lines()]
+    assert {name for name, _ in pins} == set(bounds)
+    for name, version in pins:
+        assert numbers(version) >= numbers(bounds[name]), name
+
+
+def numbers(version):
+    return tuple(map(int, version.split(".")))
 
 
 def test_the_library_alone_asks_for_nothing_but_what_it_takes():
@@ -200,6 +294,7 @@ for name in sys.argv[1].split():
     sys.modules[name] = None                 # as if it were not installed: importing it fails
 import gptlib
 from gptlib.corpus import storybook
+from gptlib.storyteller import storyteller
 text = "<|endoftext|>".join(story.text for story in storybook.stories(20, seed=1))
 tokenizer = gptlib.BPETokenizer.train(text, 300)
 ids = tokenizer.encode(text, allowed_special="all")
@@ -213,7 +308,7 @@ assert losses[-1] < losses[0] - 0.5, losses
 gptlib.save_model(run.model, "model.safetensors")
 model = gptlib.load_model("model.safetensors")
 assert gptlib.complete(model, tokenizer, "Once", 8).startswith("Once")
-assert gptlib.tell_stories(*gptlib.storyteller(), 1)[0]
+assert gptlib.tell_stories(*storyteller(), 1)[0]
 assert gptlib.gpt2_tokenizer().encode("Hello") == gptlib.BPETokenizer.from_gpt2().encode("Hello")
 """
 

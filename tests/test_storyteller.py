@@ -9,10 +9,10 @@ import sys
 import pytest
 import torch
 
-from gptlib import evaluate, storyteller
+from gptlib import evaluate
 from gptlib.corpus import storybook
 from gptlib.data import join_documents
-from gptlib.storyteller import ASSETS, storyteller_checkpoints, tell_stories, untrained
+from gptlib.storyteller import ASSETS, storyteller, storyteller_checkpoints, tell_stories, untrained
 from gptlib.tokenizer import BPETokenizer
 
 shipped = importlib.import_module("gptlib.storyteller")  # gptlib.storyteller is the function
@@ -108,7 +108,7 @@ def test_a_missing_checkpoint_is_named(copied):
 
 def test_loading_needs_neither_the_corpus_nor_a_figure():
     program = (
-        "import sys, gptlib; gptlib.storyteller(); "
+        "import sys; from gptlib.storyteller import storyteller; storyteller(); "
         "assert not {'gptlib.corpus.storybook', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -134,3 +134,39 @@ def test_a_tokenizer_without_an_end_of_text_tells_no_stories():
     model, tokenizer = storyteller()
     with pytest.raises(ValueError, match=r"has no token '<\|endoftext\|>'"):
         tell_stories(model, BPETokenizer(tokenizer.merges), 1)
+
+
+# -- training it anew ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """The tool that trains it, but for two steps."""
+    tool = importlib.import_module("storyteller")
+    for name, few in {"N_STORIES": 400, "STEPS": 2, "STATIONS": (1,), "N_VALIDATION": 4,
+                      "N_JUDGED": 2}.items():
+        monkeypatch.setattr(tool, name, few)
+    threads = torch.get_num_threads()
+    yield tool
+    torch.set_num_threads(threads)
+
+
+def test_a_storyteller_that_muon_trained_anew_takes_the_place_of_the_old_one(tool, copied, capsys):
+    old = shipped._asset("storyteller.safetensors").read_bytes()
+    assert tool.main(["--into", str(copied)]) == 0
+    assert shipped._asset("storyteller.safetensors").read_bytes() != old
+    assert storyteller()[1].end_token is not None
+    assert "2 steps" in (copied / "storyteller.md").read_text(encoding="utf-8")
+    assert [path.name for path in copied.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize("step", ["card", "digests", "evaluate"])
+def test_until_muon_has_trained_all_of_it_the_old_one_stays(tool, copied, monkeypatch, step):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+    monkeypatch.setattr(tool, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tool.main(["--into", str(copied)])
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before

@@ -1,3 +1,4 @@
+import copy
 import threading
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_name_that_is_no_tap_is_refused_with_the_nearest():
 
 def test_a_list_of_names_is_explained():
     with (
-        pytest.raises(TypeError, match=r"record got \['residual_start'\] .* one after the other"),
+        pytest.raises(TypeError, match=r"record got \['residual_start'\] .* more of them singly"),
         record(tiny_model(), ["residual_start"]),
     ):
         pass
@@ -110,7 +111,117 @@ def test_a_list_of_names_is_explained():
 def test_a_patch_of_another_shape_is_refused():
     model = tiny_model()
     with (
-        pytest.raises(ValueError, match=r"returned \(1, 3\), but must .* \(1, 4, 32\)"),
+        pytest.raises(ValueError, match=r"a tensor of shape \(1, 3\) .* but must .* \(1, 4, 32\)"),
         patch(model, {"residual_start": lambda x: x[:, :3, 0]}),
     ):
         model(random_ids(1, 4))
+
+
+def test_whoever_records_changes_no_number_in_another_thread():
+    """A tap that is watched has the attention computed step by step, which rounds otherwise."""
+    model, ids = tiny_model(), random_ids(4, 24)
+    weights = taps(model)["blocks.0.attention.weights"]
+    seen = {}
+
+    def look():
+        seen["watched"], seen["logits"] = weights.watched, model(ids)
+
+    alone = model(ids)
+    with record(model):
+        assert weights.watched
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+    assert not seen["watched"] and torch.equal(seen["logits"], alone)
+    with patch(model, {"blocks.0.attention.weights": torch.zeros_like}):
+        other = threading.Thread(target=look)               # a patch holds in all threads
+        other.start()
+        other.join()
+    assert seen["watched"] and not torch.equal(seen["logits"], alone)
+
+
+# -- compiled models ------------------------------------------------------------------------
+
+
+ZEROS = {"blocks.0.attention.head_outputs": torch.zeros_like}
+
+
+def compiled_by_itself(model):
+    model.compile(backend="eager")
+    return model
+
+
+def compiled_by_wrapping(model):
+    return torch.compile(model, backend="eager")
+
+
+def compiled_in_part(model):
+    model.blocks[0] = torch.compile(model.blocks[0], backend="eager")
+    return model
+
+
+COMPILED = [compiled_by_itself, compiled_by_wrapping, compiled_in_part]
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_a_compiled_model_is_watched_under_its_own_names(compiled):
+    plain, ids = lively_model(), random_ids(2, 7)
+    model = compiled(lively_model())
+    model(ids)  # compiled before anybody watches
+    with record(plain) as expected:
+        plain(ids)
+    with record(model) as activations:
+        model(ids)
+    assert list(activations) == list(expected)
+    assert set(activations) == set(taps(model))
+    for name, tensor in expected.items():
+        assert torch.equal(activations[name], tensor), name
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+@pytest.mark.parametrize("first_within", [False, True])
+def test_a_compiled_model_is_patched_for_as_long_as_the_patch_lasts(compiled, first_within):
+    plain, ids = lively_model(), random_ids(2, 7)
+    with patch(plain, ZEROS):
+        patched = plain(ids)
+    model = compiled(lively_model())
+    if not first_within:
+        model(ids)
+    with patch(model, ZEROS):
+        assert torch.equal(model(ids), patched)
+    torch.testing.assert_close(model(ids), plain(ids))
+
+
+def test_watchers_in_two_threads_may_end_in_any_order():
+    model, ids, stance = compiled_by_wrapping(lively_model()), random_ids(1, 3), []
+    model(ids)
+    first, second = record(model), record(model)
+    first.__enter__()
+    activations = second.__enter__()
+    first.__exit__(None, None, None)
+    model(ids)
+    assert len(activations) == len(taps(model))
+    second.__exit__(None, None, None)
+
+    def backend(graph, _inputs):
+        stance.append("compiles again")
+        return graph
+
+    torch.compile(lively_model(), backend=backend)(ids)
+    assert stance
+
+
+def test_a_copy_made_within_a_patch_is_not_patched():
+    model, ids = lively_model(), random_ids(2, 7)
+    before = model(ids)
+    with patch(model, ZEROS), record(model, "residual_start") as activations:
+        duplicate = copy.deepcopy(model)
+        torch.testing.assert_close(duplicate(ids), before)
+        assert not activations
+    torch.testing.assert_close(duplicate(ids), before)
+
+
+@pytest.mark.parametrize("model", [torch.nn.Linear(2, 2), torch.nn.Sequential()])
+def test_a_model_without_taps_is_explained(model):
+    with pytest.raises(ValueError, match="has no taps, so nothing in it can be"), record(model):
+        pass

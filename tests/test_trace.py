@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from helpers import lively_model, random_ids
 
 from gptlib.trace import trace
@@ -21,6 +22,26 @@ def test_tracing_leaves_the_mode_as_it_is():
     for mode in (True, False):
         trace(model.train(mode), [3, 1])
         assert model.training == mode
+
+
+def test_a_compiled_model_is_traced_under_its_own_names():
+    model, ids = lively_model(), random_ids(5)
+    compiled = torch.compile(model, backend="eager")
+    compiled(ids[None])
+    passes = trace(model, ids), trace(compiled, ids)
+    assert list(passes[0].arrays) == list(passes[1].arrays)
+    np.testing.assert_array_equal(passes[0].attention, passes[1].attention)
+
+
+def test_what_is_traced_is_the_model_there_is_whatever_its_configuration_says():
+    model = lively_model()
+    del model.blocks[1]
+    assert trace(model, [3, 1]).attention.shape == (1, 4, 2, 2)
+
+
+def test_another_kind_of_model_is_explained():
+    with pytest.raises(TypeError, match=r"model is a DataParallel, but must be .* its \.module"):
+        trace(torch.nn.DataParallel(lively_model()), [3, 1])
 
 
 def test_labels_must_fit():

@@ -1,17 +1,21 @@
 import copy
 import dataclasses
+import functools
 import itertools
 import math
 import signal
 from contextlib import contextmanager
+from threading import Thread
 
 import pytest
 import torch
 from helpers import TINY, lively_model, random_ids, tiny_model
 
+from gptlib.checkpoint import load_run, save_run
 from gptlib.data import IGNORED
 from gptlib.model import GPTModel
 from gptlib.optimizer import hidden_matrices, parameter_groups, share_of_peak
+from gptlib.tap import record
 from gptlib.training import TrainConfig, TrainingDiverged, TrainingRun, evaluate, next_token_loss
 
 TEXT = random_ids(600)
@@ -68,7 +72,7 @@ def test_every_parameter_is_optimized_once(optimizer, tied):
     assert sorted(optimized) == sorted(id(p) for p in model.parameters())
 
 
-def test_the_settings_reach_their_optimizers():
+def test_the_settings_reach_adamw_and_muon():
     settings = {
         "learning_rate": 0.01, "muon_learning_rate": 0.03, "weight_decay": 0.2, "beta2": 0.9,
     }
@@ -90,6 +94,12 @@ def test_every_optimizer_follows_the_schedule(name):
         assert step.learning_rate == share * run.config.learning_rate
         for group in (group for optimizer in run.optimizers for group in optimizer.param_groups):
             assert group["lr"] == share * group["initial_lr"]
+
+
+def test_an_optimizer_that_this_torch_does_not_have_yet_is_told(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ValueError, match='^optimizer="muon" needs torch 2.9 .* or choose'):
+        run_of(optimizer="muon")
 
 
 def test_muon_moves_the_matrices_inside_the_blocks():
@@ -326,12 +336,13 @@ def test_the_stop_button_acts_between_steps():
     assert same(weights_of(straight), weights_of(stopped))
 
 
-def test_an_interrupt_is_left_to_whoever_handled_it_before():
+def test_every_interrupt_is_left_to_whoever_handled_interrupts_before():
+    """Steps 3 and 6 are followed by two validation batches, each with an interrupt of its own."""
     run, heard = run_of(), []
     run.model.register_forward_hook(lambda *_: signal.raise_signal(signal.SIGINT))
     with interrupts_handled_by(lambda *_: heard.append(run.step)):
-        list(run)
-    assert heard == [1, 2, 3, 4, 5, 6]
+        assert [step.step for step in run] == [1, 2, 3, 4, 5, 6]
+    assert heard == [1, 2, 3, 3, 3, 4, 5, 6, 6, 6]
 
 
 def test_a_loss_that_is_no_number_stops_the_run_at_its_last_good_state():
@@ -375,6 +386,8 @@ def test_weights_that_have_just_burst_are_no_good_state():
         ({"clip_norm": 0.0}, "clip_norm is 0.0"),
         ({"batch_size": 6, "accumulation": 4}, "batch_size=6 cannot be computed in accumulation=4"),
         ({"seed": -1}, "seed is -1"),
+        ({"precision": "fp16"}, "precision is 'fp16', but must be float32 or bf16"),
+        ({"compile": "yes"}, "compile is 'yes', but must be False or True"),
         ({"end_token": "<|endoftext|>"}, "end_token is '<|endoftext|>', but must be the id of a"),
     ],
 )
@@ -413,3 +426,323 @@ def test_a_validation_text_that_cannot_be_read_is_found_before_the_first_step(
     config = TrainConfig(3, batch_size=2, **settings)
     with pytest.raises(error, match=words):
         TrainingRun(tiny_model(), [*range(20), 0] * 9, validation_ids, config, device="cpu")
+
+
+# -- precision ------------------------------------------------------------------------------
+
+
+BF16 = {"device_type": "cpu", "dtype": torch.bfloat16}
+
+
+def measured(run: TrainingRun) -> list[tuple]:
+    """A history without the one number that no two runs share, the speed."""
+    return [dataclasses.astuple(step)[:-1] for step in run.history]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_autocast_around_the_loop_changes_nothing(precision):
+    alone, inside = (run_of(precision=precision, optimizer="muon") for _ in range(2))
+    list(alone)
+    with torch.autocast(**BF16):
+        list(inside)
+    assert measured(alone) == measured(inside)
+    assert same(weights_of(alone), weights_of(inside))
+
+
+def test_whoever_looks_at_the_model_under_autocast_sees_the_latest_weights():
+    run, ids = run_of(learning_rate=0.03), TEXT[None, :9]
+    with torch.autocast(**BF16):
+        run.model(ids)                           # autocast keeps its copies of the weights
+        next(run)
+        seen = run.model(ids)
+    with torch.autocast(**BF16):
+        assert torch.equal(seen, run.model(ids))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_half_the_digits_give_nearly_the_same_losses(optimizer):
+    """Each within 3 %, twice what is usual, where the loss has fallen by nearly a quarter."""
+    full, half = (
+        run_of(60, optimizer=optimizer, learning_rate=0.01, precision=precision)
+        for precision in ("float32", "bf16")
+    )
+    list(full), list(half)
+    assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
+    assert full.history[0].loss - full.history[-1].loss > 0.9
+    for one, other in zip(full.history, half.history, strict=True):
+        assert 0 < abs(one.loss - other.loss) < 0.03 * one.loss
+
+
+# -- other settings ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_new_settings_hold_from_the_next_step_on_and_the_step_tells_them(optimizer):
+    run = run_of(4, optimizer=optimizer)
+    next(run), next(run)
+    averages = copy.deepcopy([o.state_dict()["state"] for o in run.optimizers])
+    run.config = dataclasses.replace(
+        run.config, steps=9, batch_size=6, learning_rate=1e-4, muon_learning_rate=1e-3,
+        weight_decay=0.3, beta2=0.5,
+    )
+    for kept, now in zip(averages, run.optimizers, strict=True):
+        for number, state in now.state_dict()["state"].items():
+            assert all(torch.equal(kept[number][name], state[name]) for name in state)
+    step = next(run)
+    share = share_of_peak(2, 9, 2)
+    assert (step.learning_rate, step.tokens) == (share * 1e-4, 2 * 96 + 6 * 24)
+    *muon, adamw = run.optimizers
+    assert [group["weight_decay"] for group in adamw.param_groups] == [0.3, 0.0]
+    assert all(group["betas"][1] == 0.5 for group in adamw.param_groups)
+    for group in (group for other in muon for group in other.param_groups):
+        assert (group["lr"], group["weight_decay"]) == (share * 1e-3, 0.3)
+    list(run)
+    assert run.step == 9
+
+
+def test_the_rate_that_is_told_is_the_optimizers():
+    run = run_of()
+    for group in run.optimizers[0].param_groups:
+        group["initial_lr"] = 0.5
+    assert next(run).learning_rate == 0.25
+
+
+def test_the_same_settings_change_nothing():
+    straight, other = run_of(), run_of()
+    list(straight), next(other), next(other)
+    other.config = dataclasses.replace(other.config)
+    list(other)
+    assert measured(straight) == measured(other)
+
+
+def test_another_optimizer_is_refused_and_the_run_goes_on_as_before():
+    straight, run = run_of(), run_of()
+    list(straight), next(run)
+    with pytest.raises(ValueError, match="cannot go on with another optimizer"):
+        run.config = dataclasses.replace(run.config, optimizer="muon", learning_rate=1.0)
+    with pytest.raises(ValueError, match="windows of 24 tokens"):
+        run.config = dataclasses.replace(run.config, batch_size=100)
+    list(run)
+    assert measured(straight) == measured(run)
+
+
+@pytest.mark.parametrize(("former", "new"), [(3, 8), (6, 4), (5, 5)])
+def test_another_batch_size_goes_on_where_the_former_one_stopped(former, new):
+    """24 windows, told apart by their first token: none comes twice, less than a batch is lost."""
+    text = [*torch.arange(24).repeat_interleave(24).tolist(), 0]
+    run = TrainingRun(tiny_model(), text, None, TrainConfig(9, batch_size=former), device="cpu")
+    read = []
+    run.model.register_forward_pre_hook(lambda _, ids: read.extend(ids[0][:, 0].tolist()))
+    next(run), next(run)
+    run.config = dataclasses.replace(run.config, batch_size=new)
+    while len(read) < 20:
+        next(run)
+    order = run.batches.inputs[run.batches._order, 0].tolist()
+    assert len(set(read)) == len(read)
+    assert order[: 2 * former] == read[: 2 * former]
+    assert order.index(read[2 * former]) - 2 * former < new
+
+
+# -- nothing to learn with ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("switch", [
+    torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False),
+], ids=["no_grad", "inference_mode", "set_grad_enabled"])
+def test_without_gradients_a_run_says_so_and_can_go_on_elsewhere(switch):
+    straight, run = run_of(), run_of()
+    list(straight), next(run)
+    with switch(), pytest.raises(RuntimeError, match="Gradients are switched off .* run the loop"):
+        next(run)
+    list(run)
+    assert measured(straight) == measured(run)
+
+
+def test_a_model_made_under_inference_mode_cannot_be_trained():
+    with torch.inference_mode():
+        model = tiny_model()
+    with pytest.raises(RuntimeError, match="or where the model was made"):
+        next(run_of(model=model))
+
+
+def test_a_model_that_is_frozen_as_a_whole_cannot_be_trained():
+    with pytest.raises(RuntimeError, match="Every parameter of the model is frozen"):
+        next(run_of(model=tiny_model().requires_grad_(False)))
+
+
+# -- dropout and other people's random numbers ----------------------------------------------
+
+
+def dropping_run(**settings) -> TrainingRun:
+    return run_of(model=tiny_model(config=dataclasses.replace(TINY, drop_rate=0.3)), **settings)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_while_a_run_computes_it_neither_takes_nor_gives_random_numbers(rate):
+    """Drawing inside its forward pass is what another thread does at the wrong moment."""
+    def run() -> TrainingRun:
+        return run_of(model=tiny_model(config=dataclasses.replace(TINY, drop_rate=rate)))
+
+    straight, disturbed, drawn = run(), run(), []
+    list(straight)
+    disturbed.model.blocks[1].register_forward_hook(lambda *_: drawn.append(torch.rand(1)))
+    torch.manual_seed(5)
+    list(disturbed)
+    assert measured(straight) == measured(disturbed)
+    torch.manual_seed(5)
+    assert torch.equal(torch.cat(drawn), torch.cat([torch.rand(1) for _ in drawn]))
+
+
+def test_who_uses_the_model_meanwhile_meets_no_dropout_and_changes_nothing():
+    straight, watched, seen = dropping_run(), dropping_run(), []
+    list(straight)
+
+    def use_it_in_another_thread(_, ids):
+        if len(seen) < 9:
+            seen.append(None)
+            thread = Thread(target=look)
+            thread.start()
+            thread.join()
+
+    def look():
+        with torch.inference_mode():
+            seen[-1] = watched.model.eval()(TEXT[None, :9]), watched.model(TEXT[None, :9])
+
+    watched.model.blocks[0].register_forward_pre_hook(use_it_in_another_thread)
+    list(watched)
+    assert measured(straight) == measured(watched)
+    assert all(torch.equal(*twice) for twice in seen if twice)
+
+
+def test_dropout_inside_a_run_drops_its_share_and_keeps_the_mean():
+    from gptlib.dropout import Dropout, dropping
+
+    layer, ones = Dropout(0.25).eval(), torch.ones(40_000)
+    with dropping(torch.Generator().manual_seed(0)):
+        dropped = layer(ones)
+    assert sorted(dropped.unique().tolist()) == [0.0, pytest.approx(4 / 3)]
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    assert torch.equal(layer(ones), ones)
+
+
+def test_attention_weights_are_dropped_in_a_run():
+    """Only there: all other layers of this model drop nothing."""
+    losses = []
+    for rate in (0.0, 0.5):
+        model = lively_model()
+        for block in model.blocks:
+            block.attention.dropout.p = rate
+        losses.append(next(run_of(model=model)).loss)
+    assert losses[0] != losses[1]
+
+
+def test_a_dropout_layer_that_would_be_silent_is_refused():
+    model = tiny_model()
+    model.dropout = torch.nn.Dropout(0.1)
+    with pytest.raises(ValueError, match="put a gptlib.dropout.Dropout in its place"):
+        run_of(model=model)
+
+
+# -- the stop button ----------------------------------------------------------------------------
+
+
+def press_stop(times: int = 1) -> None:
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+
+
+def stopped_at(run: TrainingRun) -> int:
+    """Run until the stop button acts.  -> the number of steps done"""
+    with interrupts_handled_by(signal.default_int_handler):
+        with pytest.raises(KeyboardInterrupt):
+            list(run)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return run.step
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_the_stop_button_acts_between_two_batches_of_the_validation_text(saved, tmp_path):
+    straight, run, batches = run_of(), run_of(), []
+    list(straight)
+
+    def press(*_):
+        if run.step == 3:
+            batches.append(run.step)
+            press_stop()
+
+    handle = run.model.register_forward_hook(press)
+    assert stopped_at(run) == 3
+    handle.remove()
+    assert batches == [3]                        # of two
+    assert run.history[-1].validation_loss is None
+    if saved:
+        save_run(run, tmp_path / "run")
+        run = load_run(tmp_path / "run", TEXT, TEXT[:90], device="cpu")
+    assert [step.step for step in run] == [3, 4, 5, 6]
+    assert measured(straight) == measured(run)
+    assert same(weights_of(straight), weights_of(run))
+
+
+def test_a_second_press_ends_the_step_under_way():
+    straight, run = run_of(), run_of()
+    list(straight), next(run), next(run)
+    handle = run.model.register_forward_hook(lambda *_: press_stop(2))
+    assert stopped_at(run) == 2
+    handle.remove()
+    list(run)
+    assert measured(straight) == measured(run)
+    assert same(weights_of(straight), weights_of(run))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_while_the_weights_move_even_a_second_press_waits(optimizer):
+    straight, run = run_of(optimizer=optimizer), run_of(optimizer=optimizer)
+    list(straight), next(run), next(run)
+    handle = run.optimizers[-1].register_step_pre_hook(lambda *_: press_stop(2))
+    assert stopped_at(run) == 3
+    handle.remove()
+    list(run)
+    assert measured(straight) == measured(run)
+    assert same(weights_of(straight), weights_of(run))
+
+
+# -- compiled -------------------------------------------------------------------------------------
+
+
+def test_where_nothing_can_be_compiled_a_run_says_what_is_lacking(monkeypatch):
+    def fail(_model):
+        def call(_x):
+            raise OSError("cl is not found")
+        return call
+
+    monkeypatch.setattr(torch, "compile", fail)
+    with pytest.raises(RuntimeError, match=r"needs a C\+\+ compiler .* or leave compile out"):
+        run_of(compile=True)
+
+
+@pytest.fixture
+def light_compiler(monkeypatch):
+    """torch.compile that captures the model as ever, but writes no code, which takes long."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+
+
+@pytest.mark.parametrize("by", ["the run", "its owner"])
+def test_a_compiled_run_is_the_run_and_its_model_stays_open_to_looks(by, tmp_path, light_compiler):
+    drop = {"optimizer": "muon", "compile": by == "the run"}
+    model = tiny_model(config=dataclasses.replace(TINY, drop_rate=0.3))
+    straight = dropping_run(optimizer="muon")
+    run = run_of(model=torch.compile(model) if by == "its owner" else model, **drop)
+    assert len(hidden_matrices(torch.compile(model))) == 12
+    assert len(run.optimizers[0].param_groups[0]["params"]) == 12
+    list(straight), next(run), next(run)
+    save_run(run, tmp_path / "run")
+    resumed = load_run(tmp_path / "run", TEXT, TEXT[:90], device="cpu")
+    assert resumed.config.compile == (by == "the run")
+    list(run), list(resumed)
+    for other in (run, resumed):
+        assert list(other.model.state_dict()) == list(straight.model.state_dict())
+        for a, b in zip(straight.history, other.history, strict=True):
+            assert a.loss == pytest.approx(b.loss, rel=1e-4)
+    with record(run.model, "residual_start") as inside:
+        run.model(TEXT[None, :9])
+    assert inside

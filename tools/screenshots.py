@@ -7,6 +7,7 @@ Those that the README shows lie in `.github/pictures` and are replaced too.
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -22,7 +23,7 @@ FOLDER = ROOT / "build" / "screenshots"
 IN_THE_README = ROOT / ".github" / "pictures"
 WIDTHS = (1280, 800)
 SETUP = """
-from gptlib import storyteller
+from gptlib.storyteller import storyteller
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller_checkpoints
 from gptcourse.views import *
@@ -55,6 +56,10 @@ VIEWS = {
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        description="Take pictures of the views, at 1280 and 800 pixels, into build/screenshots; "
+        "those that the README shows are replaced. It needs Chromium."
+    ).parse_args()
     prepare_environment()
     FOLDER.mkdir(parents=True, exist_ok=True)
     cells = [new_code_cell(SETUP), *map(new_code_cell, VIEWS.values())]

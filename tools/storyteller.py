@@ -2,29 +2,32 @@
 
     make storyteller
 
-Everything is seeded: the same machine gives the same files. The model card says what came out.
+Everything is seeded: the same machine gives the same files. The model card says what came out. The
+files that are shipped are replaced at the very end, all of them; until then they stay as they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
+import os
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
-from gptlib.checkpoint import save_model
+from gptlib.checkpoint import load_model, save_model
 from gptlib.corpus import storybook
 from gptlib.data import join_documents
-from gptlib.files import replacing
 from gptlib.model import GPTModel, count_parameters
 from gptlib.storyteller import (
     ASSETS,
     MODEL,
     SEED,
     TRAINING,
-    storyteller,
     tell_stories,
     untrained,
 )
@@ -34,6 +37,7 @@ from gptlib.training import TrainConfig, TrainingRun, evaluate
 N_STORIES = 100_000
 STEPS = 6000
 STATIONS = (50, 100, 200, 400, 800, 1600)  # the steps whose weights are kept beside the last ones
+N_VALIDATION = 1000
 N_JUDGED = 1000
 
 CARD = """# The storyteller
@@ -56,11 +60,29 @@ Now and then its stories still contradict themselves. The license is that of the
 """
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=f"Train the storyteller that ships with the course: {STEPS} steps, about ten "
+        "minutes on two cores. Its files are replaced when all of them are there."
+    )
+    parser.add_argument("--into", type=Path, default=ASSETS,
+                        help="the folder, if not the shipped one")
+    into = parser.parse_args(arguments).into
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=into, prefix=".storyteller-") as folder:
+        make(Path(folder))
+        for path in sorted(Path(folder).iterdir(), reverse=True):    # the digests are the last
+            os.replace(path, into / path.name)
+    print((into / "storyteller.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def make(folder: Path) -> None:
+    """All files of the storyteller."""
     torch.set_num_threads(2)
     train = [story.text for story in storybook.stories(N_STORIES, SEED)]
     tokenizer = BPETokenizer.train(END_OF_TEXT.join(train[:3000]), MODEL["vocab_size"])
-    validation = list(storybook.stories(1000, SEED + 1, part="validation"))
+    validation = list(storybook.stories(N_VALIDATION, SEED + 1, part="validation"))
     validation_ids = join_documents([story.text for story in validation], tokenizer)
     end_token = tokenizer.end_token
 
@@ -73,40 +95,34 @@ def main() -> int:
         if step.step % 100 == 0:
             print(f"step {step.step}: {step.loss:.3f} nats per token", flush=True)
         if step.step in STATIONS or step.step == STEPS:
-            losses[step.step] = keep(run.model, step.step, validation_ids, end_token)
+            name = "storyteller" if step.step == STEPS else f"storyteller.{step.step}"
+            save_model(run.model, folder / f"{name}.safetensors", torch.float16)
+            loss = evaluate(run.model, validation_ids, end_token=end_token)
+            losses[step.step] = round(loss, 4)
     minutes = (time.monotonic() - started) / 60
 
-    tokenizer.save(ASSETS / "storyteller.tokenizer.json")
-    write("storyteller.losses.json", json.dumps(losses))
-    sign()
-    write("storyteller.md", card(train, validation, minutes))
-    print((ASSETS / "storyteller.md").read_text(encoding="utf-8"))
-    return 0
+    tokenizer.save(folder / "storyteller.tokenizer.json")
+    write(folder / "storyteller.losses.json", json.dumps(losses))
+    write(folder / "SHA256SUMS", digests(folder))
+    shipped = load_model(folder / "storyteller.safetensors")
+    write(folder / "storyteller.md", card(shipped, tokenizer, train, validation, minutes))
 
 
-def keep(model: GPTModel, step: int, validation_ids: list[int], end_token: int) -> float:
-    """Store the weights of this step, and return their loss."""
-    name = "storyteller.safetensors" if step == STEPS else f"storyteller.{step}.safetensors"
-    save_model(model, ASSETS / name, torch.float16)
-    return round(evaluate(model, validation_ids, end_token=end_token), 4)
+def write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write(name: str, text: str) -> None:
-    with replacing(ASSETS / name) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def digests(folder: Path) -> str:
+    """The digest of each file that `storyteller` and its like will read."""
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+                   for path in sorted(folder.iterdir()))
 
 
-def sign() -> None:
-    """Write down the digest of each file that `storyteller` and its like will read."""
-    files = sorted(path for path in ASSETS.glob("storyteller.*") if path.suffix != ".md")
-    write("SHA256SUMS", "".join(
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files
-    ))
-
-
-def card(train: list[str], validation: list[storybook.Story], minutes: float) -> str:
+def card(
+    model: GPTModel, tokenizer: BPETokenizer, train: list[str],
+    validation: list[storybook.Story], minutes: float,
+) -> str:
     """What the files that were just written can do, measured."""
-    model, tokenizer = storyteller()
     end_token = tokenizer.end_token
     ids = join_documents([story.text for story in validation], tokenizer)
     loss = evaluate(model, ids, end_token=end_token) * len(ids) / len(validation)

@@ -422,6 +422,8 @@ def _shares_in_words(answer, *_trial):
     queries, keys = normal(generator, 4, 6), normal(generator, 4, 6)
     mask = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 1]], dtype=torch.bool)
     weights = answer(queries, keys, mask).double()
+    if weights.shape != mask.shape:
+        return None
     if (weights == -math.inf).any():
         return "Some weights are minus infinity, so these are scores: softmax must come last."
     if not weights.isfinite().all():

@@ -179,7 +179,10 @@ def _mean_and_variance_after(answer, *_trial):
     x, scale, shift = 3 + 2 * normal(generator, 3, 4, 6), *_norm_inputs(generator)[1:]
     plain, others = (torch.ones(6), torch.zeros(6)), 0.5 * x.flip(1) + 2
     others[1, 1] = x[1, 1]
-    one, again = (answer(vectors.clone(), *plain)[1, 1].double() for vectors in (x, others))
+    both = [answer(vectors.clone(), *plain) for vectors in (x, others)]
+    if any(result.shape != x.shape for result in both):
+        return None
+    one, again = (result[1, 1].double() for result in both)
     if not one.isfinite().all():
         return None
     if not torch.allclose(one, again, rtol=1e-3, atol=1e-4):
@@ -398,6 +401,8 @@ def _taken_apart(answer, *trial):
         return found
     x = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
     bent, right = answer(x.clone()), gelu(x)
+    if bent.shape != x.shape:
+        return None
     wrong = (bent - right).abs()
     if wrong[x > 0].max() < 1e-5 and wrong.max() > 1e-3:
         return ("Above 0 it is right, below 0 it is not: GELU lets a little of small negative "
@@ -416,8 +421,12 @@ def _taken_apart(answer, *trial):
 
 def _far_from_zero(answer):
     """What stands around the tanh, which is 1 for large numbers and -1 for very negative ones."""
+    far = (20.0, -20.0, 10.0, -10.0)
+    results = [answer(torch.tensor([x])) for x in far]
+    if any(result.numel() != 1 for result in results):
+        return None
     above, below, half_above, half_below = (
-        answer(torch.tensor([x])).item() / x for x in (20.0, -20.0, 10.0, -10.0))
+        result.item() / x for result, x in zip(results, far, strict=True))
     if max(min(abs(share), abs(share - 1)) for share in (above, below)) < 5e-4:
         return None
     words = "Outside of the tanh, or in place of it, something is wrong:"
@@ -579,6 +588,8 @@ def _as_a_sum(total, terms):
     if not terms:
         return None
     columns = torch.stack([term.flatten() for term in terms.values()], dim=1).double()
+    if not (columns.isfinite().all() and total.isfinite().all()):
+        return None                            # lstsq would print what it thinks of that
     factors = torch.linalg.lstsq(columns, total.double().flatten()[:, None]).solution[:, 0]
     if not _equal(columns @ factors, total.double().flatten()):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import html
 from dataclasses import dataclass
 
 from gptcourse.exercises import (
@@ -17,6 +16,7 @@ from gptcourse.exercises import (
 )
 from gptcourse.exercises.checking import Check
 from gptcourse.exercises.exercise import Exercise
+from gptcourse.figures import in_markup
 
 CHAPTERS = (tokenization, attention, blocks, model, training, generation)
 
@@ -102,11 +102,11 @@ class Report:
     def _repr_html_(self) -> str:
         cells = "".join(
             f'<tr><td>{row.sign}</td><td style="text-align: left">{row.exercise.chapter:02d}</td>'
-            f'<th scope="row" style="text-align: left"><code>{html.escape(row.exercise.name)}'
+            f'<th scope="row" style="text-align: left"><code>{in_markup(row.exercise.name)}'
             f'</code></th><td style="text-align: left; white-space: nowrap">{row.state}</td>'
-            f'<td style="text-align: left">{html.escape(row.exercise.goal)}</td></tr>'
+            f'<td style="text-align: left">{in_markup(row.exercise.goal)}</td></tr>'
             for row in self.rows)
-        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        remarks = "".join(f"<p>{in_markup(remark)}</p>" for remark in self.remarks)
         return (f'<table><caption style="text-align: left"><b>{self.title}</b></caption>{cells}'
                 f"</table>{remarks}")
 

@@ -7,7 +7,6 @@ of thing, the wrong shape, then wrong numbers. A wrong answer that is known has 
 from __future__ import annotations
 
 import copy
-import html
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -27,12 +26,18 @@ from gptcourse.exercises.properties import settings
 from gptcourse.exercises.resemblance import Trial, relation, resemblance
 from gptcourse.exercises.trial import (
     TIME_LIMIT,
+    Ending,
+    NoAnswer,
     OutOfTime,
     Raised,
+    Unreadable,
+    alone,
+    asked,
     attempt,
     time_limit,
     undisturbed,
 )
+from gptcourse.figures import in_markup, showable
 from gptcourse.listing import Source
 
 SEED = 0
@@ -47,7 +52,7 @@ class NotSolved(AssertionError):
     """What GPTLIB_CHECK=require makes of every result that is not right."""
 
 
-class _Verdict(Exception):
+class _Verdict(Ending):
     """The end of a judgement: a status and its sentence."""
 
     def __init__(self, status: str, text: str):
@@ -92,10 +97,10 @@ class Result:
         return self.status == "right"
 
     def __repr__(self) -> str:
-        return f"{SIGNS[self.status]} {self.exercise.name}: {self.text}"
+        return f"{SIGNS[self.status]} {self.exercise.name}: {showable(self.text)}"
 
     def _repr_html_(self) -> str:
-        name, text = html.escape(self.exercise.name), html.escape(self.text)
+        name, text = in_markup(self.exercise.name), in_markup(self.text)
         more = "" if self.ok else (
             f'<br><span style="opacity: 0.75">Stuck? <code>check.{name}.hint(1)</code></span>')
         return (f'<div role="status" style="border-left: 4px solid {_COLORS[self.status]}; '
@@ -114,9 +119,9 @@ class Hint:
         return f"{self.title}\n{self.text}" if self.text else self.title
 
     def _repr_html_(self) -> str:
-        return (f'<p style="margin: 0.2em 0">{html.escape(self.title)}</p><pre style="margin: 0; '
+        return (f'<p style="margin: 0.2em 0">{in_markup(self.title)}</p><pre style="margin: 0; '
                 f'padding: 0.4em 0.8em; white-space: pre-wrap; word-break: normal">'
-                f"{html.escape(self.text)}</pre>")
+                f"{in_markup(self.text)}</pre>")
 
 
 class Check:
@@ -161,19 +166,15 @@ def judge(exercise: Exercise, function: Any) -> tuple[str, str]:
     """-> status ("todo", "right", "wrong" or "raised") and one line of text."""
     try:
         _check_callable(exercise, function)
-        with undisturbed():
-            trials = _Trials(exercise, function)
-            with time_limit(TIME_LIMIT):
-                return trials.verdict()
+        with undisturbed(), time_limit(TIME_LIMIT):
+            return asked(lambda: _Trials(exercise, function).verdict(),
+                         otherwise=("wrong", _UNREADABLE))
     except _Verdict as verdict:
         return verdict.status, verdict.text
     except OutOfTime:
         return "raised", (f"stopped after {TIME_LIMIT:.0f} seconds: it has not returned yet; look "
                           "for a loop that never ends, such as a `while` in which one branch "
                           "forgets i += 1, or for one that does far too much.")
-    except Exception as error:  # what it returned is an object that bears no question
-        return "wrong", (f"what it returns cannot be read ({type(error).__name__}): return a plain "
-                         "value.")
 
 
 def _check_callable(exercise: Exercise, function: Any) -> None:
@@ -196,6 +197,8 @@ _NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logar
 _TWICE = ("twice with the same input, it does two different things: it must depend on nothing but "
           "its arguments, neither on chance, such as dropout or the numbers of a new layer, nor on "
           "what an earlier call left behind.")
+_UNREADABLE = ("the check stumbles over what it returns: return a plain value; if it is one, the "
+               "mistake is in the course, and not yours.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
 
 
@@ -218,7 +221,7 @@ class _Trials:
     """All trial calls of one check."""
 
     def __init__(self, exercise: Exercise, function: Callable):
-        self.exercise, self.function = exercise, function
+        self.exercise, self.function = exercise, alone(function)
         self.returns = exercise.returns
         self.cases = [tuple(case) for case in exercise.cases(_generator())]
         self.answers: list = []                # what was observed, as far as the trials went
@@ -233,7 +236,7 @@ class _Trials:
         if any(map(self._changes_by_itself, range(len(self.cases))[:3])):
             raise _Verdict("wrong", f"called {_TWICE}")
         for fact in self.exercise.properties:
-            problem = _asked(fact.broken, self._call)
+            problem = asked(fact.broken, self._call, otherwise=_UNREADABLE)
             if problem:
                 raise _Verdict("wrong", problem)
         return "right", self._tried()
@@ -246,7 +249,8 @@ class _Trials:
         self.expected.append(self.exercise.observe(expected, given_too))
         answer = self._observed(result, given)
         self.answers.append(answer)
-        problem = _asked(self.returns.malformed, answer, self.expected[-1])
+        problem = asked(
+            self.returns.malformed, answer, self.expected[-1], otherwise=_UNREADABLE)
         if problem:
             self._compare(len(self.answers) - 1)   # what went wrong before it tells more
             self._wrong(case, problem)
@@ -259,7 +263,7 @@ class _Trials:
         """The numbers of all answers so far, or of the first ones."""
         answers = self.answers[:most]
         for case, answer, expected in zip(self.cases, answers, self.expected, strict=False):
-            problem = _asked(self.returns.difference, answer, expected)
+            problem = asked(self.returns.difference, answer, expected, otherwise=_UNREADABLE)
             if problem:
                 self._wrong(case, problem)
 
@@ -287,6 +291,8 @@ class _Trials:
             raise _Verdict("todo", "not done yet: it uses a function that still returns TODO. "
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
+        if isinstance(result.error, Unreadable):
+            raise _Verdict("wrong", str(result.error))
         called = f"called with {self._written(arguments)}"
         cause = self._known_error(result)
         text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
@@ -308,7 +314,7 @@ class _Trials:
             expected = self.exercise.reference(*copy.deepcopy(case))
             more = Experiments(self.exercise, self.function, [(case, None, expected)])
             for question in (more.number_of_axes, more.row_by_row, more.unused):
-                if found := _found(question):
+                if found := asked(question):
                     return found
         return meaning(result.what)
 
@@ -321,10 +327,8 @@ class _Trials:
         return None
 
     def _observed(self, result: Any, given: tuple) -> Any:
-        try:
-            return self.exercise.observe(result, given)
-        except Exception:  # the result is of a kind that cannot be looked into
-            return result
+        """What is compared; the result itself where it is of a kind that cannot be looked into."""
+        return asked(self.exercise.observe, result, given, otherwise=result)
 
     def _check_untouched(self, given: tuple, case: tuple) -> None:
         for name, now, before in zip(self.exercise.parameters, given, case, strict=False):
@@ -374,23 +378,35 @@ class _Trials:
                  for case, answer, expected in failed]
         more = Experiments(self.exercise, self.function, failed)
         misshapen = "the shape of your" in problem
-        return (_found(relation, wrong) or self._symptom(failed)
-                or (misshapen and _found(more.unused)) or _found(resemblance, wrong)
-                or _found(more.number_of_axes) or _found(more.mixed_texts)
-                or _found(more.row_by_row)
-                or _found(getattr(self.returns, "trace", lambda trials: None), wrong)
+        return (asked(relation, wrong) or self._symptom(failed)
+                or (misshapen and asked(more.unused)) or asked(resemblance, wrong)
+                or asked(more.number_of_axes) or asked(more.mixed_texts) or asked(more.row_by_row)
+                or asked(self._trace, wrong)
                 or self._likeliest_mistake(failed) or unusable
-                or _found(more.unused) or _found(more.without_one_input))
+                or asked(more.unused) or asked(more.without_one_input))
+
+    def _trace(self, wrong: list[Trial]) -> str | None:
+        """What such answers have in common, where they are the kind of thing that is asked for."""
+        if not all(_alike(self.returns, trial.answer, trial.answer) for trial in wrong):
+            return None
+        return getattr(self.returns, "trace", lambda trials: None)(wrong)
 
     def _symptom(self, failed: list[tuple]) -> str | None:
         """What the exercise itself finds out about the first wrong answer."""
-        if not _alike(self.returns, failed[0][1], failed[0][1]):
+        case, answer, _ = failed[0]
+        if not _alike(self.returns, answer, answer):
             return None                        # it is not the kind of thing that could be asked
         for symptom in self.exercise.symptoms:
-            found = attempt(symptom, (self.function, *copy.deepcopy(failed[0][0])))
-            if isinstance(found, str):
+            if found := asked(symptom, self._answer, *copy.deepcopy(case)):
                 return found
         return None
+
+    def _answer(self, *arguments) -> Any:
+        """The function as a symptom asks it."""
+        result = attempt(self.function, arguments)
+        if isinstance(result, Raised):
+            raise NoAnswer
+        return result
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
         """Of several that explain as many wrong answers, the one that spoils the fewest right."""
@@ -434,29 +450,8 @@ class _Trials:
                          if parts or isinstance(x, Tensor) or _is_small(x))
 
 
-def _asked(question: Callable, *arguments) -> str | None:
-    """A question about a result, which may be an object that bears no question."""
-    try:
-        return question(*arguments)
-    except _Verdict:
-        raise
-    except Exception as error:
-        return f"what it returns cannot be read ({type(error).__name__}): return a plain value."
-
-
-def _found(ask: Callable, *arguments) -> str | None:
-    """What a search comes up with; an answer may be an object that bears no question."""
-    try:
-        return ask(*arguments)
-    except Exception:
-        return None
-
-
 def _alike(returns: Kind, answer: Any, other: Any) -> bool:
-    try:
-        return returns.alike(answer, other)
-    except Exception:
-        return False
+    return asked(returns.alike, answer, other, otherwise=False)
 
 
 def _generator() -> torch.Generator:

@@ -1082,6 +1082,8 @@ class _CacheAnswer(SeveralAnswers):
 
     def trace(self, trials: list[Trial]) -> str | None:
         """Whether only the earlier tokens are wrong, or only the new ones."""
+        if any(self.malformed(trial.answer, trial.expected) for trial in trials):
+            return None
         right = []                                           # of each part: earlier ones, new ones
         for trial in trials:
             cache = trial.arguments["cache"]

@@ -183,7 +183,7 @@ def _to_embed(generator):
         yield ids, normal(generator, V, C), normal(generator, N, C)
 
 
-_SOME_IDS = torch.tensor([[2, 0, 3, 2]])
+_SOME_IDS = torch.tensor([[2, 0, 3, 2]], device="cpu")
 _REACHES_TABLES = gradient_reaches(
     ("token_table", "position_table"),
     lambda generator: (normal(generator, 4, 3), normal(generator, 5, 3)),
@@ -831,7 +831,7 @@ class CountAnswer(NumberAnswer):
     def trace(self, trials: list[Trial]) -> str | None:
         """Which kind of part is left out, or is all that is counted."""
         answers = [trial.answer for trial in trials]
-        if not all(isinstance(answer, (int, float, Tensor)) for answer in answers):
+        if any(self.malformed(trial.answer, trial.expected) for trial in trials):
             return None
         if not all(float(answer).is_integer() for answer in answers):
             return ("This is no whole number: count how many numbers there are, with .numel(), and "
@@ -1055,8 +1055,11 @@ def _wiring(returned, arguments):
     words = "the model" if returned is model else described(returned)
     if isinstance(returned, GPTModel) and returned is not model:
         words = "a copy of the model"
-    head, table = model.output_head, model.token_embedding.weight
-    shared = "nothing"
+    head, table, shared = (getattr(model, "output_head", None),
+                           getattr(getattr(model, "token_embedding", None), "weight", None),
+                           "nothing")
+    if table is None or getattr(head, "weight", None) is None:
+        return model                           # which has lost one of the two
     if head.weight is table:
         shared = "one parameter"
     elif head.weight.shape == table.shape and head.weight.data_ptr() == table.data_ptr():

@@ -1,84 +1,66 @@
-"""What has been solved so far, kept in the current folder across restarts of the kernel.
+"""What has been solved so far, kept beside the notebooks across restarts of the kernel.
 
-The file is a convenience: a damaged one is set aside, and where none can be written, the progress
+Every try leaves an empty file in a folder of its own, whose name says all: `02.causal_mask.3.right`
+is the third try at that exercise. Nothing is ever read in order to be written again, so several
+notebooks at once lose nothing, and no file can be damaged. Where none can be made, the progress
 lives as long as the kernel.
 """
 
 from __future__ import annotations
 
-import json
+from itertools import count
 from pathlib import Path
 
-from gptlib.files import replacing
+FOLDER = ".progress"
+STATUSES = ("right", "wrong", "raised")
 
-FILE = ".progress.json"
-DAMAGED = ".progress.damaged.json"
-FORMAT = "gptlib progress, version 1"
-
-_unsaved: dict[str, dict] = {}
-_remarks: set[str] = set()
+_unsaved: list[tuple[str, str]] = []               # exercise and status
 
 
 def record(exercise: str, status: str) -> None:
     """Remember a check. What was solved once stays solved; a blank changes nothing."""
-    if status == "todo":
+    if status not in STATUSES or load().get(exercise, {}).get("solved"):
         return
-    entries = load()
-    entry = entries.get(exercise, {"solved": False, "tries": 0})
-    if entry["solved"]:
-        return
-    entries[exercise] = {"solved": status == "right", "tries": entry["tries"] + 1}
-    _save(entries)
+    _unsaved.append((exercise, status))
+    try:
+        Path(FOLDER).mkdir(exist_ok=True)
+        while _unsaved:
+            _keep(*_unsaved[0])
+            del _unsaved[0]
+    except OSError:
+        return                                     # `remarks` says so
+
+
+def _keep(exercise: str, status: str) -> None:
+    """Make the file of this try, of which nobody else has the number."""
+    for number in count(load().get(exercise, {"tries": 0})["tries"] + 1):
+        try:
+            Path(FOLDER, f"{exercise}.{number}.{status}").touch(exist_ok=False)
+            return
+        except FileExistsError:
+            continue
 
 
 def load() -> dict[str, dict]:
     """{"03.causal_mask": {"solved": True, "tries": 3}, ...}"""
-    return {**_read(), **_unsaved}
+    entries = {}
+    for exercise, status in [*_kept(), *_unsaved]:
+        entry = entries.setdefault(exercise, {"solved": False, "tries": 0})
+        entry["tries"] += 1
+        entry["solved"] |= status == "right"
+    return entries
 
 
 def remarks() -> list[str]:
-    """What a learner should know about the file, in sentences."""
-    return sorted(_remarks)
+    """What a learner should know about the folder, in sentences."""
+    return ["This folder cannot be written to, so progress lasts as long as the kernel."
+            ] if _unsaved else []
 
 
-def _read() -> dict[str, dict]:
-    path = Path(FILE)
+def _kept() -> list[tuple[str, str]]:
+    """Exercise and status of each try in the folder, whatever else lies there."""
     try:
-        text = path.read_bytes()
+        names = [path.name.rsplit(".", 2) for path in Path(FOLDER).iterdir()]
     except OSError:
-        return {}
-    try:
-        saved = json.loads(text)
-        if saved["format"] != FORMAT or not all(map(_well_formed, saved["exercises"].values())):
-            raise ValueError("another format")
-        return dict(saved["exercises"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        _set_aside(path)
-        return {}
-
-
-def _well_formed(entry: object) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("solved"), bool)
-        and type(entry.get("tries")) is int
-    )
-
-
-def _set_aside(path: Path) -> None:
-    try:
-        path.replace(DAMAGED)
-    except OSError:
-        return
-    _remarks.add(f"The former progress file was damaged; it is now {DAMAGED}.")
-
-
-def _save(entries: dict[str, dict]) -> None:
-    try:
-        with replacing(FILE) as temporary:
-            text = json.dumps({"format": FORMAT, "exercises": entries}, indent=1, sort_keys=True)
-            temporary.write_text(text + "\n", encoding="utf-8")
-        _unsaved.clear()
-    except OSError:
-        _unsaved.update(entries)
-        _remarks.add("This folder cannot be written to, so progress lasts as long as the kernel.")
+        return []
+    return [(name[0], name[2]) for name in names if len(name) == 3 and name[2] in STATUSES]

@@ -225,12 +225,13 @@ COUNT_PAIRS = Exercise(
 
 def merge(ids, pair, new_id):
     """Replace each occurrence of `pair`, from left to right.  [1, 1, 1], (1, 1), 9 -> [9, 1]"""
-    merged = []
+    merged, previous = [], None               # previous: the token before, until a pair takes it
     for token in ids:
-        if merged and (merged[-1], token) == pair:
-            merged[-1] = new_id
+        if (previous, token) == pair:
+            merged[-1], previous = new_id, None
         else:
             merged.append(token)
+            previous = token
     return merged
 
 
@@ -490,19 +491,20 @@ MERGE = Exercise(
         "Build a new list while you walk through the old one. When does the token that you have "
         "just reached complete the pair?",
         """
-        1. begin with an empty list
-        2. for each token: if the last one of the new list and this one are the pair,
-           the last one becomes new_id
-        3. otherwise append the token
+        1. begin with an empty list, and with no previous token
+        2. for each token: if the previous one and this one are the pair, the last one of the
+           new list becomes new_id, and the next token has no previous one
+        3. otherwise append the token, which is the previous one of the next
         4. return the new list
         """,
         """
-        merged = []
+        merged, previous = [], None
         for token in ids:
-            if merged and (merged[-1], token) == pair:
-                ...                           # what becomes of merged[-1]?
+            if (previous, token) == pair:
+                ...                           # what becomes of merged[-1], and of previous?
             else:
                 merged.append(token)
+                previous = token
         return merged
         """,
     ),

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptcourse.exercises.answers import NumberAnswer, TensorAnswer, number
+from gptcourse.exercises.answers import NumberAnswer, TensorAnswer, number, scalar
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.properties import gradient_reaches, normal, settings
 from gptcourse.exercises.resemblance import Trial, relation, resemblance
@@ -990,11 +990,12 @@ class StepAnswer:
     def alike(self, answer: Any, other: Any) -> bool:
         if not (isinstance(answer, AfterStep) and isinstance(other, AfterStep)):
             return False
-        if not all(_LOSS.alike(x.loss, x.loss) for x in (answer, other)):
+        if not all(_LOSS.alike(x.loss, x.loss) and not getattr(x.loss, "shape", ())
+                   for x in (answer, other)):
             return False                               # one of them is no number
         # Who forgets the gradient at the end may have moved the weights wrongly all the same.
         forgotten = answer.moved and 0 in (answer.gradient, other.gradient)
-        numbers = [torch.tensor([float(x.loss), 0 if forgotten else x.gradient])
+        numbers = [torch.tensor([scalar(x.loss), 0 if forgotten else x.gradient])
                    for x in (answer, other)]
         return (answer.steps == other.steps
                 and torch.allclose(*numbers, rtol=1e-3, atol=1e-5, equal_nan=True)
@@ -1202,6 +1203,13 @@ def learning_rate(step, steps, warmup_steps, peak):
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)       # 0 to 1
     return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def _no_way_down(step, steps, warmup_steps, peak):
+    """Where the warm-up leaves one step only, steps - 1 - warmup_steps is 0: divide by max(1, ...)
+    of it, so that this step has the peak."""
+    progress = (step - warmup_steps) / (steps - 1 - warmup_steps)
+    return _after_warm_up(step, steps, warmup_steps, peak, _wave(progress, peak))
 
 
 def _warm_up_from_zero(step, steps, warmup_steps, peak):
@@ -1594,7 +1602,7 @@ class RateAnswer(NumberAnswer):
 def _part_of_curve(step, steps, warmup_steps, peak):
     if step < warmup_steps:
         return "warm-up"
-    return {warmup_steps: "peak", steps - 1: "last"}.get(step, "between")
+    return {steps - 1: "last", warmup_steps: "peak"}.get(step, "between")
 
 
 def _instead(trial):
@@ -1644,6 +1652,7 @@ LEARNING_RATE = Exercise(
         (0, 10, 4, 2.0), (1, 10, 4, 2.0), (3, 10, 4, 2.0), (4, 10, 4, 2.0), (5, 10, 4, 2.0),
         (8, 10, 4, 2.0), (9, 10, 4, 2.0), (0, 7, 0, 0.003), (3, 7, 0, 0.003), (6, 7, 0, 0.003),
         (0, 100, 1, 0.01), (1, 100, 1, 0.01), (70, 300, 20, 0.02), (299, 300, 20, 0.02),
+        (5, 6, 4, 2.0), (4, 5, 4, 2.0),
     ],
     mistakes=[_warm_up_from_zero, _warm_up_too_slow, _warm_up_too_fast, _warm_up_one_longer,
               _no_warm_up, _waits_at_peak, _stays_at_peak, _goes_on_climbing, _straight_down,
@@ -1657,7 +1666,7 @@ LEARNING_RATE = Exercise(
               _warm_up_one_shorter, _one_step_ahead, _half_without_one, _climb_without_peak,
               _climb_from_a_tenth, _climb_lost, _comparison_turned, _tenth_missing,
               _tenth_and_rest_swapped, _peak_times_a_tenth, _half_of_cosine, _warm_up_divided,
-              _warm_up_not_subtracted, _divided_by_last_step],
+              _warm_up_not_subtracted, _divided_by_last_step, _no_way_down],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
         "peak do steps 0, 1, 2 and 3 have? For the rest: cos(0) is 1, and cos(pi) is -1.",

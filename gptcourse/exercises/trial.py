@@ -24,13 +24,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 TIME_LIMIT = 5.0       # seconds for all trial calls of one check together
 _AGAIN = 0.2           # seconds until a function that swallows the alarm gets the next one
 
 
-class OutOfTime(BaseException):
-    """The time is up. No Exception, so that the learner's `except Exception` lets it through."""
+class Ending(BaseException):
+    """What ends a judgement. No Exception, so that nobody's `except Exception` keeps it."""
+
+
+class OutOfTime(Ending):
+    """The time is up."""
+
+
+class NoAnswer(Exception):
+    """The learner's function raised, when the judge asked it for more."""
+
+
+class Unreadable(Exception):
+    """What the function returned is a tensor that cannot be compared; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -62,33 +75,49 @@ def _message(error: BaseException) -> str:
 
 
 @contextmanager
+def switched_back() -> Iterator[None]:
+    """Whatever the block switches in torch, afterward it is as it was. Inside there is no autocast.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    grad, deterministic = torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        with torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """Within the block anything may be printed, seeded or set; afterward all is as before.
 
-    Inside, tensors are made on the CPU and gradients are recorded, whatever holds outside.
+    Inside, whatever holds outside, tensors are made on the CPU, as float32 and without autocast, by
+    the usual algorithms, and gradients are recorded.
     """
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     devices = range(torch.cuda.device_count()) if cuda else []
     python, numpy = random.getstate(), np.random.get_state()
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    grad = torch.is_grad_enabled()
     environment = dict(os.environ)
     try:
         with (
-            torch.random.fork_rng(devices), torch.device("cpu"),
-            torch.inference_mode(False), torch.enable_grad(), warnings.catch_warnings(),
+            switched_back(), torch.random.fork_rng(devices), torch.device("cpu"),
+            torch.inference_mode(False), torch.enable_grad(),
+            torch.autograd.set_detect_anomaly(False), np.errstate(all="ignore"),
+            warnings.catch_warnings(),
             contextlib.redirect_stdout(_Nowhere()), contextlib.redirect_stderr(_Nowhere()),
         ):
             warnings.simplefilter("ignore")
             torch.set_default_dtype(torch.float32)
+            torch.use_deterministic_algorithms(False)
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        if torch.get_default_device() != device:
-            torch.set_default_device(device)
         if os.environ != environment:
             os.environ.clear()
             os.environ.update(environment)
@@ -161,13 +190,64 @@ def _by_thread(seconds: float) -> Iterator[None]:
 
 
 def attempt(function: Callable, arguments: tuple) -> Any:
-    """What the function returns, or Raised. Only OutOfTime goes through."""
+    """What the function returns, or Raised. Only an Ending goes through."""
     try:
         return function(*arguments)
-    except OutOfTime:
+    except Ending:
         raise
     except BaseException as error:
         return Raised(_place(error), error)
+
+
+def asked(question: Callable, *arguments, otherwise: Any = None) -> Any:
+    """What the judge's own question comes to; `otherwise` where it raises.
+
+    An answer may be any object, so code of the learner's may raise in the middle of a question.
+    Whatever else raises is a fault of the judge, which stops no notebook; in the tests, where
+    GPTLIB_FAULTS=raise, it is not hidden.
+    """
+    result = attempt(question, arguments)
+    if not isinstance(result, Raised):
+        return result
+    theirs = result.where or isinstance(result.error, NoAnswer)
+    if not theirs and os.environ.get("GPTLIB_FAULTS") == "raise":
+        raise result.error
+    return otherwise
+
+
+def alone(function: Callable) -> Callable:
+    """The function, but what it switches in torch holds for nobody else, and a tensor that cannot
+    be read is Unreadable."""
+
+    def call(*arguments):
+        with switched_back():
+            result = function(*arguments)
+        for part in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(part, Tensor):
+                _check_readable(part)
+        return result
+
+    return call
+
+
+_READABLE = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16,
+    torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+)
+
+
+def _check_readable(x: Tensor) -> None:
+    if x.device.type != "cpu":
+        raise Unreadable(f"the device of what you return is {x.device}, but the inputs are on cpu: "
+                         "make new tensors with device=x.device.")
+    if x.is_nested or x.layout != torch.strided:
+        raise Unreadable("what you return is sparse or nested: .to_dense() makes a plain tensor of "
+                         "a sparse one, and torch.stack one of several.")
+    if x.dtype not in _READABLE:
+        raise Unreadable(f"the dtype of what you return is {x.dtype}, with which hardly anything "
+                         "can be computed: stay with the dtype of the inputs.")
+
+
 
 
 _NOT_THEIRS = tuple(

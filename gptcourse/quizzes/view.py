@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import ipywidgets as widgets
 
+from gptcourse.figures import in_markup
 from gptcourse.quizzes.quiz import Question
+from gptcourse.views.base import answer_while_a_cell_runs
 
 _CHOICE = widgets.Layout(width="auto", max_width="700px")
 # Radio buttons are made for options of one line: a longer one would lie upon the next. And what is
@@ -39,7 +40,7 @@ class Quiz(widgets.VBox):
             choice.observe(lambda _change, n=n: self._explain(n), names="value")
             self.choices.append(choice)
             self._answers.append(answer)
-            asked = widgets.HTML(_paragraph(f"<b>{n + 1}.</b> {html.escape(question.text)}"))
+            asked = widgets.HTML(_paragraph(f"<b>{n + 1}.</b> {in_markup(question.text)}"))
             asked.add_class("gpt-quiz-apart")
             rows += [asked, choice, answer]
         self._score = widgets.HTML()
@@ -47,6 +48,7 @@ class Quiz(widgets.VBox):
         style = widgets.HTML(_STYLE, layout={"display": "none"})
         super().__init__([style, *rows, self._score])
         self.add_class("gpt-quiz")
+        answer_while_a_cell_runs(self)
         self._show_score()
 
     @property
@@ -65,7 +67,7 @@ class Quiz(widgets.VBox):
         return f"{sign} {option.explanation}"
 
     def _explain(self, n: int) -> None:
-        self._answers[n].value = _paragraph(html.escape(self.explanation(n)), "status")
+        self._answers[n].value = _paragraph(in_markup(self.explanation(n)), "status")
         self._show_score()
 
     def _show_score(self) -> None:
@@ -82,10 +84,10 @@ class Quiz(widgets.VBox):
         parts = []
         for n, question in enumerate(self.questions):
             options = "".join(
-                f"<li>{html.escape(option.text)}<details><summary>explained</summary>"
-                f"{'✅' if option is question.right else '❌'} {html.escape(option.explanation)}"
+                f"<li>{in_markup(option.text)}<details><summary>explained</summary>"
+                f"{'✅' if option is question.right else '❌'} {in_markup(option.explanation)}"
                 "</details></li>" for option in self.options[n])
-            parts.append(f"<p><b>{n + 1}.</b> {html.escape(question.text)}</p><ul>{options}</ul>")
+            parts.append(f"<p><b>{n + 1}.</b> {in_markup(question.text)}</p><ul>{options}</ul>")
         return "".join(parts)
 
 

@@ -8,7 +8,7 @@ import traitlets
 from gptcourse import figures
 from gptcourse.views.base import trace_text
 from gptcourse.views.browser import MOST_BYTES, BrowserView, browser_files, pack
-from gptcourse.views.session import Session
+from gptcourse.views.session import SendableText, Session
 from gptlib.trace import Trace
 
 
@@ -26,7 +26,7 @@ class AttentionExplorer(BrowserView):
 
     _esm, _css = browser_files("attention")
 
-    prompt = traitlets.Unicode().tag(sync=True)
+    prompt = SendableText().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
     token = traitlets.Int(None, allow_none=True).tag(sync=True)

@@ -8,7 +8,6 @@ seen. Where no kernel runs, on a hosting site or in an exported page, the pictur
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,11 +15,11 @@ import anywidget
 import ipywidgets as widgets
 import numpy as np
 import torch
-from ipykernel.comm.comm import BaseComm
 
 from gptcourse import figures
-from gptcourse.figures import DRAWING, WIDTH, Picture, Stage, width_of
+from gptcourse.figures import DRAWING, WIDTH, Picture, Stage, in_markup, showable, width_of
 from gptcourse.views.image import KernelImage
+from gptcourse.views.session import SendableText
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.trace import Trace, trace
 
@@ -28,9 +27,16 @@ TEXT_COLOR = "var(--jp-content-font-color1, #1f2933)"
 QUIET_COLOR = "var(--jp-content-font-color2, #5b6570)"
 ERROR_COLOR = "var(--jp-error-color1, #b3261e)"
 
-# JupyterLab sends what a learner does to a thread of its own in the kernel, so a view answers while
-# a cell runs. From 7.4 on, ipykernel would have it wait for the thread of the cell that made it.
-BaseComm._reply_subshell_for = None
+
+def answer_while_a_cell_runs(widget: widgets.Widget) -> None:
+    """Let `widget`, and all widgets in it, hear the page at any time.
+
+    JupyterLab sends what a learner does to a thread of its own in the kernel. From 7.4 on,
+    ipykernel would have a widget wait for the thread of the cell that made it.
+    """
+    widget.comm._reply_subshell_for = None
+    for child in getattr(widget, "children", ()):
+        answer_while_a_cell_runs(child)
 
 
 class BaseView:
@@ -170,6 +176,7 @@ class View(BaseView, widgets.VBox):
         page = _Page()
         page.on_msg(lambda *_: self.leave_page())
         super().__init__([row, self._alert, *self._drawn, page])
+        answer_while_a_cell_runs(self)
 
     def show(
         self, summary: str, picture: Stage | Picture, announce: bool = True, **shown
@@ -180,6 +187,7 @@ class View(BaseView, widgets.VBox):
         seen only where there is no widget. A view that moves by itself leaves the sentence on the
         page as it was with `announce=False`, for screen readers read out every change.
         """
+        summary = showable(summary)
         if isinstance(picture, Stage):
             picture = Picture(picture.png(), summary, width_of(picture.figure))
             self._image.show(picture)
@@ -205,7 +213,7 @@ class View(BaseView, widgets.VBox):
 
 def _told(error: Exception) -> str:
     """An error in one line; one that is no sentence by itself at least has a name."""
-    text = " ".join(str(error).split())
+    text = showable(" ".join(str(error).split()))
     if text and isinstance(error, (ValueError, TypeError, RuntimeError)):
         return text
     return f"{type(error).__name__}: {text}"
@@ -215,16 +223,17 @@ def paragraph(text: str, color: str = TEXT_COLOR, role: str = "") -> str:
     """A text as HTML; with the role "alert", it is read out when it appears."""
     named = f' role="{role}"' if role else ""
     return (f'<div{named} style="color: {color}; line-height: 1.5; max-width: {WIDTH}px">'
-            f"{html.escape(text)}</div>")
+            f"{in_markup(text)}</div>")
 
 
 def table(rows: Sequence[tuple[str, str, str]]) -> str:
     """Rows of a name, a number and a reason, as HTML."""
     cells = "".join(
         f'<tr><th scope="row" style="text-align: left; padding: 1px 16px 1px 0; '
-        f'white-space: nowrap">{name}</th>'
-        f'<td style="text-align: right; padding: 1px 16px; white-space: nowrap">{number}</td>'
-        f'<td style="text-align: left; padding: 1px 0">{why}</td></tr>'
+        f'white-space: nowrap">{in_markup(name)}</th>'
+        f'<td style="text-align: right; padding: 1px 16px; white-space: nowrap">'
+        f'{in_markup(number)}</td>'
+        f'<td style="text-align: left; padding: 1px 0">{in_markup(why)}</td></tr>'
         for name, number, why in rows)
     return (f'<table style="color: {TEXT_COLOR}; line-height: 1.5; max-width: {WIDTH}px">{cells}'
             "</table>")
@@ -338,13 +347,21 @@ def stepped_slider(label: str, options: Sequence[tuple[str, object]], value, hin
         layout=_LAYOUT)
 
 
+class _Line(widgets.Text):
+    value = SendableText().tag(sync=True)
+
+
+class _Lines(widgets.Textarea):
+    value = SendableText().tag(sync=True)
+
+
 def text_field(label: str, value: str, hint: str = "", rows: int = 1):
     """A field for text; the view follows a single line when it is left, or on enter.
 
     In several lines enter begins a new one, so the view follows every letter. No model reads them.
     There are `rows` of them, or as many as the text fills, where the browser can do that.
     """
-    kind = widgets.Text if rows == 1 else widgets.Textarea
+    kind = _Line if rows == 1 else _Lines
     options = {} if rows == 1 else {"rows": rows}
     return kind(value, description=label, tooltip=hint or label, continuous_update=rows > 1,
                 style=_STYLE, layout=WIDE, **options).add_class("gpt-text")

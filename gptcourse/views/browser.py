@@ -16,8 +16,8 @@ import anywidget
 import numpy as np
 import traitlets
 
-from gptcourse.figures import Picture
-from gptcourse.views.base import BaseView
+from gptcourse.figures import Picture, showable
+from gptcourse.views.base import BaseView, answer_while_a_cell_runs
 from gptcourse.views.session import Session
 
 MOST_BYTES = 1_000_000               # of data in one view
@@ -40,6 +40,7 @@ class BrowserView(BaseView, anywidget.AnyWidget):
         self.session = Session() if session is None else session
         self._still: Picture | None = None
         super().__init__(**{name: value for name, value in settings.items() if value is not None})
+        answer_while_a_cell_runs(self)
         for name, value in settings.items():
             if value is not None and self.session.has_trait(name):
                 self.session.set_trait(name, value)
@@ -55,7 +56,7 @@ class BrowserView(BaseView, anywidget.AnyWidget):
 
     def show(self, summary: str, **shown) -> None:
         """Say in one sentence what is on screen; `shown` says what numbers it carries."""
-        self.shown = {"summary": summary, **shown}
+        self.shown = {"summary": showable(summary), **shown}
         self._still = None
 
     def follow(self, *settings: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gptcourse import figures
 from gptcourse.views.base import View, choice, switch, whole_slider
+from gptcourse.views.weights import drawing_from
 from gptlib.blocks import TransformerBlock
 from gptlib.config import GPTConfig
 
@@ -24,7 +25,7 @@ PRE_NORM, POST_NORM, NO_NORM = "pre-norm", "post-norm", "none"
 def stack_of_blocks(seed: int = 0) -> nn.ModuleList:
     """Real transformer blocks with random weights, in float64: tiny gradients are to be seen."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng([]):          # the layers' own first weights are drawn, then lost
+    with drawing_from(torch.Generator()):    # the layers' own first weights, which are not kept
         blocks = nn.ModuleList(TransformerBlock(CONFIG) for _ in range(DEEPEST)).double()
     for module in blocks.modules():
         if isinstance(module, nn.Linear):

@@ -11,7 +11,7 @@ from gptcourse import figures
 from gptcourse.views.attention import checked_head, checked_token
 from gptcourse.views.base import trace_text
 from gptcourse.views.browser import BrowserView, browser_files
-from gptcourse.views.session import Session
+from gptcourse.views.session import SendableText, Session
 from gptlib.trace import Trace
 
 MOST_KEYS = 14                       # in the still picture
@@ -32,7 +32,7 @@ class AttentionMicroscope(BrowserView):
 
     _esm, _css = browser_files("microscope")
 
-    prompt = traitlets.Unicode().tag(sync=True)
+    prompt = SendableText().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     head = traitlets.Int(0).tag(sync=True)
     token = traitlets.Int(None, allow_none=True).tag(sync=True)

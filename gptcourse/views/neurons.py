@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import ipywidgets as widgets
 import numpy as np
 
@@ -220,7 +218,7 @@ def _colored(tokens, profile: np.ndarray, neuron: int, chosen: int) -> str:
             f'<span style="display: block; padding: 2px 4px; border-radius: 4px; white-space: pre; '
             f"border: 2px solid {edge}; font-family: var(--jp-code-font-family, monospace); "
             f'background: rgba({color}, {0.62 * abs(value) / reach:.2f})">'
-            f"{html.escape(figures.with_signs(token))}</span>"
+            f"{figures.in_markup(figures.with_signs(token))}</span>"
             f'<span style="font-size: 11px; color: {QUIET_COLOR}">{_value(value)}</span>'
             f"</li>" + ("<br>" if token.endswith("\n") else ""))
     return (f'<div style="max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">The text as neuron '

@@ -12,7 +12,7 @@ from gptcourse import figures
 from gptcourse.figures import DRAWING
 from gptcourse.views.base import chance, check_finite, decimals, prompt_ids
 from gptcourse.views.browser import BrowserView, browser_files
-from gptcourse.views.session import Session
+from gptcourse.views.session import SendableText, Session
 from gptlib.generation import apply_temperature, keep_min_p, keep_top_k, keep_top_p
 
 MOST_BARS = 15                 # in the still picture
@@ -30,7 +30,7 @@ class SamplingBench(BrowserView):
 
     _esm, _css = browser_files("sampling")
 
-    prompt = traitlets.Unicode().tag(sync=True)
+    prompt = SendableText().tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
     top_k = traitlets.Int(0).tag(sync=True)
     top_p = traitlets.Float(1.0).tag(sync=True)

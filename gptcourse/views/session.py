@@ -5,6 +5,15 @@ from __future__ import annotations
 import traitlets
 
 
+class SendableText(traitlets.Unicode):
+    """A text that a page can get: half of a surrogate pair, which no message can carry, becomes
+    the replacement character U+FFFD."""
+
+    def validate(self, obj, value):
+        text = super().validate(obj, value)
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class Session(traitlets.HasTraits):
     """A prompt, and the layer, the head and the token that are looked at.
 
@@ -17,7 +26,7 @@ class Session(traitlets.HasTraits):
     A token of None is the last one, and so is a token beyond the end of a text.
     """
 
-    prompt = traitlets.Unicode()
+    prompt = SendableText()
     layer = traitlets.Int(0)
     head = traitlets.Int(0)
     token = traitlets.Int(None, allow_none=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -254,6 +252,7 @@ class GenerationStepper(View):
         names = figures.rename_bars(self._bar_axes, ["m" * 12] * n_bars)
         self._stage = figures.Stage(figure, *names, *self._bars[0], *self._bar_axes.lines,
                                     *self._bars[1], *cache)
+
     def _build_cache(self, axes, first: int, end: int) -> list:
         """Room for the columns from `first` up to `end`, hatched where nothing is kept yet."""
         from matplotlib.patches import Rectangle
@@ -279,7 +278,7 @@ def _chips(tokens: list[str], n_prompt: int) -> str:
             f'<li title="position {n}" style="display: inline-block; margin: 0 2px 4px 0; '
             f"padding: 1px 4px; border-radius: 4px; border: 2px solid {edge}; white-space: pre; "
             f"font-family: var(--jp-code-font-family, monospace); color: {figures.INK}; "
-            f'background: {ground}">{html.escape(figures.with_signs(token))}</li>'
+            f'background: {ground}">{figures.in_markup(figures.with_signs(token))}</li>'
             + ("<br>" if token.endswith("\n") else ""))
     return (f'<ul aria-label="text so far" dir="auto" style="list-style: none; padding: 0; '
             f'margin: 4px 0; max-width: {figures.WIDTH}px">{"".join(chips)}</ul>')

@@ -122,8 +122,8 @@ class TimeMachine(BrowserView):
                                     position=places[1, :])
             axes.set_axis_off()
             words = figures.visible(" ".join(shown["sample"].split()), limit=250)
-            axes.text(0, 1, textwrap.fill(words, 88), va="top", fontsize=figures.TEXT_SIZE,
-                      color=figures.INK, parse_math=False)
+            axes.text(0, 1, textwrap.fill(words, 76), va="top", fontsize=figures.TEXT_SIZE,
+                      color=figures.INK, parse_math=False, in_layout=False)
             return figures.Picture(figures.png(figure), "", figures.WIDTH)
 
     def _travel(self) -> dict:
@@ -142,7 +142,8 @@ class TimeMachine(BrowserView):
             run["losses"].append(found["loss"])
             run["surprise"].append(found["surprise"])
             run["attention"].append(found["attention"])
-            run["samples"].append(self.tokenizer.decode(told if end is not None else start + told))
+            text = self.tokenizer.decode(told if end is not None else start + told)
+            run["samples"].append(figures.showable(text))
             run["ended"].append(len(told) < min(SAMPLE_TOKENS, model.config.context_length - 1))
             run["traced"] = traced
         if self._validation_loss is not None:

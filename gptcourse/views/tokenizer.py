@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import ipywidgets as widgets
 
 from gptcourse import figures
@@ -69,11 +67,16 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
 def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
     """One colored box per token: its text, its id, its bytes."""
     boxes = []
     for n, (token, token_id, content) in enumerate(zip(tokens, ids, contents, strict=True)):
-        text = html.escape(figures.with_signs(token))
+        text = figures.in_markup(_cut(figures.with_signs(token)))
+        octets = _cut(content[:99].hex(" "))
         boxes.append(
             f'<li style="display: inline-block; margin: 0 3px 6px 0; vertical-align: top; '
             f'text-align: center; line-height: 1.25">'
@@ -82,7 +85,7 @@ def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
             f'background: {figures.CHIPS[n % len(figures.CHIPS)]}">{text}</span>'
             f'<span style="font-size: 12px">{token_id}</span>'
             f'<span style="display: block; font-size: 10.5px; color: {QUIET_COLOR}">'
-            f"{content.hex(' ')}</span></li>" + ("<br>" if token.endswith("\n") else ""))
+            f"{octets}</span></li>" + ("<br>" if token.endswith("\n") else ""))
     return (f'<ul aria-label="tokens with ids and bytes" style="list-style: none; padding: 0; '
             f'margin: 4px 0; max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">'
             f'{"".join(boxes)}</ul>')

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import takewhile
 
 import ipywidgets as widgets
 import numpy as np
@@ -26,6 +27,7 @@ from gptcourse.views.base import (
     stepped_slider,
     whole_slider,
 )
+from gptcourse.views.weights import drawing_from
 from gptlib.config import GPTConfig
 from gptlib.generation import generate
 from gptlib.model import GPTModel, parameters_by_part
@@ -82,21 +84,30 @@ class TrainingDashboard(View):
     def start(self) -> None:
         """Train a fresh model with the settings on screen; a run under way ends first."""
         self.stop()
-        with self.errors_shown(), torch.inference_mode(False), torch.random.fork_rng([]):
+        with self.errors_shown(), torch.inference_mode(False):
             config, training = self.configs()
-            torch.manual_seed(training.seed)
-            self.run = TrainingRun(GPTModel(config), self.train_ids, self.validation_ids, training)
+            with drawing_from(torch.Generator().manual_seed(training.seed)):
+                model = GPTModel(config)
+            self.run = TrainingRun(model, self.train_ids, self.validation_ids, training)
             self.samples, self._seconds = [], 0.0
         if self.last_error is None:
             self._launch()
 
+    def ask_to_stop(self) -> None:
+        """Let the run end after the batch under way, without waiting for it."""
+        if self.running and not self._stopping.is_set():
+            self._stopping.set()
+            self._status.value = paragraph("Stopping after this batch …", QUIET_COLOR)
+
     def stop(self) -> None:
-        """End the run after the step under way. The model can be used, the run can go on."""
-        self._stopping.set()
+        """End the run after the batch under way. The model can be used, the run can go on."""
+        self.ask_to_stop()
         self.wait()
 
     def resume(self) -> None:
         """Go on with the run where it was stopped."""
+        if self._stopping.is_set():
+            self.wait()                      # it may still be about to end
         if self.run is None:
             with self.errors_shown():
                 raise ValueError("There is no run to continue yet: press start.")
@@ -107,13 +118,14 @@ class TrainingDashboard(View):
     def wait(self, timeout: float | None = None) -> bool:
         """Until the run ends or `timeout` seconds have passed; whether it has ended.
 
-        The notebook's own stop button ends the run as well.
+        The notebook's own stop button ends the run as well; pressed once more, only the waiting.
         """
         if self._thread is not None:
             try:
                 self._thread.join(timeout)
             except KeyboardInterrupt:
-                self.stop()
+                self.ask_to_stop()
+                self._thread.join()
         return not self.running
 
     @property
@@ -121,8 +133,7 @@ class TrainingDashboard(View):
         return self._thread is not None and self._thread.is_alive()
 
     def leave_page(self) -> None:
-        """End the run after the step under way, without waiting for it."""
-        self._stopping.set()
+        self.ask_to_stop()
 
     def close(self) -> None:
         """End the run and take the view from the page."""
@@ -150,7 +161,10 @@ class TrainingDashboard(View):
         started = time.monotonic()
         with self.errors_shown():
             try:
-                self._loop(stopping)
+                with _stoppable(self.run.model, stopping):
+                    self._loop(stopping)
+            except KeyboardInterrupt:
+                pass                         # from `_stoppable`; the step before is the last
             finally:
                 self._seconds += time.monotonic() - started
                 self._enable_buttons(running=False)
@@ -166,10 +180,10 @@ class TrainingDashboard(View):
         started, steps_before, next_picture = time.monotonic(), self.run.step, 0.0
         for step in self.run:
             if step.validation_loss is not None:
-                self.samples.append((step.step, self._write_sample()))
+                self.samples.append((step.step, self._write_sample(stopping)))
             now = time.monotonic()
             if now >= next_picture or step.validation_loss is not None:
-                seconds_per_step = (now - started) / (step.step - steps_before)
+                seconds_per_step = (now - started) / max(1, step.step - steps_before)
                 self._show_time(step, seconds_per_step * (self.run.config.steps - step.step))
                 first = step.step == steps_before + 1
                 self._show_run(announce=first or step.validation_loss is not None)
@@ -179,15 +193,15 @@ class TrainingDashboard(View):
             if stopping.is_set():
                 return
 
-    def _write_sample(self) -> str:
+    def _write_sample(self, stopping: threading.Event) -> str:
         """What the model writes by now, from the beginning of a text."""
         end = self.tokenizer.special_tokens.get(END_OF_TEXT)
         first = int(self.train_ids[0]) if end is None else end
         generator = torch.Generator().manual_seed(0)
-        new = [step[0] for step in generate(
-            self.run.model, [[first]], SAMPLE_TOKENS, temperature=0.8, stop_token=end,
-            generator=generator)]
-        return self.tokenizer.decode(new)
+        steps = generate(self.run.model, [[first]], SAMPLE_TOKENS, temperature=0.8,
+                         stop_token=end, generator=generator)
+        written = takewhile(lambda _: not stopping.is_set(), steps)
+        return self.tokenizer.decode([step[0] for step in written])
 
     # ------------------------------------------------------------------------ what is seen
 
@@ -271,7 +285,9 @@ class TrainingDashboard(View):
     def _enable_buttons(self, running: bool) -> None:
         self.start_button.disabled = running
         self.stop_button.disabled = not running
-        self.resume_button.disabled = running or self.run.step == self.run.config.steps
+        measured = self.run.history and self.run.history[-1].validation_loss is not None
+        self.resume_button.disabled = running or bool(
+            self.run.step == self.run.config.steps and (measured or self.validation_ids is None))
 
     def _make_controls(self, model: GPTConfig, training: TrainConfig) -> None:
         self.optimizer = choice("optimizer", [("AdamW", "adamw"), ("Muon", "muon")],
@@ -296,7 +312,7 @@ class TrainingDashboard(View):
         self._settings = [self.optimizer, self.learning_rate, self.steps, self.batch,
                           self.dropout, self.width, self.layers, self.heads]
         self.start_button = button("start", self.start, "Train a fresh model", "play")
-        self.stop_button = button("stop", self.stop, "End the run after this step", "stop")
+        self.stop_button = button("stop", self.ask_to_stop, "End the run after this batch", "stop")
         self.resume_button = button("continue", self.resume, "Go on with the run", "step-forward")
         self.stop_button.disabled = self.resume_button.disabled = True
 
@@ -325,6 +341,24 @@ class TrainingDashboard(View):
         self._stage = figures.Stage(figure, *self._axes)
 
 
+@contextmanager
+def _stoppable(model: GPTModel, stopping: threading.Event) -> Iterator[None]:
+    """Once `stopping` is set, end a measurement on the validation text between two of its batches,
+    as the notebook's stop button does where a run is not in a thread."""
+    thread = threading.get_ident()
+
+    def look(_model, _ids) -> None:
+        measuring = torch.is_inference_mode_enabled() and threading.get_ident() == thread
+        if stopping.is_set() and measuring:
+            raise KeyboardInterrupt
+
+    hook = model.register_forward_pre_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def _small_model(vocab_size: int) -> GPTConfig:
     return GPTConfig(vocab_size=vocab_size, context_length=64, emb_dim=128, n_heads=4, n_layers=4,
                      drop_rate=0.0, qkv_bias=False)
@@ -341,4 +375,4 @@ def _sample_block(step: int, text: str) -> str:
             f'<figcaption style="color: {QUIET_COLOR}">What it writes after {step:,} steps'
             f'</figcaption><blockquote style="margin: 2px 0; padding-left: 12px; white-space: '
             f'pre-wrap; line-height: 1.5; border-left: 3px solid {figures.SERIES[0]}">'
-            f"{html.escape(text)}</blockquote></figure>")
+            f"{figures.in_markup(text)}</blockquote></figure>")

@@ -27,6 +27,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from gptlib.checks import listed, shown, whole
 from gptlib.corpus.grammar import Grammar, ReadingError, Text, table, words
 
 # The words. Two characters may be animals of one kind, but a girl's friend is always a boy and a
@@ -279,17 +280,14 @@ def stories(n: int, seed: int, part: str = "train") -> Iterator[Story]:
 
     A seed always gives the same stories, of which a larger `n` gives more. No story of the part
     "validation" ever occurs in the part "train", whatever the seeds are: see `part_of`.
-    Raises a TypeError or ValueError for arguments that cannot work.
+    Raises a ValueError for arguments that cannot work.
     """
-    for name, value, least in (("n", n, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} is {value!r}, but must be a whole number: {name}={least + 1}.")
-        if value < least:
-            raise ValueError(
-                f"{name} is {value}, but must be at least {least}: {name}={least + 1}, for example."
-            )
-    if part not in PARTS:
-        raise ValueError(f"part is {part!r}, but must be 'train' or 'validation': choose one.")
+    n = whole("n", n, "say how many stories you want.", least=1)
+    seed = whole("seed", seed, "the usual seed is 0.")
+    if part not in list(PARTS):
+        raise ValueError(
+            f"part is {shown(part)}, but must be 'train' or 'validation': choose one."
+        )
     return _told(n, random.Random(seed), part)
 
 
@@ -311,7 +309,7 @@ def part_of(text: str) -> str:
     Its own digest decides, so the parts cannot overlap. A digest knows nothing of what a story
     tells: each part has the probabilities and the entropy of the whole.
     """
-    digest = hashlib.sha256(text.encode()).digest()
+    digest = hashlib.sha256(_checked(text).encode("utf-8", "surrogatepass")).digest()
     return "validation" if digest[0] % 8 == 0 else "train"
 
 
@@ -377,11 +375,11 @@ def judge(texts: Sequence[str], seen: Collection[str] = ()) -> Judgement:
     """
     if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
         raise ValueError(
-            f"texts is {texts!r}, but must be a list with at least one text: judge([text])."
+            f"texts is {shown(texts)}, but must be a list with at least one text: judge([text])."
         )
     mistakes = tuple(_first_mistake(text) for text in texts)
     valid = [text for text, mistake in zip(texts, mistakes, strict=True) if mistake is None]
-    seen = frozenset(seen)
+    seen = set(listed("seen", seen, "pass the texts that the model was trained on."))
     new = sum(text not in seen for text in valid)
     return Judgement(len(valid) / len(texts), new / max(len(valid), 1), mistakes)
 

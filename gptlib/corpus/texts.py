@@ -6,6 +6,8 @@ import difflib
 import os
 from pathlib import Path
 
+from gptlib.checks import as_path, shown
+
 # Where each text is published, and the SHA-256 of the file as it was when the course was written.
 DOWNLOADS = {
     "shakespeare": (
@@ -31,31 +33,25 @@ def load_text(name_or_path: str | os.PathLike) -> str:
 
     Raises a FileNotFoundError for what is neither name nor file, an IsADirectoryError for a folder,
     a ValueError for a file that is empty or not UTF-8, a ConnectionError where a download is not
-    possible, and a RuntimeError where it brings another text than it should.
+    possible, a RuntimeError where it brings another text than it should, and a TypeError for what
+    is no path.
     """
-    if not isinstance(name_or_path, (str, os.PathLike)):
-        raise TypeError(
-            f"name_or_path is {name_or_path!r}, but must be the name of a text "
-            f"({', '.join(TEXTS)}) or the path of a file."
-        )
-    if name_or_path == "pydoc":
+    name = name_or_path if isinstance(name_or_path, str) else None
+    if name == "pydoc":
         return _python_documentation()
-    if name_or_path in DOWNLOADS:
-        return read_text(_download(name_or_path))
-    return read_text(name_or_path)
+    return read_text(_download(name) if name in DOWNLOADS else name_or_path)
 
 
 def read_text(path: str | os.PathLike) -> str:
     """The text of a file in UTF-8. Raises as `load_text` does."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(as_path(path, f"name a file, or one of {', '.join(TEXTS)}.")))
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder, but must be a text file: name a file in it.")
     if not os.path.isfile(path):
         nearest = difflib.get_close_matches(str(path), TEXTS, n=1, cutoff=0.6)
         hint = f"did you mean {nearest[0]!r}?" if nearest else "check the spelling."
-        name = str(path) if len(str(path)) <= 300 else f"{str(path)[:60]}…"  # a text, no path
         raise FileNotFoundError(
-            f"{name!r} is neither a file nor one of the texts {', '.join(TEXTS)}: {hint}"
+            f"{shown(str(path))} is neither a file nor one of the texts {', '.join(TEXTS)}: {hint}"
         )
     content = path.read_bytes()
     try:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import html
-import json
 import math
 import os
 import random
@@ -20,7 +19,17 @@ import numpy as np
 import pytest
 import torch
 
-from gptcourse.exercises import TODO, NotSolved, answers, check, checking, progress, trial
+from gptcourse.exercises import (
+    TODO,
+    NotSolved,
+    all_exercises,
+    answers,
+    check,
+    checking,
+    progress,
+    trial,
+)
+from gptcourse.exercises.exercise import Property
 from gptlib.attention import causal_mask as library_mask
 
 
@@ -28,11 +37,7 @@ from gptlib.attention import causal_mask as library_mask
 def in_an_own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GPTLIB_CHECK", raising=False)
-    progress._unsaved.clear()
-    progress._remarks.clear()
-    yield
-    progress._unsaved.clear()
-    progress._remarks.clear()
+    monkeypatch.setattr(progress, "_unsaved", [])
 
 
 def right_mask(n_tokens):
@@ -70,7 +75,7 @@ def test_the_line_of_a_right_answer_says_what_was_tried():
     (lambda n_tokens: exec("raise SystemExit"), "💥", "SystemExit"),
     (lambda n_tokens: exec("raise KeyboardInterrupt"), "💥", "KeyboardInterrupt"),
     (lambda n_tokens: 1 / 0, "💥", "ZeroDivisionError"),
-    (lambda n_tokens: right_mask(n_tokens).to("meta"), "❌", "the device of your mask is meta"),
+    (lambda n_tokens: right_mask(n_tokens).to("meta"), "❌", "device of what you return is meta"),
     (lambda n_tokens: right_mask(n_tokens).float().to_sparse(), "❌", "sparse"),
     (lambda n_tokens: right_mask(n_tokens).to(torch.complex64), "❌", "torch.complex64"),
     (lambda n_tokens: torch.full((n_tokens, n_tokens), torch.nan), "❌", "torch.float32"),
@@ -169,12 +174,124 @@ def test_a_default_device_that_the_function_sets_is_set_back():
     assert check.causal_mask(right_mask).ok
 
 
-@pytest.mark.parametrize("surroundings", [torch.no_grad, torch.inference_mode])
-def test_gradients_are_recorded_whatever_holds_outside(surroundings):
-    with surroundings():
-        result = check.attention_weights(check.attention_weights.exercise.solution)
-        assert not torch.is_grad_enabled()
-    assert result.ok, result
+@contextlib.contextmanager
+def set_by(switch, on, off):
+    switch(on)
+    try:
+        yield
+    finally:
+        switch(off)
+
+
+SURROUNDINGS = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "double": lambda: set_by(torch.set_default_dtype, torch.float64, torch.float32),
+    "half": lambda: set_by(torch.set_default_dtype, torch.float16, torch.float32),
+    "deterministic": lambda: set_by(torch.use_deterministic_algorithms, True, False),
+    "device": lambda: torch.device("meta"),
+    "default device": lambda: set_by(torch.set_default_device, "meta", None),
+    "detect_anomaly": torch.autograd.detect_anomaly,
+    "errors of numpy": lambda: np.errstate(all="raise"),
+}
+
+
+def settings_of_torch():
+    return (torch.is_autocast_enabled("cpu"), torch.is_grad_enabled(), torch.get_default_dtype(),
+            torch.is_inference_mode_enabled(), torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(), torch.get_default_device(),
+            torch.is_anomaly_enabled(), np.geterr(), torch._C._len_torch_function_stack())
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection")
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+def test_right_answers_are_right_whatever_holds_around_the_check(surroundings):
+    for exercise in all_exercises():
+        with SURROUNDINGS[surroundings]():
+            before = settings_of_torch()
+            status, text = checking.judge(exercise, exercise.solution)
+            assert settings_of_torch() == before, exercise.name
+        assert status == "right", f"{exercise.name}: {text}"
+
+
+@pytest.mark.parametrize("switch", [
+    lambda: torch.set_default_dtype(torch.float64), lambda: torch.set_default_device("meta"),
+    lambda: torch.use_deterministic_algorithms(True, warn_only=True),
+    lambda: torch.set_grad_enabled(False), lambda: torch.autocast("cpu").__enter__(),
+], ids=["dtype", "device", "deterministic", "grad", "autocast"])
+def test_what_a_function_switches_holds_for_nothing_but_itself(switch):
+    def attention_weights(*arguments):
+        weights = check.attention_weights.exercise.solution(*arguments)
+        switch()
+        return weights
+
+    before = settings_of_torch()
+    assert check.attention_weights(attention_weights).ok
+    assert settings_of_torch() == before
+
+
+# ------------------------------------------------------------------------- faults of the judge
+
+
+def faulty(place):
+    """An exercise of which one part raises, as if it stood in a file of the library."""
+    source = "def broken(*_): raise ZeroDivisionError('a fault of the judge')"
+    exec(compile(source, checking.__file__, "exec"), names := {})
+    broken, exercise = names["broken"], check.causal_mask.exercise
+    if place in ("malformed", "difference", "alike"):
+        kind = type("Faulty", (answers.TensorAnswer,), {place: broken})
+        return dataclasses.replace(exercise, returns=kind("mask", ("T", "S"), "bool"))
+    values = {"symptoms": [broken], "properties": [Property("never", broken)]}
+    return dataclasses.replace(exercise, **{place: values.get(place, broken)})
+
+
+def now_and_then_wrong(n_tokens):
+    mask = right_mask(n_tokens)
+    mask[3:4, 1:2] &= n_tokens != 7
+    return mask
+
+
+PLACES = ["malformed", "difference", "alike", "observe", "symptoms", "properties", "reference",
+          "cases"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_fault_of_the_judge_is_not_hidden_from_the_tests(place):
+    function = right_mask if place == "properties" else now_and_then_wrong
+    with pytest.raises(ZeroDivisionError, match="a fault of the judge"):
+        checking.judge(faulty(place), function)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_fault_of_the_judge_stops_no_notebook(place, monkeypatch):
+    monkeypatch.delenv("GPTLIB_FAULTS")
+    function = right_mask if place == "properties" else now_and_then_wrong
+    status, text = checking.judge(faulty(place), function)
+    assert status == "wrong" and "\n" not in text
+    assert place in ("alike", "observe", "symptoms") or "is in the course, and not yours" in text
+
+
+def strange():
+    return {
+        "nothing in it": [], "an empty tensor": torch.empty(0), "one number": torch.tensor(1.0),
+        "sparse": torch.eye(3).to_sparse(), "rows": torch.eye(3).to_sparse_csr(),
+        "meta": torch.ones(2, 2, device="meta"),
+        "nested": torch.nested.nested_tensor([torch.ones(2)]),
+        "quantized": torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8),
+        "eight bits": torch.ones(2, 2).to(torch.float8_e4m3fn), "complex": torch.tensor(1j),
+        "a pair": (torch.eye(3).to_sparse(), None), "huge": 10**400, "array": np.array([None, 1]),
+        "a dictionary": {(1, 2): 0.5}, "a generator": (x for x in [1]), "a layer": torch.nn.ReLU(),
+    }
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("exercise", all_exercises(), ids=lambda exercise: exercise.name)
+def test_strange_values_are_refused_in_a_sentence(exercise, monkeypatch):
+    monkeypatch.setattr(checking, "TIME_LIMIT", 100)
+    for name, value in strange().items():
+        status, text = checking.judge(exercise, lambda *_, value=value: value)
+        assert status == "wrong" and "\n" not in text, name
+        assert "stumbles" not in text, (name, text)
 
 
 def test_two_checks_of_one_function_say_the_same():
@@ -411,7 +528,7 @@ def state_of(name):
 
 def test_progress_is_kept_in_the_folder():
     check.causal_mask(lambda n_tokens: TODO)
-    assert not Path(progress.FILE).exists()                   # a blank notebook leaves no file
+    assert not Path(progress.FOLDER).exists()                 # a blank notebook leaves nothing
     check.causal_mask(lambda n_tokens: 1)
     assert state_of("causal_mask").state == "not right yet, 1 try"
     check.causal_mask(right_mask)
@@ -432,34 +549,62 @@ def test_a_report_of_a_chapter_without_exercises_says_which_have_some(chapter):
         check.report(chapter)
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"format": "other"}', b"[" * 100_000,
-    b'{"format": "gptlib progress, version 1", "exercises": {"03.causal_mask": {"solved": 1}}}',
-    b'{"format": "gptlib progress, version 1", "exercises": []}',
-])
-def test_a_damaged_file_is_set_aside(content):
-    Path(progress.FILE).write_bytes(content)
+MARKS = f"""
+import runpy, sys
+record = runpy.run_path({progress.__file__!r})["record"]          # without torch
+for number in range(60):
+    record(f"02.shared_{{number}}", "wrong")
+    record(f"02.own_{{number}}_{{sys.argv[1]}}", "right")
+"""
+
+
+def test_three_notebooks_at_once_lose_no_try():
+    kernels = [subprocess.Popen([sys.executable, "-c", MARKS, name]) for name in "abc"]
+    assert [kernel.wait() for kernel in kernels] == [0, 0, 0]
+    entries = progress.load()
+    assert sum(entry["solved"] for entry in entries.values()) == 180
+    assert [entries[f"02.shared_{number}"]["tries"] for number in range(60)] == [3] * 60
+
+
+def test_what_was_solved_elsewhere_meanwhile_stays_solved(monkeypatch):
+    outdated = progress.load()
+    check.causal_mask(right_mask)
+    with monkeypatch.context() as another_notebook:            # it looked before
+        another_notebook.setattr(progress, "load", lambda: outdated)
+        check.causal_mask(lambda n_tokens: 1)
+    assert state_of("causal_mask").state == "solved in 2 tries"
+
+
+def test_whatever_else_lies_in_the_folder_does_no_harm():
+    Path(progress.FOLDER).mkdir()
+    for name in (".DS_Store", "02.causal_mask.1.right (copy)", "right", "99.unknown.1.right",
+                 "02.causal_mask"):
+        Path(progress.FOLDER, name).write_bytes(b"\xff")
+    assert state_of("causal_mask").state == "not done yet"
     assert check.causal_mask(right_mask).ok
-    assert Path(progress.DAMAGED).read_bytes() == content
-    assert state_of("causal_mask").solved
-    assert progress.DAMAGED in repr(check.report())
-    assert json.loads(Path(progress.FILE).read_text())["format"] == progress.FORMAT
+    assert state_of("causal_mask").state == "solved in 1 try"
 
 
-def test_a_folder_in_the_place_of_the_file_does_no_harm():
-    Path(progress.FILE).mkdir()
+def test_a_file_in_the_place_of_the_folder_does_no_harm():
+    Path(progress.FOLDER).touch()
     assert check.causal_mask(right_mask).ok
     assert state_of("causal_mask").solved
     assert "as long as the kernel" in repr(check.report())
 
 
 def test_where_nothing_can_be_written_progress_lasts_as_long_as_the_kernel(monkeypatch):
-    def refuse(path):
+    def refuse(path, **_settings):
         raise PermissionError(13, "read-only")
-    monkeypatch.setattr(progress, "replacing", refuse)
-    assert check.causal_mask(right_mask).ok
-    assert state_of("causal_mask").solved
-    assert "as long as the kernel" in check.report()._repr_html_()
+
+    with monkeypatch.context() as read_only:
+        read_only.setattr(Path, "touch", refuse)
+        check.causal_mask(lambda n_tokens: 1)
+        assert check.causal_mask(right_mask).ok
+        assert state_of("causal_mask").state == "solved in 2 tries"
+        assert "as long as the kernel" in check.report()._repr_html_()
+    check.split_heads(lambda x, n_heads: 1)                    # now it can be: all of it is kept
+    assert not check.report().remarks
+    assert state_of("causal_mask").state == "solved in 2 tries"
 
 
 def test_a_folder_that_is_gone_does_no_harm(tmp_path):

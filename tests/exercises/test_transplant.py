@@ -8,9 +8,10 @@ from helpers import lively_model, random_ids
 
 from gptcourse.exercises import all_exercises, check, transplant
 from gptcourse.exercises.transplanting import _PARTS
-from gptlib import generate, storyteller
+from gptlib import generate
 from gptlib.attention import attention, attention_weights, causal_mask
 from gptlib.blocks import gelu
+from gptlib.storyteller import storyteller
 from gptlib.trace import trace
 
 SOLUTIONS = {e.name: e.solution for e in all_exercises() if e.name in _PARTS}

@@ -4,13 +4,15 @@ import functools
 import math
 import random
 import re
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
 import torch
 
 from gptcourse import chapter, gpt, listing
-from gptlib import attention, config
+from gptlib import config
+from gptlib.attention import attention
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +116,14 @@ def test_the_machine_report_shows_device_threads_and_versions():
     for name, value in report.shown.items():
         assert f">{name}</th>" in report.value
         assert f">{value}</td>" in report.value
+
+
+def test_the_machine_report_works_where_no_package_is_installed(monkeypatch):
+    """A hosted notebook finds the library on its path, and has another page than JupyterLab's."""
+    def no_metadata(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(notebook, "version", no_metadata)
+    facts = notebook.machine().shown
+    assert facts["gptlib"] == facts["JupyterLab"] == "not installed as a package"
+    assert facts["torch"] == torch.__version__ and facts["NumPy"] == np.__version__

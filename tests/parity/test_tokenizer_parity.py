@@ -1,5 +1,7 @@
 """Our tokenizer against tiktoken, and the quick trainer against the plainest one there can be."""
 
+import hashlib
+import random
 import sys
 import unicodedata
 from collections import Counter
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from gptlib.tokenizer import (
     END_OF_TEXT,
     BPETokenizer,
+    _gpt2_files,
     count_pairs,
     gpt2_tokenizer,
     learn_merges,
@@ -39,11 +42,20 @@ any_text = st.lists(
 ).map("".join)
 
 
+ADDRESS = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
+
+
 @pytest.fixture(scope="module")
 def tiktoken(tmp_path_factory):
+    """tiktoken's own GPT-2, which finds OpenAI's files in its cache instead of on the network."""
+    import tiktoken
+
+    folder = tmp_path_factory.mktemp("cache")
+    for name, content in _gpt2_files().items():
+        (folder / hashlib.sha1((ADDRESS + name).encode()).hexdigest()).write_bytes(content)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        return gpt2_tokenizer()
+        patched.setenv("TIKTOKEN_CACHE_DIR", str(folder))
+        return tiktoken.get_encoding("gpt2")
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +64,18 @@ def ours():
 
 
 @pytest.fixture(scope="module")
+def quick():
+    return gpt2_tokenizer()
+
+
+@pytest.fixture(scope="module")
 def own():
     return BPETokenizer.train("the cat sat on the mat; été, 中中文, 😀😀 007 007\n\n" * 3, 280)
 
 
-def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exactly(ours, tiktoken):
+def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exactly(
+    ours, quick, tiktoken
+):
     seen = set()
 
     @settings(steady, max_examples=10_800)
@@ -64,9 +83,10 @@ def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exact
     def compare(text):
         seen.add(text)
         ids = ours.encode(text)
-        assert ids == tiktoken.encode(text, disallowed_special=())
+        assert ids == quick.encode(text) == tiktoken.encode(text, disallowed_special=())
         assert ours.decode(ids) == text
         with_special = ours.encode(text, allowed_special="all")
+        assert with_special == quick.encode(text, allowed_special="all")
         assert with_special == tiktoken.encode(text, allowed_special="all")
         assert ours.decode(with_special) == text
 
@@ -75,7 +95,7 @@ def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exact
     assert sum(END_OF_TEXT in text for text in seen) > 300
 
 
-def test_every_character_that_python_knows_gets_tiktokens_ids(ours, tiktoken):
+def test_every_character_that_python_knows_gets_tiktokens_ids(ours, quick, tiktoken):
     known = [
         character
         for character in map(chr, range(sys.maxunicode + 1))
@@ -84,7 +104,7 @@ def test_every_character_that_python_knows_gets_tiktokens_ids(ours, tiktoken):
     assert len(known) > 140_000
     for separator in (" ", "-", "\n "):
         text = separator.join(known)
-        assert ours.encode(text) == tiktoken.encode(text)
+        assert ours.encode(text) == quick.encode(text) == tiktoken.encode(text)
 
 
 def test_a_text_of_many_words_gets_tiktokens_ids(ours, tiktoken):
@@ -93,6 +113,15 @@ def test_a_text_of_many_words_gets_tiktokens_ids(ours, tiktoken):
     text = load_text("pydoc")
     ids = ours.encode(text)
     assert ids == tiktoken.encode(text) and ours.decode(ids) == text
+
+
+@pytest.mark.parametrize("length", [31, 32, 33, 100, 3_000])
+def test_words_without_an_end_get_tiktokens_ids(ours, quick, tiktoken, length):
+    draw = random.Random(length)
+    for letters in ("aeinorst", "ACGT", "a", " ", "=-", "01234567", "的一是不了", "กาเรน", "😀é"):
+        text = "".join(draw.choices(letters, k=length))
+        ids = ours.encode(text)
+        assert ids == quick.encode(text) == tiktoken.encode(text) and ours.decode(ids) == text
 
 
 @settings(steady, max_examples=300)
@@ -113,6 +142,22 @@ def test_each_of_the_50_257_tokens_has_tiktokens_bytes(ours, tiktoken):
 def test_a_tokenizer_of_our_own_brings_any_string_back(own, text):
     assert own.decode(own.encode(text)) == text
     assert own.decode(own.encode(text, allowed_special="all")) == text
+
+
+@settings(steady, max_examples=300)
+@given(
+    merges=st.lists(st.tuples(*[st.integers(0, 10**6)] * 2), max_size=60),
+    text=st.text("abc", max_size=120),
+)
+def test_a_long_word_is_encoded_by_the_merges_in_their_order_whatever_they_are(merges, text):
+    possible = {}
+    for left, right in merges:                       # among a, b, c and what was made of them
+        ids = [97, 98, 99, *range(256, 256 + len(possible))]
+        possible[ids[left % len(ids)], ids[right % len(ids)]] = None
+    expected = list(text.encode())
+    for new_id, pair in enumerate(possible, start=256):
+        expected = merge(expected, pair, new_id)
+    assert BPETokenizer(possible).encode(text) == expected
 
 
 def learn_merges_by_recounting(words, n_merges):

@@ -39,3 +39,46 @@ def test_the_former_file_survives_a_full_disk(tmp_path, kind):
     assert "what was there before is unchanged: free some space" in done.stdout, done.stderr
     assert path.read_bytes() == b"the former file"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# A run of which the first checkpoint fits, and the next one does not: then there is room again.
+RUN = """
+import dataclasses, resource, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from helpers import random_ids, tiny_model
+from gptlib import TrainConfig, TrainingRun, load_newest_run, with_checkpoints
+
+def new_run():
+    text = random_ids(600)
+    return TrainingRun(tiny_model(), text, text[:90], TrainConfig(9, batch_size=4), device="cpu")
+
+def measured(run):
+    return [dataclasses.astuple(step)[:-1] for step in run.history]
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+straight, run, folder = new_run(), new_run(), Path(sys.argv[2])
+list(straight)
+try:
+    for step in with_checkpoints(run, folder, every_steps=3, keep=1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+except OSError as error:
+    print(error)
+print(run.step, sorted(path.name for path in folder.iterdir()))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+again = load_newest_run(folder, random_ids(600), random_ids(600)[:90], device="cpu")
+list(with_checkpoints(run, folder, every_steps=3, keep=1)), list(again)
+print(measured(run) == measured(again) == measured(straight))
+"""
+
+
+def test_a_run_whose_checkpoint_meets_a_full_disk_keeps_the_former_and_goes_on(tmp_path):
+    tests = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, tests, tmp_path], capture_output=True, text=True
+    )
+    refused, left, same = done.stdout.splitlines()
+    assert "step-000000003.safetensors could not be written" in refused, done.stderr
+    assert "what was there before is unchanged: free some space" in refused
+    assert left == "3 ['step-000000000.safetensors']"
+    assert same == "True"

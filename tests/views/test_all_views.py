@@ -225,3 +225,21 @@ def test_importing_the_library_imports_neither_figures_nor_widgets():
         "assert not heavy, heavy; import gptcourse.figures; assert 'matplotlib' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@every_view
+def test_a_view_answers_while_a_cell_runs_and_so_do_all_its_controls(name):
+    """What ipykernel asks before it hands on a message: None leaves it in the thread it came in."""
+    def routes(widget):
+        yield widget.comm._reply_subshell_for
+        for child in getattr(widget, "children", ()):
+            yield from routes(child)
+
+    assert set(routes(sample(name))) == {None}
+
+
+def test_importing_views_changes_nothing_for_the_widgets_of_others():
+    program = ("from ipykernel.comm.comm import BaseComm; before = dict(vars(BaseComm)); "
+               "import gptcourse.views, gptcourse.quizzes.view; "
+               "assert dict(vars(BaseComm)) == before")
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -56,7 +56,14 @@ def test_markup_in_the_text_is_shown_and_not_obeyed():
 
 def test_a_tokenizer_whose_merges_nobody_can_see_is_refused():
     with pytest.raises(TypeError, match="tokenizer is a Encoding, but its merges"):
-        TokenizerExplorer(gpt2_tokenizer(), SENTENCE)
+        TokenizerExplorer(gpt2_tokenizer()._tiktoken, SENTENCE)
+
+
+def test_the_merges_of_gpt2_tokenizer_are_shown():
+    view = TokenizerExplorer(gpt2_tokenizer(), "The cat sat")
+    assert view.shown["ids"] == [464, 3797, 3332]
+    view.merges.value = 0
+    assert len(view.shown["ids"]) == 11
 
 
 def test_an_empty_text_is_no_error():
@@ -65,12 +72,16 @@ def test_an_empty_text_is_no_error():
     assert view.last_error is None and view.shown["ids"] == []
 
 
-def test_a_lone_surrogate_is_explained_and_the_view_goes_on():
+def test_a_lone_surrogate_becomes_the_replacement_character():
     view = TokenizerExplorer(tokenizer(), SENTENCE)
     view.text.value = "\ud800"
-    assert isinstance(view.last_error, ValueError) and "surrogate" in repr(view)
-    view.text.value = "cat"
-    assert view.last_error is None and "".join(view.shown["tokens"]) == "cat"
+    assert view.last_error is None and len(view.shown["ids"]) == 3
+
+
+def test_a_token_of_a_million_letters_is_cut_on_screen():
+    whole = BPETokenizer([(97, 97), *((n, n) for n in range(256, 275))])
+    view = TokenizerExplorer(whole, "a" * 2**20)
+    assert view.shown["ids"] == [275] and len(view.children[3].value) < 10_000
 
 
 def test_a_long_text_is_cut_on_screen_with_a_sentence_and_stays_small():

@@ -112,6 +112,79 @@ def test_stop_ends_the_run_after_the_step_under_way(view, monkeypatch):
     assert view.run.step == 4 and not view.running
 
 
+def test_stop_ends_a_measurement_after_the_batch_under_way_and_the_run_goes_on_to_the_same_end(
+    view, monkeypatch
+):
+    """The validation text has many batches; the run is stopped while the first one is read."""
+    ids = tokenizer().encode(TEXT)
+    view.validation_ids = ids * 4
+    view.start()
+    assert view.wait(LONG)
+    whole = view.run.history
+
+    read, go_on, seen = threading.Event(), threading.Event(), []
+    view.start()
+    forward = type(view.run.model).forward
+
+    def slow(model, *arguments):
+        if torch.is_inference_mode_enabled() and not go_on.is_set():
+            seen.append(len(arguments[0]))
+            read.set()
+            assert go_on.wait(LONG)
+        return forward(model, *arguments)
+
+    view.stop()
+    monkeypatch.setattr(GPTModel, "forward", slow)
+    view.start()
+    assert read.wait(LONG)
+    view.stop_button.click()                                # which does not wait
+    assert "Stopping after this batch" in view._status.value and view.running
+    view.stop_button.click()                                # and neither does a second press
+    go_on.set()
+    assert view.wait(LONG) and len(seen) == 1
+    assert view.last_error is None and not view.resume_button.disabled
+    assert not view.run.model._forward_pre_hooks
+    view.resume()
+    assert view.wait(LONG)
+    assert [(step.loss, step.validation_loss) for step in view.run.history] == [
+        (step.loss, step.validation_loss) for step in whole]
+
+
+def test_continue_pressed_while_a_run_is_about_to_end_is_not_lost(view, monkeypatch):
+    ended, go_on = threading.Event(), threading.Event()
+    enable = view._enable_buttons
+
+    def slowly(running):
+        enable(running)
+        if not running and not go_on.is_set():
+            ended.set()
+            assert go_on.wait(LONG)
+
+    view.steps.value = 200
+    monkeypatch.setattr(view, "_enable_buttons", slowly)
+    view.start()
+    view.ask_to_stop()
+    assert ended.wait(LONG)
+    presser = threading.Thread(target=view.resume_button.click)
+    presser.start()
+    go_on.set()
+    presser.join(LONG)
+    assert view.wait(LONG) and view.run.step == 200
+
+
+def test_a_second_interrupt_ends_the_waiting(view, monkeypatch):
+    view.steps.value = 2000
+    view.start()
+    with monkeypatch.context() as pressing:
+        def interrupted(timeout=None):
+            raise KeyboardInterrupt
+
+        pressing.setattr(view._thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            view.wait()
+    assert view.wait(LONG) and view.run.step < 2000
+
+
 def test_interrupting_the_wait_ends_the_run(view, monkeypatch):
     view.steps.value = 2000
     view.start()
@@ -222,7 +295,7 @@ def test_to_continue_without_a_run_is_explained(view):
 def test_the_buttons_call_the_public_methods(view):
     view.start_button.click()
     view.stop_button.click()
-    assert view.run is not None and not view.running
+    assert view.run is not None and view.wait(LONG)
 
 
 def test_settings_without_a_slider_come_from_the_given_configurations():
@@ -242,6 +315,33 @@ def test_training_leaves_the_learners_random_numbers_alone(view):
     view.start()
     view.wait(LONG)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_start_and_training_leave_what_others_draw_meanwhile_alone(view, monkeypatch):
+    """What a cell draws while the button builds the model is neither changed nor taken back."""
+    torch.manual_seed(7)
+    expected = [torch.rand(1).item() for _ in range(3)]
+    torch.manual_seed(7)
+    drawn = [torch.rand(1).item()]
+    build = GPTModel._initialize
+
+    def cell_draws_meanwhile(model):
+        if threading.current_thread() is not threading.main_thread():
+            cell.release()
+            assert button.acquire(timeout=LONG)
+        return build(model)
+
+    cell, button = threading.Semaphore(0), threading.Semaphore(0)
+    monkeypatch.setattr(GPTModel, "_initialize", cell_draws_meanwhile)
+    presser = threading.Thread(target=view.start_button.click)
+    presser.start()
+    assert cell.acquire(timeout=LONG)
+    drawn.append(torch.rand(1).item())
+    button.release(99)
+    presser.join(LONG)
+    drawn.append(torch.rand(1).item())
+    assert drawn == expected
+    assert view.wait(LONG) and view.last_error is None
 
 
 def test_closing_the_view_ends_its_run():

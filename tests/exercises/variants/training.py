@@ -404,7 +404,7 @@ def as_a_mean(step, steps, warmup_steps, peak):
     if step + 1 <= warmup_steps:
         return (step + 1) / warmup_steps * peak
     low = peak / 10
-    angle = math.pi * (step - warmup_steps) / (steps - warmup_steps - 1)
+    angle = math.pi * (step - warmup_steps) / ((steps - warmup_steps - 1) or 1)
     return low + (peak - low) * 0.5 * (1.0 + math.cos(angle))
 
 
@@ -418,7 +418,7 @@ def with_torch(step, steps, warmup_steps, peak):
 @right("learning_rate")
 def by_sine(step, steps, warmup_steps, peak):
     share = (step + 1) / warmup_steps if step < warmup_steps else 1
-    done = max(0, step - warmup_steps) / (steps - 1 - warmup_steps)
+    done = max(0, step - warmup_steps) / max(1, steps - 1 - warmup_steps)
     return peak * share * (1 - 0.9 * math.sin(math.pi / 2 * done) ** 2)
 
 
@@ -664,7 +664,7 @@ def schedule(warm_up, then):
     def rate(step, steps, warmup_steps, peak):
         if step < warmup_steps:
             return warm_up(step, warmup_steps, peak)
-        return then((step - warmup_steps) / (steps - 1 - warmup_steps), peak)
+        return then((step - warmup_steps) / max(1, steps - 1 - warmup_steps), peak)
 
     return rate
 
@@ -1096,6 +1096,10 @@ def with_progress(progress):
     return rate
 
 
+wrong("learning_rate", "divide by max(1, ...)")(
+    with_progress(lambda step, steps, warm: (step - warm) / (steps - 1 - warm)))
+wrong("learning_rate", "must arrive at a tenth of the peak (for peak = 2 at 0.2, and not at 1.1)")(
+    with_progress(lambda step, steps, warm: (step - warm) / max(2, steps - 1 - warm)))
 wrong("learning_rate", "leave out the + 1")(
     with_progress(lambda step, steps, warm: (step + 1 - warm) / max(1, steps - 1 - warm)))
 
