@@ -7,6 +7,7 @@ lives as long as the kernel.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 from gptlib.files import replacing
@@ -34,6 +35,22 @@ def record(exercise: str, status: str) -> None:
 def load() -> dict[str, dict]:
     """{"03.causal_mask": {"solved": True, "tries": 3}, ...}"""
     return {**_read(), **_unsaved}
+
+
+@contextmanager
+def locked():
+    yield
+
+
+def kept_before(name: str) -> set[str]:
+    return _kept.get(name, set())
+
+
+def note_kept(name: str, digest: str) -> None:
+    _kept.setdefault(name, set()).add(digest)
+
+
+_kept: dict[str, set[str]] = {}
 
 
 def remarks() -> list[str]:
