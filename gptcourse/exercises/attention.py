@@ -15,6 +15,7 @@ from gptcourse.exercises.classes import (
     no_look_ahead,
     run_filled,
 )
+from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.properties import gradient_reaches, normal
 
@@ -332,17 +333,7 @@ def wide_input(generator):
 MULTI_HEAD_ATTENTION = Exercise(
     "03.MultiHeadAttention",
     goal="Put the pieces into one layer: project, split, attend in every head, merge, project.",
-    earlier_form=[                                  # the cache comes in chapter 7
-        ("def forward(self, x, cache=None):     ", "def forward(self, x):                 "),
-        ("        if cache is not None:\n"
-         "            keys, values = cache.extend(keys, values)                        "
-         "# (B, H, S, D)\n", ""),
-        ("        T, S = queries.shape[2], keys.shape[2]\n"
-         "        mask = causal_mask(S)[-T:].to(x.device)                              # (T, S)\n",
-         "        mask = causal_mask(x.shape[1]).to(x.device)                          # (T, T)\n"),
-        ("weights = self.dropout(attention_weights(queries, keys, mask))       # (B, H, T, S)",
-         "weights = self.dropout(attention_weights(queries, keys, mask))       # (B, H, T, T)"),
-    ],
+    earlier_form=EARLY["MultiHeadAttention"],
     returns=TensorAnswer("output", ("B", "T", "C")),
     cases=lambda generator: list(layer_inputs(generator)),
     use=run_filled,

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from torch import Generator
 
 from gptcourse.exercises.answers import Kind
-from gptcourse.exercises.page import blanked, course_piece, defined, edited
+from gptcourse.exercises.page import blanked, course_source, defined, edited
 
 
 class NotDoneYet(Exception):
@@ -124,10 +124,7 @@ class Exercise:
 
     @cached_property
     def solution_source(self) -> str:
-        source = course_piece(self.defines).source
-        for old, new in self.earlier_form:
-            source = edited(source, old, new)
-        return source
+        return course_source(self.defines, self.earlier_form)
 
     @cached_property
     def solution(self) -> Callable:

@@ -16,15 +16,24 @@ import linecache
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gptcourse import gpt
 from gptcourse.exercises import progress
+from gptcourse.exercises.early import CALLERS, EARLY
 from gptcourse.exercises.exercise import Exercise
-from gptcourse.exercises.page import HEADING, Piece, course_piece, course_pieces, pieces, run
+from gptcourse.exercises.page import (
+    HEADING,
+    Piece,
+    course_piece,
+    course_pieces,
+    course_source,
+    pieces,
+    run,
+)
 from gptlib.files import replacing
 
 FILE = "my_gpt.py"
@@ -323,18 +332,37 @@ def _mixed(text: str) -> tuple[ModuleType, list[str]]:
         if any(name in dir(gpt) for name in piece.names):
             blocks[piece.names[0]] = "\n".join(helpers)
             helpers = []
+    forms = _forms_that_fit(blocks)
     page = [piece.source for piece in theirs if piece.kind == "import"]
     for piece in course_pieces():
-        if piece.names or piece.kind == "import":
-            page.append(blocks.get(piece.names[0], piece.source))
+        if piece.names:
+            name = piece.names[0]
+            page.append(forms.get(name) or blocks.get(name) or piece.source)
     source = "\n".join([*page, *helpers])
     name = f"<{FILE} and the course's gpt.py>"
     module = ModuleType("my_gpt")
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     vars(module).update(run(source, name, {"__name__": "my_gpt"}))
     yours = [piece.names[0] for piece in course_pieces()
-             if piece.kind == "definition" and piece.names[0] in blocks]
+             if piece.kind == "definition" and piece.names[0] in {*blocks} - {*forms}]
     return module, yours
+
+
+def _forms_that_fit(blocks: Mapping[str, str]) -> dict[str, str]:
+    """The course's sources that differ from gpt.py while some learner's are without the cache.
+
+    The course's own hands a cache on only to who takes it; where a learner's does so, and their
+    other one does not take it yet, the course's newer one stands in.
+    """
+    forms = {}
+    takes = {name: "cache" in blocks.get(name, "cache") for name in EARLY}
+    for caller, callee in reversed(CALLERS):
+        if caller in blocks and takes[caller] and not takes[callee]:
+            forms[callee], takes[callee] = course_source(callee), True
+    for caller, callee in CALLERS:
+        if caller not in blocks and not takes[callee]:
+            forms[caller], takes[caller] = course_source(caller, EARLY[caller]), False
+    return forms
 
 
 mine = Mine()

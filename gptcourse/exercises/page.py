@@ -80,6 +80,14 @@ def course_piece(name: str) -> Piece:
     return next(piece for piece in course_pieces() if name in piece.names)
 
 
+def course_source(name: str, edits: Sequence[tuple[str, str]] = ()) -> str:
+    """Its source there, with the edits made one after the other."""
+    source = course_piece(name).source
+    for old, new in edits:
+        source = edited(source, old, new)
+    return source
+
+
 # ------------------------------------------------------------------- stubs, mistakes, what they do
 
 

@@ -14,6 +14,7 @@ import importlib.util
 import io
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -165,7 +166,8 @@ def file_report(path: str | Path) -> FileReport:
         try:
             finished = subprocess.run(
                 [sys.executable, "-m", __name__, str(path)], capture_output=True, text=True,
-                cwd=folder, timeout=SECONDS, check=False)
+                cwd=folder, timeout=SECONDS, check=False,
+                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})  # else waiting threads spin
             points = json.loads(finished.stdout.splitlines()[-1])
         except subprocess.TimeoutExpired:
             points = [("wrong", ALONE, f"it did not end within {SECONDS} seconds")]
