@@ -356,12 +356,12 @@ def _forms_that_fit(blocks: Mapping[str, str]) -> dict[str, str]:
     """
     forms = {}
     takes = {name: "cache" in blocks.get(name, "cache") for name in EARLY}
-    for caller, callee in reversed(CALLERS):
-        if caller in blocks and takes[caller] and not takes[callee]:
-            forms[callee], takes[callee] = course_source(callee), True
     for caller, callee in CALLERS:
         if caller not in blocks and not takes[callee]:
             forms[caller], takes[caller] = course_source(caller, EARLY[caller]), False
+    for caller, callee in reversed(CALLERS):
+        if takes[caller] and not takes[callee]:
+            forms[callee], takes[callee] = course_source(callee), True
     return forms
 
 
