@@ -1,22 +1,22 @@
-"""Exercises: functions to write, each with a check, hints and a solution.
+"""Exercises: holes in gpt.py to fill, each with a check, hints and a solution.
 
->>> from gptcourse.exercises import TODO, check
+>>> from gptcourse.exercises import TODO, check, mine
 >>> def causal_mask(n_tokens):
 ...     return TODO
->>> result = check.causal_mask(causal_mask); result
+>>> check.causal_mask(causal_mask)
 ⬜ causal_mask: not done yet. ...
->>> mask = result.use(5)             # the library's, until yours is right
+>>> mask = mine.causal_mask(5)       # the course's, until yours is right and kept in my_gpt.py
 
 The exercises of a chapter stand in a module of its name (`attention`, ...), their parts in
-`exercise`; `book` lists them all and makes `check`. `checking` judges an answer: `trial` calls it
-without harm, `answers` compares, and where it is wrong, `resemblance` looks at the numbers,
-`experiments` calls it in other ways, `properties` tests facts, and `errors` explains exceptions.
-`progress` remembers, `transplanting` puts an answer into a model.
+`exercise`, their sources in `page`; `book` lists them all and makes `check`. `checking` judges an
+answer: `trial` calls it without harm, `answers` compares, `classes` builds, and where it is wrong,
+`resemblance` looks at the numbers, `experiments` calls it in other ways, `properties` tests facts,
+and `errors` explains exceptions. `progress` remembers, `keeping` writes the learner's file.
 """
 
 from gptcourse.exercises.book import all_exercises, check
 from gptcourse.exercises.checking import NotSolved, Result
 from gptcourse.exercises.exercise import TODO
-from gptcourse.exercises.transplanting import transplant
+from gptcourse.exercises.keeping import mine
 
-__all__ = ["TODO", "NotSolved", "Result", "all_exercises", "check", "transplant"]
+__all__ = ["TODO", "NotSolved", "Result", "all_exercises", "check", "mine"]

@@ -5,20 +5,14 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from gptcourse.exercises import (
-    attention,
-    blocks,
-    generation,
-    model,
-    progress,
-    tokenization,
-    training,
-)
+from gptcourse.exercises import attention, progress
 from gptcourse.exercises.checking import Check
 from gptcourse.exercises.exercise import Exercise
+from gptcourse.exercises.keeping import FILE
+from gptcourse.exercises.whole_file import FileReport, file_report
 from gptcourse.figures import in_markup
 
-CHAPTERS = (tokenization, attention, blocks, model, training, generation)
+CHAPTERS = (attention,)
 
 
 def all_exercises() -> list[Exercise]:
@@ -41,7 +35,7 @@ class Checks:
         raise AttributeError(f"No exercise is called {name!r}: did you mean check.{nearest[0]}?")
 
     def __dir__(self) -> list[str]:
-        return [*self._checks, "report"]
+        return [*self._checks, "my_gpt", "report"]
 
     def report(self, chapter: int | None = None) -> Report:
         """What is solved so far, in one chapter or in all. Kept in the current folder.
@@ -59,6 +53,10 @@ class Checks:
         entries = progress.load()
         return Report(tuple(Row(e, **entries.get(e.id, {})) for e in chosen),
                       tuple(progress.remarks()))
+
+    def my_gpt(self) -> FileReport:
+        """What the learner's file can do already, point by point, run alone in a fresh process."""
+        return file_report(FILE)
 
     def __repr__(self) -> str:
         return f"check: {len(self._checks)} exercises; check.report() shows your progress"

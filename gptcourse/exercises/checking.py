@@ -10,7 +10,7 @@ import copy
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,9 +19,11 @@ from torch.optim import Optimizer
 
 from gptcourse.exercises import progress
 from gptcourse.exercises.answers import Kind, described
+from gptcourse.exercises.classes import unwritten
 from gptcourse.exercises.errors import meaning
-from gptcourse.exercises.exercise import TODO, Exercise, NotDoneYet, Todo
+from gptcourse.exercises.exercise import TODO, Exercise, Mistake, NotDoneYet, Todo
 from gptcourse.exercises.experiments import Experiments
+from gptcourse.exercises.keeping import keep
 from gptcourse.exercises.properties import settings
 from gptcourse.exercises.resemblance import Trial, relation, resemblance
 from gptcourse.exercises.trial import (
@@ -60,37 +62,13 @@ class _Verdict(Ending):
         self.status, self.text = status, text
 
 
-class LearnersOrLibrarys:
-    """The learner's function where it is right, until then the library's. Call it as either."""
-
-    def __init__(self, exercise: Exercise, function: Callable | None):
-        self._exercise, self._function = exercise, function
-        self.__name__, self.__doc__ = exercise.name, exercise.solution.__doc__
-
-    @property
-    def is_librarys(self) -> bool:
-        return self._function is None
-
-    def __call__(self, *arguments, **named):
-        if self.is_librarys:
-            return self._exercise.reference(*arguments, **named)
-        answer = self._function(*arguments, **named)
-        return self._exercise.returns.tidy(answer, (*arguments, *named.values()))
-
-    def __repr__(self) -> str:
-        if self.is_librarys:
-            return f"the library's {self.__name__} (yours takes its place as soon as it is right)"
-        return f"your own {self.__name__}"
-
-
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What a check found out, in one line; `use` is the function to go on with."""
+    """What a check found out, in one line."""
 
     exercise: Exercise
     status: str                        # "todo", "right", "wrong" or "raised"
     text: str
-    use: LearnersOrLibrarys = field(compare=False)
 
     @property
     def ok(self) -> bool:
@@ -131,12 +109,16 @@ class Check:
         self.exercise = exercise
         self.__doc__ = exercise.goal
 
-    def __call__(self, function: Callable = TODO) -> Result:
-        """Judge a function. It never stops the notebook, unless GPTLIB_CHECK=require."""
-        status, text = judge(self.exercise, function)
-        use = LearnersOrLibrarys(self.exercise, function if status == "right" else None)
-        result = Result(self.exercise, status, text, use)
+    def __call__(self, definition: Callable = TODO) -> Result:
+        """Judge a function or class, and keep it in the learner's file where it is right.
+
+        It never stops the notebook, unless GPTLIB_CHECK=require.
+        """
+        status, text = judge(self.exercise, definition)
         progress.record(self.exercise.id, status)
+        if status == "right" and self.exercise.kept:
+            text = f"{text} {keep(self.exercise, definition, judge)}"
+        result = Result(self.exercise, status, text)
         if os.environ.get("GPTLIB_CHECK") == "require" and not result.ok:
             raise NotSolved(repr(result))
         return result
@@ -162,12 +144,12 @@ class Check:
 # ------------------------------------------------------------------------------- the judgement
 
 
-def judge(exercise: Exercise, function: Any) -> tuple[str, str]:
+def judge(exercise: Exercise, definition: Any) -> tuple[str, str]:
     """-> status ("todo", "right", "wrong" or "raised") and one line of text."""
     try:
-        _check_callable(exercise, function)
+        _check_callable(exercise, definition)
         with undisturbed(), time_limit(TIME_LIMIT):
-            return asked(lambda: _Trials(exercise, function).verdict(),
+            return asked(lambda: _Trials(exercise, definition).verdict(),
                          otherwise=("wrong", _UNREADABLE))
     except _Verdict as verdict:
         return verdict.status, verdict.text
@@ -177,18 +159,15 @@ def judge(exercise: Exercise, function: Any) -> tuple[str, str]:
                           "forgets i += 1, or for one that does far too much.")
 
 
-def _check_callable(exercise: Exercise, function: Any) -> None:
-    if isinstance(function, Todo):
+def _check_callable(exercise: Exercise, definition: Any) -> None:
+    if isinstance(definition, Todo):
         raise _Verdict("todo", _NOT_DONE)
-    if isinstance(function, LearnersOrLibrarys) and function.is_librarys:
-        # A chapter may have given it the exercise's own name meanwhile.
-        raise _Verdict("todo", _NOT_DONE)
-    if callable(function):
-        _check_parameters(exercise, function)
-        return
-    raise _Verdict("wrong", (
-        f"the check was given {described(function)}, but needs the function itself: write "
-        f"check.{exercise.name}({exercise.name}), without calling it."))
+    kind = "class" if isinstance(exercise.solution, type) else "function"
+    if not callable(definition) or (kind == "class" and not isinstance(definition, type)):
+        raise _Verdict("wrong", (
+            f"the check was given {described(definition)}, but needs the {kind} itself: write "
+            f"check.{exercise.name}({exercise.defines}), without calling it."))
+    _check_parameters(exercise, definition)
 
 
 _NOT_A_NUMBER = ("That is no usable number: look for a division by zero, a logarithm of zero or of "
@@ -208,10 +187,11 @@ def _check_parameters(exercise: Exercise, function: Callable) -> None:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
         return
+    expected = inspect.signature(exercise.solution).parameters
     try:
-        signature.bind(*exercise.parameters)
+        signature.bind(*expected)
     except TypeError:
-        wanted, got = ", ".join(exercise.parameters), ", ".join(signature.parameters)
+        wanted, got = ", ".join(expected), ", ".join(signature.parameters)
         raise _Verdict("wrong", (
             f"your function takes ({got}), but is called with ({wanted}): keep the first line of "
             "the cell as it was.")) from None
@@ -220,8 +200,9 @@ def _check_parameters(exercise: Exercise, function: Callable) -> None:
 class _Trials:
     """All trial calls of one check."""
 
-    def __init__(self, exercise: Exercise, function: Callable):
-        self.exercise, self.function = exercise, alone(function)
+    def __init__(self, exercise: Exercise, definition: Any):
+        self.exercise, self.definition = exercise, definition
+        self.function = alone(exercise.use(definition))
         self.returns = exercise.returns
         self.cases = [tuple(case) for case in exercise.cases(_generator())]
         self.answers: list = []                # what was observed, as far as the trials went
@@ -229,6 +210,8 @@ class _Trials:
         self.explained: dict = {}              # of each mistake and trial that was looked at
 
     def verdict(self) -> tuple[str, str]:
+        if self.exercise.structure:
+            self._check_structure()
         for case in self.cases:
             self._try(case)
         self._compare()
@@ -236,10 +219,26 @@ class _Trials:
         if any(map(self._changes_by_itself, range(len(self.cases))[:3])):
             raise _Verdict("wrong", f"called {_TWICE}")
         for fact in self.exercise.properties:
-            problem = asked(fact.broken, self._call, otherwise=_UNREADABLE)
+            about = self.definition if fact.of_class else self._call
+            problem = asked(fact.broken, about, otherwise=_UNREADABLE)
             if problem:
                 raise _Verdict("wrong", problem)
         return "right", self._tried()
+
+    def _check_structure(self) -> None:
+        """That a class can be built, and that the weights of the course fit into it."""
+        blank = unwritten(self.definition)
+        if "__init__" in blank:
+            raise _Verdict("todo", _NOT_DONE)
+        problem = attempt(self.exercise.structure, (self.definition,))
+        if isinstance(problem, Raised):
+            self._raised(problem, self.cases[0][:1])
+        if problem:
+            told = [mistake.told for mistake in self.exercise.mistakes
+                    if attempt(self.exercise.structure, (mistake.definition,)) == problem]
+            raise _Verdict("wrong", " ".join([problem, *told[:1]]))
+        if blank:
+            raise _Verdict("todo", f"not done yet. Its parts are right; now write {blank[0]}.")
 
     def _try(self, case: tuple) -> None:
         """One call; its answer must be well-formed, and the inputs as they were."""
@@ -322,8 +321,8 @@ class _Trials:
         """The known mistake from which the trial that is running gets something alike."""
         for case in self._running:
             for mistake in self.exercise.mistakes:
-                if alike(attempt(mistake, copy.deepcopy(case))):
-                    return self.exercise.diagnosis(mistake)
+                if alike(attempt(mistake.function, copy.deepcopy(case))):
+                    return mistake.told
         return None
 
     def _observed(self, result: Any, given: tuple) -> Any:
@@ -364,7 +363,7 @@ class _Trials:
         trials = list(zip(self.cases, self.answers, strict=False))
         for mistake in self.exercise.mistakes:
             if all(self._explains(mistake, *trial) for trial in trials):
-                return self.exercise.diagnosis(mistake)
+                return mistake.told
         places = [place for place, pair in enumerate(zip(self.answers, self.expected, strict=False))
                   if not _alike(self.returns, *pair)]
         failed = [(*trials[place], self.expected[place]) for place in places]
@@ -419,14 +418,14 @@ class _Trials:
                 found = sum(same), sum(bool(self._explains(mistake, *trial)) for trial in trials)
                 if sum(same) > len(same) - 2 and found > most:
                     best, most = mistake, found
-        return None if best is None else self.exercise.diagnosis(best)
+        return None if best is None else best.told
 
-    def _explains(self, mistake: Callable, case: tuple, answer: Any) -> bool | None:
+    def _explains(self, mistake: Mistake, case: tuple, answer: Any) -> bool | None:
         """Whether a known mistake gives the same answer; None where it gives none."""
-        key = mistake, id(case)
+        key = id(mistake), id(case)
         if key not in self.explained:      # to copy a model takes longer than to call it
             given = copy.deepcopy(case) if self.exercise.changes_inputs else case
-            result = attempt(mistake, given)
+            result = attempt(mistake.function, given)
             self.explained[key] = None if isinstance(result, Raised) else _alike(
                 self.returns, self.exercise.observe(result, given), answer)
         return self.explained[key]

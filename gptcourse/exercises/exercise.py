@@ -1,25 +1,25 @@
-"""What an exercise is made of. Each chapter's file defines its own, all in one place.
+"""What an exercise is made of. Each chapter's file lists its own, all in one place.
 
->>> def causal_mask(n_tokens):                      # the solution; the stub is cut from it
-...     \"\"\"True where a query may look at a key.  -> (T, T) bool\"\"\"
-...     return torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()
->>> def upside_down(n_tokens):                      # a mistake, and what to say about it
-...     \"\"\"The triangle is upside down: this one shows the future.\"\"\"
-...     return torch.ones(n_tokens, n_tokens, dtype=torch.bool).triu()
->>> Exercise("03.causal_mask", solution=causal_mask, mistakes=[upside_down], ...)
+An exercise is a hole in gpt.py: its solution is the source of a definition there, its stub that
+source without the body, and each known mistake an edit of it.
+
+>>> Exercise("03.causal_mask", edits=[
+...     (".tril()", ".triu()", "The triangle is upside down: this one shows the future."),
+... ], ...)
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
 from torch import Generator
 
 from gptcourse.exercises.answers import Kind
+from gptcourse.exercises.page import blanked, course_source, defined, edited
 
 
 class NotDoneYet(Exception):
@@ -61,21 +61,44 @@ class Property:
     """A fact that every right answer obeys, however it is written."""
 
     name: str                                    # as the line of a right answer lists it
-    broken: Callable[[Callable], str | None]     # gets the answer; says in words what is wrong
+    broken: Callable[[Callable], str | None]     # gets what trials call; says what is wrong
+    of_class: bool = False                       # it gets the class itself
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that learners give, and what they are told about it."""
+
+    source: str
+    told: str
+    definition: Callable
+    function: Callable         # what a trial calls
+
+
+def itself(definition: Callable) -> Callable:
+    return definition
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """A function to write, and all that is needed to help with it and to judge it."""
+    """A definition of gpt.py to write, and all that is needed to help with it and to judge it."""
 
     id: str                                      # "03.causal_mask"
     goal: str                                    # one sentence
-    solution: Callable                           # its head and docstring are the stub
-    reference: Callable                          # the library's, with the same arguments
     returns: Kind                                # what kind of thing comes back
     cases: Callable[[Generator], Sequence[tuple]]    # the arguments of each trial call
-    mistakes: Sequence[Callable]                 # wrong ones; the docstring is the diagnosis
+    edits: Sequence[tuple[str, str, str]]        # known mistakes: old lines, new lines, what to say
     hints: tuple[str, str, str]                  # a nudge, pseudo-code, all but one line
+    definition: str = ""                         # where it is not called as in the id
+    holes: Sequence[str] = ("__init__", "forward")   # the methods of a class that are to be written
+    # How gpt.py's source is edited into the form that it has in this chapter: (old, new) each.
+    earlier_form: Sequence[tuple[str, str]] = ()
+    bug: tuple[str, str] | None = None           # find the bug: the stub is right but for this edit
+    kept: bool = True                            # False where another exercise keeps the definition
+    # What a trial calls, made of the definition: for a class, build, fill with weights, run.
+    use: Callable[[Any], Callable] = itself
+    # What is wrong with how a class is built, in words: the names and shapes of its parameters.
+    structure: Callable[[Any], str | None] | None = None
     properties: Sequence[Property] = field(default=())
     # Where no mistake explains what is wrong: it in words, or None. Each gets the function and
     # the arguments of the first trial that went wrong.
@@ -87,39 +110,47 @@ class Exercise:
     observe: Callable[[Any, tuple], Any] = field(default=lambda result, arguments: result)
 
     @property
-    def name(self) -> str:
-        return self.id.partition(".")[2]
-
-    @property
     def chapter(self) -> int:
         return int(self.id.partition(".")[0])
 
     @property
-    def parameters(self) -> list[str]:
-        return list(inspect.signature(self.solution).parameters)
+    def name(self) -> str:
+        return self.id.partition(".")[2]
 
     @property
+    def defines(self) -> str:
+        """The name that is kept in the learner's file."""
+        return self.definition or self.name
+
+    @cached_property
     def solution_source(self) -> str:
-        return inspect.getsource(self.solution)
+        return course_source(self.defines, self.earlier_form)
 
-    @property
+    @cached_property
+    def solution(self) -> Callable:
+        return defined(self.solution_source, self.defines)
+
+    @cached_property
+    def reference(self) -> Callable:
+        return self.use(self.solution)
+
+    @cached_property
     def stub(self) -> str:
-        """The blank function: head and docstring of the solution, then TODO."""
-        head = _lines_to_docstring(self.solution_source)
-        return "".join([*head, "    return TODO\n"])
+        """What the notebook has: the solution without its body, or with the bug to be found."""
+        if self.bug:
+            return edited(self.solution_source, *self.bug)
+        return blanked(self.solution_source, self.holes)
+
+    @cached_property
+    def mistakes(self) -> list[Mistake]:
+        made = []
+        for old, new, told in self.edits:
+            source = edited(self.solution_source, old, new)
+            definition = defined(source, self.defines)
+            made.append(Mistake(source, told, definition, self.use(definition)))
+        return made
 
     @property
-    def wrong_source(self) -> str:
-        """The first known mistake, as a learner would have written it under the stub's head."""
-        mistake = inspect.getsource(self.mistakes[0])
-        body = mistake.splitlines(keepends=True)[len(_lines_to_docstring(mistake)) :]
-        return "".join([*_lines_to_docstring(self.solution_source), *body])
-
-    def diagnosis(self, mistake: Callable) -> str:
-        return " ".join(inspect.getdoc(mistake).split())
-
-
-def _lines_to_docstring(source: str) -> list[str]:
-    """The lines of a function down to the end of its docstring."""
-    function = ast.parse(source).body[0]
-    return source.splitlines(keepends=True)[: function.body[0].end_lineno]
+    def parameters(self) -> list[str]:
+        """The names of what a trial call is given."""
+        return list(inspect.signature(self.reference).parameters)

@@ -8,11 +8,15 @@ lives as long as the kernel.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
 FOLDER = ".progress"
 STATUSES = ("right", "wrong", "raised")
+PATIENCE = 5.0                                     # seconds that a lock counts
 
 _unsaved: list[tuple[str, str]] = []               # exercise and status
 
@@ -64,3 +68,39 @@ def _kept() -> list[tuple[str, str]]:
     except OSError:
         return []
     return [(name[0], name[2]) for name in names if len(name) == 3 and name[2] in STATUSES]
+
+
+# ------------------------------------------------------------------------- what the file was given
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Within the block, no other notebook changes the learner's file.
+
+    What a killed one left locked opens after some seconds. Raises an OSError where no lock can be
+    made.
+    """
+    Path(FOLDER).mkdir(exist_ok=True)
+    lock = Path(FOLDER, "lock")
+    while True:
+        try:
+            lock.touch(exist_ok=False)
+            break
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime > PATIENCE:
+                    lock.unlink()
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def note_kept(name: str, digest: str) -> None:
+    """Remember that a check, and nobody by hand, put this source into the file."""
+    Path(FOLDER, f"{name}.{digest}.kept").touch()
+
+
+def was_kept(name: str, digest: str) -> bool:
+    return Path(FOLDER, f"{name}.{digest}.kept").exists()

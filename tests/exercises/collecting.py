@@ -1,20 +1,18 @@
 """Answers that learners might give: the files in `variants/` collect them with these marks."""
 
 RIGHT: dict[str, list] = {}
-WRONG: dict[str, list] = {}
+WRONG: dict[str, list[tuple[str, str, str]]] = {}
 
 
 def right(name):
     """Another correct way to write the exercise `name`."""
-    def keep(function):
-        RIGHT.setdefault(name, []).append(function)
-        return function
+    def keep(definition):
+        RIGHT.setdefault(name, []).append(definition)
+        return definition
     return keep
 
 
-def wrong(name, told=""):
-    """A wrong way; `told` is part of what the learner must read about it."""
-    def keep(function):
-        WRONG.setdefault(name, []).append((function, told))
-        return function
-    return keep
+def wrong_edits(name, *edits):
+    """Wrong ways as (old, new, told): the solution with `old` replaced by `new`, and a part of what
+    the learner must read; without `old`, `new` is the whole body."""
+    WRONG.setdefault(name, []).extend(edits)

@@ -1,0 +1,158 @@
+"""Judging a class: how it is built, and what it computes with weights that are given to it.
+
+The names and shapes of its parameters are part of the task: by them, trained weights find their
+place. Everything else may be written in any way.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gptcourse.exercises.exercise import Property
+
+
+def unwritten(definition: Any) -> list[str]:
+    """The methods of a class that still say TODO."""
+    methods = ((name, inspect.unwrap(part)) for name, part in vars(definition).items()
+               if inspect.isfunction(inspect.unwrap(part)))
+    return [name for name, part in methods if "TODO" in part.__code__.co_names]
+
+
+@torch.no_grad()
+def filled(module: nn.Module) -> nn.Module:
+    """The module with random numbers for all its weights: the same ones for the same names."""
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        if tensor.is_floating_point():
+            tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
+    return module
+
+
+def run_filled(cls: type) -> Callable:
+    """A trial: build the class with a configuration, fill it with weights, and call it."""
+
+    def answer(config, x):
+        return filled(cls(config)).eval()(x)
+
+    return answer
+
+
+def fits(solution: type, arguments: Sequence) -> Callable[[type], str | None]:
+    """A `structure`: parameters named and shaped as the solution's, built with each argument."""
+
+    def problem(cls: type) -> str | None:
+        if not issubclass(cls, nn.Module):
+            return f"{cls.__name__} is no layer yet: write class {cls.__name__}(nn.Module)."
+        for argument in arguments:
+            found = misfit(cls(argument).state_dict(), solution(argument).state_dict())
+            if found:
+                return f"with {_short(argument)}, {found}"
+        return None
+
+    return problem
+
+
+def misfit(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """The first difference in the names or shapes of parameters and buffers, in a sentence."""
+    extra = [name for name in mine if name not in wanted]
+    for name, tensor in wanted.items():
+        if name in mine:
+            continue
+        shape = tuple(tensor.shape)
+        alike = [other for other in extra if mine[other].shape == tensor.shape]
+        if alike:
+            nearest = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)[0]
+            return (f"it has no {name}, but {nearest}, of the same shape: trained weights find "
+                    f"their place by name, so call it {name.rsplit('.', 1)[0]}.")
+        return (f"it has no {name} of shape {shape}: make it in __init__, under this name, by "
+                "which trained weights find their place.")
+    for name in extra:
+        return (f"it has {name}, for which there are no trained weights: leave it out, or, where "
+                "it is a mask, write register_buffer(..., persistent=False).")
+    for name, tensor in mine.items():
+        shape, right = tuple(tensor.shape), tuple(wanted[name].shape)
+        if shape != right:
+            return f"{name} has shape {shape}, but must have {right}."
+    return None
+
+
+def _short(argument: Any) -> str:
+    if isinstance(argument, Mapping):
+        return ", ".join(f"{name}={value}" for name, value in argument.items()
+                         if name in ("emb_dim", "n_heads", "qkv_bias", "tie_weights"))
+    return f"{argument}"
+
+
+# ---------------------------------------------------------------------- facts that classes obey
+
+
+def gradients_reach_all(arguments: Callable[[Generator], tuple], solution: type) -> Property:
+    """Every parameter gets the gradient that it gets in the solution."""
+
+    def broken(cls: type) -> str | None:
+        ours, theirs = (_gradients(one, arguments) for one in (cls, solution))
+        for name, expected in theirs.items():
+            gradient = ours[name]
+            if gradient is None:
+                return (f"the numbers are right, but no gradient reaches {name}, so it would never "
+                        "learn: stay with torch operations, without .data, .detach() or .item().")
+            if not torch.allclose(gradient, expected, rtol=1e-3, atol=1e-4):
+                return (f"the numbers are right, but the gradient of {name} is not: something on "
+                        "the way is cut off by .detach(), .data or no_grad().")
+        return None
+
+    return Property("gradients reach every parameter", broken, of_class=True)
+
+
+def _gradients(cls: type, arguments: Callable[[Generator], tuple]) -> dict[str, Tensor | None]:
+    config, x = arguments(torch.Generator().manual_seed(1))
+    module = filled(cls(config)).eval()
+    result = module(x)
+    weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype).view(result.shape)
+    if result.requires_grad:
+        (result * weights).sum().backward()
+    return {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Property:
+    """With a drop rate of one half: two passes differ in training, and agree in evaluation."""
+
+    def broken(cls: type) -> str | None:
+        config, x = arguments(torch.Generator().manual_seed(2))
+        module = filled(cls({**config, "drop_rate": 0.5}))
+        module.eval()
+        if not torch.equal(module(x), module(x)):
+            return ("in evaluation, two passes over the same input differ: make the dropout with "
+                    "nn.Dropout in __init__, which model.eval() switches off.")
+        module.train()
+        if torch.equal(module(x), module(x)):
+            return ("in training, nothing is dropped with drop_rate=0.5: make nn.Dropout("
+                    "config[\"drop_rate\"]) in __init__, and call it in forward.")
+        return None
+
+    return Property("dropout in training only", broken, of_class=True)
+
+
+def no_look_ahead(arguments: Callable[[Generator], tuple], axis: int = 1) -> Property:
+    """The last token of the input changes; nothing may change at those before it."""
+
+    def broken(answer: Callable) -> str | None:
+        config, x = arguments(torch.Generator().manual_seed(3))
+        changed = x.clone()
+        last = changed.select(axis, -1)
+        last.copy_(last + 1 if x.is_floating_point() else (last + 1) % config["vocab_size"])
+        before, after = (answer(config, one) for one in (x, changed))
+        if torch.allclose(before.narrow(axis, 0, before.shape[axis] - 1),
+                          after.narrow(axis, 0, after.shape[axis] - 1), rtol=1e-4, atol=1e-5):
+            return None
+        return ("a change of the last token changes what comes out for those before it: no token "
+                "may see the future.")
+
+    return Property("no look-ahead", broken)

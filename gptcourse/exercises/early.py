@@ -1,0 +1,51 @@
+"""Definitions that grow: how gpt.py's source is edited into the form of an earlier chapter.
+
+The cache comes in chapter 7. Until then no layer knows of it, and `generate` reads everything anew.
+"""
+
+EARLY = {
+    "MultiHeadAttention": [
+        ("def forward(self, x, cache=None):     ", "def forward(self, x):                 "),
+        ("        if cache is not None:\n"
+         "            keys, values = cache.extend(keys, values)                        "
+         "# (B, H, S, D)\n", ""),
+        ("        T, S = queries.shape[2], keys.shape[2]\n"
+         "        mask = causal_mask(S)[-T:].to(x.device)                              "
+         "# (T, S)\n",
+         "        mask = causal_mask(x.shape[1]).to(x.device)                          # (T, T)\n"),
+        ("mask))       # (B, H, T, S)", "mask))       # (B, H, T, T)"),
+    ],
+    "TransformerBlock": [
+        ("def forward(self, x, cache=None):     ", "def forward(self, x):                 "),
+        ("self.attention_norm(x), cache))", "self.attention_norm(x)))"),
+    ],
+    "GPTModel": [
+        ("def forward(self, ids, cache=None):     ", "def forward(self, ids):                 "),
+        ("        past = cache[0].length if cache else 0\n"
+         "        positions = torch.arange(past, past + ids.shape[1], device=ids.device)    "
+         "# (T)\n",
+         "        positions = torch.arange(ids.shape[1], device=ids.device)            # (T)\n"),
+        ("        for layer, block in enumerate(self.blocks):\n"
+         "            x = block(x, cache[layer] if cache else None)                    "
+         "# (B, T, C)\n",
+         "        for block in self.blocks:\n"
+         "            x = block(x)                                                     "
+         "# (B, T, C)\n"),
+    ],
+    "generate": [
+        ("    ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]\n",
+         "    ids = list(ids)\n"),
+        ('        if len(ids) > model.config["context_length"]:     '
+         "# the window slides: each token moves\n"
+         '            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in '
+         "model.blocks]\n"
+         "        logits = model(torch.tensor([new]), cache)[0, -1]                    # (V)\n",
+         '        latest = ids[-model.config["context_length"] :]                      # (T)\n'
+         "        logits = model(torch.tensor([latest]))[0, -1]                        # (V)\n"),
+        ("        ids.append(token)\n        new = [token]\n", "        ids.append(token)\n"),
+    ],
+}
+
+# Who calls whom with the cache: a caller that hands it on needs a callee that takes it.
+CALLERS = (("TransformerBlock", "MultiHeadAttention"), ("GPTModel", "TransformerBlock"),
+           ("generate", "GPTModel"))

@@ -1,0 +1,219 @@
+"""What the learner's file can do already, point by point: it is run alone, in a fresh process.
+
+>>> check.my_gpt()
+my_gpt.py can do 3 of 9 things.
+done     turns text into GPT-2's own token ids, and back
+...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import importlib.util
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from gptlib.model import GPTModel
+from gptlib.storyteller import storyteller
+from gptlib.tokenizer import BPETokenizer
+
+TEXT = "Poppy the bear had a red kite. Poppy the bear had a blue kite, and it's 7 o'clock! " * 40
+SECONDS = 120
+
+
+def _tokenizer_of_gpt2(my) -> bool:
+    library = BPETokenizer.from_gpt2()
+    mine = my.Tokenizer(library.merges, library.byte_order)
+    text = "It's 2026: Poppy says   \"naïve\"\n\n 你好, 🦊!"
+    return mine.encode(text) == library.encode(text) and mine.decode(mine.encode(text)) == text
+
+
+def _learns_merges(my) -> bool:
+    words = Counter(word.encode() for word in my.WORD.findall(TEXT))
+    return my.learn_merges(words, 30) == BPETokenizer.train(TEXT, 256 + 30, ()).merges
+
+
+def _surprise(my) -> bool:
+    logits, targets = torch.zeros(2, 3, 50), torch.zeros(2, 3, dtype=torch.int64)
+    return math.isclose(float(my.next_token_loss(logits, targets)), math.log(50), rel_tol=1e-5)
+
+
+def _windows(my) -> bool:
+    ids = torch.arange(100)
+    inputs, targets = my.batch(ids, 8, 16)
+    return inputs.shape == (8, 16) and torch.equal(targets, inputs + 1)
+
+
+SMALL = {"vocab_size": 60, "context_length": 12, "emb_dim": 32, "n_heads": 4, "n_layers": 2,
+         "drop_rate": 0.0, "qkv_bias": True}
+
+
+def _looks_back_only(my) -> bool:
+    torch.manual_seed(0)
+    layer, x = my.MultiHeadAttention(SMALL).eval(), torch.randn(2, 6, 32)
+    changed = torch.cat([x[:, :-1], x[:, -1:] + 1], dim=1)
+    before, after = layer(x), layer(changed)
+    return torch.allclose(before[:, :-1], after[:, :-1], atol=1e-6) and before.shape == x.shape
+
+
+def _same_start(my) -> bool:
+    torch.manual_seed(1)
+    weights = my.GPTModel({**SMALL, "n_layers": 8}).state_dict()
+    inner, last = (weights[f"blocks.3.{name}.weight"].std() for name in (
+        "attention.query", "feed_forward.contract"))
+    return abs(inner - 0.02) < 0.002 and abs(last - 0.02 / math.sqrt(16)) < 0.001
+
+
+def _storyteller(my) -> bool:
+    model, tokenizer = storyteller()
+    mine = my.GPTModel(model.config.to_dict()).eval()
+    mine.load_state_dict(model.state_dict())
+    ids = torch.tensor([tokenizer.encode("Once upon a time Poppy the bear")])
+    return torch.allclose(mine(ids), model(ids), atol=1e-3)
+
+
+def _learns(my) -> bool:
+    torch.manual_seed(2)
+    model, ids = my.GPTModel(SMALL), torch.arange(600) % 60
+    losses = list(my.train(model, ids, steps=60, peak=1e-2))
+    return len(losses) == 60 and losses[-1] < 0.3 * losses[0] and (
+        my.evaluate(model, ids) < 0.3 * losses[0])
+
+
+def _writes(my) -> bool:
+    torch.manual_seed(3)
+    library = GPTModel(SMALL).eval()
+    mine = my.GPTModel(SMALL).eval()
+    mine.load_state_dict(library.state_dict())
+    ids, best = [5, 6, 7], []
+    with torch.inference_mode():
+        while len(best) < 20:                       # beyond the context, too
+            best.append(library(torch.tensor([[*ids, *best][-12:]]))[0, -1].argmax().item())
+    return list(my.generate(mine, ids, 20, temperature=0)) == best
+
+
+def _runs_alone(my) -> bool:
+    """All of main, but for the number of steps."""
+    whole_run, steps = my.train, 2
+    my.train = lambda model, ids, **given: whole_run(model, ids, **{**given, "steps": steps})
+    Path("text.txt").write_text(TEXT * 4, encoding="utf-8")
+    sys.argv = ["my_gpt.py", "text.txt"]
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        my.main()
+    return bool(told.getvalue().strip())
+
+
+# What the file can do, the definitions that it takes, and how it is tried.
+POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
+    ("learns a vocabulary from a text", ("count_pairs", "merge", "learn_merges"), _learns_merges),
+    ("turns text into GPT-2's own token ids, and back", ("Tokenizer",), _tokenizer_of_gpt2),
+    ("says how surprised a model is", ("next_token_loss",), _surprise),
+    ("cuts batches of windows from a text", ("batch",), _windows),
+    ("attends with several heads, and never to the future", ("MultiHeadAttention",),
+     _looks_back_only),
+    ("starts with the random weights of GPT-2", ("GPTModel", "init_weights"), _same_start),
+    ("holds the storyteller's weights, and gives its very scores", ("GPTModel",), _storyteller),
+    ("learns a text", ("learning_rate", "train", "evaluate"), _learns),
+    ("writes with its cache what it would write without", ("KVCache", "generate"), _writes),
+    ("learns from a file and goes on writing it: python my_gpt.py text.txt", ("main",),
+     _runs_alone),
+]
+ALONE = "runs alone"
+
+
+@dataclass(frozen=True, repr=False)
+class FileReport:
+    """The points of a file; each is "done", "not yet" or "wrong", with a reason."""
+
+    file: str
+    points: tuple[tuple[str, str, str], ...]         # state, what, why not
+
+    def __repr__(self) -> str:
+        return "\n".join([self.title, *(f"{state:<8} {what}{f' ({why})' if why else ''}"
+                                        for state, what, why in self.points)])
+
+    @property
+    def title(self) -> str:
+        done = sum(state == "done" for state, _, _ in self.points)
+        return f"{self.file} can do {done} of {len(self.points)} things."
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><td style="text-align: left">{state}</td><td style="text-align: left">'
+            f"{html.escape(what)}</td><td style=\"text-align: left\">{html.escape(why)}</td></tr>"
+            for state, what, why in self.points)
+        return (f'<table><caption style="text-align: left"><b>{html.escape(self.title)}</b>'
+                f"</caption>{rows}</table>")
+
+
+def file_report(path: str | Path) -> FileReport:
+    """Try every point in a fresh process, in an empty folder, without this course around it."""
+    path = Path(path).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            finished = subprocess.run(
+                [sys.executable, "-m", __name__, str(path)], capture_output=True, text=True,
+                cwd=folder, timeout=SECONDS, check=False,
+                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})  # else waiting threads spin
+            points = json.loads(finished.stdout.splitlines()[-1])
+        except subprocess.TimeoutExpired:
+            points = [("wrong", ALONE, f"it did not end within {SECONDS} seconds")]
+        except (ValueError, IndexError):
+            last = (finished.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+            points = [("wrong", ALONE, last)]
+    return FileReport(path.name, tuple(map(tuple, points)))
+
+
+def _tried(path: str) -> list[tuple[str, str, str]]:
+    """All points of the file, in this process."""
+    try:
+        my = _loaded(path)
+    except FileNotFoundError:
+        return [("not yet", what, "there is no file yet") for what, _, _ in POINTS]
+    except Exception as error:
+        return [("wrong", ALONE, f"Python can't run it: {type(error).__name__}: {error}")]
+    return [_point(my, *point) for point in POINTS]
+
+
+def _loaded(path: str) -> ModuleType:
+    """The file as a module, while neither package of the course can be imported."""
+    specification = importlib.util.spec_from_file_location("my_gpt", path)
+    my = importlib.util.module_from_spec(specification)
+    course = {name: sys.modules[name] for name in sys.modules
+              if name.split(".")[0] in ("gptlib", "gptcourse")}
+    sys.modules.update(dict.fromkeys([*course, "gptlib", "gptcourse"]))
+    try:
+        specification.loader.exec_module(my)
+    finally:
+        sys.modules.update(course)
+    return my
+
+
+def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -> tuple:
+    missing = [name for name in needs if not hasattr(my, name)]
+    if missing:
+        return "not yet", what, f"{' and '.join(missing)} missing"
+    try:
+        right = works(my)
+    except (NameError, AttributeError) as error:
+        return "not yet", what, str(error)
+    except Exception as error:
+        return "wrong", what, f"{type(error).__name__}: {error}"
+    return ("done", what, "") if right else ("wrong", what, "its numbers are not the right ones")
+
+
+if __name__ == "__main__":
+    print(json.dumps(_tried(sys.argv[1])))
