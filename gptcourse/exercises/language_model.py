@@ -152,8 +152,6 @@ BATCH = Exercise(
         ("context_length + 1]", "context_length]",
          "Your windows are cut T tokens long, so once they are inputs and targets, one is missing: "
          "cut T + 1 tokens, for the last target is one more."),
-        ("windows[:, :-1], windows[:, 1:]", "windows[:, :context_length + 1], windows[:, 1:]",
-         "The inputs are one token too long: the last one is a target only."),
         ("windows[:, :-1], windows[:, 1:]", "windows[:-1], windows[1:]",
          "You leave out a whole window: the tokens run along the second axis, [:, :-1]."),
         ("len(ids) - context_length,", "len(ids),",
@@ -231,15 +229,52 @@ def _fails_for_large_scores(answer):
             "has no logarithm. log_softmax takes both steps at once, safely.")
 
 
+def _what_the_gradient_says(answer, logits, targets):
+    """Which scores the loss wants higher: at each position just that of its target, by as much as
+    it wants the others of the position lower."""
+    logits = logits.clone().requires_grad_()
+    pull = torch.autograd.grad(-answer(logits, targets), logits)[0]          # (B, T, V)
+    wanted, counted = pull.argmax(dim=-1), (pull != 0).any(dim=-1)           # (B, T)
+    for words, one, other, seen in (
+        ("You move the targets on by one, but they are the next tokens already",
+         wanted[:, :-1], targets[:, 1:], counted[:, :-1]),
+        ("You compare each position with the target before it",
+         wanted[:, 1:], targets[:, :-1], counted[:, 1:]),
+    ):
+        if seen.any() and seen.all() and not counted.all() and torch.equal(one, other):
+            return f"{words}: position t of logits belongs to position t of targets."
+    if not counted.all():
+        return _left_out(counted, targets)
+    if (pull.sum(dim=-1).abs() > 1e-3 * pull.abs().amax()).any():
+        return ("If all scores at one position grow by the same, the loss changes, as it does not "
+                "with a softmax over the vocabulary, dim=-1, which compares each with all others "
+                "of its position, and with no more.")
+    if not torch.equal(wanted, targets):
+        text, place = (wanted != targets).nonzero()[0].tolist()
+        return (f"Scores and targets do not belong together: at position {place} of text {text}, "
+                f"token {wanted[text, place]} is taken for the true one, but it is "
+                f"{targets[text, place]}; an axis was moved, or rows were cut anew, in one of the "
+                "two.")
+    return None
+
+
+def _left_out(counted, targets):
+    """Of which tokens (B, T) the scores make no difference."""
+    texts, places = counted.any(dim=1).tolist(), counted.any(dim=0).tolist()
+    for some, one, what in ((texts, "text", "of the batch"), (places, "token", "of each text")):
+        for which, place in (("first", 0), ("last", -1)):
+            if some.count(True) == 1 and some[place]:
+                return (f"Only the {which} {one} {what} counts: all of them do. Let no `return` "
+                        "stand within the loop, and add up all that it finds.")
+            if some.count(False) == 1 and not some[place]:
+                return (f"The {which} {one} {what} is left out: position t of logits belongs to "
+                        "position t of targets, for all t.")
+    text, place = (~counted).nonzero()[0].tolist()
+    return (f"Position {place} of text {text}, with target {targets[text, place]}, makes no "
+            "difference to it: every token counts, whatever its id.")
+
+
 _LOGS = "logits.log_softmax(dim=-1)"
-_TRUE = "-log_probabilities.gather(-1, targets[..., None]).mean()"
-_SUM = "    surprises = -logits.log_softmax(dim=-1).gather(-1, targets[..., None])[..., 0]\n"
-
-
-def _torchs(scores, targets="targets.flatten()"):
-    """torch's own loss, of scores in some form: the body of an answer."""
-    return f"    return nn.functional.cross_entropy({scores}, {targets})"
-
 
 NEXT_TOKEN_LOSS = Exercise(
     "06.next_token_loss",
@@ -255,8 +290,6 @@ NEXT_TOKEN_LOSS = Exercise(
          "its logarithm."),
         (_LOGS, "logits.log_softmax(dim=1)",
          "The softmax runs over the tokens of the text: it must run over the vocabulary, dim=-1."),
-        (_LOGS, "logits.log_softmax(dim=0)",
-         "The softmax runs over the batch: it must run over the vocabulary, dim=-1."),
         (_LOGS, "logits.softmax(dim=-1).log_softmax(dim=-1)",
          "The softmax is applied twice: torch's cross_entropy and log_softmax take raw scores and "
          "do it themselves."),
@@ -273,53 +306,13 @@ NEXT_TOKEN_LOSS = Exercise(
         (".mean()", ".sum()",
          "These are the surprises of all tokens added up: take their mean, so that the loss does "
          "not depend on the size of the batch."),
-        (".mean()", ".sum() / len(targets)",
-         "You add up the tokens of each text and average over the texts only: divide by the number "
-         "of all tokens, B times T."),
-        (".mean()", ".mean() / logits.shape[-1]",
-         "You divide by the size of the vocabulary, too: there is one surprise per token, so divide"
-         " by B times T."),
-        (".gather(-1, targets[..., None])", "",
-         "This is the mean over all tokens of the vocabulary: only the entry of the true one "
-         "counts, so pick it with gather."),
-        (".gather(-1, targets[..., None])", ".amax(dim=-1)",
-         "You look up the most probable token: look up the true one, whose id stands in targets."),
-        (".mean()", "[:, -1].mean()",
-         "Only the last token of each text counts: all of them do."),
-        (".mean()", "[:, 0].mean()",
-         "Only the first token of each text counts: all of them do."),
-        (".mean()", "[-1].mean()", "Only the last text of the batch counts: all of them do."),
-        (".mean()", "[0].mean()", "Only the first text of the batch counts: all of them do."),
-        (_TRUE, "-log_probabilities[:, :-1].gather(-1, targets[:, 1:, None]).mean()",
-         "You move the targets on by one, but they are the next tokens already: position t of "
-         "logits belongs to position t of targets."),
-        (_TRUE, "-log_probabilities[:, 1:].gather(-1, targets[:, :-1, None]).mean()",
-         "You compare each position with the target before it: position t of logits belongs to "
-         "position t of targets."),
-        (".mean()", ".flatten()[:]",
-         "This is the surprise at each token: the mean over all of them is missing."),
-        (".mean()", ".mean() / math.log(2)",
-         "This is in bits: use the natural logarithm, log and not log2."),
-        (".mean()", ".mean().neg().exp().neg()",
-         "This is the perplexity: leave out the exponential at the end."),
-        ("", _torchs("logits", "targets"),
+        ("", "    return nn.functional.cross_entropy(logits, targets)",
          "torch's cross_entropy looks for the vocabulary on the second axis: flatten B and T into "
          "one, logits.flatten(0, 1) and targets.flatten()."),
-        ("", _torchs("logits.reshape(len(logits), logits.shape[2], -1)", "targets"),
+        ("", "    B, T, V = logits.shape\n"
+             "    return nn.functional.cross_entropy(logits.reshape(B, V, T), targets)",
          "A reshape to (B, V, T) cuts the scores into other rows, it does not turn the axes: "
          "flatten B and T, or use transpose(1, 2)."),
-        ("", _torchs("logits.reshape(logits.shape[-1], -1).T"),
-         "A reshape to (V, ...) cuts the scores into other rows, and .T does not mend it: flatten "
-         "B and T, logits.flatten(0, 1), and leave V where it is."),
-        ("", _torchs("logits.transpose(0, 1).flatten(0, 1)"),
-         "Scores and targets no longer belong together: you transpose the first two axes of one "
-         "of them only."),
-        ("", _torchs("logits.flatten(0, 1)", "targets.T.flatten()"),
-         "Scores and targets no longer belong together: leave the targets as they are, (B, T), "
-         "without .T."),
-        ("", _torchs("logits.flatten(0, 1)", "targets.flatten(), ignore_index=0"),
-         "You leave out targets that are 0: token 0 is a token like any other, so leave out "
-         "ignore_index."),
         (".gather(-1, targets[..., None])", "[..., targets]",
          "You look up all targets at every position: each position has one of its own, and gather "
          "picks just that."),
@@ -335,12 +328,6 @@ NEXT_TOKEN_LOSS = Exercise(
         ("gather(-1,", "gather(1,",
          "You gather along the tokens: the ids are places in the vocabulary, so it is "
          "gather(-1, ...)."),
-        (_LOGS, "logits - logits.flatten().logsumexp(dim=0)",
-         "You divide by the sum over all positions: each position has a softmax of its own, so add "
-         "up along the vocabulary only, with dim=-1."),
-        (_LOGS, "logits - logits.flatten(1).logsumexp(dim=1)[:, None, None]",
-         "You divide by the sum over all positions of a text: each position has a softmax of its "
-         "own, so add up along the vocabulary only, with dim=-1."),
         (_LOGS, "logits - logits.amax(dim=-1, keepdim=True)",
          "You subtract the largest score of each row: subtract the logarithm of the sum of all "
          "exponentials, which is logsumexp."),
@@ -349,20 +336,10 @@ NEXT_TOKEN_LOSS = Exercise(
         (_LOGS, "logits - logits.exp().sum(dim=-1, keepdim=True)",
          "The logarithm of the sum is missing: log softmax is the score less the logarithm of the "
          "sum of all exponentials."),
-        (_LOGS, "nn.functional.logsigmoid(logits)",
-         "You use a sigmoid, which looks at each score by itself: softmax compares each with all "
-         "others of its row."),
         (_LOGS, "-1 / logits.softmax(dim=-1)",
          "This is 1 divided by the probability: surprise is the logarithm of that."),
-        ("", _SUM + "    return surprises[:, :-1].sum() / targets.numel()",
-         "The last token of each text is left out: position t of logits belongs to position t of "
-         "targets, the last one, too."),
-        ("", _SUM + "    return surprises[0].mean() / len(targets)",
-         "Only the first text is added up: let no `return` stand within the loop."),
-        (_TRUE, "-(log_probabilities.exp() * log_probabilities).sum(dim=-1).mean()",
-         "This is the entropy of the prediction, which does not ask what came next: pick the true "
-         "token with gather."),
     ],
+    symptoms=[_what_the_gradient_says],
     hints=(
         "Step 1 of the chapter did it for one position and every possible target. Here are B "
         "times T positions, and the target of each says which entry of its row counts.",

@@ -253,9 +253,6 @@ MERGE = Exercise(
         ("== pair", "== pair[::-1]",
          "You look for the pair the other way around: pair[0] stands on the left, pair[1] on the "
          "right."),
-        ("            i += 1", "            i += 2",
-         "You go on by two places even where there is no pair, so every second token is lost: go "
-         "on by two only after a pair, and else by one."),
         ("            i += 2", "            i += 3",
          "The token after each pair is lost: a pair is two places long, so go on by two, not "
          "three."),
