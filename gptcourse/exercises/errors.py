@@ -175,6 +175,9 @@ _MEANINGS = {
         "cell further up that was not run.",
     r"codec can't encode":
         "That encoding lacks a character of the text: \"utf-8\" has them all.",
+    r"codec can't decode":
+        "These bytes are no whole characters: join all that belong together before you decode "
+        "them, and where some may be missing, decode with errors=\"replace\".",
     r"must be in range\(0, 256\)":
         "A byte is a number from 0 to 255: keep larger ones in a list.",
     r"division by zero":
