@@ -27,7 +27,7 @@ _NOWHERE = -1_000_000          # the place of a token that is not in the text
 def with_own_generator(definition: Callable) -> Callable:
     """A trial: a new generator for each call, so that the learner's draws can be repeated."""
 
-    def answer(ids, batch_size, context_length, seed=0):
+    def answer(ids, batch_size, context_length, seed=1):
         return definition(ids, batch_size, context_length, Generator().manual_seed(seed))
 
     return answer
@@ -154,6 +154,10 @@ BATCH = Exercise(
          "cut T + 1 tokens, for the last target is one more."),
         ("windows[:, :-1], windows[:, 1:]", "windows[:-1], windows[1:]",
          "You leave out a whole window: the tokens run along the second axis, [:, :-1]."),
+        ("torch.randint(len(ids) - context_length, (batch_size,), generator=generator)",
+         "range(batch_size)",
+         "The windows begin at places 0, 1, 2 and so on: draw a place for each, anywhere in the "
+         "text."),
         ("len(ids) - context_length,", "len(ids),",
          "A window may begin too close to the end, where fewer tokens are left than it takes: the "
          "last place is N - T - 1."),
@@ -181,8 +185,8 @@ BATCH = Exercise(
         """,
     ),
     properties=[
-        Property("windows from everywhere", _from_everywhere, of_class=True),
         Property("each from a place of its own", _each_its_own_place, of_class=True),
+        Property("windows from everywhere", _from_everywhere, of_class=True),
         Property("drawn by the generator alone", _by_the_generator, of_class=True),
     ],
 )
@@ -233,7 +237,10 @@ def _what_the_gradient_says(answer, logits, targets):
     """Which scores the loss wants higher: at each position just that of its target, by as much as
     it wants the others of the position lower."""
     logits = logits.clone().requires_grad_()
-    pull = torch.autograd.grad(-answer(logits, targets), logits)[0]          # (B, T, V)
+    loss, with_others = (answer(logits, x) for x in (targets, (targets + 1) % logits.shape[-1]))
+    pull = torch.autograd.grad(-loss, logits)[0]                             # (B, T, V)
+    if loss == with_others or not (loss.isfinite() and pull.isfinite().all()):
+        return None                                  # which is told elsewhere
     wanted, counted = pull.argmax(dim=-1), (pull != 0).any(dim=-1)           # (B, T)
     for words, one, other, seen in (
         ("You move the targets on by one, but they are the next tokens already",
@@ -248,7 +255,7 @@ def _what_the_gradient_says(answer, logits, targets):
     if (pull.sum(dim=-1).abs() > 1e-3 * pull.abs().amax()).any():
         return ("If all scores at one position grow by the same, the loss changes, as it does not "
                 "with a softmax over the vocabulary, dim=-1, which compares each with all others "
-                "of its position, and with no more.")
+                "of its position, and with no more; mind a reshape that cuts rows anew, too.")
     if not torch.equal(wanted, targets):
         text, place = (wanted != targets).nonzero()[0].tolist()
         return (f"Scores and targets do not belong together: at position {place} of text {text}, "
@@ -261,14 +268,16 @@ def _what_the_gradient_says(answer, logits, targets):
 def _left_out(counted, targets):
     """Of which tokens (B, T) the scores make no difference."""
     texts, places = counted.any(dim=1).tolist(), counted.any(dim=0).tolist()
-    for some, one, what in ((texts, "text", "of the batch"), (places, "token", "of each text")):
-        for which, place in (("first", 0), ("last", -1)):
-            if some.count(True) == 1 and some[place]:
-                return (f"Only the {which} {one} {what} counts: all of them do. Let no `return` "
-                        "stand within the loop, and add up all that it finds.")
-            if some.count(False) == 1 and not some[place]:
-                return (f"The {which} {one} {what} is left out: position t of logits belongs to "
-                        "position t of targets, for all t.")
+    axes = ((texts, "text of the batch"), (places, "token of each text"))
+    for counting, words in (
+        (True, "Only the {} counts: all of them do. Let no `return` stand within the loop, and add "
+               "up all that it finds."),
+        (False, "The {} is left out: each counts, the first and the last one, too."),
+    ):
+        for some, what in axes:
+            for which, place in (("first", 0), ("last", -1)):
+                if some.count(counting) == 1 and some[place] == counting:
+                    return words.format(f"{which} {what}")
     text, place = (~counted).nonzero()[0].tolist()
     return (f"Position {place} of text {text}, with target {targets[text, place]}, makes no "
             "difference to it: every token counts, whatever its id.")
