@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import product
 
 import torch
 
@@ -10,6 +12,7 @@ from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer
 from gptcourse.exercises.classes import (
     dropout_in_training_only,
+    filled,
     fits,
     gradients_reach_all,
     no_look_ahead,
@@ -191,6 +194,9 @@ ATTENTION_WEIGHTS = Exercise(
         ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[-2])",
          "The scores are divided by the square root of the number of queries; it must be that of "
          "D, the last axis of the queries."),
+        ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[1])",
+         "You take axis 1 for the width, which is D only where there are two axes: count from the "
+         "end, queries.shape[-1]."),
         ("softmax(dim=-1)", "softmax(dim=-2)",
          "The softmax runs over the queries, so columns sum to 1 instead of rows: use dim=-1."),
         ("softmax(dim=-1)", "softmax(dim=1)",
@@ -236,6 +242,34 @@ ATTENTION_WEIGHTS = Exercise(
         gradient_reaches(("queries", "keys"), _square_inputs, gpt.attention_weights),
     ],
     batched={"queries": 2, "keys": 2},
+)
+
+_TOO_LATE = next(edit for edit in ATTENTION_WEIGHTS.edits if edit[1].endswith("* mask"))
+
+PEEKING_HEAD = replace(
+    ATTENTION_WEIGHTS,
+    id="03.peeking_head",
+    definition="attention_weights",
+    goal="Find the bug: in training, the loss falls below what is possible, and what the model "
+         "then writes is nonsense.",
+    bug=_TOO_LATE[:2],
+    kept=False,
+    edits=[(*_TOO_LATE[:2], "What a later token holds still gets in: change its key, and the shares"
+            " of earlier queries change, though its own share stays 0. Add up a row, too."),
+           *(edit for edit in ATTENTION_WEIGHTS.edits if edit is not _TOO_LATE)],
+    hints=(
+        "The mask is used, and every forbidden weight is 0. But a weight is a quotient: what "
+        "stands below the line when softmax divides, and whose scores are in it?",
+        """
+        1. softmax divides e to each score by the sum of all of them in its row
+        2. a score that is minus infinity adds nothing to that sum
+        3. so the scores that must not count are set to minus infinity before the softmax
+        """,
+        """
+        scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+        return ...                            # first the mask, then the softmax
+        """,
+    ),
 )
 
 # --------------------------------------------------------------------------------- split_heads
@@ -330,6 +364,79 @@ def wide_input(generator):
     return WIDE, normal(generator, 2, 5, 12)
 
 
+def _with_parts(**weights):
+    """Fill a layer with these matrices; all others, and all biases, become 0."""
+
+    @torch.no_grad()
+    def fill(layer):
+        for name, tensor in layer.state_dict(keep_vars=True).items():
+            tensor.copy_(weights.get(name.removesuffix(".weight"), torch.zeros_like(tensor)))
+        return layer
+
+    return fill
+
+
+def _step_by_step(answer, config, _x):
+    """Where it goes wrong, with weights by which one step after the other can be seen."""
+    C, H = config["emb_dim"], config["n_heads"]
+    same, x = torch.eye(C), normal(torch.Generator().manual_seed(5), 1, 5, C)
+    mixed = answer(config, x.clone(), _with_parts(value=same, output=same))
+    mean = x.cumsum(dim=1) / torch.arange(1, 6)[:, None]        # of each token and those before it
+    if not torch.allclose(mixed, mean, atol=1e-4):
+        return _mixed_in_words(mixed, x, mean)
+    mixed = answer(config, x.clone(), _with_parts(value=same, output=same, query=same, key=same))
+    before, now, got = (row.view(H, -1).double() for row in (x[0, 0], x[0, 1], mixed[0, 1]))
+    share = ((got - before) * (now - before)).sum(-1) / (now - before).square().sum(-1)    # (H)
+    factors = (share / (1 - share)).log() / (now * (now - before)).sum(-1)
+    if not torch.allclose(factors, factors[:1].expand(H), rtol=1e-2):
+        return ("The shares do not come from the dot products of each head's queries and keys: "
+                "self.query(x) and self.key(x), each split into heads, are compared.")
+    if abs(factors[0] - (C // H) ** -0.5) > 1e-3:
+        if factors.abs().max() < 1e-4:
+            return "All tokens get the same share: the weights must come from queries and keys."
+        return (f"With D = {C // H}, the scores are divided by {1 / factors[0]:.4g}: it must be the"
+                " square root of D.")
+    return None
+
+
+def _mixed_in_words(mixed, x, mean):
+    """What came out where all tokens that may be seen should get the same share."""
+    where = "Even where all queries and keys are 0, it is not the mean of what a token may see"
+    if not mixed.any():
+        return ("What comes out is not made of the values: weights @ values averages "
+                "self.value(x), and self.output is the last step.")
+    if torch.allclose(mixed, x.mean(dim=1, keepdim=True).expand_as(x), atol=1e-4):
+        return "Every token gets the mean of all, later ones, too: use the causal mask."
+    if torch.allclose(mixed - x, mean, atol=1e-4):
+        return "You add x itself: that shortcut belongs to the block, around this layer."
+    if torch.allclose(mixed, x, atol=1e-4):
+        return "Each token gets its own values and no others: the weights must mix them."
+    ratios = mixed / mean
+    if torch.allclose(ratios, ratios[..., :1].expand_as(x), rtol=1e-3):
+        return ("The weights of a row do not sum to 1: softmax along the keys is the last step "
+                "before they are used, but for the dropout.")
+    if torch.allclose(mixed.flatten().sort().values, mean.flatten().sort().values, atol=1e-4):
+        return ("All numbers are right, but in other places: after weights @ values, transpose(1, "
+                "2) brings the heads of a token together, and then flatten(2) joins them.")
+    return f"{where}: look at the mask, at weights @ values, and at how the heads are merged."
+
+
+def _drops_weights_only(cls):
+    """For a single token, each head has one weight: 0 or twice as large, with drop_rate=0.5."""
+    config = {**WIDE, "drop_rate": 0.5}
+    layer, right = (filled(one(config)) for one in (cls, gpt.MultiHeadAttention))
+    x = normal(torch.Generator().manual_seed(7), 1, 1, 12)
+    values = right.value(x).view(3, 4)
+    possible = torch.stack([right.output((2 * torch.tensor(kept)[:, None] * values).flatten())
+                            for kept in product((0.0, 1.0), repeat=3)])                  # (8, C)
+    layer.train()
+    for _ in range(5):
+        if not torch.isclose(layer(x)[0], possible, atol=1e-4).all(dim=-1).any():
+            return ("in training, something else than the attention weights is dropped: dropout "
+                    "comes right after attention_weights, and nowhere else in this layer.")
+    return None
+
+
 MULTI_HEAD_ATTENTION = Exercise(
     "03.MultiHeadAttention",
     goal="Put the pieces into one layer: project, split, attend in every head, merge, project.",
@@ -380,11 +487,13 @@ MULTI_HEAD_ATTENTION = Exercise(
         return self.output(mixed)
         """,
     ),
+    symptoms=[_step_by_step],
     properties=[
         no_look_ahead(wide_input),
         gradients_reach_all(wide_input, gpt.MultiHeadAttention),
         dropout_in_training_only(wide_input),
+        Property("weights dropped, and nothing else", _drops_weights_only, of_class=True),
     ],
 )
 
-EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, SPLIT_HEADS, MULTI_HEAD_ATTENTION)
+EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, PEEKING_HEAD, SPLIT_HEADS, MULTI_HEAD_ATTENTION)

@@ -124,6 +124,9 @@ def _by_the_generator(definition):
     return None
 
 
+_TOO_LATE = ("A window may begin too close to the end, where fewer tokens are left than it takes: "
+             "the last place is N - T - 1, and randint leaves out its upper end.")
+
 BATCH = Exercise(
     "01.batch",
     goal="Draw windows from random places of a text: the examples that a model learns from.",
@@ -158,12 +161,8 @@ BATCH = Exercise(
          "range(batch_size)",
          "The windows begin at places 0, 1, 2 and so on: draw a place for each, anywhere in the "
          "text."),
-        ("len(ids) - context_length,", "len(ids),",
-         "A window may begin too close to the end, where fewer tokens are left than it takes: the "
-         "last place is N - T - 1."),
-        ("len(ids) - context_length,", "len(ids) - context_length + 1,",
-         "A window may begin one place too late, so that its last target is missing: the last "
-         "place is N - T - 1, and randint leaves out its upper end."),
+        ("len(ids) - context_length,", "len(ids),", _TOO_LATE),
+        ("len(ids) - context_length,", "len(ids) - context_length + 1,", _TOO_LATE),
         ("len(ids) - context_length,", "len(ids) - context_length - 1,",
          "The last window is never drawn: randint leaves out its upper end, so that end is N - T; "
          "a text of just T + 1 tokens has one window."),

@@ -64,7 +64,7 @@ wrong_edits(
     (SPLIT, "windows[:-1], windows[1:]", "You leave out a whole window"),
     (SPLIT, "windows[:, :-1], windows.roll(-1, 0)[:, :-1]", "must stand 1 token after it"),
     (CUT, "ids[start : start + context_length]", "cut T + 1 tokens"),
-    (CUT, "ids[start : context_length + 1]", "the shape of your inputs is (3, 0)"),
+    (CUT, "ids[start : context_length + 1]", "stack makes a new axis of tensors of equal size"),
     (CUT, "ids[start : start + context_length + 2]", "One place too many along axis 1"),
     (CUT, "ids[start * context_length : (start + 1) * context_length + 1]", "of equal size"),
     (CUT, "ids[start : start + context_length + 1 : 2]", "the shape of your inputs is"),
@@ -94,7 +94,7 @@ wrong_edits(
      "the shape of your inputs is (1, 8)"),
     (DRAWN, "torch.randint(len(ids), (batch_size,), generator=generator)",
      "A window may begin too close to the end"),
-    (DRAWN, DRAWN.replace("context_length,", "context_length + 1,"), "one place too late"),
+    (DRAWN, DRAWN.replace("context_length,", "context_length + 1,"), "too close to the end"),
     (DRAWN, DRAWN.replace("context_length,", "context_length - 1,"), "is never drawn"),
     (DRAWN, "torch.randint(max(1, len(ids) - context_length - 1), (batch_size,), "
             "generator=generator)", "yours all begin at [0, 1, 2, 3]"),
