@@ -380,20 +380,27 @@ def _step_by_step(answer, config, _x):
     """Where it goes wrong, with weights by which one step after the other can be seen."""
     C, H = config["emb_dim"], config["n_heads"]
     same, x = torch.eye(C), normal(torch.Generator().manual_seed(5), 1, 5, C)
-    mixed = answer(config, x.clone(), _with_parts(value=same, output=same))
     mean = x.cumsum(dim=1) / torch.arange(1, 6)[:, None]        # of each token and those before it
-    if not torch.allclose(mixed, mean, atol=1e-4):
-        return _mixed_in_words(mixed, x, mean)
-    mixed = answer(config, x.clone(), _with_parts(value=same, output=same, query=same, key=same))
-    before, now, got = (row.view(H, -1).double() for row in (x[0, 0], x[0, 1], mixed[0, 1]))
+
+    def mixed(**weights):
+        return answer(config, x.clone(), _with_parts(value=same, output=2 * same, **weights)) / 2
+
+    if not torch.allclose(mixed(), mean, atol=1e-4):
+        return _mixed_in_words(mixed(), x, mean)
+    for zero, other in (("query", "key"), ("key", "query")):
+        if not torch.allclose(mixed(**{other: same}), mean, atol=1e-4):
+            return (f"With self.{zero} at 0, all tokens must get the same share, but do not: each "
+                    "of queries, keys and values is made of x by its own projection.")
+    before, now, got = (row.view(H, -1).double()
+                        for row in (x[0, 0], x[0, 1], mixed(query=same, key=same)[0, 1]))
     share = ((got - before) * (now - before)).sum(-1) / (now - before).square().sum(-1)    # (H)
     factors = (share / (1 - share)).log() / (now * (now - before)).sum(-1)
     if not torch.allclose(factors, factors[:1].expand(H), rtol=1e-2):
         return ("The shares do not come from the dot products of each head's queries and keys: "
-                "self.query(x) and self.key(x), each split into heads, are compared.")
+                "split self.query(x) and self.key(x) into self.n_heads heads, and compare them.")
+    if factors.abs().max() < 1e-4:
+        return "All tokens get the same share: the weights must come from queries and keys."
     if abs(factors[0] - (C // H) ** -0.5) > 1e-3:
-        if factors.abs().max() < 1e-4:
-            return "All tokens get the same share: the weights must come from queries and keys."
         return (f"With D = {C // H}, the scores are divided by {1 / factors[0]:.4g}: it must be the"
                 " square root of D.")
     return None
@@ -401,24 +408,38 @@ def _step_by_step(answer, config, _x):
 
 def _mixed_in_words(mixed, x, mean):
     """What came out where all tokens that may be seen should get the same share."""
-    where = "Even where all queries and keys are 0, it is not the mean of what a token may see"
     if not mixed.any():
         return ("What comes out is not made of the values: weights @ values averages "
                 "self.value(x), and self.output is the last step.")
-    if torch.allclose(mixed, x.mean(dim=1, keepdim=True).expand_as(x), atol=1e-4):
-        return "Every token gets the mean of all, later ones, too: use the causal mask."
-    if torch.allclose(mixed - x, mean, atol=1e-4):
+    if torch.allclose(2 * mixed, mean, atol=1e-4):
+        return "The last step is not self.output: it takes what the heads have gathered, merged."
+    if torch.allclose(mixed - x / 2, mean, atol=1e-4):
         return "You add x itself: that shortcut belongs to the block, around this layer."
-    if torch.allclose(mixed, x, atol=1e-4):
-        return "Each token gets its own values and no others: the weights must mix them."
-    ratios = mixed / mean
-    if torch.allclose(ratios, ratios[..., :1].expand_as(x), rtol=1e-3):
-        return ("The weights of a row do not sum to 1: softmax along the keys is the last step "
-                "before they are used, but for the dropout.")
+    shares = mixed[0] @ torch.linalg.pinv(x[0])                          # (T, T)
+    if torch.allclose(shares @ x[0], mixed[0], atol=1e-4):
+        return _shares_of_tokens(shares)
     if torch.allclose(mixed.flatten().sort().values, mean.flatten().sort().values, atol=1e-4):
         return ("All numbers are right, but in other places: after weights @ values, transpose(1, "
                 "2) brings the heads of a token together, and then flatten(2) joins them.")
-    return f"{where}: look at the mask, at weights @ values, and at how the heads are merged."
+    return ("Even where all queries and keys are 0, it is not the mean of the values that a token "
+            "may see: look at what the weights are made of, at weights @ values, and at how the "
+            "heads are merged.")
+
+
+def _shares_of_tokens(shares):
+    """What is wrong with how much each token (row) gets of each (column)."""
+    if (shares.triu(1).abs() > 1e-3).any():
+        token, later = (shares.triu(1).abs() > 1e-3).nonzero()[0].tolist()
+        return (f"Token {token} gathers from token {later}, which comes later: the causal mask "
+                "hides it before the softmax, row t of the weights belongs to token t, and nothing "
+                "else may move numbers between tokens.")
+    if torch.allclose(shares, torch.eye(len(shares)), atol=1e-3):
+        return "Each token gets its own values and no others: weights @ values mixes them."
+    if not torch.allclose(shares.sum(dim=-1), torch.ones(len(shares)), atol=1e-3):
+        return ("The weights of a row do not sum to 1: softmax along the keys is the last step "
+                "before they are used, but for the dropout.")
+    return ("Even where all queries and keys are 0, the tokens that may be seen get different "
+            "shares: the weights come from queries and keys, and are used once.")
 
 
 def _drops_weights_only(cls):

@@ -181,8 +181,8 @@ _MEANINGS = {
         "These bytes are no whole characters: join all that belong together before you decode "
         "them, and where some may be missing, decode with errors=\"replace\".",
     r"sequence item \d+: expected":
-        "join takes pieces of its own kind: \"\".join strings, b\"\".join bytes; a number is neither "
-        "yet.",
+        "join takes pieces of its own kind: \"\".join strings, b\"\".join bytes; a number is "
+        "neither.",
     r"must be in range\(0, 256\)":
         "A byte is a number from 0 to 255: keep larger ones in a list.",
     r"division by zero":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def _each_its_own_place(definition):
     if len({*starts}) == 1:
         return ("all windows of a batch begin at the same place: draw a place for each, "
                 "batch_size of them.")
-    if len({after - before for before, after in zip(starts, starts[1:], strict=False)}) == 1:
+    if len({after - before for before, after in pairwise(starts)}) == 1:
         return ("one window begins where, or soon after, the one before it does: draw a place for "
                 "each, batch_size of them.")
     return None
@@ -106,7 +107,7 @@ def _by_the_generator(definition):
 
     def drawn(seed, others, generator=True):
         torch.manual_seed(others)
-        np.random.seed(others)                          # noqa: NPY002 -- what a learner may use
+        np.random.seed(others)
         return _starts(definition, 5000, 4, 6, Generator().manual_seed(seed) if generator else None)
 
     if drawn(1, 5) != drawn(1, 6):

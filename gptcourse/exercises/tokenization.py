@@ -327,7 +327,8 @@ def _chosen_instead(got, best, n, counts, before):
         return (f"{chosen}, which was merged before: each merge changes how the words are spelled, "
                 "and the next pair is counted in these new spellings.")
     if max(got) >= 256 + n:
-        return f"{chosen}, but tokens 0 to {255 + n} are all that there are: number n makes 256 + n."
+        return (f"{chosen}, but tokens 0 to {255 + n} are all that there are: number n makes "
+                "256 + n.")
     if not counts[got]:
         return (f"{chosen}, but these two never stand side by side in the words as they are "
                 "spelled by then.")
@@ -543,7 +544,8 @@ TOKENIZER = Exercise(
          "You stop after the first merge: return after the loop, not inside it."),
         ("            if pair not in self.id_of_pair:\n                break\n", "",
          "Where no pair of the word was learned, there is nothing to merge: leave the loop."),
-        ('        ids = [self.id_of_byte[byte] for byte in word.encode()]\n' + _WHOLE_LOOP, _LONGEST,
+        ("        ids = [self.id_of_byte[byte] for byte in word.encode()]\n" + _WHOLE_LOOP,
+         _LONGEST,
          "You take the longest token that fits, from the left, as WordPiece does: in BPE, the "
          "order of the merges decides."),
         (_JOINED, '"".join(self.vocabulary[token].decode(errors="replace") for token in ids)',

@@ -1,7 +1,7 @@
 """What learners write is judged as it should be: right in any style, wrong with its mistake named.
 
-The known mistakes are edits of the solution; the files in `variants/` hold further answers, which no
-judge has seen before.
+The known mistakes are edits of the solution; the files in `variants/` hold further answers, which
+no judge has seen before.
 """
 
 import importlib

@@ -3,7 +3,7 @@
 
 import re
 from collections import Counter, defaultdict
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from collecting import right, wrong_edits
 
@@ -167,11 +167,8 @@ FOR_PLACES = """    merged = []
 
 wrong_edits(
     "merge",
-    ("", '    text = " ".join(map(str, ids)).replace(f"{pair[0]} {pair[1]}", str(new_id))\n'
-         "    return [int(number) for number in text.split()]", "also stands in ‘11 2’"),
     ("merged, i = [], 0", "merged, i = ids, 0\n    ids = list(ids)\n    merged.clear()",
      "it changes its input ids"),
-    (FOUND, "(ids[i], ids[i + 1]) == pair", "You look one place beyond the end"),
     (STEP, NEXT, "right token of a pair stays behind"),
     ("i < len(ids)", "i + 1 < len(ids)", "last token is lost"),
     ("", "    yield from [*ids]", "a generator"),
@@ -180,13 +177,10 @@ wrong_edits(
     (NEXT, "", "forgets i += 1"),
     (END, "    return merged[: len(ids) - 1]", "The last one is missing"),
     ("", FOR_EACH.format(found="(merged[-1], token) in (pair, (new_id, pair[1]))"), "you return"),
-    (FOUND, "i + 1 < len(ids) and ids[i] is pair[0] and ids[i + 1] is pair[1]",
-     "whether two things are the same object"),
     ("", "    merged, last = [], None\n    for token in ids:\n"
          "        if (last, token) == pair:\n            merged[-1] = new_id\n"
          "        else:\n            merged.append(token)\n        last = token\n"
          "    return merged", "once it is merged, it is gone"),
-    (FOUND, f"i < len(ids) - 2 and {FOUND}", "at the very end of the row is missed"),
     (APPENDED, "            merged.append(256)\n", "256 is neither in ids nor the new token, 9"),
     (FOUND, "ids[i] == pair[0] and i + 1 < len(ids)", "You look at the left token only"),
     (FOUND, "ids[i] == pair[0]", "You look at the left token only"),
@@ -197,7 +191,6 @@ wrong_edits(
          "    return ids", "a row that gets shorter while you walk along it ends earlier"),
     (END, "    return sorted(merged)", "in another order"),
     (NEXT, STEP, "every second token is lost"),
-    (KEPT, "            pass\n", "Only the new tokens are left"),
     ("", FOR_EACH.format(found="(token, merged[-1]) == pair"),
      "You look for the pair the other way around"),
     (STEP, "            return merged\n", "for a return inside of it"),
@@ -215,7 +208,6 @@ wrong_edits(
      "in which the pair is nowhere"),
     ("", FOR_PLACES.format(stop="len(ids)"), "in a `for` loop, i += 2 skips nothing"),
     ("", FOR_PLACES.format(stop="len(ids) - 1"), "Two things: the right token"),
-    (STEP, "            i += 3\n", "go on by two, not three"),
     ("i < len(ids):", "i < len(ids) - 1:\n        last = ids[-1:]", "last token is lost"),
     ("", "    merged, i = [], 0\n    while i < len(ids) - 1:\n"
          "        found = (ids[i], ids[i + 1]) == pair\n"
@@ -262,9 +254,9 @@ BEST = "min(counts, key=lambda pair: (-counts[pair], pair))"
 
 wrong_edits(
     "learn_merges",
-    ("counts[pair] += times * count", "counts[pair] += count", "that of (99, 97) is 5"),
     ("times * count", "times + count", "whose count in the whole text is"),
-    ("counts[pair] += times * count", "counts[pair] = times * count", "whose count in the whole text is"),
+    ("counts[pair] += times * count", "counts[pair] = times * count",
+     "whose count in the whole text is"),
     ("counts[pair] += times * count", "counts[pair] += 1", "that of (99, 97) is 5"),
     (BEST, "counts.most_common(1)[0][0]", "the one with the smaller ids"),
     (BEST, "max(counts, key=lambda pair: (counts[pair], pair))", "the one with the smaller ids"),
@@ -340,7 +332,7 @@ class StartingOver:
         return ids
 
     def encode(self, text):
-        return sum((list(self.encode_word(word)) for word in WORD.findall(text)), [])
+        return list(chain.from_iterable(map(self.encode_word, WORD.findall(text))))
 
     def decode(self, ids):
         return b"".join(map(self.vocabulary.__getitem__, ids)).decode("utf-8", "replace")
@@ -387,7 +379,6 @@ wrong_edits(
      "nothing is merged"),
     (CHOICE, "next((p for p in zip(ids, ids[1:]) if p in self.id_of_pair), (0, 0))",
      "comes first in the word"),
-    (BYTES, "[ord(letter) for letter in word]", "numbers of the letters"),
     (*in_order("257 + n"), "your ids spell 'thee', not 'the'"),
     (*in_order("255 + n"), "your ids spell"),
     (*in_order("n"), "your ids spell"),
@@ -441,29 +432,25 @@ wrong_edits(
     ("        return ids\n\n    def encode(", "        return [*ids, 50256]\n\n    def encode(",
      "50256 is no token"),
     ("        return ids\n\n    def encode(",
-     '        return " ".join(map(str, ids))\n\n    def encode(', "a list of token ids, not a text"),
+     '        return " ".join(map(str, ids))\n\n    def encode(',
+     "a list of token ids, not a text"),
     ("        return ids\n\n    def encode(", "        return tokenizer.ids\n\n    def encode(",
      "That name is not known here"),
     ("        return ids\n\n    def encode(", "        ids\n\n    def encode(", "forget `return`"),
     (DECODED, JOINED, "you return bytes, but must return a string: .decode(...)"),
-    (DECODED, '"".join(self.vocabulary[token].decode(errors="replace") for token in ids)',
-     "join all bytes first"),
     (DECODED, '"".join(self.vocabulary[token].decode() for token in ids)',
      "join all that belong together"),
-    (DECODED, f"{JOINED}.decode()", "must not stop it"),
     (DECODED, f'{JOINED}.decode("ascii", "replace")', "you return"),
-    (DECODED, f'{JOINED}.decode("latin-1")', "UTF-8"),
     (DECODED, f'{JOINED}.decode(errors="backslashreplace")', "you return"),
-    (DECODED, f"str({JOINED})", "writes bytes down as Python does"),
     (DECODED, f"{DECODED}.strip()", "white space counts"),
     (DECODED, 'bytes(ids).decode(errors="replace")', "A byte is a number from 0 to 255"),
-    (DECODED, '"".join(self.vocabulary[token] for token in ids)', "join takes pieces of its own kind"),
+    (DECODED, '"".join(self.vocabulary[token] for token in ids)',
+     "join takes pieces of its own kind"),
     (DECODED, "[self.vocabulary[token] for token in ids]", "you return a list"),
     (DECODED, DECODED.replace("token in ids", "token in ids if token != self.end_token"),
      "the end token, too"),
     (DECODED, DECODED.replace("[token] for token in ids", "[ids[n]] for n in range(len(ids))"),
      "A generator hands out one thing after the other"),
-    (DECODED, DECODED.replace('b""', 'b" "'), "joined with spaces"),
     ("self.end_token = len(self.vocabulary) - 1", "self.end_token = len(self.vocabulary)",
      "leave __init__ as it is given"),
 )
