@@ -314,7 +314,8 @@ class PairsAnswer:
             if got != wanted:
                 return f"pair {place} of your {self.name} is {got}, but should be {wanted}."
         if len(answer) != len(expected):
-            return f"you return {len(answer)} {self.name}, but it should be {len(expected)}."
+            return (f"your list of {self.name} has length {len(answer)}, but must have "
+                    f"{len(expected)}.")
         return None
 
     def alike(self, answer: Any, other: Any) -> bool:

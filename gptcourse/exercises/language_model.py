@@ -267,6 +267,8 @@ def _what_the_gradient_says(answer, logits, targets):
 
 def _left_out(counted, targets):
     """Of which tokens (B, T) the scores make no difference."""
+    if counted.sum() == 1 < min(targets.shape):
+        return "One single token decides: add up the surprises of all, and divide by their number."
     texts, places = counted.any(dim=1).tolist(), counted.any(dim=0).tolist()
     axes = ((texts, "text of the batch"), (places, "token of each text"))
     for counting, words in (

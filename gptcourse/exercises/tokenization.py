@@ -26,6 +26,8 @@ def _counted_wrongly(answer, ids):
             return "You pair each token with itself: move the second row on by one, ids[1:]."
         if all(left in (5, 9, 2) and left + 1 == right for left, right in seen):
             return "You pair each token with the next number: the next token is ids[i + 1]."
+        if seen == {(9, 2)}:
+            return "The first pair is left out: begin at place 0."
     wrong = {pair for pair in {*theirs, *ours} if theirs.get(pair, 0) != ours[pair]}
     if all(left == right for left, right in wrong & {*ours}) and wrong <= {*ours}:
         return ("Only pairs of two equal tokens are counted wrongly: [7, 7, 7] has the pair (7, 7) "
@@ -39,11 +41,11 @@ def _counted_wrongly(answer, ids):
     if all(count == ours[pair] for pair, count in theirs.items() if count) and any(theirs.values()):
         return ("The pairs you have are counted rightly, but others are missing: does the loop end "
                 "too early, or is something left out?")
-    return _all_counts_alike(theirs, ours) if {*theirs} <= {*ours} else (
+    return _all_counts_alike(answer, theirs, ours) if {*theirs} <= {*ours} else (
         "Pairs are counted that never stand side by side: the row keeps its order.")
 
 
-def _all_counts_alike(theirs, ours):
+def _all_counts_alike(answer, theirs, ours):
     """One factor, or one offset, for all counts."""
     factors = {theirs.get(pair, 0) / count for pair, count in ours.items()}
     offsets = {theirs.get(pair, 0) - count for pair, count in ours.items()}
@@ -53,7 +55,7 @@ def _all_counts_alike(theirs, ours):
     if len(theirs) < len(ours):
         return ("Pairs are missing, and others are counted too seldom: does the loop end too early,"
                 " or with a `return` inside of it?")
-    if {*theirs.values()} == {1}:
+    if answer([7, 7, 7, 7]) == {(7, 7): 1}:
         return ("Every pair is counted only once: add 1 to the count of that very pair each time "
                 "that it occurs.")
     if len(factors) == 1 and len(ours) > 1:
@@ -177,9 +179,12 @@ def _replaced_too(answer, pair):
     (left, right), other, new_id = pair, max(pair) + 1, max(pair) + 2
     if new_id in answer([other, other, other], pair, new_id):
         return "You put a new token into a row in which the pair is nowhere."
-    for side, row in (("left", [left, other, other]), ("right", [other, other, right])):
-        if new_id in answer(row, pair, new_id):
-            return f"You look at the {side} token only: both must be those of the pair."
+    if new_id in answer([left, other, other], pair, new_id):
+        return "You look at the left token only: both must be those of the pair."
+    if left == right and new_id in answer([left], pair, new_id):
+        return "A single token is taken for a pair: the last one of a row has none to its right."
+    if new_id in answer([other, other, right], pair, new_id):
+        return "You look at the right token only: both must be those of the pair."
     for row in ([right, left], [left, left], [right, right]):
         if tuple(row) != pair and new_id in answer(row[:], pair, new_id):
             return (f"You replace {tuple(row)}, too: pair[0] stands on the left, and pair[1] on "
@@ -465,9 +470,7 @@ def _spelled(answer, merges, byte_order, method, given):
     """What the ids spell, and what was left undone."""
     right = gpt.Tokenizer(merges, byte_order)
     if method == "decode":
-        part_missing = answer(merges, byte_order, method, given) in right.decode(given)
-        return ("A part of the text is missing: white space counts, and every id has its bytes in "
-                "self.vocabulary, the end token, too.") if part_missing else None
+        return _text_in_words(answer(merges, byte_order, method, given), right.decode(given))
     ids = list(answer(merges, byte_order, method, given))
     foreign = [token for token in ids if not 0 <= token < right.end_token]
     if foreign:
@@ -483,6 +486,18 @@ def _spelled(answer, merges, byte_order, method, given):
         return (f"The two of {undone[0]} still stand side by side, and the pair was learned: go on "
                 "until none of the pairs in the word is known.")
     return "Your ids spell the word, but the pairs were not merged in the order they were learned."
+
+
+def _text_in_words(text, right):
+    if "b'" in text:
+        return ("str(...) writes bytes down as Python does, b'...': .decode(...) makes a text of "
+                "them.")
+    if text in right:
+        return ("A part of the text is missing: white space counts, and every id has its bytes in "
+                "self.vocabulary, the end token, too.")
+    if sorted(text) == sorted(right):
+        return "The right characters in another order: go through ids in the order they have."
+    return None
 
 
 def _takes_what_comes_one_by_one(answer):
@@ -525,6 +540,8 @@ TOKENIZER = Exercise(
         ("self.id_of_byte[byte] for byte in word.encode()", "byte for byte in word.encode()",
          "The bytes stand there as they are, but GPT-2 sorts them in another way: the id of a byte "
          "is self.id_of_byte[byte]."),
+        ("word.encode()]", "word]",
+         "self.id_of_byte has the ids of bytes, and of no letters: go through word.encode()."),
         ("self.id_of_byte[byte] for byte in word.encode()", "ord(letter) for letter in word",
          "You begin with the numbers of the letters, ord(...): begin with the bytes of the word, "
          "word.encode(), which are more where a letter is rare."),
@@ -568,8 +585,6 @@ TOKENIZER = Exercise(
         ('.decode(errors="replace")', '.decode("latin-1")',
          "You decode the bytes in another way than they were made: UTF-8, which is .decode()'s "
          "own."),
-        (_JOINED, 'str(b"".join(self.vocabulary[token] for token in ids))',
-         "str(...) writes bytes down as Python does, b'...': .decode(...) makes a text of them."),
     ],
     symptoms=[_spelled],
     hints=(

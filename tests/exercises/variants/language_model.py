@@ -196,7 +196,7 @@ wrong_edits(
     (*looped(ONE, "return total / (B * T)", "T - 1"), "The last token of each text is left out"),
     (*looped(ONE, "return total / (B * T)", "1, T"), "The first token of each text is left out"),
     (*looped(ONE, "    return total / (B * T)"), "Let no `return` stand within the loop"),
-    (*looped("-logs[b, t, targets[b, t]]", "return total / (B * T)"), "add up all that it finds"),
+    (*looped("-logs[b, t, targets[b, t]]", "return total / (B * T)"), "One single token decides"),
     (*looped(ONE, "return total"), "added up"),
     (*looped("total + logs[b, t, targets[b, t]]", "return total / (B * T)"),
      "The minus sign is missing"),
