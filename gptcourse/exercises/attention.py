@@ -349,9 +349,9 @@ SPLIT_HEADS = Exercise(
 
 # --------------------------------------------------------------------------- MultiHeadAttention
 
-WIDE = {"emb_dim": 12, "n_heads": 3, "qkv_bias": True, "drop_rate": 0.0}
-NARROW = {"emb_dim": 8, "n_heads": 2, "qkv_bias": False, "drop_rate": 0.0}
-ONE_HEAD = {"emb_dim": 6, "n_heads": 1, "qkv_bias": False, "drop_rate": 0.1}
+WIDE = {"emb_dim": 12, "n_heads": 3, "qkv_bias": True, "drop_rate": 0.0, "context_length": 16}
+NARROW = {"emb_dim": 8, "n_heads": 2, "qkv_bias": False, "drop_rate": 0.0, "context_length": 7}
+ONE_HEAD = {"emb_dim": 6, "n_heads": 1, "qkv_bias": False, "drop_rate": 0.1, "context_length": 5}
 
 
 def layer_inputs(generator):

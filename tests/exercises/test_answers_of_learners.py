@@ -32,6 +32,11 @@ def numbered(table):
             for name, answers in table.items() for n, one in enumerate(answers)]
 
 
+def test_exercises_stand_in_the_order_of_the_chapters_that_ask_for_them():
+    chapters = [exercise.chapter for exercise in EXERCISES.values()]
+    assert chapters == sorted(chapters)
+
+
 @each_exercise
 def test_the_solution_is_right(exercise):
     assert judge(exercise, exercise.solution)[0] == "right"

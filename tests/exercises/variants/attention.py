@@ -278,7 +278,8 @@ class HeadByHead(nn.Module):
         wide = config["emb_dim"], config["emb_dim"]
         self.query, self.key = (nn.Linear(*wide, bias=config["qkv_bias"]) for _ in range(2))
         self.value, self.output = nn.Linear(*wide, bias=config["qkv_bias"]), nn.Linear(*wide)
-        self.register_buffer("later", torch.full((64, 64), -1e9).triu(1), persistent=False)
+        T = config["context_length"]
+        self.register_buffer("later", torch.full((T, T), -1e9).triu(1), persistent=False)
 
     def forward(self, x):
         D = self.config["emb_dim"] // self.config["n_heads"]
