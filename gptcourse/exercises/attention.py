@@ -323,6 +323,11 @@ SPLIT_HEADS = Exercise(
          "transpose(1, 2)."),
         ("x.view(B, T, n_heads, C // n_heads).transpose(1, 2)", "x",
          "Nothing was cut: view(B, T, n_heads, C // n_heads) cuts the last axis into pieces."),
+        (".transpose(1, 2)", ".transpose(1, 2).flatten(0, 1)",
+         "Batch and heads have become one axis: keep an axis for each, (B, H, T, D)."),
+        ("x.view(B, T, n_heads, C // n_heads).transpose(1, 2)",
+         "torch.cat(x.chunk(n_heads, dim=-1), dim=1)",
+         "The heads need an axis of their own, which torch.stack makes, and torch.cat does not."),
         ("C // n_heads", "C / n_heads",
          "The operator / gives a decimal number, even where nothing is left over: sizes are whole, "
          "so divide with //."),

@@ -108,8 +108,9 @@ _MEANINGS = {
     r"Sizes of tensors must match except":
         "cat joins along one axis, and all other sizes must be equal: look at dim.",
     r"stack expects each tensor to be equal size":
-        "stack makes a new axis of tensors of equal size, and one of yours has another: leave out "
-        "what remains at the end, if it is that; cat joins them along an axis that is there.",
+        "stack makes a new axis of tensors of equal size, and one of yours has another: a slice "
+        "that begins too close to the end is short, so leave out what remains at the end, if it "
+        "is that; cat joins them along an axis that is there.",
     r"argument 'normalized_shape'":
         "The sizes come before scale and shift: F.layer_norm(x, scale.shape, scale, shift, eps).",
     r"Given normalized_shape=":

@@ -235,8 +235,8 @@ wrong_edits(
     (CUT, "torch.stack((x[..., : C // 2], x[..., C // 2 :]), dim=1)", "same when n_heads changes"),
     (CUT, "torch.stack([x.roll(h, -1)[..., h * C // n_heads :][..., : C // n_heads] for h in "
           "range(n_heads)], 1)", "heads[0, 1, 0, 0] holds number 3 of token 0"),
-    (CUT, f"{CUT}.reshape(B * n_heads, T, -1)", "the shape of your heads"),
-    (CUT, "torch.cat(x.chunk(n_heads, dim=-1), dim=1)", "the shape of your heads"),
+    (CUT, f"{CUT}.reshape(B * n_heads, T, -1)", "keep an axis for each"),
+    (CUT, "torch.cat(x.split(C // n_heads, dim=-1), dim=-2)", "and torch.cat does not"),
     (CUT, "torch.stack(x.split(n_heads, dim=-1), dim=1)", "x.split takes the width of a piece"),
     (CUT, "x.view(B, n_heads, T // n_heads, C)", "can neither add nor drop a number"),
     (CUT, "x.view(T, B, n_heads, C // n_heads).transpose(1, 2)", "the shape of your heads"),
