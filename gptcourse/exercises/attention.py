@@ -208,6 +208,8 @@ ATTENTION_WEIGHTS = Exercise(
         ("~mask", "mask",
          "The mask is used the wrong way around: True means that a query may look, so minus "
          "infinity goes where it is False, which is ~mask."),
+        ("-math.inf", "math.inf",
+         "Forbidden scores are set to plus infinity: it is minus infinity that gets no share."),
         ("-math.inf", "0",
          "Forbidden scores are set to 0, but softmax gives a score of 0 a share like any other: "
          "only minus infinity gets none."),

@@ -162,7 +162,6 @@ wrong_edits(
     (SCALED, f"{PRODUCT} / queries.shape[-1] ** 1 / 2", "your scores are divided by 12"),
     (f"/ {ROOT}", f"// {ROOT}", "do not come from the dot products"),
     (MASKED, "masked_fill(~mask, -10)", "A key that the mask hides gets a share"),
-    (MASKED, "masked_fill(~mask, math.inf)", "no usable number"),
     (SHARES, "(scores + mask).softmax(-1)", "A key that the mask hides gets a share"),
     (SHARED, "softmax(dim=0)", "The rows do not sum to 1"),
     (SHARES, f"nn.functional.one_hot({SHARES}.argmax(-1), scores.shape[-1]).float()", "no share"),
