@@ -44,7 +44,7 @@ def described(value: Any) -> str:
     known = {
         bool: "True or False", int: "a whole number", float: "a plain number", str: "a string",
         list: "a list", tuple: "a tuple", dict: "a dictionary", np.ndarray: "a NumPy array",
-        type(None): "None", type: "a class",
+        type(None): "None", type: "a class", bytes: "bytes",
     }
     for kind, words in known.items():
         if type(value) is kind:
@@ -269,6 +269,63 @@ class IdsAnswer:
 
     def tidy(self, answer: list[int], arguments: tuple) -> list[int]:
         return _ids(answer)
+
+
+@dataclass(frozen=True)
+class TextAnswer:
+    """A string."""
+
+    name: str = "text"
+
+    def malformed(self, answer: Any, expected: str) -> str | None:
+        if isinstance(answer, str):
+            return None
+        extra = ": .decode(...) makes one of them" if isinstance(answer, bytes) else ""
+        return f"you return {described(answer)}, but must return a string{extra}."
+
+    def difference(self, answer: str, expected: str) -> str | None:
+        if answer == expected:
+            return None
+        return f"you return {_short(answer)}, but it should be {_short(expected)}."
+
+    def alike(self, answer: Any, other: Any) -> bool:
+        return isinstance(answer, str) and answer == other
+
+
+@dataclass(frozen=True)
+class PairsAnswer:
+    """A list of pairs of token ids, in order."""
+
+    name: str = "merges"
+
+    def malformed(self, answer: Any, expected: list) -> str | None:
+        if not isinstance(answer, (list, tuple)):
+            return f"you return {described(answer)}, but must return a list of pairs."
+        for place, pair in enumerate(answer):
+            if (not isinstance(pair, (tuple, list)) or len(pair) != 2
+                    or not all(isinstance(token, numbers.Integral) for token in pair)):
+                return (f"place {place} of your list holds {_short(pair)}, but must hold a pair of "
+                        "token ids, such as (116, 104).")
+        return None
+
+    def difference(self, answer: list, expected: list) -> str | None:
+        answer, expected = _pairs(answer), _pairs(expected)
+        for place, (got, wanted) in enumerate(zip(answer, expected, strict=False)):
+            if got != wanted:
+                return f"pair {place} of your {self.name} is {got}, but should be {wanted}."
+        if len(answer) != len(expected):
+            return (f"your list of {self.name} has length {len(answer)}, but must have "
+                    f"{len(expected)}.")
+        return None
+
+    def alike(self, answer: Any, other: Any) -> bool:
+        if self.malformed(answer, []) or self.malformed(other, []):
+            return False
+        return _pairs(answer) == _pairs(other)
+
+
+def _pairs(rows) -> list[tuple]:
+    return [(*_ids(pair),) for pair in rows]
 
 
 def _ids(row) -> list[int]:

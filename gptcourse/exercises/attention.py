@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import product
 
 import torch
 
@@ -10,6 +12,7 @@ from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer
 from gptcourse.exercises.classes import (
     dropout_in_training_only,
+    filled,
     fits,
     gradients_reach_all,
     no_look_ahead,
@@ -193,6 +196,9 @@ ATTENTION_WEIGHTS = Exercise(
         ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[-2])",
          "The scores are divided by the square root of the number of queries; it must be that of "
          "D, the last axis of the queries."),
+        ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[1])",
+         "You take axis 1 for the width, which is D only where there are two axes: count from the "
+         "end, queries.shape[-1]."),
         ("softmax(dim=-1)", "softmax(dim=-2)",
          "The softmax runs over the queries, so columns sum to 1 instead of rows: use dim=-1."),
         ("softmax(dim=-1)", "softmax(dim=1)",
@@ -204,6 +210,8 @@ ATTENTION_WEIGHTS = Exercise(
         ("~mask", "mask",
          "The mask is used the wrong way around: True means that a query may look, so minus "
          "infinity goes where it is False, which is ~mask."),
+        ("-math.inf", "math.inf",
+         "Forbidden scores are set to plus infinity: it is minus infinity that gets no share."),
         ("-math.inf", "0",
          "Forbidden scores are set to 0, but softmax gives a score of 0 a share like any other: "
          "only minus infinity gets none."),
@@ -238,6 +246,34 @@ ATTENTION_WEIGHTS = Exercise(
         gradient_reaches(("queries", "keys"), _square_inputs, gpt.attention_weights),
     ],
     batched={"queries": 2, "keys": 2},
+)
+
+_TOO_LATE = next(edit for edit in ATTENTION_WEIGHTS.edits if edit[1].endswith("* mask"))
+
+PEEKING_HEAD = replace(
+    ATTENTION_WEIGHTS,
+    id="03.peeking_head",
+    definition="attention_weights",
+    goal="Find the bug: in training, the loss falls below what is possible, and what the model "
+         "then writes is nonsense.",
+    bug=_TOO_LATE[:2],
+    kept=False,
+    edits=[(*_TOO_LATE[:2], "What a later token holds still gets in: change its key, and the shares"
+            " of earlier queries change, though its own share stays 0. Add up a row, too."),
+           *(edit for edit in ATTENTION_WEIGHTS.edits if edit is not _TOO_LATE)],
+    hints=(
+        "The mask is used, and every forbidden weight is 0. But a weight is a quotient: what "
+        "stands below the line when softmax divides, and whose scores are in it?",
+        """
+        1. softmax divides e to each score by the sum of all of them in its row
+        2. a score that is minus infinity adds nothing to that sum
+        3. so the scores that must not count are set to minus infinity before the softmax
+        """,
+        """
+        scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+        return ...                            # first the mask, then the softmax
+        """,
+    ),
 )
 
 # --------------------------------------------------------------------------------- split_heads
@@ -291,6 +327,11 @@ SPLIT_HEADS = Exercise(
          "transpose(1, 2)."),
         ("x.view(B, T, n_heads, C // n_heads).transpose(1, 2)", "x",
          "Nothing was cut: view(B, T, n_heads, C // n_heads) cuts the last axis into pieces."),
+        (".transpose(1, 2)", ".transpose(1, 2).flatten(0, 1)",
+         "Batch and heads have become one axis: keep an axis for each, (B, H, T, D)."),
+        ("x.view(B, T, n_heads, C // n_heads).transpose(1, 2)",
+         "torch.cat(x.chunk(n_heads, dim=-1), dim=1)",
+         "The heads need an axis of their own, which torch.stack makes, and torch.cat does not."),
         ("C // n_heads", "C / n_heads",
          "The operator / gives a decimal number, even where nothing is left over: sizes are whole, "
          "so divide with //."),
@@ -317,9 +358,9 @@ SPLIT_HEADS = Exercise(
 
 # --------------------------------------------------------------------------- MultiHeadAttention
 
-WIDE = {"emb_dim": 12, "n_heads": 3, "qkv_bias": True, "drop_rate": 0.0}
-NARROW = {"emb_dim": 8, "n_heads": 2, "qkv_bias": False, "drop_rate": 0.0}
-ONE_HEAD = {"emb_dim": 6, "n_heads": 1, "qkv_bias": False, "drop_rate": 0.1}
+WIDE = {"emb_dim": 12, "n_heads": 3, "qkv_bias": True, "drop_rate": 0.0, "context_length": 16}
+NARROW = {"emb_dim": 8, "n_heads": 2, "qkv_bias": False, "drop_rate": 0.0, "context_length": 7}
+ONE_HEAD = {"emb_dim": 6, "n_heads": 1, "qkv_bias": False, "drop_rate": 0.1, "context_length": 5}
 
 
 def layer_inputs(generator):
@@ -330,6 +371,100 @@ def layer_inputs(generator):
 
 def wide_input(generator):
     return WIDE, normal(generator, 2, 5, 12)
+
+
+def _with_parts(**weights):
+    """Fill a layer with these matrices; all others, and all biases, become 0."""
+
+    @torch.no_grad()
+    def fill(layer):
+        for name, tensor in layer.state_dict(keep_vars=True).items():
+            tensor.copy_(weights.get(name.removesuffix(".weight"), torch.zeros_like(tensor)))
+        return layer
+
+    return fill
+
+
+def _step_by_step(answer, config, _x):
+    """Where it goes wrong, with weights by which one step after the other can be seen."""
+    C, H = config["emb_dim"], config["n_heads"]
+    same, x = torch.eye(C), normal(torch.Generator().manual_seed(5), 1, 5, C)
+    mean = x.cumsum(dim=1) / torch.arange(1, 6)[:, None]        # of each token and those before it
+
+    def mixed(**weights):
+        return answer(config, x.clone(), _with_parts(value=same, output=2 * same, **weights)) / 2
+
+    if not torch.allclose(mixed(), mean, atol=1e-4):
+        return _mixed_in_words(mixed(), x, mean)
+    for zero, other in (("query", "key"), ("key", "query")):
+        if not torch.allclose(mixed(**{other: same}), mean, atol=1e-4):
+            return (f"With self.{zero} at 0, all tokens must get the same share, but do not: each "
+                    "of queries, keys and values is made of x by its own projection.")
+    before, now, got = (row.view(H, -1).double()
+                        for row in (x[0, 0], x[0, 1], mixed(query=same, key=same)[0, 1]))
+    share = ((got - before) * (now - before)).sum(-1) / (now - before).square().sum(-1)    # (H)
+    factors = (share / (1 - share)).log() / (now * (now - before)).sum(-1)
+    if not torch.allclose(factors, factors[:1].expand(H), rtol=1e-2):
+        return ("The shares do not come from the dot products of each head's queries and keys: "
+                "split self.query(x) and self.key(x) into self.n_heads heads, and compare them.")
+    if factors.abs().max() < 1e-4:
+        return "All tokens get the same share: the weights must come from queries and keys."
+    if abs(factors[0] - (C // H) ** -0.5) > 1e-3:
+        return (f"With D = {C // H}, the scores are divided by {1 / factors[0]:.4g}: it must be the"
+                " square root of D.")
+    return None
+
+
+def _mixed_in_words(mixed, x, mean):
+    """What came out where all tokens that may be seen should get the same share."""
+    if not mixed.any():
+        return ("What comes out is not made of the values: weights @ values averages "
+                "self.value(x), and self.output is the last step.")
+    if torch.allclose(2 * mixed, mean, atol=1e-4):
+        return "The last step is not self.output: it takes what the heads have gathered, merged."
+    if torch.allclose(mixed - x / 2, mean, atol=1e-4):
+        return "You add x itself: that shortcut belongs to the block, around this layer."
+    shares = mixed[0] @ torch.linalg.pinv(x[0])                          # (T, T)
+    if torch.allclose(shares @ x[0], mixed[0], atol=1e-4):
+        return _shares_of_tokens(shares)
+    if torch.allclose(mixed.flatten().sort().values, mean.flatten().sort().values, atol=1e-4):
+        return ("All numbers are right, but in other places: after weights @ values, transpose(1, "
+                "2) brings the heads of a token together, and then flatten(2) joins them.")
+    return ("Even where all queries and keys are 0, it is not the mean of the values that a token "
+            "may see: look at what the weights are made of, at weights @ values, and at how the "
+            "heads are merged.")
+
+
+def _shares_of_tokens(shares):
+    """What is wrong with how much each token (row) gets of each (column)."""
+    if (shares.triu(1).abs() > 1e-3).any():
+        token, later = (shares.triu(1).abs() > 1e-3).nonzero()[0].tolist()
+        return (f"Token {token} gathers from token {later}, which comes later: the causal mask "
+                "hides it before the softmax, row t of the weights belongs to token t, and nothing "
+                "else may move numbers between tokens.")
+    if torch.allclose(shares, torch.eye(len(shares)), atol=1e-3):
+        return "Each token gets its own values and no others: weights @ values mixes them."
+    if not torch.allclose(shares.sum(dim=-1), torch.ones(len(shares)), atol=1e-3):
+        return ("The weights of a row do not sum to 1: softmax along the keys is the last step "
+                "before they are used, but for the dropout.")
+    return ("Even where all queries and keys are 0, the tokens that may be seen get different "
+            "shares: the weights come from queries and keys, and are used once.")
+
+
+def _drops_weights_only(cls):
+    """For a single token, each head has one weight: 0 or twice as large, with drop_rate=0.5."""
+    config = {**WIDE, "drop_rate": 0.5}
+    layer, right = (filled(one(config)) for one in (cls, gpt.MultiHeadAttention))
+    x = normal(torch.Generator().manual_seed(7), 1, 1, 12)
+    values = right.value(x).view(3, 4)
+    possible = torch.stack([right.output((2 * torch.tensor(kept)[:, None] * values).flatten())
+                            for kept in product((0.0, 1.0), repeat=3)])                  # (8, C)
+    layer.train()
+    for _ in range(5):
+        if not torch.isclose(layer(x)[0], possible, atol=1e-4).all(dim=-1).any():
+            return ("in training, something else than the attention weights is dropped: dropout "
+                    "comes right after attention_weights, and nowhere else in this layer.")
+    return None
 
 
 MULTI_HEAD_ATTENTION = Exercise(
@@ -382,11 +517,13 @@ MULTI_HEAD_ATTENTION = Exercise(
         return self.output(mixed)
         """,
     ),
+    symptoms=[_step_by_step],
     properties=[
         no_look_ahead(wide_input),
         gradients_reach_all(wide_input, gpt.MultiHeadAttention),
         dropout_in_training_only(wide_input),
+        Property("weights dropped, and nothing else", _drops_weights_only, of_class=True),
     ],
 )
 
-EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, SPLIT_HEADS, MULTI_HEAD_ATTENTION)
+EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, PEEKING_HEAD, SPLIT_HEADS, MULTI_HEAD_ATTENTION)

@@ -101,13 +101,16 @@ _MEANINGS = {
     r"must have same number of dimensions":
         "cat joins tensors with equally many axes: x[:, :, t] loses an axis, which "
         "x[:, :, t : t + 1] keeps.",
+    r"before Module.__init__\(\) call":
+        "A layer begins with super().__init__(), the first line of its __init__.",
     r"as child module":
         "A part of a model must be a layer, an nn.Module: keep the part, and change what is in it.",
     r"Sizes of tensors must match except":
         "cat joins along one axis, and all other sizes must be equal: look at dim.",
     r"stack expects each tensor to be equal size":
-        "stack makes a new axis of tensors of equal size, and one of yours has another: leave out "
-        "what remains at the end, if it is that; cat joins them along an axis that is there.",
+        "stack makes a new axis of tensors of equal size, and one of yours has another: a slice "
+        "that begins too close to the end is short, so leave out what remains at the end, if it "
+        "is that; cat joins them along an axis that is there.",
     r"argument 'normalized_shape'":
         "The sizes come before scale and shift: F.layer_norm(x, scale.shape, scale, shift, eps).",
     r"Given normalized_shape=":
@@ -175,6 +178,12 @@ _MEANINGS = {
         "cell further up that was not run.",
     r"codec can't encode":
         "That encoding lacks a character of the text: \"utf-8\" has them all.",
+    r"codec can't decode":
+        "These bytes are no whole characters: join all that belong together before you decode "
+        "them, and where some may be missing, decode with errors=\"replace\".",
+    r"sequence item \d+: expected":
+        "join takes pieces of its own kind: \"\".join strings, b\"\".join bytes; a number is "
+        "neither.",
     r"must be in range\(0, 256\)":
         "A byte is a number from 0 to 255: keep larger ones in a list.",
     r"division by zero":

@@ -40,7 +40,19 @@ def append_returns_nothing():
     return row[0]
 
 
+def parts_before_the_layer():
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.part = nn.Linear(2, 2)
+
+    Forgetful()
+
+
 RAISING = [
+    (parts_before_the_layer, "begins with super().__init__()"),
+    (lambda: b"\xc3".decode(), "no whole characters"),
+    (lambda: "".join([b"a", b"b"]), "b\"\".join bytes"),
+    (lambda: b"".join(["a"]), "pieces of its own kind"),
     (lambda: math.exp(X.mean), "without its round brackets"),
     (lambda: sum(p.numel() for p in LAYER.parameters), "without its round brackets"),
     (lambda: sum(p.numel for p in LAYER.parameters()), "without its round brackets"),
@@ -180,6 +192,6 @@ def test_an_error_that_is_not_known_stands_for_itself():
 
 
 def test_a_check_tells_the_meaning_and_the_error():
-    status, text = judge(EXERCISES["perplexity"], lambda surprises: math.exp(surprises))
+    status, text = judge(EXERCISES["next_token_loss"], lambda logits, targets: math.exp(logits))
     assert status == "raised"
     assert "but the tensor holds several" in text and "(ValueError: only one element" in text

@@ -1,0 +1,376 @@
+"""Exercises about what a language model learns from: windows of a text, and its surprise at them.
+
+`batch` is asked for in chapter 1, `next_token_loss` in chapter 6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from gptcourse import gpt
+from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
+from gptcourse.exercises.exercise import Exercise, Property
+from gptcourse.exercises.properties import gradient_reaches, normal
+
+# --------------------------------------------------------------------------------------- batch
+
+_NOWHERE = -1_000_000          # the place of a token that is not in the text
+
+
+def with_own_generator(definition: Callable) -> Callable:
+    """A trial: a new generator for each call, so that the learner's draws can be repeated."""
+
+    def answer(ids, batch_size, context_length, seed=1):
+        return definition(ids, batch_size, context_length, Generator().manual_seed(seed))
+
+    return answer
+
+
+def _distances(result: Any, arguments: tuple) -> Any:
+    """Of each token in windows of a text without repeats, how far it stands from its window's
+    first input: that is the same wherever the windows begin.  -> (B, T), (B, T)"""
+    inputs, targets = result
+    if inputs.dim() != 2 or inputs.is_floating_point() or targets.is_floating_point():
+        return result
+    first = _places(inputs[:, :1], arguments[0])
+    return tuple(_places(part, arguments[0]) - (first if part.dim() == 2 else first[:, 0])
+                 for part in (inputs, targets))
+
+
+def _places(tokens: Tensor, ids: Tensor) -> Tensor:
+    """Where in the text each token stands."""
+    found = tokens[..., None] == ids                                     # (..., N)
+    places = (found * torch.arange(len(ids))).sum(dim=-1)
+    return places.masked_fill(~found.any(dim=-1), _NOWHERE)
+
+
+def _place_in_words(name: str) -> Callable:
+    def words(index, got, wanted):
+        row, place = index
+        if abs(got) > -_NOWHERE // 2:
+            return (f"{name}[{row}, {place}] is not in ids: inputs and targets are tokens of the "
+                    "text, as they are.")
+        return (f"{name}[{row}, {place}] stands {_after(got)} the first input of its row, but must "
+                f"stand {_after(wanted)} it.")
+
+    return words
+
+
+def _after(distance: int) -> str:
+    tokens = "1 token" if abs(distance) == 1 else f"{abs(distance)} tokens"
+    return f"{tokens} {'before' if distance < 0 else 'after'}"
+
+
+def _texts(generator):
+    """Texts without repeats; one of exactly T + 1 tokens; T = 1; a batch of one."""
+    for N, B, T in ((40, 3, 4), (9, 5, 8), (300, 2, 7), (30, 4, 1), (12, 1, 5)):
+        yield torch.randperm(500, generator=generator)[:N], B, T
+
+
+def _starts(definition, n_tokens, batch_size, context_length, generator):
+    """Where the windows begin in a text of which token n is n + 7."""
+    inputs, _ = definition(torch.arange(7, 7 + n_tokens), batch_size, context_length, generator)
+    return [first - 7 for first in inputs[:, 0].tolist()]
+
+
+def _from_everywhere(definition):
+    """400 windows of 4 tokens from a text in which five places are possible."""
+    starts = {*_starts(definition, 9, 400, 4, Generator().manual_seed(1))}
+    if starts == {*range(5)}:
+        return None
+    return (f"in a text of 9 tokens, windows of 4 may begin at places 0 to 4, for the last target "
+            f"is token 8; but of 400, yours all begin at {sorted(starts)}: any place from 0 to "
+            "N - T - 1 must be possible.")
+
+
+def _each_its_own_place(definition):
+    starts = _starts(definition, 5000, 20, 6, Generator().manual_seed(2))
+    if len({*starts}) == 1:
+        return ("all windows of a batch begin at the same place: draw a place for each, "
+                "batch_size of them.")
+    if len({after - before for before, after in pairwise(starts)}) == 1:
+        return ("one window begins where, or soon after, the one before it does: draw a place for "
+                "each, batch_size of them.")
+    return None
+
+
+def _by_the_generator(definition):
+    """The generator alone decides; without one, chance does."""
+
+    def drawn(seed, others, generator=True):
+        torch.manual_seed(others)
+        np.random.seed(others)
+        return _starts(definition, 5000, 4, 6, Generator().manual_seed(seed) if generator else None)
+
+    if drawn(1, 5) != drawn(1, 6):
+        return ("with the same generator, two calls draw different places: hand it on, as in "
+                "torch.randint(..., generator=generator).")
+    if drawn(1, 5) == drawn(2, 5):
+        return ("whatever the generator, the same windows come: hand it on, as in "
+                "torch.randint(..., generator=generator), and set no seed.")
+    generator = Generator().manual_seed(3)
+    if len({tuple(_starts(definition, 5000, 4, 6, generator)) for _ in range(3)}) == 1:
+        return ("every call with one generator draws the same windows: go on with it as it is, and "
+                "set no seed.")
+    if drawn(0, 5, generator=False) == drawn(0, 6, generator=False):
+        return "without a generator, the same windows come every time: they must be drawn."
+    return None
+
+
+_TOO_LATE = ("A window may begin too close to the end, where fewer tokens are left than it takes: "
+             "the last place is N - T - 1, and randint leaves out its upper end.")
+
+BATCH = Exercise(
+    "01.batch",
+    goal="Draw windows from random places of a text: the examples that a model learns from.",
+    returns=SeveralAnswers(tuple(
+        TensorAnswer(name, ("B", "T"), dtype="whole", words=_place_in_words(name))
+        for name in ("inputs", "targets"))),
+    cases=lambda generator: list(_texts(generator)),
+    use=with_own_generator,
+    observe=_distances,
+    edits=[
+        ("windows[:, 1:]", "windows[:, :-1]",
+         "The targets are the inputs themselves: a model would learn to repeat; move them on by "
+         "one token."),
+        ("windows[:, :-1], windows[:, 1:]", "windows[:, 1:], windows[:, :-1]",
+         "Your targets are the tokens before the inputs: a model would learn to read backward; "
+         "the targets begin one place after the inputs."),
+        ("windows[:, 1:]", "windows[:, :-1].roll(-1, dims=1)",
+         "The last target of each window is the window's own first token: it must be the token "
+         "that follows in the text."),
+        ("windows[:, 1:]", "windows[:, :-1] + 1",
+         "You add 1 to each token, which makes another token of it: the target is the token at "
+         "the next place."),
+        ("windows[:, 1:]", "windows[:, -1]",
+         "You give each window one target: every token has a target of its own, the next token, "
+         "so a window holds T examples."),
+        ("context_length + 1]", "context_length]",
+         "Your windows are cut T tokens long, so once they are inputs and targets, one is missing: "
+         "cut T + 1 tokens, for the last target is one more."),
+        ("windows[:, :-1], windows[:, 1:]", "windows[:-1], windows[1:]",
+         "You leave out a whole window: the tokens run along the second axis, [:, :-1]."),
+        ("torch.randint(len(ids) - context_length, (batch_size,), generator=generator)",
+         "range(batch_size)",
+         "The windows begin at places 0, 1, 2 and so on: draw a place for each, anywhere in the "
+         "text."),
+        ("len(ids) - context_length,", "len(ids),", _TOO_LATE),
+        ("len(ids) - context_length,", "len(ids) - context_length + 1,", _TOO_LATE),
+        ("len(ids) - context_length,", "len(ids) - context_length - 1,",
+         "The last window is never drawn: randint leaves out its upper end, so that end is N - T; "
+         "a text of just T + 1 tokens has one window."),
+        ("(batch_size,)", "batch_size",
+         "randint takes the shape of what it draws, with brackets and a comma: (batch_size,)."),
+    ],
+    hints=(
+        "Take ten tokens and windows of four. At which places may a window begin, if each of its "
+        "tokens needs the one that follows as its target? Where does the last one begin?",
+        """
+        1. draw batch_size places from 0 to N - T - 1, with torch.randint and the generator
+        2. from each, cut T + 1 tokens, and stack them: (B, T + 1)
+        3. inputs: all but the last token of each; targets: all but the first
+        """,
+        """
+        starts = torch.randint(len(ids) - context_length, (batch_size,), generator=generator)
+        windows = torch.stack([ids[start : start + context_length + 1] for start in starts])
+        return windows[:, :-1], ...           # likewise, moved on by one
+        """,
+    ),
+    properties=[
+        Property("each from a place of its own", _each_its_own_place, of_class=True),
+        Property("windows from everywhere", _from_everywhere, of_class=True),
+        Property("drawn by the generator alone", _by_the_generator, of_class=True),
+    ],
+)
+
+# ----------------------------------------------------------------------------- next_token_loss
+
+
+@dataclass(frozen=True)
+class LossAnswer(TensorAnswer):
+    """A single number as a tensor, with what a beginner should know about it."""
+
+    def malformed(self, answer: Any, expected: Tensor) -> str | None:
+        if isinstance(answer, (int, float)) and not isinstance(answer, bool):
+            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
+                    "gradient can flow back through it: leave out .item() and float().")
+        if isinstance(answer, Tensor) and answer.shape != expected.shape:
+            return (f"your {self.name} has shape {tuple(answer.shape)}, but must be one number, of "
+                    "shape (): average over all tokens.")
+        return super().malformed(answer, expected)
+
+    def _place(self, index: tuple) -> str:
+        return f"the {self.name}"
+
+
+def _scores(generator, B, T, V):
+    return 2 * normal(generator, B, T, V), torch.randint(V, (B, T), generator=generator)
+
+
+def _scores_and_targets(generator):
+    """Sizes all different; some targets are improbable; a text of one token."""
+    for sizes in ((2, 3, 5), (3, 5, 4), (4, 2, 7), (1, 6, 3), (5, 1, 8)):
+        yield _scores(generator, *sizes)
+
+
+def _fails_for_large_scores(answer):
+    logits = torch.tensor([[[300.0, 0.0, -200.0], [1000.0, -50.0, 1000.5]]])
+    targets = torch.tensor([[1, 2]])
+    expected = gpt.next_token_loss(logits, targets).item()
+    got = float(answer(logits.clone(), targets.clone()))
+    if math.isclose(got, expected, rel_tol=1e-4):
+        return None
+    return (f"the numbers are right, but for scores of several hundred it gives {got:.4g} instead "
+            f"of {expected:.4g}: exp() grows beyond every number there, or softmax gives a 0 that "
+            "has no logarithm. log_softmax takes both steps at once, safely.")
+
+
+def _what_the_gradient_says(answer, logits, targets):
+    """Which scores the loss wants higher: at each position just that of its target, by as much as
+    it wants the others of the position lower."""
+    logits = logits.clone().requires_grad_()
+    loss, with_others = (answer(logits, x) for x in (targets, (targets + 1) % logits.shape[-1]))
+    pull = torch.autograd.grad(-loss, logits)[0]                             # (B, T, V)
+    if loss == with_others or not (loss.isfinite() and pull.isfinite().all()):
+        return None                                  # which is told elsewhere
+    wanted, counted = pull.argmax(dim=-1), (pull != 0).any(dim=-1)           # (B, T)
+    for words, one, other, seen in (
+        ("You move the targets on by one, but they are the next tokens already",
+         wanted[:, :-1], targets[:, 1:], counted[:, :-1]),
+        ("You compare each position with the target before it",
+         wanted[:, 1:], targets[:, :-1], counted[:, 1:]),
+    ):
+        if seen.any() and seen.all() and not counted.all() and torch.equal(one, other):
+            return f"{words}: position t of logits belongs to position t of targets."
+    if not counted.all():
+        return _left_out(counted, targets)
+    if (pull.sum(dim=-1).abs() > 1e-3 * pull.abs().amax()).any():
+        return ("If all scores at one position grow by the same, the loss changes, as it does not "
+                "with a softmax over the vocabulary, dim=-1, which compares each with all others "
+                "of its position, and with no more; mind a reshape that cuts rows anew, too.")
+    if not torch.equal(wanted, targets):
+        text, place = (wanted != targets).nonzero()[0].tolist()
+        return (f"Scores and targets do not belong together: at position {place} of text {text}, "
+                f"token {wanted[text, place]} is taken for the true one, but it is "
+                f"{targets[text, place]}; an axis was moved, or rows were cut anew, in one of the "
+                "two.")
+    return None
+
+
+def _left_out(counted, targets):
+    """Of which tokens (B, T) the scores make no difference."""
+    if counted.sum() == 1 < min(targets.shape):
+        return "One single token decides: add up the surprises of all, and divide by their number."
+    texts, places = counted.any(dim=1).tolist(), counted.any(dim=0).tolist()
+    axes = ((texts, "text of the batch"), (places, "token of each text"))
+    for counting, words in (
+        (True, "Only the {} counts: all of them do. Let no `return` stand within the loop, and add "
+               "up all that it finds."),
+        (False, "The {} is left out: each counts, the first and the last one, too."),
+    ):
+        for some, what in axes:
+            for which, place in (("first", 0), ("last", -1)):
+                if some.count(counting) == 1 and some[place] == counting:
+                    return words.format(f"{which} {what}")
+    text, place = (~counted).nonzero()[0].tolist()
+    return (f"Position {place} of text {text}, with target {targets[text, place]}, makes no "
+            "difference to it: every token counts, whatever its id.")
+
+
+_LOGS = "logits.log_softmax(dim=-1)"
+
+NEXT_TOKEN_LOSS = Exercise(
+    "06.next_token_loss",
+    goal="Measure how much a text surprises a model.",
+    returns=LossAnswer("loss", ()),
+    cases=lambda generator: list(_scores_and_targets(generator)),
+    edits=[
+        ("-log_probabilities", "log_probabilities",
+         "The minus sign is missing: the logarithm of a probability is negative, a surprise is "
+         "not."),
+        (".log_softmax(dim=-1)", "",
+         "These are scores, not yet probabilities: the softmax over the vocabulary is missing, and "
+         "its logarithm."),
+        (_LOGS, "logits.log_softmax(dim=1)",
+         "The softmax runs over the tokens of the text: it must run over the vocabulary, dim=-1."),
+        (_LOGS, "logits.softmax(dim=-1).log_softmax(dim=-1)",
+         "The softmax is applied twice: torch's cross_entropy and log_softmax take raw scores and "
+         "do it themselves."),
+        (_LOGS, "-logits.softmax(dim=-1)",
+         "The logarithm is missing: this is the mean probability of the true tokens."),
+        (_LOGS, "logits.softmax(dim=-1)",
+         "The logarithm is missing: this is minus the mean probability of the true tokens."),
+        (_LOGS, "logits.softmax(dim=-1) - 1",
+         "This is 1 minus the probability: surprise is minus its logarithm, which adds up over a "
+         "text."),
+        ("", "    return -logits.softmax(dim=-1).gather(-1, targets[..., None]).mean().log()",
+         "You average the probabilities and take the logarithm then: take the logarithm of each, "
+         "and average these."),
+        (".mean()", ".sum()",
+         "These are the surprises of all tokens added up: take their mean, so that the loss does "
+         "not depend on the size of the batch."),
+        ("", "    return nn.functional.cross_entropy(logits, targets)",
+         "torch's cross_entropy looks for the vocabulary on the second axis: flatten B and T into "
+         "one, logits.flatten(0, 1) and targets.flatten()."),
+        ("", "    B, T, V = logits.shape\n"
+             "    return nn.functional.cross_entropy(logits.reshape(B, V, T), targets)",
+         "A reshape to (B, V, T) cuts the scores into other rows, it does not turn the axes: "
+         "flatten B and T, or use transpose(1, 2)."),
+        (".gather(-1, targets[..., None])", "[..., targets]",
+         "You look up all targets at every position: each position has one of its own, and gather "
+         "picks just that."),
+        (".gather(-1, targets[..., None])", "[targets]",
+         "By [targets] you take whole texts, for square brackets pick along the first axis: "
+         "gather picks within each row."),
+        (".gather(-1, targets[..., None])", "[:, targets]",
+         "By [:, targets] you take positions, the second axis: the targets are places in the "
+         "vocabulary, the last axis, where gather(-1, ...) picks."),
+        ("targets[..., None]", "targets[None]",
+         "The new axis of targets stands in front: it belongs at the end, targets[..., None], so "
+         "that each position has one place to look at."),
+        ("gather(-1,", "gather(1,",
+         "You gather along the tokens: the ids are places in the vocabulary, so it is "
+         "gather(-1, ...)."),
+        (_LOGS, "logits - logits.amax(dim=-1, keepdim=True)",
+         "You subtract the largest score of each row: subtract the logarithm of the sum of all "
+         "exponentials, which is logsumexp."),
+        (_LOGS, "logits - logits.exp().mean(dim=-1, keepdim=True).log()",
+         "You average the exponentials of a row: a softmax divides by their sum."),
+        (_LOGS, "logits - logits.exp().sum(dim=-1, keepdim=True)",
+         "The logarithm of the sum is missing: log softmax is the score less the logarithm of the "
+         "sum of all exponentials."),
+        (_LOGS, "-1 / logits.softmax(dim=-1)",
+         "This is 1 divided by the probability: surprise is the logarithm of that."),
+    ],
+    symptoms=[_what_the_gradient_says],
+    hints=(
+        "Step 1 of the chapter did it for one position and every possible target. Here are B "
+        "times T positions, and the target of each says which entry of its row counts.",
+        """
+        1. the logarithm of the softmax, over the vocabulary: (B, T, V)
+        2. from each row the entry of its target: gather along the last axis picks it, and needs
+           targets of shape (B, T, 1)
+        3. minus the mean over all of them
+        """,
+        """
+        log_probabilities = logits.log_softmax(dim=-1)        # (B, T, V)
+        true_ones = log_probabilities.gather(-1, targets[..., None])
+        return ...                                            # one number, above 0
+        """,
+    ),
+    properties=[
+        Property("safe for large scores", _fails_for_large_scores),
+        gradient_reaches(("logits",), lambda generator: _scores(generator, 2, 3, 5),
+                         gpt.next_token_loss),
+    ],
+)
+
+EXERCISES = (BATCH, NEXT_TOKEN_LOSS)

@@ -1,0 +1,431 @@
+"""Answers to the exercises of chapter 3, as learners write them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from collecting import right, wrong_edits
+from torch import nn
+
+from gptcourse.gpt import attention_weights, causal_mask, split_heads
+
+# --------------------------------------------------------------------------------- causal_mask
+
+
+@right("causal_mask")
+def compare_positions(n_tokens):
+    positions = torch.arange(n_tokens)
+    return positions[:, None] >= positions[None, :]
+
+
+@right("causal_mask")
+def two_loops(n_tokens):
+    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)
+    for query in range(n_tokens):
+        for key in range(query + 1):
+            mask[query, key] = True
+    return mask
+
+
+@right("causal_mask")
+def nested_lists(n_tokens):
+    return torch.tensor([[key <= query for key in range(n_tokens)] for query in range(n_tokens)])
+
+
+@right("causal_mask")
+def not_the_upper_triangle(n_tokens):
+    return torch.triu(torch.ones(n_tokens, n_tokens), diagonal=1) == 0
+
+
+MASK = "torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()"
+
+
+def placed(condition):
+    """A mask by the places of query (a column) and key (a row)."""
+    return "", (f"    key = torch.arange(n_tokens)\n    query = key[:, None]\n"
+                f"    return {condition}")
+
+
+def filled_in(rows, end=""):
+    return "", ("    mask = torch.zeros(n_tokens, n_tokens, dtype=torch.bool)\n"
+                f"    for row in range({rows}):\n        mask[row, : row + 1] = True\n"
+                f"    {end}return mask")
+
+
+wrong_edits(
+    "causal_mask",
+    (*placed("query <= key"), "upside down"),
+    (*placed("query > key"), "diagonal is missing"),
+    (*placed("query < key"), "forbidden"),
+    (*placed("query + key >= 0"), "Everything is allowed"),
+    (MASK, "torch.tril(torch.ones(n_tokens, n_tokens))", "must be torch.bool"),
+    (MASK, "torch.tril(torch.ones(n_tokens, n_tokens)).long()", "must be torch.bool"),
+    (MASK, f"{MASK}.numpy()", "a NumPy array"),
+    (MASK, f"{MASK}.tolist()", "you return a list"),
+    (f"return {MASK}", MASK, "forget `return`"),
+    (MASK, "torch.ones(1, n_tokens, n_tokens, dtype=torch.bool).tril()", "is (1, 4, 4)"),
+    (MASK, "torch.ones(4, 4, dtype=torch.bool).tril()", "the same when n_tokens changes"),
+    (MASK, f"{MASK}.triu(-2)", "Each token sees the last 3 only"),
+    (MASK, "torch.ones(n_token, n_token).tril()", "That name is not known here"),
+    (*placed("(query == key) | (query == key + 1)"), "Each token sees the last 2 only"),
+    (MASK, "torch.full((n_tokens, n_tokens), -math.inf).triu(1)", "must be torch.bool"),
+    (*filled_in("1, n_tokens"), "All is right but the first place"),
+    (*filled_in("n_tokens - 1"), "All is right but the last place"),
+    (*filled_in("n_tokens", "    "), "of the past is hidden"),
+    (*placed("(query - key).abs() <= 1"), "of the future is allowed, and a part of the past"),
+    (*placed("(key <= query) & ((query - key) % 2 == 0)"), "a part of the past is hidden, too"),
+    (*placed("(key <= query) | (key < 3)"), "All of the past is allowed"),
+    (MASK, "torch.ones(n_tokens, n_tokens).tril().bool", "call it, with brackets"),
+    (MASK, "torch.ones(n_tokens, n_tokens).tril().softmax(-1)", "must be torch.bool"),
+    (MASK, "torch.ones(n_tokens + 1, n_tokens + 1, dtype=torch.bool).tril()",
+     "One place too many along axis 0 and axis 1"),
+    (MASK, f"{MASK}[..., None]", "An axis of size 1"),
+    (MASK, "(torch.arange(n_tokens) < 1).expand(n_tokens, n_tokens)", "hold the same numbers"),
+    (MASK, "torch.bool(torch.ones(n_tokens, n_tokens)).tril()", "only name a kind of numbers"),
+    (MASK, "torch.ones(n_tokens, dtype=torch.bool).tril()", "make a table of two axes first"),
+    (MASK, "torch.ones(n_tokens, n_tokens, dtype=bool).tril(diagonal=n_tokens)", "Everything is"),
+)
+
+# --------------------------------------------------------------------------- attention_weights
+
+
+@right("attention_weights")
+@right("peeking_head")
+def einsum_and_additive_mask(queries, keys, mask):
+    scores = torch.einsum("...td,...sd->...ts", queries, keys) / queries.shape[-1] ** 0.5
+    return F.softmax(scores + (1.0 - mask.float()) * -1e9, dim=-1)
+
+
+@right("attention_weights")
+@right("peeking_head")
+def exp_by_hand(queries, keys, mask):
+    scores = queries @ keys.mT * queries.size(-1) ** -0.5
+    shares = scores.exp() * mask
+    return shares / shares.sum(-1, keepdim=True)
+
+
+@right("attention_weights")
+def in_double_precision(queries, keys, mask):
+    scores = queries.double() @ keys.double().transpose(-1, -2) / math.sqrt(keys.shape[-1])
+    scores[~mask.expand_as(scores)] = -torch.inf
+    return torch.softmax(scores, -1)
+
+
+@right("attention_weights")
+def row_by_row(queries, keys, mask):
+    rows = []
+    for t in range(queries.shape[-2]):
+        scores = (queries[..., t : t + 1, :] * keys).sum(-1) / math.sqrt(queries.shape[-1])
+        rows.append(torch.where(mask[t], scores, -math.inf).softmax(-1))
+    return torch.stack(rows, dim=-2)
+
+
+@right("attention_weights")
+def from_the_fused_kernel(queries, keys, mask):
+    everyone = torch.eye(keys.shape[-2]).expand(*keys.shape[:-2], -1, -1)
+    return F.scaled_dot_product_attention(queries, keys, everyone, attn_mask=mask)
+
+
+PRODUCT = "queries @ keys.transpose(-2, -1)"
+SCALED = f"{PRODUCT} / math.sqrt(queries.shape[-1])"
+ROOT = "math.sqrt(queries.shape[-1])"
+SHARES = "scores.masked_fill(~mask, -math.inf).softmax(dim=-1)"
+MASKED, SHARED = "masked_fill(~mask, -math.inf)", "softmax(dim=-1)"
+AFTER = f"scores = {SCALED}\n    return {SHARES}"
+
+wrong_edits(
+    "attention_weights",
+    (SHARES, "scores.softmax(-1).masked_fill(~mask, 0)", "mask comes after the softmax"),
+    (SCALED, f"{PRODUCT} / math.sqrt(queries.mul_(2).shape[-1])", "it changes its input queries"),
+    ("~mask", "mask.logical_not_()", "it changes its input mask"),
+    (PRODUCT, "queries.detach() @ keys.transpose(-2, -1)", "no gradient reaches queries"),
+    (SHARES, f"torch.from_numpy({SHARES}.detach().numpy())", "no gradient reaches"),
+    (AFTER, "return (mask / mask.sum(-1, keepdim=True)).expand(*queries.shape[:-2], -1, -1)",
+     "All keys get the same share"),
+    (SHARES, "(scores - 5.0 * ~mask).softmax(-1)", "A key that the mask hides gets a share"),
+    (ROOT, "math.sqrt(queries.shape[0])", "your scores are divided by 2"),
+    (ROOT, "math.sqrt(8)", "your scores are divided by 2.828"),
+    (ROOT, "keys.shape[1] ** 0.5", "You take axis 1 for the width"),
+    (AFTER, "return torch.ones(*queries.shape[:-1], keys.shape[-2])", "hold the same numbers"),
+    (PRODUCT, "keys[..., -queries.shape[-2] :, :] @ keys.transpose(-2, -1)",
+     "The shares do not come from the dot products of queries and keys"),
+    (PRODUCT, "queries @ queries.transpose(-2, -1)", "do not come from the dot products"),
+    (SHARES, f"torch.dropout({SHARES}, 0.4, True)", "Called twice with the same input"),
+    (MASKED, "masked_fill(~mask, -1)", "gets a share"),
+    (SCALED + f"\n    return {SHARES}", PRODUCT + "\n    return scores.softmax(-1)",
+     "gets a share"),
+    (SCALED + f"\n    return {SHARES}", PRODUCT + "\n    return scores.softmax(-1) * mask",
+     "The rows do not sum to 1"),
+    (SHARES, "scores.masked_fill(~mask, 0) / scores.masked_fill(~mask, 0).sum(-1, keepdim=True)",
+     "which shares never are: softmax"),
+    (ROOT, "(queries.shape[-1] ** 1 / 2)", "your scores are divided by 3"),
+    (SCALED, f"{PRODUCT} / queries.shape[-1] ** 1 / 2", "your scores are divided by 12"),
+    (f"/ {ROOT}", f"// {ROOT}", "do not come from the dot products"),
+    (MASKED, "masked_fill(~mask, -10)", "A key that the mask hides gets a share"),
+    (SHARES, "(scores + mask).softmax(-1)", "A key that the mask hides gets a share"),
+    (SHARED, "softmax(dim=0)", "The rows do not sum to 1"),
+    (SHARES, f"nn.functional.one_hot({SHARES}.argmax(-1), scores.shape[-1]).float()", "no share"),
+    (PRODUCT, "torch.matmul(queries, torch.transpose(keys, 0, 1))", "you swap the first two axes"),
+    (SHARES, "scores.masked_fill(~mask, -1e9).log_softmax(-1)", "and not log_softmax"),
+    (SHARES, "scores.masked_fill(~mask, -1e9)", "softmax must be the last step"),
+    (SHARES, "(scores.exp() * mask) / (scores.exp() * mask).sum(-1)", "The rows do not sum to 1"),
+    (SHARES, "(scores - 1e9 * mask).softmax(-1)", "The mask is used the wrong way around"),
+    (PRODUCT, "queries * keys", "fit together"),
+    (PRODUCT, "queries.transpose(-2, -1) @ keys", "fit together"),
+    ("~mask", "not mask", "~ for not"),
+    ("~mask", "1 - mask", "~ turns these around"),
+    (SHARES, "scores.masked_fill(~mask, -math.inf).softmax(-1).round()", "Everything was rounded"),
+    (SHARES, "scores.masked_fill(~mask, -math.inf).sigmoid()", "The rows do not sum to 1"),
+    (SHARES, "scores.masked_fill(~mask, -math.inf).flatten(-2).softmax(-1).view_as(scores)",
+     "The rows do not sum to 1"),
+    (SHARES, f"{SHARES} / {ROOT}", "Every number is"),
+    (SCALED, "nn.functional.cosine_similarity(queries[..., None, :], keys[..., None, :, :], -1)",
+     "do not come from the dot products"),
+    (MASKED, "masked_fill(~torch.ones_like(scores).tril().bool(), -math.inf)", "gets a share"),
+)
+
+wrong_edits(
+    "peeking_head",
+    (SHARES, "scores.softmax(-1).masked_fill(~mask, 0)", "What a later token holds still gets in"),
+    (SHARES, "(scores * mask).softmax(dim=-1)", "gives a score of 0 a share"),
+    (SHARES, "(scores * mask).softmax(dim=-1) * mask", "The rows do not sum to 1"),
+)
+
+# --------------------------------------------------------------------------------- split_heads
+
+
+@right("split_heads")
+def reshape_and_permute(x, n_heads):
+    return x.reshape(*x.shape[:2], n_heads, -1).permute(0, 2, 1, 3)
+
+
+@right("split_heads")
+def chunks_stacked(x, n_heads):
+    return torch.stack(x.chunk(n_heads, dim=-1), dim=1)
+
+
+@right("split_heads")
+def a_loop_over_heads(x, n_heads):
+    B, T, C = x.shape
+    D = C // n_heads
+    heads = torch.empty(B, n_heads, T, D, dtype=torch.float64)
+    for head in range(n_heads):
+        heads[:, head] = x[:, :, head * D : (head + 1) * D]
+    return heads
+
+
+CUT = "x.view(B, T, n_heads, C // n_heads).transpose(1, 2)"
+
+wrong_edits(
+    "split_heads",
+    (CUT, "x.view(B, n_heads, T, C // n_heads)", "reading order"),
+    (CUT, "x.unflatten(-1, (n_heads, -1))", "still stand behind the tokens"),
+    (CUT, "torch.stack([x[:, :, h::n_heads] for h in range(n_heads)], dim=1)", "every H-th number"),
+    (CUT, f"{CUT}.transpose(2, 3)", "The last two axes are swapped"),
+    (CUT, "torch.stack(x.chunk(n_heads, dim=-1))", "heads stand before the batch"),
+    (CUT, "x.chunk(n_heads, dim=-1)", "torch.stack joins the 3 tensors"),
+    (CUT, "x.view(B, T, 2, -1).transpose(1, 2).view(-1, n_heads, 2, 2)", "use reshape"),
+    (CUT, "torch.stack(x.chunk(n_heads, dim=-1)[::-1], dim=1)", "in reverse order"),
+    (CUT, "torch.stack([x.chunk(n_heads, dim=-1)[0]] * n_heads, dim=1)", "hold the same numbers"),
+    (CUT, "torch.stack([x[..., h : h + C // n_heads] for h in range(n_heads)], 1)",
+     "holds number 1 of token 0, but must hold number 4"),
+    (CUT, f"{CUT} / {CUT}.norm(dim=-1, keepdim=True)", "compute nothing"),
+    (CUT, "x.view(B, T, 3, C // 3).transpose(1, 2)", "The result stays the same when n_heads"),
+    (CUT, "torch.stack((x[..., : C // 2], x[..., C // 2 :]), dim=1)", "same when n_heads changes"),
+    (CUT, "torch.stack([x.roll(h, -1)[..., h * C // n_heads :][..., : C // n_heads] for h in "
+          "range(n_heads)], 1)", "heads[0, 1, 0, 0] holds number 3 of token 0"),
+    (CUT, f"{CUT}.reshape(B * n_heads, T, -1)", "keep an axis for each"),
+    (CUT, "torch.cat(x.split(C // n_heads, dim=-1), dim=-2)", "and torch.cat does not"),
+    (CUT, "torch.stack(x.split(n_heads, dim=-1), dim=1)", "x.split takes the width of a piece"),
+    (CUT, "x.view(B, n_heads, T // n_heads, C)", "can neither add nor drop a number"),
+    (CUT, "x.view(T, B, n_heads, C // n_heads).transpose(1, 2)", "the shape of your heads"),
+    (CUT, "x[0].view(1, T, n_heads, C // n_heads).transpose(1, 2)", "Only one text of the batch"),
+)
+
+# --------------------------------------------------------------------------- MultiHeadAttention
+
+
+@right("MultiHeadAttention")
+class Fused(nn.Module):
+    """torch's own kernel, which drops weights itself; the output is made first."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.C, self.p = config["emb_dim"], config["drop_rate"]
+        self.H = config["n_heads"]
+        self.output = nn.Linear(self.C, self.C)
+        for name in ("value", "key", "query"):
+            setattr(self, name, nn.Linear(self.C, self.C, config["qkv_bias"]))
+
+    def forward(self, x):
+        B, T, C = x.shape
+        queries, keys, values = (
+            part(x).reshape(B, T, self.H, -1).permute(0, 2, 1, 3)
+            for part in (self.query, self.key, self.value))
+        mixed = F.scaled_dot_product_attention(
+            queries, keys, values, is_causal=True, dropout_p=self.p if self.training else 0.0)
+        return self.output(mixed.transpose(1, 2).reshape(B, T, C))
+
+
+@right("MultiHeadAttention")
+class HeadByHead(nn.Module):
+    """A mask in a buffer that is not saved, a loop over heads, in double precision."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        wide = config["emb_dim"], config["emb_dim"]
+        self.query, self.key = (nn.Linear(*wide, bias=config["qkv_bias"]) for _ in range(2))
+        self.value, self.output = nn.Linear(*wide, bias=config["qkv_bias"]), nn.Linear(*wide)
+        T = config["context_length"]
+        self.register_buffer("later", torch.full((T, T), -1e9).triu(1), persistent=False)
+
+    def forward(self, x):
+        D = self.config["emb_dim"] // self.config["n_heads"]
+        T, heads = x.size(1), []
+        for start in range(0, x.size(2), D):
+            q, k, v = (part(x)[..., start : start + D].double()
+                       for part in (self.query, self.key, self.value))
+            scores = torch.einsum("btd,bsd->bts", q, k) * D**-0.5 + self.later[:T, :T]
+            heads.append(F.dropout(scores.softmax(-1), self.config["drop_rate"], self.training) @ v)
+        return self.output(torch.cat(heads, dim=-1).float())
+
+
+@right("MultiHeadAttention")
+class OneProductForThree(nn.Module):
+    """The three projections as one matrix product; the weights written as einsum."""
+
+    def __init__(self, config):
+        super().__init__()
+        C = config["emb_dim"]
+        self.n_heads, self.dropout = config["n_heads"], nn.Dropout(config["drop_rate"])
+        self.query = nn.Linear(C, C, bias=config["qkv_bias"])
+        self.key = nn.Linear(C, C, bias=config["qkv_bias"])
+        self.value = nn.Linear(C, C, bias=config["qkv_bias"])
+        self.output = nn.Linear(C, C)
+
+    def forward(self, x):
+        parts = self.query, self.key, self.value
+        weight = torch.cat([part.weight for part in parts])
+        bias = None if self.query.bias is None else torch.cat([part.bias for part in parts])
+        queries, keys, values = (split_heads(part, self.n_heads)
+                                 for part in F.linear(x, weight, bias).chunk(3, dim=-1))
+        weights = self.dropout(attention_weights(queries, keys, causal_mask(x.shape[1])))
+        mixed = torch.einsum("bhts,bhsd->bthd", weights, values)
+        return self.output(mixed.reshape(x.shape))
+
+
+WEIGHTS = "weights = self.dropout(attention_weights(queries, keys, mask))"
+MIX = "(weights @ values).transpose(1, 2).flatten(2)"
+EXPLICIT = "scores = queries @ keys.mT"
+
+
+def by_hand(shares, scale=" / math.sqrt(queries.shape[-1])"):
+    """Weights that are computed on the spot."""
+    return WEIGHTS, f"scores = queries @ keys.mT{scale}\n        weights = self.dropout({shares})"
+
+
+def kernel(more, first="queries, keys, values"):
+    """torch's fused kernel in place of the weights; dropout as it should be."""
+    return f"({MIX[1:].split(')')[0]})", (
+        f"nn.functional.scaled_dot_product_attention({first}, {more}, "
+        "dropout_p=self.dropout.p * self.training)")
+
+
+SDPA = kernel("attn_mask=mask")
+BIASED, PLAIN = 'nn.Linear(C, C, bias=config["qkv_bias"])', "nn.Linear(C, C)"
+
+wrong_edits(
+    "MultiHeadAttention",
+    # once an exercise of its own: weights times values
+    ("weights @ values", "weights", "shape"),
+    ("weights @ values", "weights @ keys", "The values come from self.key"),
+    ("weights @ values", "weights @ queries", "not made of the values"),
+    ("weights @ values", "weights.mT @ values", "row t of the weights belongs to token t"),
+    ("weights @ values", "values @ weights", "shape"),
+    ("weights @ values", "weights * values", "fit together"),
+    ("weights @ values", "weights + values", "fit together"),
+    ("weights @ values", "weights @ values.mT", "For a @ b"),
+    ("weights @ values", "weights.softmax(-1) @ values", "Token 0 gathers from token 1"),
+    ("weights @ values", "weights.round() @ values", "do not sum to 1"),
+    ("weights @ values", "weights @ weights @ values", "are used once"),
+    ("weights @ values", "weights @ (values - values.mean(-2, keepdim=True))",
+     "nothing else may move"),
+    ("weights @ values", "weights @ nn.functional.normalize(values, dim=-1)",
+     "at weights @ values"),
+    ("weights @ values", "weights @ values.detach()", "no gradient reaches value.weight"),
+    ("weights @ values", "weights @ torch.tensor(values.tolist())", "no gradient reaches value"),
+    ("weights @ values", "queries + weights @ values", "With self.key at 0"),
+    ("weights @ values", "weights.sum(-1, keepdim=True) * values",
+     "Each token gets its own values"),
+    ("weights @ values", "weights.detach() @ values", "gradient"),
+    ("weights @ values", "torch.einsum('ts,sd->td', weights, values)", "stands for all axes"),
+    ("weights @ values", "(weights[..., None] * values[..., None, :, :]).mean(-2)",
+     "do not sum to 1"),
+    ("weights @ values", "values", "Each token gets its own values"),
+    ("(queries, keys, mask)", "(queries, values, mask)", "With self.key at 0"),
+    ("(queries, keys, mask)", "(values, values, mask)", "what the weights are made of"),
+    ("(queries, keys, mask)", "(queries, queries, mask)", "The keys come from self.query"),
+    ("(queries, keys, mask)", "(queries, keys)", "It is given less than it takes"),
+    ("(queries, keys, mask)", "(queries, keys, values, mask)", "It is given more than it takes"),
+    (*by_hand("scores.softmax(-1)"), "later ones too"),
+    (*by_hand("scores.softmax(-1) * mask"), "do not sum to 1"),
+    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", ""),
+     "the scores are divided by 1"),
+    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", " / queries.shape[-1]"),
+     "the scores are divided by 4"),
+    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", " / math.sqrt(x.shape[-1])"),
+     "the scores are divided by 3.464"),
+    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-2)"), "do not sum to 1"),
+    (*by_hand("scores.masked_fill(~mask, 0)"), "not made of the values"),
+    (*by_hand("scores.masked_fill(mask, -math.inf).softmax(-1)"), "is nan"),
+    (*by_hand("(scores + mask).softmax(-1)"), "Token 0 gathers from token 1"),
+    # masks
+    ("causal_mask(x.shape[1])", "causal_mask(x.shape[2])", "fit"),
+    ("causal_mask(x.shape[1])", "causal_mask(x.shape[0])", "fit"),
+    ("causal_mask(x.shape[1])", "~causal_mask(x.shape[1])", "is nan"),
+    ("causal_mask(x.shape[1])", "causal_mask(x.shape[1]).T", "Token 0 gathers from token 1"),
+    ("causal_mask(x.shape[1])", "causal_mask(x)", "It is given more than it takes"),
+    # splitting and merging
+    (MIX, "(weights @ values).flatten(2)", "shape"),
+    (MIX, "(weights @ values).transpose(1, 2)", "shape"),
+    (MIX, "(weights @ values).transpose(1, 2).view(x.shape)", "use reshape"),
+    (MIX, "(weights @ values).transpose(2, 3).reshape(x.shape)", "in other places"),
+    (MIX, "(weights @ values).permute(0, 2, 3, 1).reshape(x.shape)", "in other places"),
+    (MIX, "(weights @ values).mean(dim=1)", "For a @ b"),
+    (MIX, "(weights @ values).sum(dim=1)", "For a @ b"),
+    ("split_heads(self.query(x), self.n_heads)", "self.query(x)", "fit together"),
+    ("split_heads(self.query(x), self.n_heads)", "self.query(split_heads(x, self.n_heads))",
+     "For a @ b"),
+    ("split_heads(self.key(x), self.n_heads)", "split_heads(x, self.n_heads)",
+     "its own projection"),
+    # the last step, dropout
+    ("return self.output(mixed)", "return self.value(mixed)", "The last step is not self.output"),
+    ("return self.output(mixed)", "return x + self.output(mixed)", "belongs to the block"),
+    ("return self.output(mixed)", "return self.dropout(self.output(mixed))",
+     "something else than the attention weights is dropped"),
+    ("return self.output(mixed)", "return self.output(mixed), weights", "not 2 things"),
+    ("        return self.output(mixed)", "        self.output(mixed)", "forget `return`"),
+    ("self.dropout(attention_weights(queries, keys, mask))",
+     "attention_weights(queries, keys, mask)", "in training, nothing is dropped"),
+    ("self.dropout(attention_weights(queries, keys, mask))",
+     "torch.dropout(attention_weights(queries, keys, mask), 0.1, True)", "twice with the same"),
+    ('nn.Dropout(config["drop_rate"])', "nn.Dropout(0.0)", "in training, nothing is dropped"),
+    ('nn.Dropout(config["drop_rate"])', 'config["drop_rate"]', "'float' object"),
+    # parts
+    (f"self.key = {BIASED}", f"self.key = {PLAIN}", "it has key.bias"),
+    (f"self.key = {BIASED}", "self.key = nn.Linear(C, C, bias=True)", "it has key.bias"),
+    (f"self.key = {BIASED}", "self.key = nn.Linear(C, C, bias=False)", "it has no key.bias"),
+    (f"self.key = {BIASED}", 'self.key = nn.Linear(C, C // self.n_heads, bias=config["qkv_bias"])',
+     "key.weight has shape"),
+    ("        self.output = nn.Linear(C, C)\n", "", "it has no output.weight"),
+    ("self.output = nn.Linear(C, C)", "self.proj = nn.Linear(C, C)", "so call it output"),
+    ("        super().__init__()\n", "", "super().__init__()"),
+    ("        self.dropout =", '        self.register_buffer("mask", torch.ones(9, 9))\n'
+     "        self.dropout =", "persistent=False"),
+    ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "into self.n_heads heads"),
+    ('self.n_heads = config["n_heads"]', 'self.n_heads = C // config["n_heads"]',
+     "into self.n_heads heads"),
+    ('self.n_heads = config["n_heads"]', "pass", "has no such part"),
+    ('config["n_heads"]', "config.n_heads", "has no such part"),
+)

@@ -1,0 +1,219 @@
+"""Answers about batches and surprise, as learners write them."""
+
+import random
+
+import torch
+import torch.nn.functional as F
+from collecting import right, wrong_edits
+
+# --------------------------------------------------------------------------------------- batch
+
+
+@right("batch")
+def two_lists_of_slices(ids, batch_size, context_length, generator=None):
+    inputs, targets = [], []
+    for _ in range(batch_size):
+        start = torch.randint(0, len(ids) - context_length, (1,), generator=generator).item()
+        inputs.append(ids[start : start + context_length])
+        targets.append(ids[start + 1 : start + context_length + 1])
+    return torch.stack(inputs), torch.stack(targets)
+
+
+@right("batch")
+def a_table_of_places(ids, batch_size, context_length, generator=None):
+    starts = torch.rand(batch_size, generator=generator) * (ids.numel() - context_length)
+    places = starts.long()[:, None] + torch.arange(context_length)
+    return [ids[places], ids[places + 1].int()]
+
+
+@right("batch")
+def of_all_windows_some(ids, batch_size, context_length, generator=None):
+    every = ids.unfold(0, context_length + 1, 1)
+    chosen = torch.multinomial(torch.ones(len(every)), batch_size, True, generator=generator)
+    return every[chosen, :-1], every[chosen, 1:]
+
+
+@right("batch")
+def pythons_own_chance_from_the_generator(ids, batch_size, context_length, generator=None):
+    chance = random.Random(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
+    starts = [chance.randint(0, len(ids) - context_length - 1) for _ in range(batch_size)]
+    inputs = [ids[start : start + context_length].tolist() for start in starts]
+    targets = [ids[start + 1 : start + context_length + 1].tolist() for start in starts]
+    return torch.tensor(inputs), torch.tensor(targets)
+
+
+CUT, SPLIT = "ids[start : start + context_length + 1]", "windows[:, :-1], windows[:, 1:]"
+DRAWN = "torch.randint(len(ids) - context_length, (batch_size,), generator=generator)"
+
+wrong_edits(
+    "batch",
+    (SPLIT, "windows[:, :-1], windows[:, :-1].roll(-1, 1)", "own first token"),
+    (SPLIT, "windows[:, :-1]", "must return 2 things"),
+    (SPLIT, "windows", "must return 2 things"),
+    (SPLIT, "windows[:, :-1].float(), windows[:, 1:].float()", "the dtype of your"),
+    (SPLIT, "windows[:, :-1].tolist(), windows[:, 1:].tolist()", "must be a torch tensor"),
+    (SPLIT, "windows[:, :-1], torch.zeros_like(windows[:, 1:])", "is not in ids"),
+    (SPLIT, "windows[:, :-1], windows[:, 1:].flip(1)", "must stand 1 token after it"),
+    (SPLIT, "windows[:, :-1], windows[:, 1:-1]", "the shape of your targets is (3, 3)"),
+    (SPLIT, "windows[:, :-1].flatten(), windows[:, 1:].flatten()", "cut in another way"),
+    (SPLIT, "windows[:, :-1].T, windows[:, 1:].T", "Two axes have changed places"),
+    (SPLIT, "windows[:, :-1], windows.roll(-1, 0)[:, :-1]", "must stand 1 token after it"),
+    (CUT, "ids[start : context_length + 1]", "stack makes a new axis of tensors of equal size"),
+    (CUT, "ids[start : start + context_length + 2]", "One place too many along axis 1"),
+    (CUT, "ids[start * context_length : (start + 1) * context_length + 1]", "of equal size"),
+    (CUT, "ids[start : start + context_length + 1 : 2]", "the shape of your inputs is"),
+    ("torch.stack([ids[start : start + context_length + 1] for start in starts])",
+     "torch.tensor([ids[start : start + context_length + 1] for start in starts])",
+     "torch.stack joins tensors"),
+    ("torch.stack([ids[start : start + context_length + 1] for start in starts])",
+     "torch.cat([ids[start : start + context_length + 1] for start in starts])",
+     "There are more indices than axes"),
+    (DRAWN, "[n % (len(ids) - context_length) for n in range(batch_size)]",
+     "one window begins where, or soon after"),
+    (DRAWN, "torch.randint(len(ids) - context_length, (1,), generator=generator).expand("
+            "batch_size)", "all windows of a batch begin at the same place"),
+    (DRAWN, "torch.randint(len(ids) - context_length, (1,), generator=generator)",
+     "The result stays the same when batch_size changes"),
+    (DRAWN, "torch.randint(len(ids) - context_length, (batch_size,))",
+     "with the same generator, two calls draw different places"),
+    (DRAWN, "[torch.manual_seed(0), torch.randint(len(ids) - context_length, (batch_size,))][1]",
+     "whatever the generator, the same windows come"),
+    (DRAWN, "torch.randint(len(ids) - context_length, (batch_size,), "
+            "generator=generator and generator.manual_seed(generator.initial_seed()))",
+     "go on with it as it is"),
+    (DRAWN, "torch.randint(len(ids) - context_length, (batch_size,), generator=generator or "
+            "torch.Generator().manual_seed(0))", "without a generator, the same windows"),
+    (DRAWN, "torch.randperm(len(ids) - context_length, generator=generator)[:batch_size]",
+     "the shape of your inputs is (1, 8)"),
+    (DRAWN, "torch.randint(max(1, len(ids) - context_length - 1), (batch_size,), "
+            "generator=generator)", "yours all begin at [0, 1, 2, 3]"),
+    (DRAWN, "torch.randint(1, len(ids) - context_length, (batch_size,), generator=generator)",
+     "random_ expects"),
+    (DRAWN, "torch.randint(len(ids) // context_length, (batch_size,), generator=generator)",
+     "too close to the end"),
+    (DRAWN, "torch.rand(batch_size, generator=generator)", "One whole number is needed"),
+)
+
+# ----------------------------------------------------------------------------- next_token_loss
+
+
+@right("next_token_loss")
+def torchs_own(logits, targets):
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+
+
+@right("next_token_loss")
+def vocabulary_second(logits, targets):
+    return F.cross_entropy(logits.transpose(1, 2), targets)
+
+
+@right("next_token_loss")
+def with_loops(logits, targets):
+    B, T = targets.shape
+    total = 0
+    for b in range(B):
+        for t in range(T):
+            row = logits[b, t]
+            total = total + row.logsumexp(-1) - row[targets[b, t]]
+    return total / (B * T)
+
+
+@right("next_token_loss")
+def by_one_hot(logits, targets):
+    truth = F.one_hot(targets, logits.shape[-1]).to(logits)
+    return -(truth * F.log_softmax(logits, dim=-1)).sum(-1).mean()
+
+
+@right("next_token_loss")
+def in_double_precision(logits, targets):
+    x = logits.double() - logits.double().max(-1, keepdim=True).values
+    logs = x - x.exp().sum(-1, keepdim=True).log()
+    B, T = targets.shape
+    return -logs[torch.arange(B)[:, None], torch.arange(T), targets].mean()
+
+
+@right("next_token_loss")
+def log_softmax_is_at_home_twice(logits, targets):
+    return F.nll_loss(logits.log_softmax(-1).log_softmax(-1).flatten(0, 1), targets.flatten())
+
+
+LOGS, PICKED = "logits.log_softmax(dim=-1)", ".gather(-1, targets[..., None])"
+WHOLE = "-log_probabilities.gather(-1, targets[..., None]).mean()"
+TORCHS = "nn.functional.cross_entropy({}, {})"
+TRUTH = "nn.functional.one_hot(targets, logits.shape[-1])"
+
+
+def torchs(scores="logits.flatten(0, 1)", targets="targets.flatten()", after=""):
+    return WHOLE, TORCHS.format(scores, targets) + after
+
+
+def looped(total, returned, stop="T"):
+    return "", f"""    B, T = targets.shape
+    logs, total = logits.log_softmax(dim=-1), 0
+    for b in range(B):
+        for t in range({stop}):
+            total = {total}
+    {returned}
+"""
+
+
+ONE = "total - logs[b, t, targets[b, t]]"
+
+wrong_edits(
+    "next_token_loss",
+    (WHOLE, "-logits.softmax(dim=-1).gather(-1, targets[..., None]).log().mean()", "safely"),
+    (LOGS, "(logits.exp() / logits.exp().sum(-1, keepdim=True)).log()", "safely"),
+    (*torchs("logits.softmax(-1).flatten(0, 1)"), "softmax is applied twice"),
+    (LOGS, "logits.log_softmax(dim=0)", "a softmax over the vocabulary"),
+    (*torchs("logits[:, :-1].flatten(0, 1)", "targets[:, 1:].flatten()"), "targets on by one"),
+    (*torchs("logits[:, 1:].flatten(0, 1)", "targets[:, :-1].flatten()"), "the target before it"),
+    (*torchs(targets='targets.flatten(), reduction="sum"'), "added up"),
+    (*torchs("logits.transpose(1, 2)", 'targets, reduction="none"'), "average over all tokens"),
+    (".mean()", ".sum(dim=1).mean()", "too large by the factor logits.shape[1]"),
+    (WHOLE, f"-({TRUTH} * log_probabilities).mean()", "too small by the factor logits.shape[2]"),
+    (LOGS, "logits.log_softmax(dim=-1).log()", "is nan"),
+    (PICKED, PICKED + ".log()", "a logarithm of zero or of a negative number"),
+    (".mean()", ".mean().item()", "leave out .item()"),
+    (LOGS, "logits.detach().log_softmax(dim=-1)", "no gradient reaches logits"),
+    (LOGS, "logits.log_softmax(dim=-1) / math.log(2)", "to the base 2"),
+    (LOGS, "logits.log_softmax(dim=-1) / math.log(10)", "to the base 10"),
+    (*torchs("logits", "targets"), "vocabulary on the second axis"),
+    (".mean()", ".mean().reshape(1)", "one number, of shape ()"),
+    (*torchs("logits.transpose(0, 1).flatten(0, 1)"), "do not belong together"),
+    (*torchs(targets="targets.T.reshape(-1)"), "do not belong together"),
+    (*torchs("logits.reshape(logits.shape[-1], -1).T"), "a reshape that cuts rows anew"),
+    (*torchs("logits.reshape(len(logits), logits.shape[2], -1)", "targets"), "use transpose(1, 2)"),
+    (*torchs(after=".exp()"), "one exp too many"),
+    (*torchs(after=" / len(targets)"), "too small by the factor logits.shape[0]"),
+    (WHOLE, f"(logits.softmax(dim=-1) - {TRUTH}).square().mean()", "the loss is"),
+    (*torchs("logits[0]", "targets[0]"), "Only the first text of the batch counts"),
+    (*torchs("logits[-1]", "targets[-1]"), "Only the last text of the batch counts"),
+    (*torchs("logits[:, 0]", "targets[:, 0]"), "Only the first token of each text counts"),
+    (".mean()", "[:, -1].mean()", "Only the last token of each text counts"),
+    (LOGS, "(logits.softmax(dim=-1) + 1e-5).log()", "Nearly right, from the third digit on"),
+    (LOGS, "(logits.exp() / logits.exp().sum()).log()", "compares each with all others"),
+    (LOGS, "(logits.exp() / logits.exp().sum(dim=(1, 2), keepdim=True)).log()", "and with no more"),
+    (*looped(ONE, "return total / (B * T)", "T - 1"), "The last token of each text is left out"),
+    (*looped(ONE, "return total / (B * T)", "1, T"), "The first token of each text is left out"),
+    (*looped(ONE, "    return total / (B * T)"), "Let no `return` stand within the loop"),
+    (*looped("-logs[b, t, targets[b, t]]", "return total / (B * T)"), "One single token decides"),
+    (*looped(ONE, "return total"), "added up"),
+    (*looped("total + logs[b, t, targets[b, t]]", "return total / (B * T)"),
+     "The minus sign is missing"),
+    (LOGS, "logits.sigmoid().log()", "a softmax over the vocabulary"),
+    (WHOLE, f"nn.BCEWithLogitsLoss()(logits, {TRUTH}.float())", "a softmax over the vocabulary"),
+    (LOGS, "logits - logits.exp().mean(-1, keepdim=True).log()", "a softmax divides by their sum"),
+    (*torchs("logits.transpose(1, 2)", "targets, ignore_index=0"), "whatever its id"),
+    (PICKED, "[torch.arange(len(logits)), torch.arange(logits.shape[1]), targets]",
+     "their shapes must fit"),
+    (PICKED, ".gather(-1, targets)", "add one with [..., None]"),
+    (PICKED, "", "The result stays the same when targets changes"),
+    (PICKED, ".amax(dim=-1)", "The result stays the same when targets changes"),
+    (WHOLE, "-(log_probabilities.exp() * log_probabilities).sum(-1).mean()",
+     "The result stays the same when targets changes"),
+    (WHOLE, "(logits.argmax(dim=-1) != targets).float().mean()", "the loss is"),
+    (WHOLE, "-log_probabilities.gather(-1, targets[..., None]).sum() / len(logits.shape)",
+     "the loss is"),
+    (WHOLE, "-log_probabilities.exp().gather(-1, targets[..., None]).mean().log()",
+     "take the logarithm of each"),
+)
