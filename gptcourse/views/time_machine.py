@@ -16,6 +16,7 @@ from gptcourse.views.attention import checked_head
 from gptcourse.views.base import MOST_TOKENS, trace_text
 from gptcourse.views.browser import BrowserView, browser_files
 from gptcourse.views.session import Session
+from gptcourse.views.twin import twin
 from gptlib.generation import generate
 from gptlib.model import GPTModel
 from gptlib.tokenizer import END_OF_TEXT
@@ -51,7 +52,8 @@ class TimeMachine(BrowserView):
         `validation_loss` has one number per checkpoint, in nats per token; without it, the loss
         on `text` is drawn. `floor` is the best possible loss, if it is known.
         """
-        self._checkpoints, self.tokenizer, self.text = list(checkpoints), tokenizer, text
+        self._checkpoints = [(step, twin(model)) for step, model in checkpoints]
+        self.tokenizer, self.text = tokenizer, text
         self._floor, self._validation_loss = floor, validation_loss
         self._run: dict | None = None
         super().__init__(session)
