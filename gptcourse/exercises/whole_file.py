@@ -9,7 +9,6 @@ done     turns text into GPT-2's own token ids, and back
 from __future__ import annotations
 
 import contextlib
-import html
 import importlib.util
 import io
 import json
@@ -26,6 +25,7 @@ from types import ModuleType
 
 import torch
 
+from gptcourse.figures import in_markup
 from gptlib.model import GPTModel
 from gptlib.storyteller import storyteller
 from gptlib.tokenizer import BPETokenizer
@@ -152,11 +152,13 @@ class FileReport:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<tr><td style="text-align: left">{state}</td><td style="text-align: left">'
-            f"{html.escape(what)}</td><td style=\"text-align: left\">{html.escape(why)}</td></tr>"
-            for state, what, why in self.points)
-        return (f'<table><caption style="text-align: left"><b>{html.escape(self.title)}</b>'
+            f"<tr>{''.join(map(_left, point))}</tr>" for point in self.points)
+        return (f'<table><caption style="text-align: left"><b>{in_markup(self.title)}</b>'
                 f"</caption>{rows}</table>")
+
+
+def _left(text: str) -> str:
+    return f'<td style="text-align: left">{in_markup(text)}</td>'
 
 
 def file_report(path: str | Path) -> FileReport:

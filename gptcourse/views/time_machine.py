@@ -52,8 +52,7 @@ class TimeMachine(BrowserView):
         `validation_loss` has one number per checkpoint, in nats per token; without it, the loss
         on `text` is drawn. `floor` is the best possible loss, if it is known.
         """
-        self._checkpoints = [(step, twin(model)) for step, model in checkpoints]
-        self.tokenizer, self.text = tokenizer, text
+        self._checkpoints, self.tokenizer, self.text = list(checkpoints), tokenizer, text
         self._floor, self._validation_loss = floor, validation_loss
         self._run: dict | None = None
         super().__init__(session)
@@ -184,6 +183,7 @@ class TimeMachine(BrowserView):
             raise ValueError(
                 "There are no checkpoints to travel to: pass pairs of step and model, such as "
                 "[(0, untrained), (1000, trained)].")
+        self._checkpoints = [(step, twin(model)) for step, model in self._checkpoints]
         configs = {model.config for _, model in self._checkpoints}
         if len(configs) > 1:
             raise ValueError(
