@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gptcourse.exercises.exercise import Property
+from gptcourse.exercises.properties import CHANGED_IN_PLACE
 
 
 def unwritten(definition: Any) -> list[str]:
@@ -28,19 +29,29 @@ def unwritten(definition: Any) -> list[str]:
 @torch.no_grad()
 def filled(module: nn.Module) -> nn.Module:
     """The module with random numbers for all its weights: the same ones for the same names."""
-    for name, tensor in module.state_dict(keep_vars=True).items():
+    for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         if tensor.is_floating_point():
             tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
     return module
 
 
-def run_filled(cls: type) -> Callable:
-    """A trial: build the class with a configuration, fill it with weights, and call it."""
+def run_filled(cls: type, config: str = "config", x: str = "x") -> Callable:
+    """A trial: build the class with a configuration, fill it with weights, and call it.
+
+    `config` and `x` are what messages call the two. The trial's `build` gives the layer alone, for
+    symptoms that listen to its parts.
+    """
+
+    def build(config):
+        return filled(cls(config)).eval()
 
     def answer(config, x):
-        return filled(cls(config)).eval()(x)
+        return build(config)(x)
 
+    answer.build = build
+    answer.__signature__ = inspect.Signature(
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in (config, x))
     return answer
 
 
@@ -86,7 +97,7 @@ def misfit(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | No
 def _short(argument: Any) -> str:
     if isinstance(argument, Mapping):
         return ", ".join(f"{name}={value}" for name, value in argument.items()
-                         if name in ("emb_dim", "n_heads", "qkv_bias", "tie_weights"))
+                         if name != "drop_rate")
     return f"{argument}"
 
 
@@ -94,12 +105,15 @@ def _short(argument: Any) -> str:
 
 
 def gradients_reach_all(arguments: Callable[[Generator], tuple], solution: type) -> Property:
-    """Every parameter gets the gradient that it gets in the solution."""
+    """Every parameter, and x, gets the gradient that it gets in the solution."""
 
     def broken(cls: type) -> str | None:
-        ours, theirs = (_gradients(one, arguments) for one in (cls, solution))
+        try:
+            ours, theirs = (_gradients(one, arguments) for one in (cls, solution))
+        except RuntimeError:
+            return CHANGED_IN_PLACE
         for name, expected in theirs.items():
-            gradient = ours[name]
+            gradient = ours.get(name)
             if gradient is None:
                 return (f"the numbers are right, but no gradient reaches {name}, so it would never "
                         "learn: stay with torch operations, without .data, .detach() or .item().")
@@ -114,11 +128,14 @@ def gradients_reach_all(arguments: Callable[[Generator], tuple], solution: type)
 def _gradients(cls: type, arguments: Callable[[Generator], tuple]) -> dict[str, Tensor | None]:
     config, x = arguments(torch.Generator().manual_seed(1))
     module = filled(cls(config)).eval()
+    if x.is_floating_point():
+        x.requires_grad_()
     result = module(x)
     weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype).view(result.shape)
     if result.requires_grad:
         (result * weights).sum().backward()
-    return {name: parameter.grad for name, parameter in module.named_parameters()}
+    found = {name: parameter.grad for name, parameter in module.named_parameters()}
+    return {**found, "x": x.grad} if x.requires_grad else found
 
 
 def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Property:
