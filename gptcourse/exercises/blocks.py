@@ -50,9 +50,9 @@ _ONE_LESS = ("The variance is divided by C - 1, as torch's var and std do by def
 
 def _mean_and_variance_after(answer, *_trial):
     """Whether the norm itself is wrong, or only what becomes of scale, shift and 1e-5."""
-    x = 3 + 2 * normal(torch.Generator().manual_seed(3), 3, 4, 6)
+    x = 300 + 200 * normal(torch.Generator().manual_seed(3), 3, 4, 6)
     norm, right = answer.build(6), filled(gpt.LayerNorm(6))
-    others = 0.5 * x.flip(1) + 2
+    others = 0.5 * x.flip(1) + 200
     others[1, 1] = x[1, 1]
     scaled = norm(x.clone()), right(x)
     with torch.no_grad():
@@ -117,17 +117,13 @@ LAYER_NORM = Exercise(
         ("(x - mean) / torch.sqrt(variance + 1e-5)", "(x - variance) / torch.sqrt(mean + 1e-5)",
          "Mean and variance have changed places: torch.var_mean returns the variance first."),
         ("x.mean(dim=-1, keepdim=True)", "x.mean(dim=-1)",
-         "The mean, or the variance, has lost its axis, so it cannot go together with x row by row: "
+         "The mean, or the variance, has lost its axis, so it does not go with x row by row: "
          "keep it in both, with keepdim=True."),
         ("self.scale *", "(1 + self.scale) *",
          "You multiply by 1 + scale: scale begins at 1 itself, so multiply by it alone."),
         ("self.scale * (x - mean) / torch.sqrt(variance + 1e-5) + self.shift",
          "self.shift * (x - mean) / torch.sqrt(variance + 1e-5) + self.scale",
          "Scale and shift are swapped: scale multiplies, shift is added."),
-        ("self.shift = nn.Parameter(torch.zeros(emb_dim))", "self.shift = torch.zeros(emb_dim)",
-         "A plain tensor is not learned: nn.Parameter(torch.zeros(emb_dim)) makes one that is."),
-        ("self.scale = nn.Parameter(torch.ones(emb_dim))", "self.scale = torch.ones(emb_dim)",
-         "A plain tensor is not learned: nn.Parameter(torch.ones(emb_dim)) makes one that is."),
     ],
     symptoms=[_mean_and_variance_after],
     hints=(
@@ -560,7 +556,7 @@ POST_NORM = Exercise(
     kept=False,
     edits=[
         (_BOTH, _POST_NORM,
-         "The bug is still in there: follow x from the top to the bottom, and look for what happens "
+         "The bug is still in there: follow x from the top to the bottom, and look what happens "
          "to it besides the two additions."),
         (_BOTH, _RESULTS_NORMALIZED,
          "The stream is free now, but you normalize what the parts write, and what they read is as "

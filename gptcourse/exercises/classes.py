@@ -82,8 +82,8 @@ def misfit(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | No
             nearest = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)[0]
             return (f"it has no {name}, but {nearest}, of the same shape: trained weights find "
                     f"their place by name, so call it {name.rsplit('.', 1)[0]}.")
-        return (f"it has no {name} of shape {shape}: make it in __init__, under this name, by "
-                "which trained weights find their place.")
+        return (f"it has no {name} of shape {shape}: make it in __init__, as a layer or an "
+                "nn.Parameter, under this name, by which trained weights find their place.")
     for name in extra:
         return (f"it has {name}, for which there are no trained weights: leave it out, or, where "
                 "it is a mask, write register_buffer(..., persistent=False).")

@@ -101,6 +101,8 @@ _MEANINGS = {
     r"must have same number of dimensions":
         "cat joins tensors with equally many axes: x[:, :, t] loses an axis, which "
         "x[:, :, t : t + 1] keeps.",
+    r"before Module\.__init__\(\) call":
+        "A layer's __init__ begins with super().__init__().",
     r"as child module":
         "A part of a model must be a layer, an nn.Module: keep the part, and change what is in it.",
     r"Sizes of tensors must match except":
