@@ -45,7 +45,7 @@ class Beginning:
         for name in [*expected, *answer]:
             if (name in answer) != (name in expected):
                 return (f"{name} is {'no longer there' if name in expected else 'new'}: keep each "
-                        "parameter, with its shape, and change only the numbers in it.")
+                        "parameter, and change only the numbers in it.")
         return None
 
     def difference(self, answer: Mapping, expected: Mapping) -> str | None:
@@ -308,14 +308,18 @@ def _begins_small(cls):
 
 @torch.no_grad()
 def _drops_at_the_entrance(cls):
-    """In training, a part of what the first block reads is 0; no blocks are in the way here."""
-    model = cls({**DEEP, "n_layers": 0, "drop_rate": 0.5}).train()
+    """In training, a part of what the first block reads is 0, and the rest twice as large; no
+    blocks are in the way here."""
+    model = cls({**DEEP, "n_layers": 0, "drop_rate": 0.5})
     calls = overheard(final_norm=model.final_norm)
     torch.manual_seed(5)
-    model(torch.arange(6).expand(3, 6).clone())
-    (read, _), = calls["final_norm"]
-    share = (read == 0).float().mean()
-    if 0.3 < share < 0.7:
+    for training in (False, True):
+        model.train(training)(torch.arange(6).expand(40, 6).clone())
+    if not calls["final_norm"]:
+        return None                                      # used without a call: nothing is heard
+    whole, left = torch.cat([read for read, _ in calls["final_norm"]]).chunk(2)
+    share = (left == 0).float().mean()
+    if 0.4 < share < 0.6 and torch.allclose(left, (2 * whole).where(left != 0, 0)):
         return None
     return ("in training, with drop_rate=0.5, one half of what the first block reads must be "
             f"dropped, but it is {share:.0%}: self.dropout(...) goes around the sum of the two "
@@ -384,6 +388,9 @@ PARTS = Exercise(
         (_TIE, "self.output_head = self.token_embedding",
          "You put the whole layer in place of the head: an embedding looks up rows and cannot "
          "multiply by them; share only its weight."),
+        (_TIE, "self.output_head = self.token_embedding.weight",
+         "The matrix has taken the place of the whole head, which must stay a layer: assign it to "
+         "the head's weight."),
         (_TIE, "self.output_head.weight = self.token_embedding",
          "You assign the layer: assign its matrix, self.token_embedding.weight."),
         (_TIE, "self.output_head.weight = self.token_embedding.weight.data",
@@ -445,6 +452,9 @@ GPT_MODEL = Exercise(
         (_ARANGE, "ids.shape[1]",
          "You give a single number to position_embedding: it needs a tensor of all places, from "
          "torch.arange."),
+        (_ARANGE, "torch.arange(ids.numel()).view(ids.shape)",
+         "You go on counting from one text of the batch to the next: each of them begins at "
+         "position 0."),
         (_ARANGE, "torch.zeros_like(ids)",
          "Every token gets position 0: position_embedding needs all of them, from torch.arange."),
         (_ARANGE, 'torch.arange(self.config["context_length"])',

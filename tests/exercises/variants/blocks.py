@@ -79,7 +79,8 @@ wrong_edits(
      "divided by C - 1"),
     (_PLAIN, "(x - mean) / (x.std(-1, keepdim=True, correction=0) + 1e-5)", "outside the root"),
     (_PLAIN, "(x - mean) / x.std(-1, keepdim=True, correction=0)", "1e-5 is missing"),
-    (_STATISTICS, "mean = x.mean(-2, keepdim=True)\n        variance = x.var(-2, keepdim=True, correction=0)",
+    (_STATISTICS, "mean = x.mean(-2, keepdim=True)\n"
+     "        variance = x.var(-2, keepdim=True, correction=0)",
      "What becomes of one vector changes with the others"),
     (_STATISTICS, "mean = x.mean()\n        variance = x.var(correction=0)",
      "What becomes of one vector changes with the others"),
