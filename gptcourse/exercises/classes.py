@@ -80,6 +80,10 @@ def misfit(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | No
         alike = [other for other in extra if mine[other].shape == tensor.shape]
         if alike:
             nearest = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)[0]
+            if nearest.startswith(f"{name}."):
+                return f"{name} is a layer, but must be a parameter: nn.Parameter(...)."
+            if name.startswith(f"{nearest}."):
+                return f"{nearest} is a parameter, but must be a layer, which has {name}."
             return (f"it has no {name}, but {nearest}, of the same shape: trained weights find "
                     f"their place by name, so call it {name.rsplit('.', 1)[0]}.")
         return (f"it has no {name} of shape {shape}: make it in __init__, as a layer or an "
