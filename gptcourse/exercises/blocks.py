@@ -93,7 +93,8 @@ def _begins_plain(cls):
 
 LAYER_NORM = Exercise(
     "04.LayerNorm",
-    goal="Bring each token's vector to mean 0 and variance 1.",
+    goal=("Bring each token's vector to mean 0 and variance 1, with 1e-5 added to the variance, "
+          "then times scale, plus shift."),
     returns=TensorAnswer("output", ("C",), leading=True),
     cases=lambda generator: list(_to_normalize(generator)),
     use=partial(run_filled, config="emb_dim"),
@@ -218,7 +219,7 @@ def _far_from_zero(answer):
 
 GELU = Exercise(
     "04.GELU",
-    goal="Bend every number softly: let the large ones pass and close for the negative ones.",
+    goal="Bend every number softly: 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))).",
     returns=TensorAnswer("output", (), leading=True),
     cases=lambda generator: [
         (torch.linspace(-2, 3, 6),), (2 * normal(generator, 3, 5),), (normal(generator, 2, 4, 7),),
@@ -339,7 +340,7 @@ def _times(factor, name):
 
 FEED_FORWARD = Exercise(
     "04.FeedForward",
-    goal="Let each token think by itself: widen, bend, bring back.",
+    goal="Let each token think by itself: expand four times as wide, gelu, contract.",
     returns=TensorAnswer("output", ("B", "T", "C")),
     cases=lambda generator: [({"emb_dim": C}, normal(generator, B, T, C))
                              for B, T, C in ((2, 3, 4), (3, 5, 6), (1, 1, 2))],
@@ -485,7 +486,8 @@ _RESULTS_NORMALIZED = """x = x + self.attention_norm(self.attention(x))
 
 TRANSFORMER_BLOCK = Exercise(
     "04.TransformerBlock",
-    goal="Put the parts together: two additions to the residual stream.",
+    goal=("Put attention and feed_forward together, each behind a norm of its own, attention_norm "
+          "and feed_forward_norm: two additions to the residual stream, with dropout on both."),
     edits=[
         (_BOTH, "x = self.attention(self.attention_norm(x))\n"
          "        return self.feed_forward(self.feed_forward_norm(x))",

@@ -102,7 +102,7 @@ def _short(argument: Any) -> str:
     if isinstance(argument, Mapping):
         return ", ".join(f"{name}={value}" for name, value in argument.items()
                          if name != "drop_rate")
-    return f"{argument}"
+    return f"emb_dim={argument}"
 
 
 # ---------------------------------------------------------------------- facts that classes obey
@@ -143,7 +143,7 @@ def _gradients(cls: type, arguments: Callable[[Generator], tuple]) -> dict[str, 
 
 
 def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Property:
-    """With a drop rate of one half: two passes differ in training, and agree in evaluation."""
+    """Two passes differ in training with a drop rate of one half, and never else."""
 
     def broken(cls: type) -> str | None:
         config, x = arguments(torch.Generator().manual_seed(2))
@@ -156,6 +156,10 @@ def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Propert
         if torch.equal(module(x), module(x)):
             return ("in training, nothing is dropped with drop_rate=0.5: make nn.Dropout("
                     "config[\"drop_rate\"]) in __init__, and call it in forward.")
+        module = filled(cls({**config, "drop_rate": 0.0})).train()
+        if not torch.equal(module(x), module(x)):
+            return ("in training, something is dropped with drop_rate=0.0: the rate is the "
+                    "configuration's, nn.Dropout(config[\"drop_rate\"]).")
         return None
 
     return Property("dropout in training only", broken, of_class=True)

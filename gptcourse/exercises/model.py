@@ -146,7 +146,8 @@ _SCALED = "nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * len(model.blocks)
 
 INIT_WEIGHTS = Exercise(
     "05.init_weights",
-    goal="Let all weights begin small, and those that write to the residual stream smaller still.",
+    goal=("Let every matrix begin with spread 0.02, those that write to the residual stream "
+          "smaller still, and every bias with 0."),
     returns=Beginning(),
     cases=lambda generator: list(_to_begin(generator)),
     use=_changed,
@@ -353,7 +354,8 @@ _TIE = "self.output_head.weight = self.token_embedding.weight"
 
 PARTS = Exercise(
     "05.parts",
-    goal="Make all parts of the model: two embeddings, the blocks, the last norm, and the head.",
+    goal=("Make all parts that forward uses, tie the head to the token embedding where tie_weights "
+          "says so, and let init_weights draw the weights."),
     holes=("__init__",),
     kept=False,
     edits=[
@@ -437,7 +439,7 @@ _END = "return self.output_head(self.final_norm(x))"
 
 GPT_MODEL = Exercise(
     "05.GPTModel",
-    goal="Send ids through the whole model: entrance, blocks, norm, head.",
+    goal="Send ids through the whole model: entrance, dropout, blocks, norm, head.",
     holes=("forward",),
     edits=[
         (_ARANGE, "torch.arange(1, ids.shape[1] + 1)",

@@ -429,7 +429,7 @@ wrong_edits(
     ('self.dropout = nn.Dropout(config["drop_rate"])', "self.dropout = nn.Identity()",
      "must be dropped, but it is 0%"),
     ('nn.Dropout(config["drop_rate"])', "nn.Dropout(0.1)",
-     "25% of what self.attention adds must be dropped, but it is 1"),
+     "something is dropped with drop_rate=0.0"),
     ("self.attention = MultiHeadAttention(config)",
      "self.attn = MultiHeadAttention(config)", "so call it attention"),
     ("        self.feed_forward = FeedForward(config)\n", "",
