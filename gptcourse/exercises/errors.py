@@ -106,6 +106,8 @@ _MEANINGS = {
     r"cannot assign '.*' as parameter":
         "Assign a parameter itself, such as layer.weight: neither the whole layer, nor a plain "
         "tensor, which .data, .detach(), .clone() or .T make of it.",
+    r"__init__\(\) should return None":
+        "__init__ makes the parts and returns nothing: leave its return out.",
     r"is not a Module subclass":
         "A class stands where a layer belongs: make one with round brackets, as in Layer(config).",
     r"has no len\(\)":

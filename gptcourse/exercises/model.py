@@ -66,6 +66,9 @@ class Beginning:
         if _close(got, 0.5):                             # all begins so in the trials
             return (" It is as it was: either nobody draws it, or what is drawn never reaches the "
                     "model, because parameter = ... only moves a name.")
+        if _close(got, 1):
+            return (" A spread of 1 is what normal_ has unless it is told: its first number is the "
+                    "mean, so write std=0.02.")
         if name.endswith("bias"):
             return " Every bias begins at 0, and its name ends with bias."
         if wanted == 0.02:
@@ -165,10 +168,6 @@ INIT_WEIGHTS = Exercise(
         (_RESIDUAL, '("output.weight", "contract.weight", "output_head.weight")',
          "The output head is no part of a block and writes nothing to the stream: it begins with "
          "0.02, like the embeddings."),
-        ("elif parameter.dim() == 2:\n            nn.init.normal_(parameter, std=0.02)",
-         "elif parameter.dim() == 2:\n            nn.init.normal_(parameter, 0.02)",
-         "The first number after the parameter is the mean, and the spread stays 1: write "
-         "std=0.02."),
         (f"name.endswith({_RESIDUAL}):\n            {_SCALED}",
          f"name.endswith({_RESIDUAL}):\n            parameter /= math.sqrt(2 * len(model.blocks))",
          "You make smaller what is in there already: draw it anew, with the smaller spread."),
@@ -448,6 +447,8 @@ GPT_MODEL = Exercise(
          "You give the ids to position_embedding: it needs the places, 0, 1, 2, and so on."),
         (_ARANGE, "torch.arange(ids.shape[0])",
          "You take a place for each text of the batch: take one for each token, ids.shape[1]."),
+        (_ARANGE, "torch.arange(ids.shape[1] - 1)",
+         "You take one place less than there are tokens: torch.arange(T) ends with T - 1 already."),
         (_ARANGE, "ids.shape[1]",
          "You give a single number to position_embedding: it needs a tensor of all places, from "
          "torch.arange."),

@@ -124,6 +124,7 @@ RAISING = [
     (lambda: nn.Module.__setattr__(nn.Linear.__new__(nn.Linear), "a", LAYER), "begins with super"),
     (lambda: setattr(LAYER, "weight", LAYER), "Assign a parameter itself"),
     (lambda: setattr(LAYER, "weight", LAYER.weight.data), "Assign a parameter itself"),
+    (lambda: type("Returning", (), {"__init__": lambda self: self})(), "leave its return out"),
     (lambda: nn.ModuleList([nn.ReLU]), "A class stands where a layer belongs"),
     (lambda: len(LAYER), "There is a single thing where several belong"),
     (lambda: {"emb_dim": 4}.emb_dim, "by name, as in config"),
