@@ -11,6 +11,7 @@ from gptcourse.exercises.answers import TensorAnswer
 from gptcourse.exercises.classes import (
     dropout_in_training_only,
     fits,
+    forward_leaves_it_alone,
     gradients_reach_all,
     no_look_ahead,
     run_filled,
@@ -383,6 +384,7 @@ MULTI_HEAD_ATTENTION = Exercise(
     properties=[
         no_look_ahead(wide_input),
         gradients_reach_all(wide_input, gpt.MultiHeadAttention),
+        forward_leaves_it_alone(wide_input),
         dropout_in_training_only(wide_input),
     ],
 )

@@ -14,6 +14,7 @@ from gptcourse.exercises.classes import (
     dropout_in_training_only,
     filled,
     fits,
+    forward_leaves_it_alone,
     gradients_reach_all,
     no_look_ahead,
     run_filled,
@@ -151,6 +152,7 @@ LAYER_NORM = Exercise(
     properties=[
         each_token_alone(_vectors),
         gradients_reach_all(_vectors, gpt.LayerNorm),
+        forward_leaves_it_alone(_vectors),
         Property("begins with scale 1 and shift 0", _begins_plain, of_class=True),
     ],
     batched={"x": 1},
@@ -395,7 +397,11 @@ FEED_FORWARD = Exercise(
         return ...                                            # (B, T, C)
         """,
     ),
-    properties=[each_token_alone(wide_input), gradients_reach_all(wide_input, gpt.FeedForward)],
+    properties=[
+        each_token_alone(wide_input),
+        gradients_reach_all(wide_input, gpt.FeedForward),
+        forward_leaves_it_alone(wide_input),
+    ],
     batched={"x": 2},
 )
 
@@ -467,6 +473,7 @@ _BLOCK = {
     "properties": [
         no_look_ahead(wide_input),
         gradients_reach_all(wide_input, gpt.TransformerBlock),
+        forward_leaves_it_alone(wide_input),
         dropout_in_training_only(wide_input),
         Property("drops a part of what is added", _drops_what_it_adds, of_class=True),
     ],

@@ -6,6 +6,7 @@ place. Everything else may be written in any way.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import zlib
@@ -16,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gptcourse.exercises.exercise import Property
-from gptcourse.exercises.properties import CHANGED_IN_PLACE
+from gptcourse.exercises.properties import CHANGED_IN_PLACE, settings
 
 
 def unwritten(definition: Any) -> list[str]:
@@ -140,6 +141,26 @@ def _gradients(cls: type, arguments: Callable[[Generator], tuple]) -> dict[str, 
         (result * weights).sum().backward()
     found = {name: parameter.grad for name, parameter in module.named_parameters()}
     return {**found, "x": x.grad} if x.requires_grad else found
+
+
+def forward_leaves_it_alone(arguments: Callable[[Generator], tuple]) -> Property:
+    """To call a layer changes neither its numbers nor its settings, such as train and eval."""
+
+    def broken(cls: type) -> str | None:
+        config, x = arguments(torch.Generator().manual_seed(4))
+        module = filled(cls(config))
+        if not all(part.training for part in module.modules()):
+            return "a fresh one must be ready for training: leave out .eval()."
+        before = copy.deepcopy(module)
+        module(x)
+        after = module.state_dict()
+        if settings(module) == settings(before) and all(
+                torch.equal(after[name], old) for name, old in before.state_dict().items()):
+            return None
+        return ("forward changes the layer itself, its numbers or its settings: it only computes "
+                "with them, so leave out eval(), and whatever is written into a weight.")
+
+    return Property("forward leaves it alone", broken, of_class=True)
 
 
 def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Property:

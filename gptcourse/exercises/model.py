@@ -16,6 +16,7 @@ from gptcourse.exercises.answers import TensorAnswer, described, number
 from gptcourse.exercises.classes import (
     dropout_in_training_only,
     fits,
+    forward_leaves_it_alone,
     gradients_reach_all,
     no_look_ahead,
     run_filled,
@@ -339,6 +340,7 @@ _MODEL = {
     "properties": [
         no_look_ahead(_some_ids),
         gradients_reach_all(_some_ids, gpt.GPTModel),
+        forward_leaves_it_alone(_some_ids),
         dropout_in_training_only(_some_ids),
         Property("drops at the entrance", _drops_at_the_entrance, of_class=True),
         Property("tied where asked", _ties_where_asked, of_class=True),

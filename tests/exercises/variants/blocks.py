@@ -289,6 +289,10 @@ wrong_edits(
     ("self.contract = nn.Linear(", "self.shrink = nn.Linear(", "so call it contract"),
     ("        super().__init__()\n", "", "super().__init__()"),
     (_ALL, f"{_ALL}.detach()", "no gradient reaches"),
+    (f"return {_ALL}", "with torch.no_grad():\n            self.expand.bias.add_(1.0)\n            "
+     f"{_BENT}\n            self.expand.bias.add_(1.0)\n        self.expand.bias.data -= 2\n"
+     f"        result = {_ALL}\n        self.expand.bias.data += 1\n        return result",
+     "forward changes the layer itself"),
     ("", "    def __init__(self, config):\n        super().__init__()\n"
      '        C = config["emb_dim"]\n'
      "        self.layers = nn.Sequential(nn.Linear(C, 4 * C), GELU(), nn.Linear(4 * C, C))\n"
