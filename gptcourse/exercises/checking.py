@@ -187,7 +187,8 @@ def _check_parameters(exercise: Exercise, function: Callable) -> None:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
         return
-    expected = inspect.signature(exercise.solution).parameters
+    expected = [name for name, one in inspect.signature(exercise.solution).parameters.items()
+                if one.kind is one.POSITIONAL_OR_KEYWORD]    # a class without __init__ takes none
     try:
         signature.bind(*expected)
     except TypeError:
@@ -231,11 +232,11 @@ class _Trials:
         if "__init__" in blank:
             raise _Verdict("todo", _NOT_DONE)
         problem = attempt(self.exercise.structure, (self.definition,))
-        if isinstance(problem, Raised):
-            self._raised(problem, self.cases[0][:1])
         if problem:
-            told = [mistake.told for mistake in self.exercise.mistakes
-                    if attempt(self.exercise.structure, (mistake.definition,)) == problem]
+            told = [mistake.told for mistake in self.exercise.mistakes if _in_words(problem) ==
+                    _in_words(attempt(self.exercise.structure, (mistake.definition,)))]
+            if isinstance(problem, Raised):
+                self._raised(problem, (), *told[:1])
             raise _Verdict("wrong", " ".join([problem, *told[:1]]))
         if blank:
             raise _Verdict("todo", f"not done yet. Its parts are right; now write {blank[0]}.")
@@ -285,15 +286,15 @@ class _Trials:
                                     "None, too, such as append and sort of a list.")
         return result
 
-    def _raised(self, result: Raised, arguments: tuple) -> None:
+    def _raised(self, result: Raised, arguments: tuple, known: str | None = None) -> None:
         if isinstance(result.error, NotDoneYet):
             raise _Verdict("todo", "not done yet: it uses a function that still returns TODO. "
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
         if isinstance(result.error, Unreadable):
             raise _Verdict("wrong", str(result.error))
-        called = f"called with {self._written(arguments)}"
-        cause = self._known_error(result)
+        called = f"called with {self._written(arguments)}" if arguments else "when it is built"
+        cause = known or self._known_error(result)
         text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
         raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
                        if result.where else text)
@@ -447,6 +448,10 @@ class _Trials:
         named = zip(self.exercise.parameters, arguments, strict=False)
         return ", ".join(_argument(name, x) for name, x in named
                          if parts or isinstance(x, Tensor) or _is_small(x))
+
+
+def _in_words(problem: str | Raised | None) -> str | None:
+    return problem.what if isinstance(problem, Raised) else problem
 
 
 def _alike(returns: Kind, answer: Any, other: Any) -> bool:

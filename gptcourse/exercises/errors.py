@@ -43,7 +43,7 @@ _MEANINGS = {
     r"must be Tensor, not generator":
         "torch.sum adds up what is in one tensor: for what a generator hands out there is Python's "
         "own sum, without torch.",
-    r"must be Tensor, not (float|int|list)":
+    r"must be Tensor, not (float|int|list|range)":
         "torch's functions take tensors: for plain numbers there is math, for lists torch.tensor, "
         "and .item(), float() and .tolist() may come too early.",
     r"positional arguments?: \"dim\"":
@@ -101,8 +101,19 @@ _MEANINGS = {
     r"must have same number of dimensions":
         "cat joins tensors with equally many axes: x[:, :, t] loses an axis, which "
         "x[:, :, t : t + 1] keeps.",
-    r"before Module.__init__\(\) call":
+    r"before Module\.__init__\(\) call":
         "A layer begins with super().__init__(), the first line of its __init__.",
+    r"cannot assign '.*' as parameter":
+        "Assign a parameter itself, such as layer.weight: neither the whole layer, nor a plain "
+        "tensor, which .data, .detach(), .clone() or .T make of it.",
+    r"__init__\(\) should return None":
+        "__init__ makes the parts and returns nothing: leave its return out.",
+    r"is not a Module subclass":
+        "A class stands where a layer belongs: make one with round brackets, as in Layer(config).",
+    r"has no len\(\)":
+        "There is a single thing where several belong: a list, or nn.ModuleList for layers.",
+    r"'dict' object has no attribute":
+        "A dictionary is asked in square brackets, by name, as in config[\"emb_dim\"].",
     r"as child module":
         "A part of a model must be a layer, an nn.Module: keep the part, and change what is in it.",
     r"Sizes of tensors must match except":

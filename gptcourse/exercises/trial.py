@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import io
 import os
 import random
@@ -219,6 +220,7 @@ def alone(function: Callable) -> Callable:
     """The function, but what it switches in torch holds for nobody else, and a tensor that cannot
     be read is Unreadable."""
 
+    @functools.wraps(function)
     def call(*arguments):
         with switched_back():
             result = function(*arguments)
