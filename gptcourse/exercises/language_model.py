@@ -243,8 +243,8 @@ def _what_the_gradient_says(answer, logits, targets):
     loss, with_others = (answer(logits, x) for x in (targets, (targets + 1) % logits.shape[-1]))
     if loss.shape != () or not loss.requires_grad:
         return None
-    pull = torch.autograd.grad(-loss, logits)[0]                             # (B, T, V)
-    if loss == with_others or not (loss.isfinite() and pull.isfinite().all()):
+    pull = torch.autograd.grad(-loss, logits, materialize_grads=True)[0]     # (B, T, V)
+    if loss == with_others or not (loss.isfinite() and pull.isfinite().all() and pull.any()):
         return None                                  # which is told elsewhere
     wanted, counted = pull.argmax(dim=-1), (pull != 0).any(dim=-1)           # (B, T)
     for words, one, other, seen in (
