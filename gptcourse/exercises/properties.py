@@ -19,14 +19,6 @@ def normal(generator: Generator, *shape: int, dtype: torch.dtype = torch.float32
     return torch.randn(shape, generator=generator, dtype=dtype)
 
 
-def shaken(generator: Generator, module: nn.Module) -> nn.Module:
-    """The module with random numbers for all its weights, none of them 0 or 1."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.5 * normal(generator, *parameter.shape))
-    return module.requires_grad_(False)
-
-
 def settings(module: nn.Module) -> list:
     """All that may be switched in a module, besides its numbers."""
     return [*(part.training for part in module.modules()),

@@ -212,7 +212,7 @@ def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -
         right = works(my)
     except (NameError, AttributeError) as error:
         return "not yet", what, str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return "wrong", what, f"{type(error).__name__}: {error}"
     return ("done", what, "") if right else ("wrong", what, "its numbers are not the right ones")
 
