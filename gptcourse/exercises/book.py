@@ -6,13 +6,13 @@ import difflib
 import html
 from dataclasses import dataclass
 
-from gptcourse.exercises import attention, progress
+from gptcourse.exercises import attention, progress, training
 from gptcourse.exercises.checking import Check
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.keeping import FILE
 from gptcourse.exercises.whole_file import FileReport, file_report
 
-CHAPTERS = (attention,)
+CHAPTERS = (attention, training)
 
 
 def all_exercises() -> list[Exercise]:
