@@ -237,6 +237,7 @@ class Step:
     """What an optimizer was about to do, each time it was asked to step."""
 
     rate: float
+    weights: Tensor                # all of them in a row
     gradient: Tensor               # all of it in a row, 0 where there is none
     settings: tuple                # the optimizer's name, its betas and its weight decay
 
@@ -274,8 +275,9 @@ def run_training(train):
             group = optimizer.param_groups[0]
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad
                          for p in model.parameters()]
-            taken.append(Step(group["lr"], nn.utils.parameters_to_vector(gradients).clone(), (
-                type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
+            taken.append(Step(
+                group["lr"], _in_a_row(model), nn.utils.parameters_to_vector(gradients).clone(),
+                (type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
 
         hooks = [model.register_forward_pre_hook(overhear), register_optimizer_step_pre_hook(note)]
         try:
@@ -421,37 +423,42 @@ def _about_rates(run, right):
 
 
 def _about_gradients(run, right):
-    for step, (mine, wanted) in enumerate(
-            zip((s.gradient for s in run.steps), (s.gradient for s in right.steps), strict=True)):
-        if torch.allclose(mine, wanted, rtol=1e-3, atol=1e-6):
-            continue
-        if not mine.any():
-            return ("optimizer.step() finds no gradient, or only zeros: loss.backward() must come "
-                    "before it, and zero_grad() not between the two.")
-        if mine.norm() > 1.001:
-            return (f"The gradient is {mine.norm():.3g} long when optimizer.step() uses it: after "
-                    "backward and before step, clip_grad_norm_ cuts all of it to length 1.")
-        if step:
-            return (f"The gradient is right in step 0, but not in step {step}: backward adds to "
-                    "the gradient that is there, so forget it first, with optimizer.zero_grad().")
-        cosine = torch.cosine_similarity(mine, wanted, dim=0)
-        if cosine < -0.9999:
-            return ("The weights move uphill: the optimizer goes against the gradient by itself, "
-                    "so the loss needs no minus sign.")
-        if cosine > 0.9999:
-            return (f"The gradient points the right way, but is {mine.norm():.3g} long when "
-                    f"optimizer.step() uses it, instead of {wanted.norm():.3g}: only where it is "
-                    "longer than 1, it is cut to 1, all of it by one factor.")
-        return ("The gradient points another way than it should: it must be that of "
-                "next_token_loss(model(inputs), targets), all of it cut by one factor.")
+    for step, (mine, wanted) in enumerate(zip(run.steps, right.steps, strict=True)):
+        if not torch.allclose(mine.weights, wanted.weights, rtol=1e-3, atol=1e-5):
+            return ("Every step has the right gradient and rate, but something else changes the "
+                    "weights, too: leave that to one optimizer, made once, before the loop.")
+        if not torch.allclose(mine.gradient, wanted.gradient, rtol=1e-3, atol=1e-6):
+            return _about_a_gradient(step, mine.gradient, wanted.gradient)
     return None
+
+
+def _about_a_gradient(step, mine, wanted):
+    if not mine.any():
+        return ("optimizer.step() finds no gradient, or only zeros: loss.backward() must come "
+                "before it, and zero_grad() not between the two.")
+    if mine.norm() > 1.001:
+        return (f"The gradient is {mine.norm():.3g} long when optimizer.step() uses it: after "
+                "backward and before step, clip_grad_norm_ cuts all of it to length 1.")
+    cosine = torch.cosine_similarity(mine, wanted, dim=0)
+    if cosine < -0.9999:
+        return ("The weights move uphill: the optimizer goes against the gradient by itself, so "
+                "the loss needs no minus sign.")
+    if cosine > 0.9999:
+        return (f"The gradient points the right way, but is {mine.norm():.3g} long when "
+                f"optimizer.step() uses it, instead of {wanted.norm():.3g}: only where it is "
+                "longer than 1, it is cut to 1, all of it by one factor.")
+    if step:
+        return (f"The gradient is right in step 0, but not in step {step}: backward adds to the "
+                "gradient that is there, so forget it first, with optimizer.zero_grad().")
+    return ("The gradient points another way than it should: it must be that of "
+            "next_token_loss(model(inputs), targets), all of it cut by one factor.")
 
 
 def _about_losses(run, right):
     if torch.allclose(run.weights, right.weights, rtol=1e-3, atol=1e-5):
         return "The weights are right: yield the very loss from which the gradient is computed."
-    return ("Every step has the right gradient and rate, but something else changes the weights, "
-            "too: leave that to one optimizer, made once, before the loop.")
+    return ("The steps are right, but the weights are not where they lead: change nothing after "
+            "the last one.")
 
 
 TINY = {"vocab_size": 11, "emb_dim": 8, "n_heads": 2, "n_layers": 1, "drop_rate": 0.0,
@@ -554,6 +561,20 @@ TRAIN = Exercise(
          "The rate is always the peak: set it to learning_rate(step, steps, warmup_steps, peak)."),
         ("learning_rate(step,", "learning_rate(step + 1,",
          "The rate is one step ahead: learning_rate counts from 0, just as range does."),
+        ("(model(inputs), targets)", "(inputs, targets)",
+         "The model is never called: next_token_loss takes its scores, model(inputs), and not the "
+         "ids."),
+        ("(model(inputs), targets)", "(targets, model(inputs))",
+         "You give next_token_loss ids in place of scores: it takes the scores first, which the "
+         "model computes, and then the targets."),
+        ("next_token_loss(model(inputs), targets)", "model(inputs, targets)",
+         "The model takes the inputs only, and returns scores: next_token_loss makes the loss of "
+         "these and the targets."),
+        ("(model.parameters(), 1.0)", "(1.0, model.parameters())",
+         "The arguments are swapped: clip_grad_norm_ takes the parameters first, and then the "
+         "length."),
+        ("(model.parameters(), 1.0)", "(model, 1.0)",
+         "You give clip_grad_norm_ the model: give it the parameters, model.parameters()."),
         ("", "    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99))\n"
              "    optimizer.backward(next_token_loss(model(ids[None, :-1]), ids[None, 1:]))\n",
          "An optimizer has no backward: backward belongs to the loss, loss.backward()."),
@@ -599,10 +620,6 @@ UNCLEARED = Exercise(
          "        loss.backward()\n        optimizer.zero_grad()\n",
          "Now the gradient is forgotten before the optimizer has used it: zero_grad() belongs "
          "before backward, or after step."),
-        ("        optimizer.zero_grad()\n", "        if step == 0:\n            "
-         "optimizer.zero_grad()\n",
-         "It is forgotten once, before the first step, when there is none yet: each step leaves a "
-         "gradient behind that the next one must not find."),
         ("        optimizer.zero_grad()\n        loss.backward()\n        nn.utils.clip_grad_norm_"
          "(model.parameters(), 1.0)\n",
          "        loss.backward()\n        nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n",
@@ -692,6 +709,12 @@ EVALUATE = Exercise(
         ("model(part[:, :-1]), part[:, 1:]", "model(part[:, 1:]), part[:, :-1]",
          "Inputs and targets are swapped: the model reads part[:, :-1] and is to predict "
          "part[:, 1:]."),
+        ("model(part[:, :-1]), part[:, 1:]", "model(part)[:, :-1], part[:, 1:]",
+         "The model is given all T + 1 tokens of a window, more than its context: it reads "
+         "part[:, :-1], all but the last."),
+        (" / len(windows)", " / len(windows) / T",
+         "You divide by the number of tokens in a window once more: next_token_loss is a mean over "
+         "them already."),
         ("    return total / len(windows)", "        return total / len(windows)",
          "Only the first batch counts: let no `return` stand inside of the loop."),
         (" / len(windows)", "",
