@@ -6,13 +6,13 @@ import difflib
 import html
 from dataclasses import dataclass
 
-from gptcourse.exercises import attention, progress, training
+from gptcourse.exercises import attention, generation, progress, training
 from gptcourse.exercises.checking import Check
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.keeping import FILE
 from gptcourse.exercises.whole_file import FileReport, file_report
 
-CHAPTERS = (attention, training)
+CHAPTERS = (attention, training, generation)
 
 
 def all_exercises() -> list[Exercise]:

@@ -562,11 +562,8 @@ TRAIN = Exercise(
         ("learning_rate(step,", "learning_rate(step + 1,",
          "The rate is one step ahead: learning_rate counts from 0, just as range does."),
         ("(model(inputs), targets)", "(inputs, targets)",
-         "The model is never called: next_token_loss takes its scores, model(inputs), and not the "
-         "ids."),
-        ("(model(inputs), targets)", "(targets, model(inputs))",
-         "You give next_token_loss ids in place of scores: it takes the scores first, which the "
-         "model computes, and then the targets."),
+         "You give next_token_loss ids in place of scores: it takes the scores first, "
+         "model(inputs), and then the targets."),
         ("next_token_loss(model(inputs), targets)", "model(inputs, targets)",
          "The model takes the inputs only, and returns scores: next_token_loss makes the loss of "
          "these and the targets."),

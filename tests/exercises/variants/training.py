@@ -204,6 +204,7 @@ wrong_edits(
     ("model(inputs), targets", "model(targets), targets", "The model reads the targets"),
     ("model(inputs), targets", "model(targets), inputs", "The model reads the targets"),
     ("model(inputs), targets", "model(inputs)[:, :-1], targets[:, 1:]", "points another way"),
+    ("model(inputs), targets", "targets, model(inputs)", "it takes the scores first"),
     ("loss = ", "with torch.no_grad():\n            loss = ", "does not require grad"),
     (BATCH + "        model.train()\n", "        model.train()\n", "inputs"),
     ("yield loss.item()", "yield loss", "yield a plain number, loss.item()"),
