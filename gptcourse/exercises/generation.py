@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import re
 import sys
 from dataclasses import dataclass
 from itertools import islice
@@ -623,10 +624,6 @@ KV_CACHE = Exercise(
          "keys.shape[2]."),
         (", keys.shape[2]\n", ", self.length + keys.shape[2]\n",
          "The earlier tokens are counted twice: keys holds all of them already when you count."),
-        ("        return keys, values", "        return self",
-         "The cache itself comes back: return the keys and the values of all tokens."),
-        ("        return keys, values", "        return torch.stack([keys, values])",
-         "You put keys and values into one tensor: return them as a pair."),
         ("        if self.length > 0:\n" + _KEYS + _VALUES,
          f"        keys = {_GROW}\n        values = {_GROW_TOO}\n",
          "In the first call there is nothing to append to yet: where the length is 0, the new keys "
@@ -733,24 +730,16 @@ CACHED_ATTENTION = Exercise(
          "Every query looks at every key: among several new tokens, too, none may see a later "
          "one."),
         ("keys, values = cache.extend(keys, values)", "cache.extend(keys, values)",
-         "What the cache gives back is not used, so the layer attends to the new tokens only: "
-         "keys, values = cache.extend(keys, values)."),
+         "The layer attends to the new tokens only: extend the cache in every call, and use what it "
+         "gives back, keys, values = cache.extend(keys, values)."),
         ("keys, values = cache.extend(", "values, keys = cache.extend(",
          "Keys and values change places: the cache gives the keys first."),
-        ("cache.extend(keys, values)", "cache.extend(values, keys)",
-         "Keys and values are swapped: extend takes the keys first, and gives them back first."),
-        ("        if cache is not None:\n", "        if cache is not None and cache.length:\n",
-         "The first tokens never reach the cache: extend it in every call, also while it is still "
-         "empty."),
         ("if cache is not None:", "if True:",
          "Without a cache there is nothing to extend: where it is None, keys and values are those "
          "of x."),
         ("            keys, values = cache.extend(keys, values)",
          "            queries, values = cache.extend(queries, values)",
          "It is keys and values that are kept: a query is needed once, for its own token."),
-        ("T, S = queries.shape[2], keys.shape[2]", "T, S = x.shape[1], x.shape[1]",
-         "S counts all keys, those from the cache too: take it from keys, keys.shape[2], after "
-         "the cache was extended."),
         ("(weights @ values).transpose(1, 2).flatten(2)", "(weights @ values).reshape(x.shape)",
          "The heads are merged without moving them back: transpose(1, 2) comes first, then "
          "flatten(2)."),
@@ -792,8 +781,6 @@ CACHED_BLOCK = Exercise(
     edits=[
         ("self.attention_norm(x), cache)", "self.attention_norm(x))",
          "The cache comes in, but nobody gets it: attention needs it, as its second argument."),
-        ("self.attention_norm(x), cache)", "self.attention_norm(x), None)",
-         "Attention gets None in place of the cache."),
         ("self.feed_forward(self.feed_forward_norm(x))",
          "self.feed_forward(self.feed_forward_norm(x), cache)",
          "The feed-forward network treats each token by itself, so it needs no cache: only "
@@ -863,7 +850,7 @@ CACHED_MODEL = Exercise(
          "len(cache) is the number of layers: how many tokens there are so far is "
          "cache[0].length."),
         ("cache[0].length if cache else 0", "cache[0].length",
-         "Without a cache there is no length: then nothing is past, 0."),
+         "Without a cache there is nothing to pick from: then past is 0, and each block gets None."),
         ("cache[0].length if cache else 0", "cache.length if cache else 0",
          "The cache is a list with one for each layer: all have the same length, that of "
          "cache[0]."),
@@ -874,8 +861,6 @@ CACHED_MODEL = Exercise(
          "Each block gets the whole list: it needs the cache of its own layer, cache[layer]."),
         ("block(x, cache[layer] if cache else None)", "block(x)",
          "The blocks never get their caches: hand each its own, cache[layer]."),
-        ("cache[layer] if cache else None", "cache[layer]",
-         "Without a cache there is nothing to pick from: then each block gets None."),
         ("self.token_embedding(ids) + self.position_embedding(positions)",
          "self.token_embedding(ids)",
          "The positions are left out: add their embeddings to those of the tokens."),
@@ -907,6 +892,379 @@ CACHED_MODEL = Exercise(
     properties=[no_look_ahead(_ids_input), gradients_reach_all(_ids_input, gpt.GPTModel),
                 dropout_in_training_only(_ids_input)],
 )
+# ------------------------------------------------------------------------------------ generate
+
+
+def run_generation(generate):
+    """A trial: all tokens, as a list; `generator` is the seed of one."""
+
+    def answer(model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
+        torch.manual_seed(generator + 1)                   # for whoever draws from torch's own
+        tokens = generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
+                          torch.Generator().manual_seed(generator))
+        if tokens is None or isinstance(tokens, (Todo, int, Tensor, str)):
+            return tokens
+        tokens = list(islice(tokens, 2 * n_tokens + 20))   # they may never end
+        return TODO if any(isinstance(token, Todo) for token in tokens) else tokens
+
+    return answer
+
+
+def _writer(**config):
+    model = filled(gpt.GPTModel({**MODEL, **config})).eval()
+    model.output_head.weight.data.mul_(0.5)
+    return model
+
+
+def _to_continue(generator):
+    """The best tokens and drawn ones; each filter, both, none; to a stop; beyond the context."""
+    for ids, n_tokens, temperature, top_k, top_p, stop in (
+        ([3], 5, 0, None, None, None), ([1, 5, 2], 6, 1.0, None, None, None),
+        ([2, 7], 5, 0.5, None, None, None), ([4, 4, 8, 1], 4, 2.0, 2, None, None),
+        ([0, 9, 3], 9, 3.0, None, 0.6, None), ([6], 12, 3.0, 4, 0.7, None),
+        ([5, 1], 14, 1.0, None, None, None), ([*range(12)], 5, 0, None, None, None),
+        ([7, 2, 4], 0, 1.0, None, None, None), ([8, 3], 13, 1.0, None, None, 6),
+    ):
+        seed = int(torch.randint(1000, (1,), generator=generator))
+        yield _writer(), ids, n_tokens, temperature, top_k, top_p, stop, seed
+
+
+def _what_it_reads(generate, n_tokens=6):
+    """The lengths of what the model reads, pass by pass, its mode, and whether ways are recorded."""
+    model, lengths, states = _writer(drop_rate=0.5).train(), [], []
+
+    def overhear(_model, given, out):
+        lengths.append(given[0].shape[1])
+        states.append((model.training, out.requires_grad))
+
+    model.register_forward_hook(overhear)
+    tokens = generate(model, [1, 2, 3], n_tokens, 0)
+    return tokens, lengths, states
+
+
+def _reads_anew(generate):
+    tokens, lengths, states = _what_it_reads(generate)
+    list(tokens)
+    if any(training for training, _ in states):
+        return "a model that is in training mode drops numbers while it writes: call model.eval()."
+    if any(recorded for _, recorded in states):
+        return ("the way back to the weights is recorded, for nobody: keep @torch.no_grad() above "
+                "the first line.")
+    if lengths[:4] == [3, 1, 1, 1]:
+        return None
+    return (f"the tokens are right, but for each of them the model reads {lengths[1]} tokens: with "
+            "a KVCache for every block, made once, it reads the prompt, and then only what is new, "
+            "one token at a time.")
+
+
+def _comes_at_once(generate):
+    tokens, lengths, _ = _what_it_reads(generate)
+    if not hasattr(tokens, "__next__"):
+        return ("the tokens are right, but come all together, after the last one: write `yield "
+                "token` inside of the loop, so that each can be read at once.")
+    next(tokens)
+    return None if len(lengths) <= 1 else (
+        "when the first token comes, others have been computed already: yield each at once.")
+
+
+def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
+    """What a wrong row of tokens does, beside the setting that it was given."""
+    got = answer(copy.deepcopy(model), [*ids], n_tokens, temperature, top_k, top_p, stop, generator)
+    right = gpt.generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
+                         torch.Generator().manual_seed(generator))
+    right = list(right)
+    if len(got) != len(right):
+        return None
+    place = next(n for n, pair in enumerate(zip(got, right, strict=True)) if pair[0] != pair[1])
+    if len(ids) + place > model.config["context_length"]:
+        return (f"The first {place} tokens are right, until the text grows longer than the "
+                "context: from then on the model reads the last context_length tokens, each at a "
+                "new position, with new caches.")
+    if temperature == 0 and place:
+        return ("The first token is right, a later one is not: look at what the model reads after "
+                "the prompt, the one token that is new, and at its caches, which stay the same.")
+    if temperature == 0:
+        return ("At temperature 0 the best token is the only one: look at which scores you take, "
+                "those at the last position.")
+    if top_k is None and top_p is None and temperature == 1:
+        return ("The draws differ, though nothing is filtered: take one number of torch.multinomial"
+                " for each token, with generator=generator, from the softmax of all V scores.")
+    return None
+
+
+_DRAW = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
+_SLIDE = '''        if len(ids) > model.config["context_length"]:     # the window slides: each token moves
+            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in model.blocks]
+'''
+_K = "        if top_k is not None:\n            logits = keep_top_k(logits, top_k)\n"
+_P = "        if top_p is not None:\n            logits = keep_top_p(logits, top_p)\n"
+_HEAT = "        logits = apply_temperature(logits, temperature)\n"
+_STOP = "        if token == stop:\n            return\n"
+
+GENERATE = Exercise(
+    "07.generate",
+    goal="Draw a token, append it, again: hand out each as it comes, end at `stop`, and let the "
+         "model read only what is new.",
+    returns=IdsAnswer(),
+    cases=lambda generator: list(_to_continue(generator)),
+    use=run_generation,
+    edits=[
+        ("        yield token\n", "",
+         "It never yields: `yield token` belongs into the loop, after the look at `stop`."),
+        (_HEAT, "",
+         "The temperature is not used: apply_temperature comes first, before the filters."),
+        (_K, "", "top_k is not used: where it is not None, keep_top_k filters the scores."),
+        (_P, "", "top_p is not used: where it is not None, keep_top_p filters the scores."),
+        (_HEAT + _K + _P, _K + _P + _HEAT,
+         "The temperature comes after the filters: it comes first, for it changes how many tokens "
+         "it takes to reach top_p."),
+        (_K + _P, _P + _K,
+         "top_p comes before top_k: keep the k best first, then those of them that reach p."),
+        (_STOP, "", "It goes on after `stop`: where token == stop, return."),
+        (_STOP + "        yield token\n", "        yield token\n" + _STOP,
+         "`stop` itself is handed out: look whether it came before you yield."),
+        ("            return\n", "            continue\n",
+         "`stop` is left out, but the text goes on after it: where token == stop, return."),
+        ("[0, -1]                    # (V)", "[0, 0]                     # (V)",
+         "You take the scores at the first position: those at the last one say what comes next."),
+        (_DRAW, "logits.argmax().item()",
+         "You always take the best token: draw one, torch.multinomial of the probabilities."),
+        (", generator=generator)", ")",
+         "The generator is not used: hand it to torch.multinomial, so that a text can be "
+         "repeated."),
+        ("logits.softmax(dim=-1), 1, generator", "logits.log_softmax(dim=-1).exp().sqrt(), 1, "
+         "generator",
+         "These are no probabilities: softmax makes them of the scores."),
+        (_SLIDE, "",
+         "The text outgrows the context: when it is longer, the model reads its last "
+         "context_length tokens, with new caches."),
+        ("        new = [token]\n", "",
+         "The model reads the prompt again and again: after it, only the new token, new = "
+         "[token]."),
+        ("        new = [token]\n", "        new = ids\n",
+         "The caches hold the earlier tokens already, so the model must read the new one only: new "
+         "= [token]."),
+        ("[KVCache() for _ in model.blocks]\n    for", "[KVCache()] * len(model.blocks)\n    for",
+         "All blocks share one cache, which is in the list several times: make one for each, "
+         "[KVCache() for _ in model.blocks]."),
+        ("torch.tensor([new])", "torch.tensor(new)",
+         "The model reads a batch, (B, T): a single text needs one more pair of brackets, "
+         "torch.tensor([new])."),
+    ],
+    symptoms=[_first_wrong],
+    hints=(
+        "What does the model read first, and what after that? Then, from its scores at the last "
+        "position: temperature, filters, softmax, a draw. And what if the text gets too long?",
+        """
+        1. a copy of ids; what is new: all of them; a KVCache for every block
+        2. in a loop: where ids is longer than the context, all of the last context_length ids are
+           new, and the caches too
+        3. the scores at the last position: temperature, then top_k, then top_p, where not None
+        4. one token by torch.multinomial of the softmax, with the generator
+        5. return if it is `stop`; else yield it, append it, and now it alone is new
+        """,
+        """
+        ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]
+        for _ in range(n_tokens):
+            if len(ids) > model.config["context_length"]:
+                new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in
+                                                                      model.blocks]
+            logits = model(torch.tensor([new]), cache)[0, -1]
+            ...                                       # temperature, top_k and top_p
+            token = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()
+            if token == stop:
+                return
+            yield token
+            ids.append(token)
+            new = [token]
+        """,
+    ),
+    properties=[Property("each token as it comes", _comes_at_once, of_class=True),
+                Property("only what is new is read", _reads_anew, of_class=True)],
+)
+
+# ---------------------------------------------------------------------------------------- main
+
+
+@dataclass
+class Heard:
+    """What a run of main did, as far as others can tell."""
+
+    vocabulary: list | None = None               # of its tokenizer
+    sizes: int | None = None                     # the vocab_size of the model that is trained
+    seen: list | None = None                     # ids that it was trained on
+    steps: int = 0                               # of how many the loss was asked for
+    unseen: list | None = None                   # ids of the evaluation
+    after: int = 0                               # the steps that were taken before it
+    prompt: list | None = None                   # what was to be continued
+    told: str = ""                               # what was printed
+
+
+_SAMPLE, _LOSS = [72, 109, 33], 1.2345           # what the actors give back
+
+
+def run_main(main):
+    """A trial: main runs on a file with this text; training, evaluation and writing are played."""
+
+    def answer(text):
+        code = inspect.unwrap(main).__code__
+        if "TODO" in code.co_names:
+            return TODO
+        heard, names = Heard(), {**vars(gpt), **inspect.unwrap(main).__globals__}
+        tokenizer_class = names["Tokenizer"]
+
+        def tokenizer(*given, **named):
+            made = tokenizer_class(*given, **named)
+            heard.vocabulary = made.vocabulary
+            return made
+
+        def train(model, ids, *_given, steps=None, **_named):
+            steps = min(steps or _given[0], 1000)
+            heard.seen, heard.sizes = ids.tolist(), model.config["vocab_size"]
+            for _ in range(steps):
+                heard.steps += 1
+                yield 2.5
+
+        def evaluate(_model, ids, *_given, **_named):
+            heard.unseen, heard.after = ids.tolist(), heard.steps
+            return _LOSS
+
+        def generate(_model, ids, *_given, **_named):
+            heard.prompt = list(ids)
+            yield from _SAMPLE
+
+        def listen(*parts, sep=" ", end="\n", **_named):
+            heard.told += re.sub(r" at 0x\w+", "", sep.join(map(str, parts))) + end
+
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "text.txt"
+            file.write_text(text, encoding="utf-8")
+            with (mock.patch.object(sys, "argv", ["my_gpt.py", str(file)]),
+                  mock.patch.object(torch.cuda, "is_available", lambda: False)):
+                FunctionType(code, {**names, "Tokenizer": tokenizer, "train": train,
+                                    "evaluate": evaluate, "generate": generate,
+                                    "print": listen})()
+        return heard
+
+    return answer
+
+
+@dataclass(frozen=True)
+class MainAnswer:
+    """A run of main: what must have happened, whatever its numbers."""
+
+    name: str = "run"
+
+    def malformed(self, answer: Any, expected: Heard) -> str | None:
+        return None if isinstance(answer, Heard) else f"main returns {described(answer)}."
+
+    def difference(self, answer: Heard, expected: Heard) -> str | None:
+        whole = _text_of(expected, expected.seen + expected.unseen)
+        if answer.seen is None:
+            return ("nothing is trained: call train(model, seen, steps=...), and go through what it "
+                    "yields in a loop, for nothing happens before.")
+        if answer.steps < 10:
+            return f"only {answer.steps} steps are trained: go through all that train yields."
+        if answer.unseen is None:
+            return "evaluate is never called: measure the loss on what was held out."
+        if answer.sizes != len(answer.vocabulary):
+            return (f"the model has {answer.sizes} tokens, but the tokenizer's vocabulary has "
+                    f"{len(answer.vocabulary)}: hand it on as vocab_size.")
+        seen, unseen = (_text_of(answer, ids) for ids in (answer.seen, answer.unseen))
+        if not whole.startswith(seen) or not seen:
+            return "what is trained on is not the first part of the text."
+        if seen + unseen != whole:
+            return ("what is evaluated must be just what was held out, all that comes after what is "
+                    "trained on.")
+        if len(answer.seen) <= len(answer.unseen):
+            return "more is held out than trained on: nine tenths are for training."
+        if answer.after < answer.steps:
+            return "evaluate is called before the training has ended."
+        if f"{_LOSS:.2f}"[:3] not in answer.told:
+            return "the loss on what was held out is never printed."
+        if answer.prompt is None or _text_of(answer, _SAMPLE) not in answer.told:
+            return ("no sample is printed: print the decoded tokens that generate yields, "
+                    "tokenizer.decode(generate(...)).")
+        return None
+
+    def alike(self, answer: Any, other: Any) -> bool:
+        return isinstance(answer, Heard) and answer == other
+
+    def tidy(self, answer: Any, arguments: tuple) -> Any:
+        return answer
+
+
+def _text_of(heard, ids):
+    return b"".join(heard.vocabulary[token] for token in ids).decode(errors="replace")
+
+
+_TEXTS = ("Poppy the bear had a red kite. " * 12, "The dog ran. It's 7 o'clock!\n" * 9 + "No.",
+          f"One fox.{gpt.END_OF_TEXT}Two foxes, naïve.{gpt.END_OF_TEXT}" * 7)
+_LOOP = '''    for step, loss in enumerate(train(model, seen, steps=800), start=1):
+        if step % 100 == 0:
+            print(f"step {step:4}   loss {loss:.3f}", flush=True)
+'''
+_MEASURE = '    print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\\n")\n'
+_WRITE = "    print(tokenizer.decode(generate(model, [end], 200, stop=end)))\n"
+_SPLIT = "    seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]\n"
+
+MAIN = Exercise(
+    "07.main",
+    goal="Put it all together: hold a tenth of the text back, train on the rest and show how it "
+         "goes, measure on what was held back, and write.",
+    returns=MainAnswer(),
+    cases=lambda generator: [(text,) for text in _TEXTS],
+    use=run_main,
+    blanks=[(_SPLIT, "    seen, unseen = TODO\n"), (_LOOP + _MEASURE + _WRITE, "    TODO\n")],
+    edits=[
+        (_LOOP, "    train(model, seen, steps=800)\n",
+         "train only begins when someone asks for its losses: go through them in a loop, for loss "
+         "in train(...)."),
+        (_LOOP, "    next(train(model, seen, steps=800))\n",
+         "next takes one step: a loop takes them all."),
+        ("train(model, seen,", "train(model, ids,",
+         "The model is trained on all of the text, so nothing is held out: give train only what "
+         "it may see."),
+        ("evaluate(model, unseen)", "evaluate(model, seen)",
+         "You measure on what the model was trained on: what was held out says what it has "
+         "learned."),
+        ("evaluate(model, unseen)", "evaluate(model, ids)",
+         "You measure on all of the text, most of which the model was trained on: give evaluate "
+         "what was held out."),
+        ("seen, unseen = ids[:", "unseen, seen = ids[:",
+         "The large part is held out, and the small one trained on: it is the other way around."),
+        (_MEASURE, "", "What was held out is never used: evaluate(model, unseen), and print it."),
+        ("tokenizer.decode(generate(model, [end], 200, stop=end))",
+         "generate(model, [end], 200, stop=end)",
+         "This prints a generator: go through its tokens, tokenizer.decode does so."),
+        ("tokenizer.decode(generate(model, [end], 200, stop=end))",
+         "list(generate(model, [end], 200, stop=end))",
+         "These are ids: tokenizer.decode makes text of them."),
+        (_WRITE, "    tokenizer.decode(generate(model, [end], 200, stop=end))\n",
+         "The sample is written, but nobody sees it: print it."),
+        ("sys.argv[1]", '"text.txt"',
+         "The file is the one that the command line names: sys.argv[1]."),
+    ],
+    hints=(
+        "All that is needed has been written: train yields losses, evaluate returns one, generate "
+        "yields tokens, of which the tokenizer makes text. Nothing happens until someone asks.",
+        """
+        1. cut ids at nine tenths: what is seen, and what is not
+        2. a loop over train(model, seen, steps=800); print the loss every 100 steps
+        3. print evaluate(model, unseen)
+        4. print the decoded tokens of generate(model, [end], 200, stop=end)
+        """,
+        """
+        seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
+        model = ...                                   # as given
+        for step, loss in enumerate(train(model, seen, steps=800), start=1):
+            if step % 100 == 0:
+                print(f"step {step:4}   loss {loss:.3f}", flush=True)
+        print(evaluate(...))
+        print(tokenizer.decode(generate(model, [end], 200, stop=end)))
+        """,
+    ),
+)
 
 EXERCISES = (APPLY_TEMPERATURE, KEEP_TOP_K, KEEP_TOP_P, KV_CACHE, CACHED_ATTENTION, CACHED_BLOCK,
-             CACHED_MODEL)
+             CACHED_MODEL, GENERATE, MAIN)

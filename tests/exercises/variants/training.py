@@ -161,7 +161,8 @@ def in_a_closure(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, g
 ZERO, BACK = "        optimizer.zero_grad()\n", "        loss.backward()\n"
 CLIP = "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
 STEP, LOSS = "        optimizer.step()\n", "next_token_loss(model(inputs), targets)"
-BATCH = '        inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)\n'
+BATCH = ('        inputs, targets = batch(ids, batch_size, model.config["context_length"], '
+         "generator)\n")
 
 
 def cut_by(factor):
