@@ -11,7 +11,7 @@ _MEANINGS = {
         "A method stands there without its round brackets: call it, as in x.mean().",
     r"'torch\.Size' object is not callable":
         "The sizes stand in square brackets: x.shape[1], or x.size(1).",
-    r"(and '|not )torch\.Size|'torch\.Size' object cannot":
+    r"(and '|not |of ')torch\.Size|'torch\.Size' object cannot":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
     r"'torch\.dtype' object is not callable":

@@ -16,7 +16,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from gptcourse import gpt
 from gptcourse.exercises.answers import IdsAnswer, SeveralAnswers, TensorAnswer, described
@@ -31,6 +31,7 @@ from gptcourse.exercises.classes import (
 from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
 from gptcourse.exercises.properties import normal
 from gptcourse.exercises.resemblance import Trial
+
 
 class ScoresAnswer(TensorAnswer):
     """Scores of all tokens. A number added to a whole row changes no probability.
@@ -507,7 +508,7 @@ def run_cache(cls):
                 return result
             lengths.append(cache.length)
         if not isinstance(result, (tuple, list)) or len(result) != 2:
-            return result
+            return (result,)
         whole = all(isinstance(length, int) for length in lengths)
         return *result, torch.tensor(lengths) if whole else lengths
 
@@ -518,22 +519,21 @@ class CacheAnswer(SeveralAnswers):
     """Keys, values and lengths."""
 
     def malformed(self, answer: Any, expected: tuple) -> str | None:
-        if not isinstance(answer, (tuple, list)) or len(answer) != 3:
-            return (f"extend returns {described(answer)}, but must return two things: the keys and "
-                    "the values of all tokens so far.")
+        if len(answer) != 3:
+            return (f"extend returns {described(answer[0])}, but must return two things: the keys "
+                    "and the values of all tokens so far.")
         return super().malformed(answer, expected)
 
     def trace(self, trials: list[Trial]) -> str | None:
         """Whether only the earlier tokens are wrong, or only the new ones."""
         right = []                                           # of each part: earlier ones, new ones
         for trial in trials:
-            new = trial.arguments["pieces"][-1]
+            first, *_, new = [*trial.arguments["pieces"][:1], *trial.arguments["pieces"]]
             for got, wanted in zip(trial.answer[:2], trial.expected[:2], strict=True):
                 if got.shape != wanted.shape:
                     return None
-                right.append([torch.allclose(x[:, :, :-new], y[:, :, :-new]) if early else
-                              torch.allclose(x[:, :, -new:], y[:, :, -new:])
-                              for x, y in [(got, wanted)] for early in (True, False)])
+                right.append([torch.allclose(got[:, :, :first], wanted[:, :, :first]),
+                              torch.allclose(got[:, :, -new:], wanted[:, :, -new:])])
         if all(earlier for earlier, _ in right) and not all(new for _, new in right):
             return "The earlier tokens are right, but the new ones must stay as they came in."
         if all(new for _, new in right) and not all(earlier for earlier, _ in right):
@@ -560,8 +560,9 @@ def _starts_empty(cls):
 def _shares_its_memory(cls):
     one, other = cls(), cls()
     one.extend(torch.ones(1, 1, 3, 2), torch.ones(1, 1, 3, 2))
-    keys, _ = other.extend(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
-    return None if keys.shape[2] == 2 and other.length == 2 else (
+    other.extend(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+    keys, _ = one.extend(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
+    return None if keys.tolist() == [[[[1, 1]] * 4]] and (one.length, other.length) == (4, 2) else (
         "two caches share their memory: set in __init__, on self, what a cache holds, and not in "
         "the class itself.")
 
@@ -570,6 +571,7 @@ _GROW = "torch.cat([self.keys, keys], dim=2)"
 _KEYS = f"            keys = {_GROW}                       # (B, H, S, D)\n"
 _GROW_TOO = "torch.cat([self.values, values], dim=2)"
 _VALUES = f"            values = {_GROW_TOO}                 # (B, H, S, D)\n"
+_HEAD = f"    def extend(self, keys, values):{' ' * 42}# (B, H, T, D) each\n"
 _KEEP = "self.keys, self.values, self.length = keys, values, keys.shape[2]"
 
 KV_CACHE = Exercise(
@@ -583,8 +585,9 @@ KV_CACHE = Exercise(
     structure=_starts_empty,
     holes=("__init__", "extend"),
     edits=[
-        (_GROW, "torch.cat([keys, self.keys], dim=2)",
-         "The new tokens stand before the old ones: append them at the end, the values likewise."),
+        (_KEYS + _VALUES, "            keys, values = torch.cat([keys, self.keys], dim=2), "
+                          "torch.cat([values, self.values], dim=2)\n",
+         "The new tokens stand before the old ones: append them at the end."),
         (_KEYS + _VALUES, "            pass\n",
          "The earlier tokens are lost: return theirs, too, with the new ones after them."),
         (f"        {_KEEP}\n        return keys, values",
@@ -592,6 +595,9 @@ KV_CACHE = Exercise(
          "values, keys.shape[2]\n        return keys, values",
          "Only the first tokens are kept: store the longer keys and values in self, in every "
          "call."),
+        (_HEAD, _HEAD + "        keys, values = keys[:, :, -1:], values[:, :, -1:]\n",
+         "Only the last of the new tokens is kept: a prompt brings many at once, and all are "
+         "needed."),
         (_VALUES, "",
          "Only the keys have grown: the values of earlier tokens are needed, too."),
         (_KEYS, "",
@@ -730,8 +736,8 @@ CACHED_ATTENTION = Exercise(
          "Every query looks at every key: among several new tokens, too, none may see a later "
          "one."),
         ("keys, values = cache.extend(keys, values)", "cache.extend(keys, values)",
-         "The layer attends to the new tokens only: extend the cache in every call, and use what it "
-         "gives back, keys, values = cache.extend(keys, values)."),
+         "The layer attends to the new tokens only: extend the cache in every call, and use what "
+         "it gives back, keys, values = cache.extend(keys, values)."),
         ("keys, values = cache.extend(", "values, keys = cache.extend(",
          "Keys and values change places: the cache gives the keys first."),
         ("if cache is not None:", "if True:",
@@ -788,6 +794,8 @@ CACHED_BLOCK = Exercise(
         ("self.attention(self.attention_norm(x), cache)",
          "self.attention(self.attention_norm(x, cache))",
          "The cache landed in the norm: it is the second argument of self.attention(...)."),
+        ("self.attention_norm(x), cache)", "self.attention_norm(x)), cache",
+         "The cache landed in the dropout: it is the second argument of self.attention(...)."),
         ("x = x + self.dropout(self.attention(", "x = self.dropout(self.attention(",
          "The residual stream is lost: each half adds to x what it has computed."),
     ],
@@ -828,6 +836,15 @@ def _ids_input(generator):
     return MODEL, torch.randint(13, (2, 5), generator=generator)
 
 
+def _spares_the_embeddings(cls):
+    config, ids = _ids_input(torch.Generator().manual_seed(4))
+    model = filled(cls({**config, "drop_rate": 0.5})).train()
+    model.blocks.eval()
+    return None if not torch.equal(model(ids), model(ids)) else (
+        "in training, nothing of the embeddings is dropped: self.dropout(x) comes before the "
+        "blocks.")
+
+
 CACHED_MODEL = Exercise(
     "07.cached_model",
     definition="GPTModel",
@@ -850,7 +867,8 @@ CACHED_MODEL = Exercise(
          "len(cache) is the number of layers: how many tokens there are so far is "
          "cache[0].length."),
         ("cache[0].length if cache else 0", "cache[0].length",
-         "Without a cache there is nothing to pick from: then past is 0, and each block gets None."),
+         "Without a cache there is nothing to pick from: then past is 0, and each block gets "
+         "None."),
         ("cache[0].length if cache else 0", "cache.length if cache else 0",
          "The cache is a list with one for each layer: all have the same length, that of "
          "cache[0]."),
@@ -890,7 +908,8 @@ CACHED_MODEL = Exercise(
         """,
     ),
     properties=[no_look_ahead(_ids_input), gradients_reach_all(_ids_input, gpt.GPTModel),
-                dropout_in_training_only(_ids_input)],
+                dropout_in_training_only(_ids_input),
+                Property("embeddings are dropped, too", _spares_the_embeddings, of_class=True)],
 )
 # ------------------------------------------------------------------------------------ generate
 
@@ -912,7 +931,7 @@ def run_generation(generate):
 
 def _writer(**config):
     model = filled(gpt.GPTModel({**MODEL, **config})).eval()
-    model.output_head.weight.data.mul_(0.5)
+    model.output_head.weight.data.mul_(1.5)
     return model
 
 
@@ -921,7 +940,7 @@ def _to_continue(generator):
     for ids, n_tokens, temperature, top_k, top_p, stop in (
         ([3], 5, 0, None, None, None), ([1, 5, 2], 6, 1.0, None, None, None),
         ([2, 7], 5, 0.5, None, None, None), ([4, 4, 8, 1], 4, 2.0, 2, None, None),
-        ([0, 9, 3], 9, 3.0, None, 0.6, None), ([6], 12, 3.0, 4, 0.7, None),
+        ([0, 9, 3], 6, 4.0, None, 0.4, None), ([6], 12, 1.5, 6, 0.7, None),
         ([5, 1], 14, 1.0, None, None, None), ([*range(12)], 5, 0, None, None, None),
         ([7, 2, 4], 0, 1.0, None, None, None), ([8, 3], 13, 1.0, None, None, 6),
     ):
@@ -930,7 +949,7 @@ def _to_continue(generator):
 
 
 def _what_it_reads(generate, n_tokens=6):
-    """The lengths of what the model reads, pass by pass, its mode, and whether ways are recorded."""
+    """The tokens; pass by pass, how many the model reads, its mode, whether ways are recorded."""
     model, lengths, states = _writer(drop_rate=0.5).train(), [], []
 
     def overhear(_model, given, out):
@@ -993,9 +1012,10 @@ def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, 
 
 
 _DRAW = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
-_SLIDE = '''        if len(ids) > model.config["context_length"]:     # the window slides: each token moves
-            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in model.blocks]
-'''
+_SLIDE = ('        if len(ids) > model.config["context_length"]:     '
+          "# the window slides: each token moves\n"
+          '            new, cache = ids[-model.config["context_length"] :], '
+          "[KVCache() for _ in model.blocks]\n")
 _K = "        if top_k is not None:\n            logits = keep_top_k(logits, top_k)\n"
 _P = "        if top_p is not None:\n            logits = keep_top_p(logits, top_p)\n"
 _HEAT = "        logits = apply_temperature(logits, temperature)\n"
@@ -1161,8 +1181,8 @@ class MainAnswer:
     def difference(self, answer: Heard, expected: Heard) -> str | None:
         whole = _text_of(expected, expected.seen + expected.unseen)
         if answer.seen is None:
-            return ("nothing is trained: call train(model, seen, steps=...), and go through what it "
-                    "yields in a loop, for nothing happens before.")
+            return ("nothing is trained: call train(model, seen, steps=...), and go through what "
+                    "it yields in a loop, for nothing happens before.")
         if answer.steps < 10:
             return f"only {answer.steps} steps are trained: go through all that train yields."
         if answer.unseen is None:
@@ -1174,8 +1194,8 @@ class MainAnswer:
         if not whole.startswith(seen) or not seen:
             return "what is trained on is not the first part of the text."
         if seen + unseen != whole:
-            return ("what is evaluated must be just what was held out, all that comes after what is "
-                    "trained on.")
+            return ("what is evaluated must be just what was held out, all that comes after what "
+                    "is trained on.")
         if len(answer.seen) <= len(answer.unseen):
             return "more is held out than trained on: nine tenths are for training."
         if answer.after < answer.steps:
@@ -1204,7 +1224,8 @@ _LOOP = '''    for step, loss in enumerate(train(model, seen, steps=800), start=
         if step % 100 == 0:
             print(f"step {step:4}   loss {loss:.3f}", flush=True)
 '''
-_MEASURE = '    print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\\n")\n'
+_MEASURE = ('    print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per '
+            'token\\n")\n')
 _WRITE = "    print(tokenizer.decode(generate(model, [end], 200, stop=end)))\n"
 _SPLIT = "    seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]\n"
 
