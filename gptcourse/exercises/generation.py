@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,6 +57,8 @@ class ScoresAnswer(TensorAnswer):
         if any((trial.answer == math.inf).any() for trial in trials):
             return None                                  # something else is wrong than the choice
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
+        if all(answer.equal(~expected) for answer, expected in left):
+            return "Just those tokens are ruled out that should stay: turn the choice around."
         if any(answer.all() for answer, _ in left):
             return None                                  # where no token is ruled out at all
         if not any(answer.any() for answer, _ in left):
@@ -135,44 +137,15 @@ APPLY_TEMPERATURE = Exercise(
         (_ALL, "(logits / temperature).softmax(dim=-1)",
          "These are probabilities: return scores, for the softmax comes later. And nothing can be "
          "divided by temperature 0: give it a line of its own."),
-        (_ALL, f"({_ALL}).softmax(dim=-1)",
-         "These are probabilities: return scores, for the softmax comes later, after all filters."),
-        (_ALL, "logits / max(temperature, 1e-8)",
-         "You divide by a tiny number instead of 0, so every token keeps a score: give -inf to all "
-         "but the best."),
         (_COLD, "logits.clone()",
          "At temperature 0 the scores stay as they are, which is what temperature 1 does: 0 leaves "
          "only the best token, all others get -inf."),
         (_COLD, "logits.argmax(dim=-1)",
          "At temperature 0 you return the best token: return scores as always, in which all other "
          "tokens have -inf."),
-        (_COLD, "logits.argmax(dim=-1, keepdim=True)",
-         "At temperature 0 you return the best token, as a column: return scores as always, in "
-         "which all other tokens have -inf."),
-        (_COLD, _BEST,
-         "At temperature 0 you return the best score only: return one for every token, -inf for "
-         "all but the best."),
-        (_COLD, "logits.amax(dim=-1)",
-         "At temperature 0 you return one score for each row: return one for every token, -inf for "
-         "all but the best."),
-        (_COLD, f"logits.masked_fill(logits < {_BEST}, 0)",
-         "At temperature 0 the others get the score 0, but softmax gives a score of 0 a share like "
-         "any other: only -inf gets none."),
-        (_COLD, f"(logits == {_BEST}).to(logits)",
-         "At temperature 0 you return probabilities, 1 for the best token and 0 for others: these "
-         "are scores, in which 0 is a number like any other, so rule the others out with -inf."),
         (_COLD, "logits.masked_fill(logits < logits.max(), -math.inf)",
          "At temperature 0 only the best token of the whole tensor is left, so some rows have "
          "none: look for the best in each row, with dim=-1."),
-        (_COLD, "logits.masked_fill(logits > logits.amin(dim=-1, keepdim=True), -math.inf)",
-         "At temperature 0 you keep the worst token: keep the best."),
-        (_COLD, f"logits.masked_fill(logits == {_BEST}, -math.inf)",
-         "At temperature 0 you rule out the best token: it is the one to keep."),
-        ("", "    if temperature:\n        return logits / temperature\n"
-             "    kept = torch.full_like(logits, -math.inf)\n"
-             "    kept[..., logits.argmax(dim=-1)] = 0.0\n    return kept\n",
-         "At temperature 0 the best token of each row is put into every row: scatter(-1, best, "
-         "...) goes row by row."),
         ("temperature == 0", "temperature < 1",
          "You leave only the best token for every temperature below 1: only 0 does that, so "
          "compare the temperature itself with 0."),
@@ -182,22 +155,10 @@ APPLY_TEMPERATURE = Exercise(
         (_WARM, "logits ** (1 / temperature)",
          "You raise the scores to a power: it is the probabilities that may be raised to 1 / T, "
          "which divides the scores by T."),
-        (_WARM, "logits.softmax(dim=-1) ** (1 / temperature)",
-         "You raise the probabilities to a power: their ratios are right then, but these are not "
-         "scores, and the softmax still comes; divide the scores instead."),
         (_WARM, "logits.softmax(dim=-1) / temperature",
          "You divide the probabilities: divide the scores, before the softmax, which comes later."),
-        (_WARM, "logits / temperature**2",
-         "You divide twice: divide the scores by the temperature once."),
         (_WARM, "logits // temperature",
          "The operator // rounds every quotient down to a whole number: divide with /."),
-        (_WARM, "logits / math.sqrt(temperature)",
-         "You divide by the root of the temperature: divide by the temperature itself."),
-        (_WARM, "logits - temperature",
-         "You subtract the temperature from every score, which changes no probability: divide by "
-         "it."),
-        (_WARM, "logits.clone()",
-         "The scores are as before: divide them by the temperature."),
     ],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
@@ -257,15 +218,10 @@ KEEP_TOP_K = Exercise(
          "return a score for every token, with -inf for the others."),
         (_KEPT, "order[..., :k]",
          "These are the ids of the k best tokens: return scores, with -inf for the others."),
-        ("-math.inf)", "0)",
-         "The others get the score 0, but softmax gives a score of 0 a share like any other: only "
-         "-inf gets none."),
         (_KEPT, f"logits.masked_fill(logits < {_BORDER}[..., -1:], -math.inf)", _EQUALS_KEPT),
         ("descending=True", "descending=False",
          "You keep the worst tokens: the best have the largest scores, so sort in descending "
          "order."),
-        ("order[..., k:]", "order[..., :k]",
-         "You rule out the k best tokens: they are the ones to keep."),
         ("order[..., k:]", "order[..., k + 1 :]",
          "One token too many is left: the k-th best score stands at place k - 1 of the sorted "
          "row."),
@@ -273,15 +229,8 @@ KEEP_TOP_K = Exercise(
          "One token too few is left: the k-th best must stay, too."),
         (_KEPT, "torch.where(torch.arange(logits.shape[-1]) < k, logits, -math.inf)",
          "You keep the first k tokens of the vocabulary: keep those with the best scores."),
-        (_KEPT, "logits.gather(-1, order).masked_fill(torch.arange(logits.shape[-1]) >= k, "
-                "-math.inf)",
-         "The scores are sorted now, so they belong to other tokens than before: each must stay at "
-         "its token's place."),
         (_KEPT, "logits.masked_fill(logits < logits.flatten().topk(k).values[-1], -math.inf)",
          "You keep the k best of the whole tensor: keep k in each row, with dim=-1."),
-        (_KEPT, f"logits.masked_fill(logits < {_BORDER}.min(), -math.inf)",
-         "All rows are cut at one border: each needs a border of its own, so keep its axis, with "
-         "shape (..., 1)."),
         (_KEPT, f"logits.masked_fill(logits < {_BORDER}[..., -1], -math.inf)",
          "The border of each row has lost its axis, so it cannot be compared with the row: keep "
          "it, with [..., -1:] or keepdim=True."),
@@ -289,33 +238,15 @@ KEEP_TOP_K = Exercise(
                 "-math.inf)",
          "You sort in ascending order, so the border is the k-th worst score: sort with "
          "descending=True."),
-        (_KEPT, "logits.masked_fill(logits <= logits.gather(-1, order[..., [k]]), -math.inf)",
-         "You look at the score after the k-th best, and with k = V there is none: compare with "
-         "the k-th best, or keep the places."),
         (_KEPT, "logits.masked_fill(order >= k, -math.inf)",
          "A sort names the token at each rank, not the rank of each token: put the scores back "
          "with scatter, or use argsort twice."),
         ("", f"    order = {_ORDER}\n    kept = torch.full_like(logits, -math.inf)\n"
              "    kept[..., order[..., :k]] = logits[..., order[..., :k]]\n    return kept\n",
          "In each row you write at the places of all rows: scatter and gather go row by row."),
-        ("", f"    best = {_ORDER}[..., :k]\n    kept = torch.full_like(logits, -math.inf)\n"
-             "    kept[best] = logits[best]\n    return kept\n",
-         "By logits[best] you take whole rows of the batch: gather and scatter pick places within "
-         "each row."),
         (_KEPT, "torch.full_like(logits, -math.inf).scatter(-1, order[..., :k], logits)",
          "Here scatter writes the first k scores of each row: give it those of the best tokens, "
          "logits.gather(-1, best)."),
-        (_KEPT, "torch.full_like(logits, -math.inf).scatter(-1, order[..., :k], 1.0)",
-         "The tokens that are left have lost their scores and are all equal: keep each one's own."),
-        ("k:]", "1:]", "Only the best token is left: keep k of them."),
-        (_KEPT, f"{_KEPT}.softmax(dim=-1)",
-         "These are probabilities: return scores, for the softmax comes later, after all "
-         "filters."),
-        (_KEPT, f"logits.softmax(dim=-1){_KEPT[6:]}",
-         "You filter the probabilities: filter the scores, and leave the softmax for later."),
-        (_KEPT, "logits.clone()",
-         "Nothing was ruled out: all but the k best tokens must get -inf. scatter and masked_fill "
-         "leave a tensor as it is and return a new one, so keep what they return."),
     ],
     hints=(
         "logits.argsort(dim=-1, descending=True) gives the places of each row's tokens, the best "
@@ -374,8 +305,6 @@ KEEP_TOP_P = Exercise(
                "-math.inf)",
          "The token that reaches p is dropped, unless it is the best one: rule a token out where "
          "the better ones alone have reached p already."),
-        (_CUT, "masked_fill((before >= p) & (before >= p).roll(1, -1), -math.inf)",
-         "One token too many is left: the one that reaches p is the last to keep."),
         ("ordered.softmax(dim=-1)", "logits.softmax(dim=-1)",
          "The scores are sorted, but the probabilities are not: take the softmax of the sorted "
          "ones."),
@@ -384,33 +313,11 @@ KEEP_TOP_P = Exercise(
              "    return logits.masked_fill(before >= p, -math.inf)\n",
          "You add up the probabilities in the order of the vocabulary: sort the tokens first, the "
          "best ones in front."),
-        ("", "    sums = logits.softmax(dim=-1).cumsum(dim=-1)\n"
-             "    return logits.masked_fill(sums > p, -math.inf)\n",
-         "You add up the probabilities in the order of the vocabulary: sort the tokens first, the "
-         "best ones in front. And the token that reaches p is to stay."),
         ("descending=True", "descending=False",
          "You begin with the worst tokens: begin with the best, by a sort with descending=True."),
-        (_BACK, "ordered",
-         "The scores are sorted now, so they belong to other tokens than before: bring each back "
-         "to its token's place, with scatter and the order."),
         (f"ordered.{_CUT}\n    return {_BACK}", f"logits.{_CUT}\n    return ordered",
          "What is ruled out is counted in sorted order, but the scores are not sorted: bring the "
          "two into the same order, with scatter."),
-        (f"ordered.{_CUT}\n    return {_BACK}",
-         f"logits.masked_fill({_SUMS} > p, -math.inf)\n    return ordered",
-         "What is ruled out is counted in sorted order, but the scores are not sorted: bring the "
-         "two into the same order, with scatter. And the token that reaches p is to stay."),
-        (_CUT, f"masked_fill({_SUMS} < p, -math.inf)",
-         "You rule tokens out until p is reached: these are the ones to keep, and the token that "
-         "reaches p with them."),
-        ("before >= p", "before < p",
-         "You rule out the best tokens and keep the rest: turn the condition around."),
-        (_BACK, "ordered.gather(-1, order)",
-         "A gather with the same order sorts once more, it does not undo it: scatter brings each "
-         "score back to its token's place."),
-        (_BACK, "ordered[..., order]",
-         "Square brackets with the order sort once more, and for all rows at once: scatter brings "
-         "each score back to its token's place."),
         (_BACK, "torch.where(order < (before < p).sum(dim=-1, keepdim=True), logits, -math.inf)",
          "A sort names the token at each rank, not the rank of each token: put the scores back "
          "with scatter, or sort the order once more, order.argsort(dim=-1), for the ranks."),
@@ -420,14 +327,6 @@ KEEP_TOP_P = Exercise(
         ("ordered.softmax(dim=-1)", "ordered.softmax(dim=-1).softmax(dim=-1)",
          "The softmax is applied twice, so all probabilities come close to each other: once is "
          "enough."),
-        ("ordered.softmax(dim=-1)", "ordered.exp() / ordered.exp().sum()",
-         "You divide by the sum over all rows: each row has probabilities of its own, which add up "
-         "to 1, so it is softmax(dim=-1), or sum(dim=-1, keepdim=True)."),
-        (f"return {_BACK}",
-         "kept = torch.full_like(logits, -math.inf)\n    kept[..., order] = ordered\n"
-         "    return kept",
-         "Square brackets with [..., order] write into all rows at once: scatter(-1, order, ...) "
-         "goes row by row."),
         ("", "    return logits.masked_fill(logits.softmax(dim=-1) < p, -math.inf)\n",
          "You keep the tokens that have probability p by themselves: it is their sum that must "
          "reach p, the best ones first."),
@@ -437,37 +336,11 @@ KEEP_TOP_P = Exercise(
          "the best ones first, until they reach p."),
         ("ordered.softmax(dim=-1)", "ordered",
          "You add up scores: add up probabilities, after a softmax."),
-        (_CUT, "masked_fill(ordered.cumsum(dim=-1) > p, -math.inf)",
-         "You add up scores: add up probabilities, after a softmax. And the token that reaches p "
-         "is to stay."),
-        ("before >= p", "before >= 1 - p",
-         "You keep probability 1 - p: keep p, the fewest best tokens that reach it."),
-        ("-math.inf)", "0)",
-         "The others get the score 0, but softmax gives a score of 0 a share like any other: only "
-         "-inf gets none."),
-        (f"ordered.{_CUT}", "probabilities.masked_fill(before >= p, 0)",
-         "These are probabilities, with 0 for the tail: return scores, with -inf for the tail."),
-        (f"ordered.{_CUT}", f"probabilities.{_CUT}",
-         "You filter the probabilities: use them to decide, but return the scores."),
-        (_BACK, f"{_BACK}.softmax(dim=-1)",
-         "These are probabilities: return scores, for the softmax comes later, after all "
-         "filters."),
-        (f"ordered = ordered.{_CUT}", f"ordered.{_CUT}",
-         "Nothing was ruled out: all tokens but the best, whose probabilities reach p, must get "
-         "-inf. masked_fill leaves a tensor as it is and returns a new one, so keep what it "
-         "returns."),
         (_CUT, f"masked_fill(torch.cat([({_SUMS} > p)[..., :1], ({_SUMS} > p)[..., :-1]], -1), "
                "-math.inf)",
          "You shift the mask by one place, so that the token that reaches p stays, but the first "
          "place of the mask keeps its old value: the best token must always stay, "
          "remove[..., 0] = False."),
-        (_CUT, f"masked_fill(torch.arange(logits.shape[-1]) > ({_SUMS} < p).sum(), -math.inf)",
-         "You count the tokens of all rows together: each row keeps a number of its own, so count "
-         "with sum(dim=-1, keepdim=True)."),
-        (_CUT, "masked_fill(torch.arange(logits.shape[-1]) > 0, -math.inf)",
-         "Only the best token is left: keep as many as it takes to reach p."),
-        (_CUT, "masked_fill((before >= p) & (torch.arange(logits.shape[-1]) > 1), -math.inf)",
-         "You always keep two tokens: where the best one reaches p by itself, it is enough."),
     ],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
@@ -588,8 +461,6 @@ KV_CACHE = Exercise(
         (_KEYS + _VALUES, "            keys, values = torch.cat([keys, self.keys], dim=2), "
                           "torch.cat([values, self.values], dim=2)\n",
          "The new tokens stand before the old ones: append them at the end."),
-        (_KEYS + _VALUES, "            pass\n",
-         "The earlier tokens are lost: return theirs, too, with the new ones after them."),
         (f"        {_KEEP}\n        return keys, values",
          "        if self.length == 0:\n            self.keys, self.values, self.length = keys, "
          "values, keys.shape[2]\n        return keys, values",
@@ -600,31 +471,12 @@ KV_CACHE = Exercise(
          "needed."),
         (_VALUES, "",
          "Only the keys have grown: the values of earlier tokens are needed, too."),
-        (_KEYS, "",
-         "Only the values have grown: the keys of earlier tokens are needed, too."),
-        ("        return keys, values", "        return values, keys",
-         "Keys and values are swapped: return the keys first."),
-        ("[self.values, values]", "[self.keys, values]",
-         "You append the values to the old keys: the second cat begins with the old values."),
-        ("[self.values, values]", "[self.values, keys]",
-         "You append the keys to the old values: the second cat needs the new values."),
-        (_GROW, "torch.cat([self.keys, keys], dim=1)",
-         "You append along the heads: tokens are counted along the third axis, dim=2."),
-        (_GROW, "torch.cat([self.keys, keys], dim=3)",
-         "You append along the width of the vectors: tokens are counted along the third axis, "
-         "dim=2, or -2."),
-        (_GROW, "torch.cat([self.keys, keys])",
-         "You append along the batch: tokens are counted along the third axis, dim=2."),
-        (_GROW, "torch.stack([self.keys, keys], dim=2)",
-         "You stack, which makes a new axis: cat joins tensors along one that is there, dim=2."),
         (_KEYS + _VALUES,
          "            keys, values = self.keys + keys, self.values + values\n",
          "You add the new numbers to the old ones: append them, with torch.cat."),
         (", keys.shape[2]\n", ", self.length + 1\n",
          "The length grows by one in each call, but a prompt brings many tokens at once: it is the "
          "number of all of them, keys.shape[2]."),
-        (", keys.shape[2]\n", ", self.length\n",
-         "The length stays as it was: it is the number of all tokens so far, keys.shape[2]."),
         (", keys.shape[2]\n", ", len(keys)\n",
          "len(keys) is the size of the first axis, the texts: tokens are counted along the third, "
          "keys.shape[2]."),
@@ -775,14 +627,12 @@ CACHED_ATTENTION = Exercise(
                 dropout_in_training_only(wide_input)],
 )
 
-CACHED_BLOCK = Exercise(
-    "07.cached_block",
+CACHED_BLOCK = replace(
+    CACHED_ATTENTION,
+    id="07.cached_block",
     definition="TransformerBlock",
     goal="Find the bug: with the cache, this block lets a model write fast, and nonsense. Why?",
     bug=("self.attention_norm(x), cache)", "self.attention_norm(x))"),
-    returns=TensorAnswer("output", ("B", "T", "C")),
-    cases=lambda generator: list(_cached_inputs(generator)),
-    use=run_with_cache(_one_cache),
     structure=fits(gpt.TransformerBlock, [WIDE, NARROW, ONE_HEAD]),
     edits=[
         ("self.attention_norm(x), cache)", "self.attention_norm(x))",
@@ -1034,13 +884,11 @@ GENERATE = Exercise(
         (_HEAT, "",
          "The temperature is not used: apply_temperature comes first, before the filters."),
         (_K, "", "top_k is not used: where it is not None, keep_top_k filters the scores."),
-        (_P, "", "top_p is not used: where it is not None, keep_top_p filters the scores."),
         (_HEAT + _K + _P, _K + _P + _HEAT,
          "The temperature comes after the filters: it comes first, for it changes how many tokens "
          "it takes to reach top_p."),
         (_K + _P, _P + _K,
          "top_p comes before top_k: keep the k best first, then those of them that reach p."),
-        (_STOP, "", "It goes on after `stop`: where token == stop, return."),
         (_STOP + "        yield token\n", "        yield token\n" + _STOP,
          "`stop` itself is handed out: look whether it came before you yield."),
         ("            return\n", "            continue\n",
@@ -1049,12 +897,6 @@ GENERATE = Exercise(
          "You take the scores at the first position: those at the last one say what comes next."),
         (_DRAW, "logits.argmax().item()",
          "You always take the best token: draw one, torch.multinomial of the probabilities."),
-        (", generator=generator)", ")",
-         "The generator is not used: hand it to torch.multinomial, so that a text can be "
-         "repeated."),
-        ("logits.softmax(dim=-1), 1, generator", "logits.log_softmax(dim=-1).exp().sqrt(), 1, "
-         "generator",
-         "These are no probabilities: softmax makes them of the scores."),
         (_SLIDE, "",
          "The text outgrows the context: when it is longer, the model reads its last "
          "context_length tokens, with new caches."),
@@ -1241,28 +1083,15 @@ MAIN = Exercise(
         (_LOOP, "    train(model, seen, steps=800)\n",
          "train only begins when someone asks for its losses: go through them in a loop, for loss "
          "in train(...)."),
-        (_LOOP, "    next(train(model, seen, steps=800))\n",
-         "next takes one step: a loop takes them all."),
         ("train(model, seen,", "train(model, ids,",
          "The model is trained on all of the text, so nothing is held out: give train only what "
          "it may see."),
         ("evaluate(model, unseen)", "evaluate(model, seen)",
          "You measure on what the model was trained on: what was held out says what it has "
          "learned."),
-        ("evaluate(model, unseen)", "evaluate(model, ids)",
-         "You measure on all of the text, most of which the model was trained on: give evaluate "
-         "what was held out."),
-        ("seen, unseen = ids[:", "unseen, seen = ids[:",
-         "The large part is held out, and the small one trained on: it is the other way around."),
-        (_MEASURE, "", "What was held out is never used: evaluate(model, unseen), and print it."),
         ("tokenizer.decode(generate(model, [end], 200, stop=end))",
          "generate(model, [end], 200, stop=end)",
          "This prints a generator: go through its tokens, tokenizer.decode does so."),
-        ("tokenizer.decode(generate(model, [end], 200, stop=end))",
-         "list(generate(model, [end], 200, stop=end))",
-         "These are ids: tokenizer.decode makes text of them."),
-        (_WRITE, "    tokenizer.decode(generate(model, [end], 200, stop=end))\n",
-         "The sample is written, but nobody sees it: print it."),
         ("sys.argv[1]", '"text.txt"',
          "The file is the one that the command line names: sys.argv[1]."),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -95,41 +95,17 @@ LEARNING_RATE = Exercise(
         (_CLIMB, "peak * (step + 1) / (warmup_steps + 1)",
          "The warm-up climbs too slowly: divide step + 1 by warmup_steps itself, so that its last "
          "step has the peak."),
-        (_CLIMB, "peak * step / max(1, warmup_steps - 1)",
-         "The warm-up runs from 0 to the peak: let it run from one share, 1 / warmup_steps, to all "
-         "of them, with step + 1."),
         (_CLIMB, "peak * ((step + 1) // warmup_steps)",
          "The operator // cuts the fraction off, so the warm-up stays at 0 until its last step: "
          "divide with /."),
-        (_CLIMB, "peak * (step + 1) // warmup_steps",
-         "The operator // rounds the rates of the warm-up down to whole numbers: divide with /."),
         (_CLIMB, "(step + 1) / warmup_steps",
          "During the warm-up you forget to multiply by peak."),
-        (_CLIMB, "peak * warmup_steps / (step + 1)",
-         "The warm-up is divided the wrong way around: (step + 1) / warmup_steps climbs to 1."),
-        (_CLIMB, "peak * step + 1 / warmup_steps",
-         "Brackets are missing: peak * step + 1 / warmup_steps adds two things, so write "
-         "peak * (step + 1) / warmup_steps."),
-        (_CLIMB, "peak * (0.1 + 0.9 * (step + 1) / warmup_steps)",
-         "Your warm-up begins at a tenth of the peak, which is where the wave ends: step 0 has one "
-         "of warmup_steps equal shares of the peak."),
-        (_CLIMB, "peak",
-         "The rate stands at its peak during the warm-up: it must climb there, from peak divided "
-         "by warmup_steps."),
         (f"return {_CLIMB}", "pass",
          "The wave takes the place of the warm-up: where step < warmup_steps, return the climbing "
          "rate at once, or put the wave under `else`."),
-        (f"    if step < warmup_steps:\n        return {_CLIMB}",
-         f"    if step > warmup_steps:\n        return {_CLIMB.replace('warm', 'max(1, warm')})",
-         "The two cases are swapped: the climb is for step < warmup_steps, the wave for all "
-         "others."),
         ("step < warmup_steps", "step < warmup_steps - 1",
          "The warm-up ends one step too early: its last step is warmup_steps - 1, which has the "
          "peak, so it is for every step < warmup_steps."),
-        (f"    if step < warmup_steps:\n        return {_CLIMB}",
-         f"    if step <= warmup_steps:\n        return {_CLIMB.replace('warm', 'max(1, warm')})",
-         "The warm-up lasts one step too long and climbs beyond the peak: steps are counted from "
-         "0, so it ends before step warmup_steps, with < and not <=."),
         (f"    if step < warmup_steps:\n        return {_CLIMB}",
          "    if (step + 1) / warmup_steps <= 1:\n        return " + _CLIMB,
          "You always divide by warmup_steps, which may be 0: do it only where step < "
@@ -137,78 +113,18 @@ LEARNING_RATE = Exercise(
         (_SHARE, "step - warmup_steps / max(1, steps - 1 - warmup_steps)",
          "Brackets are missing: step - warmup_steps / n divides warmup_steps only, so write "
          "(step - warmup_steps) / n."),
-        (_SHARE, "step / max(1, steps - 1 - warmup_steps)",
-         "The wave begins too far down: what is divided by the steps that are left must be 0 at "
-         "its first step, step - warmup_steps."),
-        (_SHARE, "(step - warmup_steps) / (steps - 1)",
-         "The wave is stretched: only steps - 1 - warmup_steps steps are left for it, so divide "
-         "by these."),
         (_SHARE, "step / (steps - 1)",
          "The wave counts from the start of the run, so the rate jumps down after the warm-up: "
          "divide the steps since the warm-up by those that were left when it ended."),
-        (_SHARE, "step / steps",
-         "The wave counts from the start of the run: divide the steps since the warm-up by those "
-         "that were left when it ended, steps - 1 - warmup_steps."),
-        (_SHARE, "(step - warmup_steps) / steps",
-         "The wave is stretched over all steps: divide by those that are left after the warm-up, "
-         "steps - 1 - warmup_steps."),
         (_SHARE, "(step - warmup_steps) / (steps - warmup_steps)",
          "The last step does not reach the end of the wave: its number is steps - 1, so divide by "
          "steps - 1 - warmup_steps."),
         (_SHARE, "(step + 1 - warmup_steps) / (steps - warmup_steps)",
          "The wave begins one step too early: step warmup_steps still has the peak."),
-        (_SHARE, "(step + 1 - warmup_steps) / max(1, steps - 1 - warmup_steps)",
-         "The wave is one step ahead: step warmup_steps still has the peak, so leave out the + 1 "
-         "in step + 1 - warmup_steps."),
-        (_SHARE, "step - warmup_steps",
-         "You count the steps since the warm-up, but cos needs their share, from 0 to 1: divide by "
-         "the steps that are left, steps - 1 - warmup_steps."),
-        (_SHARE, _SHARE.replace("/", "//"),
-         "The operator // cuts the fraction off, so progress is 0 until the last step: divide "
-         "with /."),
-        (_RATE, "peak",
-         "After the warm-up the rate stays at its peak: it must sink, along half a cosine wave."),
-        (_RATE, "peak * (step + 1) / max(1, warmup_steps)",
-         "The rate goes on climbing after the warm-up: from step warmup_steps on it must sink."),
-        (_RATE, "peak * (1 - 0.9 * progress)",
-         "The rate sinks in a straight line: it must follow half a cosine wave."),
-        (f"(0.1 + 0.9 * {_WAVE})", f"({_WAVE})",
-         "The rate sinks to 0: it must end at a tenth of the peak, so 0.1 is fixed, and 0.9 "
-         "follows the wave."),
-        ("0.1 + 0.9 * (1", "0.1 + (1",
-         "A tenth is added to the whole wave, so the rate begins above the peak: only 0.9 of it "
-         "may follow the wave."),
-        (f"(0.1 + 0.9 * {_WAVE})", f"max(0.1, {_WAVE})",
-         "The wave runs down to 0 and is cut off at a tenth: it must reach the tenth at the last "
-         "step only, so let 0.9 of it follow the wave."),
-        ("0.1 + 0.9", "0.9",
-         "The 0.1 is missing: 0.1 stays, and 0.9 follows the wave, so that the rate begins at the "
-         "whole peak."),
-        ("0.1 + 0.9", "0.9 + 0.1", "You swap 0.1 and 0.9: 0.1 stays, and 0.9 follows the wave."),
-        (_RATE, f"peak * 0.1 + 0.9 * {_WAVE}",
-         "Brackets are missing: only the 0.1 is multiplied by peak, so write peak * (0.1 + ...)."),
-        ("peak * (0.1 + 0.9 *", "(0.1 + 0.9 * peak *",
-         "The rate ends near 0.1: it must end at a tenth of the peak, so multiply the 0.1 by peak, "
-         "too."),
-        (_RATE, _RATE.removeprefix("peak * "), "After the warm-up you forget to multiply by peak."),
         ("(1 + math.cos(math.pi * progress)) / 2", "(1 + math.cos(math.pi * progress) / 2)",
          "Brackets are missing: 1 + cos / 2 halves the cosine only, so write (1 + cos) / 2."),
-        (_WAVE, "(1 + math.cos(math.pi * progress))",
-         "You forget to halve 1 + cos, which runs from 2 to 0."),
-        (_WAVE, "math.cos(math.pi * progress)",
-         "The rate falls below 0: cos runs from 1 to -1, and (1 + cos) / 2 brings it to between 1 "
-         "and 0."),
-        ("math.cos(math.pi * progress)", "math.cos(2 * math.pi * progress)",
-         "The rate goes down and up again: half a wave is cos of 0 to pi, not to 2 pi."),
         ("math.cos(math.pi * progress)", "math.cos(progress)",
          "The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi."),
-        ("math.cos(math.pi * progress)", "math.cos(180 * progress)",
-         "You give cos an angle in degrees: it takes radians, in which half a wave is pi, not "
-         "180."),
-        ("math.cos", "math.sin",
-         "A sine begins in the middle of its wave: the cosine begins at the top, with the peak."),
-        ("1 + math.cos", "1 - math.cos",
-         "The wave is upside down: it must begin at the peak, with 1 + cos, and not 1 - cos."),
     ],
     hints=(
         "Two cases: during the warm-up, and after it. With warmup_steps = 4, which shares of the "
@@ -516,9 +432,6 @@ def _stays_in_evaluation(train):
         "was called between the two: call model.train() in every step, not once before the loop.")
 
 
-_TRAIN_PROPERTIES = (Property("a loss comes with each step", _comes_all_at_once, of_class=True),
-                     Property("evaluation may come between", _stays_in_evaluation, of_class=True))
-
 TRAIN = Exercise(
     "06.train",
     goal="The loop: set the rate, draw a batch, compute the loss, step; hand out each loss, and "
@@ -530,15 +443,6 @@ TRAIN = Exercise(
     edits=[
         ("        yield loss.item()\n", "",
          "It never yields: `yield loss.item()` is the last line of the loop."),
-        ("        optimizer.zero_grad()\n", "",
-         "The first step is right, but the second one still uses the first one's gradient: "
-         "backward adds to what is there, so call optimizer.zero_grad() before it."),
-        ("        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", "",
-         "The gradient is not cut when the optimizer uses it: clip_grad_norm_(model.parameters(), "
-         "1.0) belongs after backward, which computes it, and before step, which uses it."),
-        ("clip_grad_norm_", "clip_grad_value_",
-         "You cut each number of the gradient by itself, which turns its direction: "
-         "clip_grad_norm_ makes the whole of it shorter."),
         ("        model.eval()\n        yield loss.item()\n",
          "        model.eval()\n        with torch.no_grad():\n"
          "            yield next_token_loss(model(inputs), targets).item()\n",
@@ -549,16 +453,6 @@ TRAIN = Exercise(
         ("(model(inputs), targets)", "(model(inputs), targets).item()",
          "You take the number out of the tensor too early, and with it goes the way back: call "
          "backward on the tensor, and .item() at the end."),
-        (", generator)\n", ")\n",
-         "The generator is not used: hand it to batch as the last argument, so that a run can be "
-         "repeated."),
-        ('model.config["context_length"]', "batch_size",
-         "The windows are batch_size tokens long: batch takes the number of windows first, then "
-         'their length, model.config["context_length"].'),
-        ("betas=(0.9, 0.99), weight_decay=0.1", "lr=peak",
-         "AdamW needs betas=(0.9, 0.99) and weight_decay=0.1, besides what it has by itself."),
-        ("learning_rate(step, steps, warmup_steps, peak)", "peak",
-         "The rate is always the peak: set it to learning_rate(step, steps, warmup_steps, peak)."),
         ("learning_rate(step,", "learning_rate(step + 1,",
          "The rate is one step ahead: learning_rate counts from 0, just as range does."),
         ("(model(inputs), targets)", "(inputs, targets)",
@@ -599,19 +493,17 @@ TRAIN = Exercise(
             yield loss.item()
         """,
     ),
-    properties=_TRAIN_PROPERTIES,
+    properties=[Property("a loss comes with each step", _comes_all_at_once, of_class=True),
+                Property("evaluation may come between", _stays_in_evaluation, of_class=True)],
 )
 
-UNCLEARED = Exercise(
-    "06.uncleared",
+UNCLEARED = replace(
+    TRAIN,
+    id="06.uncleared",
     definition="train",
     kept=False,
     goal="Find the bug: with this loop the first steps are fine, then the loss climbs. Why?",
     bug=("        optimizer.zero_grad()\n", ""),
-    returns=TrainedAnswer(),
-    cases=lambda generator: list(_to_train(generator)),
-    use=run_training,
-    changes_inputs=True,
     edits=[
         ("        optimizer.zero_grad()\n        loss.backward()\n",
          "        loss.backward()\n        optimizer.zero_grad()\n",
@@ -643,7 +535,6 @@ UNCLEARED = Exercise(
         loss.backward()
         """,
     ),
-    properties=_TRAIN_PROPERTIES,
 )
 
 # ------------------------------------------------------------------------------------ evaluate
@@ -697,9 +588,6 @@ EVALUATE = Exercise(
         (_FOLD, "ids.unfold(0, T + 1, 1)",
          "The windows overlap: each begins T tokens after the last one, so that every token is "
          "predicted just once."),
-        (_FOLD, "ids.unfold(0, max(2, T), max(1, T - 1))",
-         "The model reads one token less than it could: a window has T + 1 tokens, of which it "
-         "reads T."),
         ("part[:, 1:]", "part[:, :-1]",
          "The scores are compared with the tokens that the model has just read: the targets are "
          "those one further on, part[:, 1:]."),
@@ -721,10 +609,6 @@ EVALUATE = Exercise(
          "number of windows."),
         ("total +=", "total =",
          "Only the last batch is left: add to the total, with +=."),
-        ("return total / len(windows)", "return math.exp(total / len(windows))",
-         "This is the perplexity: leave out the exponential at the end."),
-        ("windows.split(batch_size)", "windows[:-1].split(batch_size)",
-         "The last window is left out: it is whole, and counts."),
     ],
     hints=(
         "Take ids of 0 to 9 and windows that read T = 3 tokens. To predict token 4, from token 3 "

@@ -42,24 +42,28 @@ TEST = "    if step < warmup_steps:\n        return"
 
 wrong_edits(
     "learning_rate",
-    ("step < warmup_steps", "warmup_steps and step <= warmup_steps", "one step too long"),
-    (RATE, "peak + progress * (0.1 * peak - peak)", "in a straight line"),
+    ("step < warmup_steps", "warmup_steps and step <= warmup_steps",
+     "The warm-up and the last step are right, but"),
+    (RATE, "peak + progress * (0.1 * peak - peak)", "The warm-up, the peak and the last step are"),
     (f"(0.1 + 0.9 * {WAVE})", "* 0.5 * (1 + math.cos(math.pi * progress))".removeprefix("* "),
-     "sinks to 0"),
+     "The warm-up and the peak are right, but at"),
     ("", "    if step < warmup_steps:\n        return peak * (step + 1) / warmup_steps\n"
          "    return peak * (0.55 + 0.45 * math.cos(math.pi * step / (steps - 1)))\n",
      "divide the steps since the warm-up"),
     ("", "    if step < warmup_steps:\n        return (step + 1) / warmup_steps\n"
          f"    progress = {SHARE}\n    return 0.1 + 0.9 * {WAVE}\n", "multiply by peak"),
     ("", "    t = max(0, step - warmup_steps) / (steps - 1 - warmup_steps)\n"
-         "    return peak * (0.55 + 0.45 * math.cos(math.pi * t))\n", "must climb there"),
+         "    return peak * (0.55 + 0.45 * math.cos(math.pi * t))\n",
+     "All is right but the warm-up: it climbs in"),
     (RATE, "peak * (0.1 + 0.45 * (1 + math.cos(progress)))", "factor pi is missing"),
-    (RATE, "peak * (0.1 + 0.45 * (1 + math.cos(180 * progress)))", "it takes radians"),
+    (RATE, "peak * (0.1 + 0.45 * (1 + math.cos(180 * progress)))",
+     "The warm-up and the peak are right, but at"),
     (f"    if step < warmup_steps:\n        return {CLIMB}",
      "    climb = (step + 1) / warmup_steps\n    if climb <= 1:\n        return peak * climb",
      "which may be 0"),
-    (RATE, "0.1 * peak + 0.9 * peak * (1 + math.sin(progress * math.pi)) / 2", "A sine begins"),
-    (CLIMB, "warmup_steps * peak / (step + 1)", "wrong way around"),
+    (RATE, "0.1 * peak + 0.9 * peak * (1 + math.sin(progress * math.pi)) / 2",
+     "The warm-up is right, but then the rate must"),
+    (CLIMB, "warmup_steps * peak / (step + 1)", "All is right but the warm-up: it climbs in"),
     (RATE, "peak * 0.1 ** progress", "The warm-up, the peak and the last step are right"),
     (RATE, f"0.1 + (peak - 0.1) * ({WAVE})", "(for peak = 2 at 0.2, and not at 0.1)"),
     (RATE, "peak * (0.45 + 0.35 * math.cos(math.pi * progress))", "must still be at its peak"),
@@ -70,7 +74,7 @@ wrong_edits(
      "it returns None. A way through"),
     ("", f"{TEST} peak * step / warmup_steps\n    progress = {SHARE}\n"
          "    return peak * (1 - 0.9 * progress)\n",
-     "climb with step + 1. The rate sinks in a straight line"),
+     "climb with step + 1."),
     (CLIMB, "peak * 2 ** (step + 1 - warmup_steps)", "All is right but the warm-up: it climbs in"),
     ("", f"{TEST} peak * (step + 1) / (warmup_steps + 1)\n"
          "    progress = (step - warmup_steps) / (steps - warmup_steps)\n"
@@ -88,7 +92,7 @@ wrong_edits(
     ("", "    rate = min(1, (step + 1) / max(1, warmup_steps))\n    return peak * rate * "
          "(0.1 + 0.9 * (1 + math.cos(math.pi * step / (steps - 1))) / 2)\n",
      "the rate jumps down after the warm-up"),
-    (RATE, f"1 * {RATE[7:]}", "After the warm-up you forget"),
+    (RATE, f"1 * {RATE[7:]}", "The warm-up is right, but then the rate must"),
     (TEST + f" {CLIMB}\n", TEST + f" print({CLIMB})\n", "returns None"),
     ("math.cos(", "math.cosine(", "module 'math' has no attribute"),
 )
@@ -173,8 +177,8 @@ def cut_by(factor):
 
 wrong_edits(
     "train",
-    (CLIP + STEP, STEP + CLIP, "is not cut when the optimizer uses it"),
-    (BACK + CLIP, CLIP + BACK, "is not cut when the optimizer uses it"),
+    (CLIP + STEP, STEP + CLIP, "The gradient is 12.3 long when"),
+    (BACK + CLIP, CLIP + BACK, "The gradient is 12.3 long when"),
     (ZERO + BACK, BACK + ZERO, "finds no gradient"),
     (BACK, "", "loss.backward() must come before it"),
     (BACK, "        loss.backward\n", "finds no gradient"),
@@ -183,7 +187,7 @@ wrong_edits(
     (ZERO + BACK + CLIP + STEP, "", "No optimizer takes a step"),
     (STEP, "        optimizer.step\n", "No optimizer takes a step"),
     (CLIP, "        for p in model.parameters():\n            p.grad.clamp_(-1, 1)\n",
-     "cut each number of the gradient by itself"),
+     "The gradient is 8.68 long when"),
     (CLIP, "        for p in model.parameters():\n            nn.utils.clip_grad_norm_(p, 1.0)\n",
      "cuts all of it to length 1"),
     ("model.parameters(), 1.0", "model.parameters(), 0.5", "instead of 1"),
