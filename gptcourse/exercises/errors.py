@@ -135,6 +135,18 @@ _MEANINGS = {
         "sort, topk, max and min return two things, values and their places: values, places = ...",
     r"grad can be implicitly created only for scalar":
         "backward begins at one number: take the mean first.",
+    r"does not require grad":
+        "The way from the weights to the loss was not recorded: leave out no_grad(), .detach() and "
+        "argmax on it.",
+    r"probability tensor contains":
+        "multinomial draws from probabilities, which softmax makes of scores; and where all of "
+        "them are minus infinity, nothing is left to draw.",
+    r"Expected self\.dtype to be equal to src":
+        "scatter takes the axis, the places, and then what to write there, of the tensor's own "
+        "dtype.",
+    r"expected index .* to be (no larger|smaller)":
+        "gather and scatter look up row by row, so there may not be more rows of places than of "
+        "numbers: was one of them cut along the wrong axis?",
     r"being used in an in-place operation":
         "What is trained may not be changed in place: write x = x + ... instead of x += ...",
     r"bitwise_xor|for \^: ":

@@ -336,6 +336,8 @@ KEEP_TOP_P = Exercise(
          "the best ones first, until they reach p."),
         ("ordered.softmax(dim=-1)", "ordered",
          "You add up scores: add up probabilities, after a softmax."),
+        ("before >= p", "before >= 1 - p",
+         "You keep probability 1 - p: keep p, the fewest best tokens that reach it."),
         (_CUT, f"masked_fill(torch.cat([({_SUMS} > p)[..., :1], ({_SUMS} > p)[..., :-1]], -1), "
                "-math.inf)",
          "You shift the mask by one place, so that the token that reaches p stays, but the first "
@@ -793,9 +795,11 @@ def _to_continue(generator):
         ([0, 9, 3], 6, 4.0, None, 0.4, None), ([6], 12, 1.5, 6, 0.7, None),
         ([5, 1], 14, 1.0, None, None, None), ([*range(12)], 5, 0, None, None, None),
         ([7, 2, 4], 0, 1.0, None, None, None), ([8, 3], 13, 1.0, None, None, 6),
+        ([9, 1], 7, 0, None, None, 298),                 # a large id, which comes at once
     ):
         seed = int(torch.randint(1000, (1,), generator=generator))
-        yield _writer(), ids, n_tokens, temperature, top_k, top_p, stop, seed
+        model = _writer(vocab_size=300) if stop == 298 else _writer()
+        yield model, ids, n_tokens, temperature, top_k, top_p, stop, seed
 
 
 def _what_it_reads(generate, n_tokens=6):

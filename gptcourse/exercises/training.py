@@ -585,6 +585,8 @@ EVALUATE = Exercise(
         (_FOLD, "ids.unfold(0, T + 1, T + 1)",
          "The windows do not share a token, so at every seam one token is never predicted: each "
          "window has T + 1 tokens and begins T after the last one."),
+        (_FOLD, "ids.unfold(0, T, T + 1)",
+         "unfold takes the axis, the size of a window, T + 1, and then the step, T."),
         (_FOLD, "ids.unfold(0, T + 1, 1)",
          "The windows overlap: each begins T tokens after the last one, so that every token is "
          "predicted just once."),

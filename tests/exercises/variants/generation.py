@@ -539,6 +539,8 @@ STOP = "        if token == stop:\n            return\n"
 wrong_edits(
     "generate",
     ("        yield token\n", "        return token\n", "whole number"),
+    ("token == stop", "token is stop", "should be []"),
+    ("logits.softmax(dim=-1), 1", "logits, 1", "which softmax makes of scores"),
     (STOP + "        yield token\n", "        yield token\n" + STOP, "`stop` itself is handed out"),
     ("        ids.append(token)\n", "", "outgrows the context"),
     (", [KVCache() for _ in model.blocks]\n        logits", ", cache\n        logits",

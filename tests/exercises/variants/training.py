@@ -210,7 +210,7 @@ wrong_edits(
     ("model(inputs), targets", "model(targets), inputs", "The model reads the targets"),
     ("model(inputs), targets", "model(inputs)[:, :-1], targets[:, 1:]", "points another way"),
     ("model(inputs), targets", "targets, model(inputs)", "it takes the scores first"),
-    ("loss = ", "with torch.no_grad():\n            loss = ", "does not require grad"),
+    ("loss = ", "with torch.no_grad():\n            loss = ", "was not recorded"),
     (BATCH + "        model.train()\n", "        model.train()\n", "inputs"),
     ("yield loss.item()", "yield loss", "yield a plain number, loss.item()"),
     ("yield loss.item()", "yield loss.item", "must yield one number"),
