@@ -237,8 +237,8 @@ class IdsAnswer:
             return f"you return {described(answer)}, but must return a list of token ids{extra}."
         for place, token in enumerate(answer):
             if isinstance(token, bool) or not isinstance(token, numbers.Integral):
-                advice = (": the bytes of a text are text.encode(\"utf-8\")"
-                          if isinstance(token, str) else "")
+                advice = {str: ": the bytes of a text are text.encode(\"utf-8\")",
+                          Tensor: ": .item() takes it out of a tensor"}.get(type(token), "")
                 return (f"place {place} of your list holds {described(token)}, {_short(token)}, "
                         f"but must hold a token id, a whole number{advice}.")
         return None

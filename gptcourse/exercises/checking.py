@@ -277,15 +277,16 @@ class _Trials:
         parts = list(result) if isinstance(result, (tuple, list)) else [result]
         if any(isinstance(part, Todo) for part in parts):
             raise _Verdict("todo", _NOT_DONE)
-        if result is None and self.answers:
-            cause = self._known_cause(lambda same: same is None) or (
-                "A way through your function ends without `return`, perhaps because it stands "
-                "inside a loop or an if.")
+        if result is None:
+            cause = self._known_cause(lambda same: same is None)
+            if not self.answers:
+                raise _Verdict("wrong", "it returns None. " + (cause or (
+                    "Did you forget `return`? Some methods return None, too, such as append and "
+                    "sort of a list.")))
+            cause = cause or ("A way through your function ends without `return`, perhaps because "
+                              "it stands inside a loop or an if.")
             raise _Verdict("wrong", (
                 f"called with {self._written(arguments)}, it returns None. {cause}"))
-        if result is None:
-            raise _Verdict("wrong", "it returns None. Did you forget `return`? Some methods return "
-                                    "None, too, such as append and sort of a list.")
         return result
 
     def _raised(self, result: Raised, arguments: tuple, known: str | None = None) -> None:

@@ -30,7 +30,7 @@ def unwritten(definition: Any) -> list[str]:
 @torch.no_grad()
 def filled(module: nn.Module) -> nn.Module:
     """The module with random numbers for all its weights: the same ones for the same names."""
-    for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
+    for name, tensor in sorted(module.state_dict(keep_vars=True).items()):   # tied: the last name
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         if tensor.is_floating_point():
             tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))

@@ -11,7 +11,7 @@ _MEANINGS = {
         "A method stands there without its round brackets: call it, as in x.mean().",
     r"'torch\.Size' object is not callable":
         "The sizes stand in square brackets: x.shape[1], or x.size(1).",
-    r"(and '|not )torch\.Size|'torch\.Size' object cannot":
+    r"(and '|not |of ')torch\.Size|'torch\.Size' object cannot":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
     r"'torch\.dtype' object is not callable":
@@ -149,6 +149,18 @@ _MEANINGS = {
         "sort, topk, max and min return two things, values and their places: values, places = ...",
     r"grad can be implicitly created only for scalar":
         "backward begins at one number: take the mean first.",
+    r"does not require grad":
+        "The way from the weights to the loss was not recorded: leave out no_grad(), .detach() and "
+        "argmax on it.",
+    r"probability tensor contains":
+        "multinomial draws from probabilities, which softmax makes of scores; and where all of "
+        "them are minus infinity, nothing is left to draw.",
+    r"Expected self\.dtype to be equal to src":
+        "scatter takes the axis, the places, and then what to write there, of the tensor's own "
+        "dtype.",
+    r"expected index .* to be (no larger|smaller)":
+        "gather and scatter look up row by row, so there may not be more rows of places than of "
+        "numbers: was one of them cut along the wrong axis?",
     r"being used in an in-place operation":
         "What is trained may not be changed in place: write x = x + ... instead of x += ...",
     r"bitwise_xor|for \^: ":

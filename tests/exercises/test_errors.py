@@ -174,6 +174,10 @@ RAISING = [
     (first_value_too_late, "too late"),
     (lambda: maths.exp(1), "look for a typo"),  # noqa: F821
     (lambda: 1 / 0, "divided by 0"),
+    (lambda: torch.ones(()).backward(), "was not recorded"),
+    (lambda: torch.multinomial(torch.full((3,), -1.0), 1), "which softmax makes of scores"),
+    (lambda: torch.zeros(3).scatter(0, torch.tensor([1]), torch.tensor([1])), "own dtype"),
+    (lambda: torch.zeros(3, 4).gather(1, torch.zeros(5, 1, dtype=torch.int64)), "row by row"),
     (lambda: math.log(-1), "have a logarithm"),
     (lambda: math.exp(1000), "larger than any number"),
 ]
