@@ -167,8 +167,9 @@ def file_report(path: str | Path) -> FileReport:
     with tempfile.TemporaryDirectory() as folder:
         try:
             finished = subprocess.run(
-                [sys.executable, "-m", __name__, str(path)], capture_output=True, text=True,
-                cwd=folder, timeout=SECONDS, check=False,
+                [sys.executable, "-c", f"from {__name__} import say; say()", str(path)],
+                capture_output=True, cwd=folder,
+                encoding="utf-8", errors="replace", timeout=SECONDS, check=False,
                 env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})  # else waiting threads spin
             points = json.loads(finished.stdout.splitlines()[-1])
         except subprocess.TimeoutExpired:
@@ -181,11 +182,11 @@ def file_report(path: str | Path) -> FileReport:
 
 def _tried(path: str) -> list[tuple[str, str, str]]:
     """All points of the file, in this process."""
+    if not Path(path).exists():
+        return [("not yet", what, "there is no file yet") for what, _, _ in POINTS]
     try:
         my = _loaded(path)
-    except FileNotFoundError:
-        return [("not yet", what, "there is no file yet") for what, _, _ in POINTS]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return [("wrong", ALONE, f"Python can't run it: {type(error).__name__}: {error}")]
     return [_point(my, *point) for point in POINTS]
 
@@ -217,5 +218,6 @@ def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -
     return ("done", what, "") if right else ("wrong", what, "its numbers are not the right ones")
 
 
-if __name__ == "__main__":
-    print(json.dumps(_tried(sys.argv[1])))
+def say() -> None:
+    """Print all points of the file that the command line names."""
+    print(f"\n{json.dumps(_tried(sys.argv[1]))}")      # whatever the file printed is above

@@ -199,7 +199,7 @@ def test_a_file_that_cannot_be_read_is_told_and_left_alone(content, told):
 @pytest.mark.parametrize("odd", ["\f", "\v", "\x1c", "\x85", "\u2028"])
 def test_what_ends_a_line_for_others_than_python_ends_none_here(odd):
     checked("causal_mask")
-    own = f"{file_text()}\nNOTE = '{odd}'\nOTHER = 2\n\ndef try_it():\n    return '{odd}'\n"
+    own = file_text().replace("import torch\n", f"import torch\n\nNOTE = '{odd}'\nOTHER = 2\n")
     Path(FILE).write_text(own, encoding="utf-8")
     other = "def causal_mask(n_tokens):\n    return torch.ones(n_tokens, n_tokens).tril() > 0\n"
     assert "Kept" in checked("causal_mask", other)
