@@ -11,6 +11,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -397,17 +398,18 @@ class _Trials:
         case, answer, _ = failed[0]
         if not _alike(self.returns, answer, answer):
             return None                        # it is not the kind of thing that could be asked
+
+        @wraps(self.function)                  # with what the adapter hangs on it, such as `build`
+        def answer_of(*arguments):
+            result = attempt(self.function, arguments)
+            if isinstance(result, Raised):
+                raise NoAnswer
+            return result
+
         for symptom in self.exercise.symptoms:
-            if found := asked(symptom, self._answer, *copy.deepcopy(case)):
+            if found := asked(symptom, answer_of, *copy.deepcopy(case)):
                 return found
         return None
-
-    def _answer(self, *arguments) -> Any:
-        """The function as a symptom asks it."""
-        result = attempt(self.function, arguments)
-        if isinstance(result, Raised):
-            raise NoAnswer
-        return result
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
         """Of several that explain as many wrong answers, the one that spoils the fewest right."""
