@@ -33,7 +33,7 @@ class Experiments:
     def number_of_axes(self) -> str | None:
         """Whether it would be right, had the inputs one axis before those of a single text."""
         exercise, shapes = self.exercise, []
-        if not getattr(exercise.returns, "leading", False):
+        if not getattr(exercise.returns, "leading", False) or not self._begin_with_a_batch():
             return None
         for case, _, expected in self.failed:
             folded = [x.reshape(-1, *x.shape[x.dim() - axes :])
@@ -47,10 +47,15 @@ class Experiments:
                 "is not: any number of axes may come first, so count them from the end, dim=-1, "
                 "and write [..., i] or scatter where you pick something from each row.")
 
+    def _begin_with_a_batch(self) -> bool:
+        return self.exercise.parameters[0] in self.exercise.batched
+
     def row_by_row(self) -> str | None:
         """Whether it would be right, were it called with one row of a batch at a time."""
         exercise, shapes = self.exercise, []
         if not getattr(exercise.returns, "leading", False) or {*exercise.batched.values()} != {1}:
+            return None
+        if not self._begin_with_a_batch():
             return None
         for case, _, expected in self.failed:
             batches = [x.reshape(-1, x.shape[-1]) if name in exercise.batched else None

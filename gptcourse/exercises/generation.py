@@ -394,8 +394,9 @@ class CacheAnswer(SeveralAnswers):
     """Keys, values and lengths."""
 
     def malformed(self, answer: Any, expected: tuple) -> str | None:
-        if len(answer) != 3:
-            return (f"extend returns {described(answer[0])}, but must return two things: the keys "
+        if not isinstance(answer, tuple) or len(answer) != 3:
+            got = answer[0] if isinstance(answer, tuple) else answer
+            return (f"extend returns {described(got)}, but must return two things: the keys "
                     "and the values of all tokens so far.")
         return super().malformed(answer, expected)
 
@@ -559,7 +560,8 @@ def _only_with_the_cache(solution):
     def found(answer, config, x, *_pieces):
         with torch.no_grad():
             wanted = filled(solution(config)).eval()(x)
-        if not torch.allclose(answer(config, x), wanted, rtol=1e-4, atol=1e-4):
+        alone = answer(config, x)
+        if alone.shape != wanted.shape or not torch.allclose(alone, wanted, rtol=1e-4, atol=1e-4):
             return None
         return ("All at once, without a cache, it is right: look at what becomes of the cache, and "
                 "at where the new tokens stand after those in it.")

@@ -171,7 +171,9 @@ class Trained:
     steps: list[Step]
 
     def numbers(self) -> list[Tensor]:
-        return [torch.tensor([float(loss) for loss in self.losses]), self.weights,
+        if not all(isinstance(loss, (int, float)) for loss in self.losses):
+            return []
+        return [torch.tensor(self.losses, dtype=torch.float32), self.weights,
                 torch.tensor([self.training, *self.modes]).double(),
                 torch.tensor([step.rate for step in self.steps])]
 

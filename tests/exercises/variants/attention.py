@@ -427,5 +427,5 @@ wrong_edits(
     ('self.n_heads = config["n_heads"]', 'self.n_heads = C // config["n_heads"]',
      "into self.n_heads heads"),
     ('self.n_heads = config["n_heads"]', "pass", "has no such part"),
-    ('config["n_heads"]', "config.n_heads", "has no such part"),
+    ('config["n_heads"]', "config.n_heads", "asked in square brackets"),
 )

@@ -208,7 +208,7 @@ wrong_edits(
     (BACK, "        loss.backward(retain_graph=True)\n        loss.backward()\n", "is cut to 1"),
     ("model(inputs), targets", "model(targets), targets", "The model reads the targets"),
     ("model(inputs), targets", "model(targets), inputs", "The model reads the targets"),
-    ("model(inputs), targets", "model(inputs)[:, :-1], targets[:, 1:]", "points another way"),
+    ("model(inputs), targets", "model(inputs)[:, :-1], targets[:, 1:]", "the loss of step 0"),
     ("model(inputs), targets", "targets, model(inputs)", "it takes the scores first"),
     ("loss = ", "with torch.no_grad():\n            loss = ", "was not recorded"),
     (BATCH + "        model.train()\n", "        model.train()\n", "inputs"),
