@@ -75,8 +75,7 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
 
     Raises _NotKept where it needs something that stands elsewhere.
     """
-    code = _code_of(definition)
-    cell = "".join(linecache.getlines(code.co_filename)) if code else ""
+    cell = written_in(definition)
     cell = re.sub(r"^[%!].*$", "", cell, flags=re.MULTILINE)          # magics are no Python
     try:
         there = {name: piece for piece in pieces(cell) for name in piece.names}
@@ -96,6 +95,12 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
                 foreign.append(used)
     imports = [_import_of(used, definition) for used in foreign]
     return [*imports, *(needed[start] for start in sorted(needed))]
+
+
+def written_in(definition: Any) -> str:
+    """The text of the cell that a definition stands in."""
+    code = _code_of(definition)
+    return "".join(linecache.getlines(code.co_filename)) if code else ""
 
 
 def _code_of(definition: Any) -> Any:
