@@ -11,7 +11,8 @@ from any_text import ODD_TEXTS, check_page
 import gptlib
 from gptcourse.chapter import Chapter, Machine, _table
 from gptcourse.exercises.book import Report, Row, check
-from gptcourse.exercises.checking import Hint, LearnersOrLibrarys, Result
+from gptcourse.exercises.checking import Hint, Result
+from gptcourse.exercises.whole_file import FileReport
 from gptcourse.listing import Source
 from gptcourse.quizzes.quiz import Option, Question
 from gptcourse.quizzes.view import Quiz
@@ -29,8 +30,8 @@ def quiz_of(text: str) -> list[str]:
 PAGES = {
     Chapter: lambda text: [Chapter(1, text)._repr_html_()],
     Source: lambda text: [Source(text, text)._repr_html_()],
-    Result: lambda text: [Result(EXERCISE, "wrong", text, LearnersOrLibrarys(EXERCISE, None))
-                          ._repr_html_()],
+    Result: lambda text: [Result(EXERCISE, "wrong", text)._repr_html_()],
+    FileReport: lambda text: [FileReport(text, ((text, text, text),))._repr_html_()],
     Hint: lambda text: [Hint(text, text)._repr_html_()],
     Report: lambda text: [Report((Row(replace(EXERCISE, goal=text)),), (text,))._repr_html_()],
     Machine: lambda text: [_table({text: text})],

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,9 +28,6 @@ class Kind(Protocol):
 
     def alike(self, answer: Any, other: Any) -> bool:
         """Whether two answers, well-formed or not, are the same: so a mistake is recognized."""
-
-    def tidy(self, answer: Any, arguments: tuple) -> Any:
-        """A right answer in exactly the form in which the library gives it."""
 
     # Where more than the numbers tells what is wrong, a kind also has
     # trace(trials) -> str | None: what all wrong answers have in common, in a sentence.
@@ -167,12 +163,6 @@ class TensorAnswer:
         answer, other = _plain(answer), _plain(other)
         return torch.allclose(answer, other, rtol=self.rtol, atol=self.atol, equal_nan=True)
 
-    def tidy(self, answer: Tensor, arguments: tuple) -> Tensor:
-        if self.dtype == "whole":
-            return answer.long()
-        inputs = [x.dtype for x in arguments if isinstance(x, Tensor) and x.is_floating_point()]
-        return answer.to(inputs[0]) if self.dtype == "float" and inputs else answer
-
 
 def _plain(x: Tensor) -> Tensor:
     """The same numbers in double precision, with no history and no subclass."""
@@ -220,9 +210,6 @@ class NumberAnswer:
         return answer.shape == other.shape and torch.allclose(
             answer, other, rtol=self.rtol, atol=self.atol, equal_nan=True)
 
-    def tidy(self, answer: Any, arguments: tuple) -> Any:
-        return answer
-
 
 def scalar(value: Any) -> int | float:
     """One number as Python has it; an int too large for a float is infinite."""
@@ -250,8 +237,8 @@ class IdsAnswer:
             return f"you return {described(answer)}, but must return a list of token ids{extra}."
         for place, token in enumerate(answer):
             if isinstance(token, bool) or not isinstance(token, numbers.Integral):
-                advice = (": the bytes of a text are text.encode(\"utf-8\")"
-                          if isinstance(token, str) else "")
+                advice = {str: ": the bytes of a text are text.encode(\"utf-8\")",
+                          Tensor: ": .item() takes it out of a tensor"}.get(type(token), "")
                 return (f"place {place} of your list holds {described(token)}, {_short(token)}, "
                         f"but must hold a token id, a whole number{advice}.")
         return None
@@ -266,9 +253,6 @@ class IdsAnswer:
         if self.malformed(answer, []) or self.malformed(other, []):
             return False
         return _ids(answer) == _ids(other)
-
-    def tidy(self, answer: list[int], arguments: tuple) -> list[int]:
-        return _ids(answer)
 
 
 @dataclass(frozen=True)
@@ -369,9 +353,6 @@ class CountsAnswer:
             return dict(answer) == dict(other)
         return _counts(answer) == _counts(other)
 
-    def tidy(self, answer: Mapping, arguments: tuple) -> Counter:
-        return Counter(_counts(answer))
-
 
 def _counts(answer: Mapping) -> dict:
     """Without pairs that are counted zero times: they say nothing."""
@@ -414,10 +395,6 @@ class SeveralAnswers:
                 if isinstance(x, (tuple, list)) and len(x) == len(self.parts)]
         return len(rows) == 2 and all(
             part.alike(*pair) for part, *pair in zip(self.parts, *rows, strict=True))
-
-    def tidy(self, answer: tuple, arguments: tuple) -> tuple:
-        return tuple(part.tidy(one, arguments)
-                     for part, one in zip(self.parts, answer, strict=True))
 
 
 def _short(value: Any, limit: int = 70) -> str:

@@ -14,6 +14,7 @@ from gptcourse.exercises.classes import (
     dropout_in_training_only,
     filled,
     fits,
+    forward_leaves_it_alone,
     gradients_reach_all,
     no_look_ahead,
     run_filled,
@@ -521,6 +522,7 @@ MULTI_HEAD_ATTENTION = Exercise(
     properties=[
         no_look_ahead(wide_input),
         gradients_reach_all(wide_input, gpt.MultiHeadAttention),
+        forward_leaves_it_alone(wide_input),
         dropout_in_training_only(wide_input),
         Property("weights dropped, and nothing else", _drops_weights_only, of_class=True),
     ],

@@ -5,14 +5,23 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from gptcourse.exercises import attention, language_model, progress, tokenization
+from gptcourse.exercises import (
+    attention,
+    blocks,
+    generation,
+    language_model,
+    model,
+    progress,
+    tokenization,
+    training,
+)
 from gptcourse.exercises.checking import Check
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.keeping import FILE
 from gptcourse.exercises.whole_file import FileReport, file_report
 from gptcourse.figures import in_markup
 
-CHAPTERS = (tokenization, language_model, attention)
+CHAPTERS = (tokenization, language_model, attention, blocks, model, training, generation)
 
 
 def all_exercises() -> list[Exercise]:

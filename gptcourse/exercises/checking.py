@@ -11,11 +11,11 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from gptcourse.exercises import progress
 from gptcourse.exercises.answers import Kind, described
@@ -23,7 +23,7 @@ from gptcourse.exercises.classes import unwritten
 from gptcourse.exercises.errors import meaning
 from gptcourse.exercises.exercise import TODO, Exercise, Mistake, NotDoneYet, Todo
 from gptcourse.exercises.experiments import Experiments
-from gptcourse.exercises.keeping import keep, written_in
+from gptcourse.exercises.keeping import FILE, keep, written_in
 from gptcourse.exercises.properties import settings
 from gptcourse.exercises.resemblance import Trial, relation, resemblance
 from gptcourse.exercises.trial import (
@@ -115,15 +115,23 @@ class Check:
         It never stops the notebook, unless GPTLIB_CHECK=require.
         """
         status, text = judge(self.exercise, definition)
-        if self.exercise.bug and written_in(definition).strip() == self.exercise.stub.strip():
+        if status in ("wrong", "raised") and self._is_as_given(definition):
             status, text = "todo", f"not done yet, the bug is still in it: {text}"
         progress.record(self.exercise.id, status)
         if status == "right" and self.exercise.kept:
-            text = f"{text} {keep(self.exercise, definition, judge)}"
+            kept = asked(keep, self.exercise, definition, judge,
+                         otherwise=f"It isn't in {FILE}: that is the course's mistake.")
+            text = f"{text} {kept}"
         result = Result(self.exercise, status, text)
         if os.environ.get("GPTLIB_CHECK") == "require" and not result.ok:
             raise NotSolved(repr(result))
         return result
+
+    def _is_as_given(self, definition: Any) -> bool:
+        """Whether a bug that is to be found stands in its cell untouched."""
+        exercise = self.exercise
+        return (bool(exercise.bug) and callable(definition)
+                and written_in(definition).strip() == exercise.stub.strip())
 
     def hint(self, number: int = 1) -> Hint | Source:
         """1 is a nudge, 2 says the steps, 3 gives all but one line."""
@@ -189,7 +197,8 @@ def _check_parameters(exercise: Exercise, function: Callable) -> None:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
         return
-    expected = inspect.signature(exercise.solution).parameters
+    expected = [name for name, one in inspect.signature(exercise.solution).parameters.items()
+                if one.kind is one.POSITIONAL_OR_KEYWORD]    # a class without __init__ takes none
     try:
         signature.bind(*expected)
     except TypeError:
@@ -203,8 +212,9 @@ class _Trials:
     """All trial calls of one check."""
 
     def __init__(self, exercise: Exercise, definition: Any):
-        self.exercise, self.definition = exercise, definition
-        self.function = alone(exercise.use(definition))
+        self.exercise = exercise
+        self.definition = alone(definition) if isinstance(definition, type) else definition
+        self.function = alone(exercise.use(self.definition))
         self.returns = exercise.returns
         self.cases = [tuple(case) for case in exercise.cases(_generator())]
         self.answers: list = []                # what was observed, as far as the trials went
@@ -233,11 +243,11 @@ class _Trials:
         if "__init__" in blank:
             raise _Verdict("todo", _NOT_DONE)
         problem = attempt(self.exercise.structure, (self.definition,))
-        if isinstance(problem, Raised):
-            self._raised(problem, self.cases[0][:1])
         if problem:
-            told = [mistake.told for mistake in self.exercise.mistakes
-                    if attempt(self.exercise.structure, (mistake.definition,)) == problem]
+            told = [mistake.told for mistake in self.exercise.mistakes if _in_words(problem) ==
+                    _in_words(attempt(self.exercise.structure, (mistake.definition,)))]
+            if isinstance(problem, Raised):
+                self._raised(problem, (), *told[:1])
             raise _Verdict("wrong", " ".join([problem, *told[:1]]))
         if blank:
             raise _Verdict("todo", f"not done yet. Its parts are right; now write {blank[0]}.")
@@ -276,26 +286,27 @@ class _Trials:
         parts = list(result) if isinstance(result, (tuple, list)) else [result]
         if any(isinstance(part, Todo) for part in parts):
             raise _Verdict("todo", _NOT_DONE)
-        if result is None and self.answers:
-            cause = self._known_cause(lambda same: same is None) or (
-                "A way through your function ends without `return`, perhaps because it stands "
-                "inside a loop or an if.")
+        if result is None:
+            cause = self._known_cause(lambda same: same is None)
+            if not self.answers:
+                raise _Verdict("wrong", "it returns None. " + (cause or (
+                    "Did you forget `return`? Some methods return None, too, such as append and "
+                    "sort of a list.")))
+            cause = cause or ("A way through your function ends without `return`, perhaps because "
+                              "it stands inside a loop or an if.")
             raise _Verdict("wrong", (
                 f"called with {self._written(arguments)}, it returns None. {cause}"))
-        if result is None:
-            raise _Verdict("wrong", "it returns None. Did you forget `return`? Some methods return "
-                                    "None, too, such as append and sort of a list.")
         return result
 
-    def _raised(self, result: Raised, arguments: tuple) -> None:
+    def _raised(self, result: Raised, arguments: tuple, known: str | None = None) -> None:
         if isinstance(result.error, NotDoneYet):
             raise _Verdict("todo", "not done yet: it uses a function that still returns TODO. "
                                    "Write that one first.")
         self._compare()  # what went wrong before it raised tells more
         if isinstance(result.error, Unreadable):
             raise _Verdict("wrong", str(result.error))
-        called = f"called with {self._written(arguments)}"
-        cause = self._known_error(result)
+        called = f"called with {self._written(arguments)}" if arguments else "when it is built"
+        cause = known or self._known_error(result)
         text = f"{cause} ({result.what}; {called})" if cause else f"{result.what} ({called})."
         raise _Verdict("raised", f"{result.where}{': ' if cause else ', '}{text}"
                        if result.where else text)
@@ -353,8 +364,6 @@ class _Trials:
 
     def _where(self, case: tuple) -> str:
         """Which trial it is, if that can be said in a few words."""
-        if len(case) == 1 and isinstance(case[0], nn.Linear):
-            return f"with {self.exercise.parameters[0]} = {case[0]}, "
         return f"with {self._written(case, parts=False)}, " if any(map(_is_small, case)) else ""
 
     def _known_mistake(self, problem: str) -> str | None:
@@ -384,7 +393,7 @@ class _Trials:
                 or asked(more.number_of_axes) or asked(more.mixed_texts) or asked(more.row_by_row)
                 or asked(self._trace, wrong)
                 or self._likeliest_mistake(failed) or unusable
-                or asked(more.unused) or asked(more.without_one_input))
+                or asked(more.unused))
 
     def _trace(self, wrong: list[Trial]) -> str | None:
         """What such answers have in common, where they are the kind of thing that is asked for."""
@@ -397,17 +406,18 @@ class _Trials:
         case, answer, _ = failed[0]
         if not _alike(self.returns, answer, answer):
             return None                        # it is not the kind of thing that could be asked
+
+        @wraps(self.function)                  # with what the adapter hangs on it, such as `build`
+        def answer_of(*arguments):
+            result = attempt(self.function, arguments)
+            if isinstance(result, Raised):
+                raise NoAnswer
+            return result
+
         for symptom in self.exercise.symptoms:
-            if found := asked(symptom, self._answer, *copy.deepcopy(case)):
+            if found := asked(symptom, answer_of, *copy.deepcopy(case)):
                 return found
         return None
-
-    def _answer(self, *arguments) -> Any:
-        """The function as a symptom asks it."""
-        result = attempt(self.function, arguments)
-        if isinstance(result, Raised):
-            raise NoAnswer
-        return result
 
     def _likeliest_mistake(self, failed: list[tuple]) -> str | None:
         """Of several that explain as many wrong answers, the one that spoils the fewest right."""
@@ -451,6 +461,10 @@ class _Trials:
                          if parts or isinstance(x, Tensor) or _is_small(x))
 
 
+def _in_words(problem: str | Raised | None) -> str | None:
+    return problem.what if isinstance(problem, Raised) else problem
+
+
 def _alike(returns: Kind, answer: Any, other: Any) -> bool:
     return asked(returns.alike, answer, other, otherwise=False)
 
@@ -461,21 +475,14 @@ def _generator() -> torch.Generator:
 
 def _is_small(value: Any) -> bool:
     """Whether the value itself says more than its shape."""
-    large = isinstance(value, (Tensor, nn.Module, Optimizer)) or _are_tensors(value)
-    return not large and not callable(value)
-
-
-def _are_tensors(value: Any) -> bool:
-    return isinstance(value, tuple) and any(isinstance(part, Tensor) for part in value)
+    return not isinstance(value, (Tensor, nn.Module)) and not callable(value)
 
 
 def _argument(name: str, value: Any) -> str:
     """An argument as a message shows it: a tensor by its shape, a number as it is."""
     if isinstance(value, Tensor):
         return f"{name} of shape {tuple(value.shape)}"
-    if _are_tensors(value):
-        return f"{name} a pair of shape {tuple(value[0].shape)}"
-    if isinstance(value, (nn.Module, Optimizer)) or callable(value):
+    if callable(value):                                  # a model
         return f"{name} of class {type(value).__name__}"
     text = " ".join(repr(value).split())
     return f"{name} = {text if len(text) <= 60 else text[:58] + ' …'}"

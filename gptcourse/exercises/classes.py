@@ -6,6 +6,7 @@ place. Everything else may be written in any way.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import zlib
@@ -16,6 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gptcourse.exercises.exercise import Property
+from gptcourse.exercises.properties import CHANGED_IN_PLACE, settings
 
 
 def unwritten(definition: Any) -> list[str]:
@@ -28,22 +30,29 @@ def unwritten(definition: Any) -> list[str]:
 @torch.no_grad()
 def filled(module: nn.Module) -> nn.Module:
     """The module with random numbers for all its weights: the same ones for the same names."""
-    for name, tensor in module.state_dict(keep_vars=True).items():
+    for name, tensor in sorted(module.state_dict(keep_vars=True).items()):   # tied: the last name
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         if tensor.is_floating_point():
             tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
     return module
 
 
-def run_filled(cls: type) -> Callable:
+def run_filled(cls: type, config: str = "config", x: str = "x") -> Callable:
     """A trial: build the class with a configuration, fill it with weights, and call it.
 
-    A symptom may fill it in another way, so that it sees one step of several.
+    `config` and `x` are what messages call the two. A symptom may fill it in another way, so that
+    it sees one step of several, or `build` the layer alone, and listen to its parts.
     """
 
-    def answer(config, x, fill=filled):
-        return fill(cls(config)).eval()(x)
+    def build(config, fill=filled):
+        return fill(cls(config)).eval()
 
+    def answer(config, x, fill=filled):
+        return build(config, fill)(x)
+
+    answer.build = build
+    answer.__signature__ = inspect.Signature(
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in (config, x))
     return answer
 
 
@@ -72,10 +81,14 @@ def misfit(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | No
         alike = [other for other in extra if mine[other].shape == tensor.shape]
         if alike:
             nearest = difflib.get_close_matches(name, alike, n=1, cutoff=0.0)[0]
+            if nearest.startswith(f"{name}."):
+                return f"{name} is a layer, but must be a parameter: nn.Parameter(...)."
+            if name.startswith(f"{nearest}."):
+                return f"{nearest} is a parameter, but must be a layer, which has {name}."
             return (f"it has no {name}, but {nearest}, of the same shape: trained weights find "
                     f"their place by name, so call it {name.rsplit('.', 1)[0]}.")
-        return (f"it has no {name} of shape {shape}: make it in __init__, under this name, by "
-                "which trained weights find their place.")
+        return (f"it has no {name} of shape {shape}: make it in __init__, as a layer or an "
+                "nn.Parameter, under this name, by which trained weights find their place.")
     for name in extra:
         return (f"it has {name}, for which there are no trained weights: leave it out, or, where "
                 "it is a mask, write register_buffer(..., persistent=False).")
@@ -89,20 +102,23 @@ def misfit(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | No
 def _short(argument: Any) -> str:
     if isinstance(argument, Mapping):
         return ", ".join(f"{name}={value}" for name, value in argument.items()
-                         if name in ("emb_dim", "n_heads", "qkv_bias", "tie_weights"))
-    return f"{argument}"
+                         if name != "drop_rate")
+    return f"emb_dim={argument}"
 
 
 # ---------------------------------------------------------------------- facts that classes obey
 
 
 def gradients_reach_all(arguments: Callable[[Generator], tuple], solution: type) -> Property:
-    """Every parameter gets the gradient that it gets in the solution."""
+    """Every parameter, and x, gets the gradient that it gets in the solution."""
 
     def broken(cls: type) -> str | None:
-        ours, theirs = (_gradients(one, arguments) for one in (cls, solution))
+        try:
+            ours, theirs = (_gradients(one, arguments) for one in (cls, solution))
+        except RuntimeError:
+            return CHANGED_IN_PLACE
         for name, expected in theirs.items():
-            gradient = ours[name]
+            gradient = ours.get(name)
             if gradient is None:
                 return (f"the numbers are right, but no gradient reaches {name}, so it would never "
                         "learn: stay with torch operations, without .data, .detach() or .item().")
@@ -117,15 +133,38 @@ def gradients_reach_all(arguments: Callable[[Generator], tuple], solution: type)
 def _gradients(cls: type, arguments: Callable[[Generator], tuple]) -> dict[str, Tensor | None]:
     config, x = arguments(torch.Generator().manual_seed(1))
     module = filled(cls(config)).eval()
+    if x.is_floating_point():
+        x.requires_grad_()
     result = module(x)
     weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype).view(result.shape)
     if result.requires_grad:
         (result * weights).sum().backward()
-    return {name: parameter.grad for name, parameter in module.named_parameters()}
+    found = {name: parameter.grad for name, parameter in module.named_parameters()}
+    return {**found, "x": x.grad} if x.requires_grad else found
+
+
+def forward_leaves_it_alone(arguments: Callable[[Generator], tuple]) -> Property:
+    """To call a layer changes neither its numbers nor its settings, such as train and eval."""
+
+    def broken(cls: type) -> str | None:
+        config, x = arguments(torch.Generator().manual_seed(4))
+        module = filled(cls(config))
+        if not all(part.training for part in module.modules()):
+            return "a fresh one must be ready for training: leave out .eval()."
+        before = copy.deepcopy(module)
+        module(x)
+        after = module.state_dict()
+        if settings(module) == settings(before) and all(
+                torch.equal(after[name], old) for name, old in before.state_dict().items()):
+            return None
+        return ("forward changes the layer itself, its numbers or its settings: it only computes "
+                "with them, so leave out eval(), and whatever is written into a weight.")
+
+    return Property("forward leaves it alone", broken, of_class=True)
 
 
 def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Property:
-    """With a drop rate of one half: two passes differ in training, and agree in evaluation."""
+    """Two passes differ in training with a drop rate of one half, and never else."""
 
     def broken(cls: type) -> str | None:
         config, x = arguments(torch.Generator().manual_seed(2))
@@ -138,6 +177,10 @@ def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Propert
         if torch.equal(module(x), module(x)):
             return ("in training, nothing is dropped with drop_rate=0.5: make nn.Dropout("
                     "config[\"drop_rate\"]) in __init__, and call it in forward.")
+        module = filled(cls({**config, "drop_rate": 0.0})).train()
+        if not torch.equal(module(x), module(x)):
+            return ("in training, something is dropped with drop_rate=0.0: the rate is the "
+                    "configuration's, nn.Dropout(config[\"drop_rate\"]).")
         return None
 
     return Property("dropout in training only", broken, of_class=True)

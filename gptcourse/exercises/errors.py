@@ -11,7 +11,7 @@ _MEANINGS = {
         "A method stands there without its round brackets: call it, as in x.mean().",
     r"'torch\.Size' object is not callable":
         "The sizes stand in square brackets: x.shape[1], or x.size(1).",
-    r"(and '|not )torch\.Size|'torch\.Size' object cannot":
+    r"(and '|not |of ')torch\.Size|'torch\.Size' object cannot":
         "p.shape and p.size() are all sizes of a tensor: one of them is p.shape[0], and their "
         "product is p.numel().",
     r"'torch\.dtype' object is not callable":
@@ -43,7 +43,7 @@ _MEANINGS = {
     r"must be Tensor, not generator":
         "torch.sum adds up what is in one tensor: for what a generator hands out there is Python's "
         "own sum, without torch.",
-    r"must be Tensor, not (float|int|list)":
+    r"must be Tensor, not (float|int|list|range)":
         "torch's functions take tensors: for plain numbers there is math, for lists torch.tensor, "
         "and .item(), float() and .tolist() may come too early.",
     r"positional arguments?: \"dim\"":
@@ -101,8 +101,19 @@ _MEANINGS = {
     r"must have same number of dimensions":
         "cat joins tensors with equally many axes: x[:, :, t] loses an axis, which "
         "x[:, :, t : t + 1] keeps.",
-    r"before Module.__init__\(\) call":
+    r"before Module\.__init__\(\) call":
         "A layer begins with super().__init__(), the first line of its __init__.",
+    r"cannot assign '.*' as parameter":
+        "Assign a parameter itself, such as layer.weight: neither the whole layer, nor a plain "
+        "tensor, which .data, .detach(), .clone() or .T make of it.",
+    r"__init__\(\) should return None":
+        "__init__ makes the parts and returns nothing: leave its return out.",
+    r"is not a Module subclass":
+        "A class stands where a layer belongs: make one with round brackets, as in Layer(config).",
+    r"has no len\(\)":
+        "There is a single thing where several belong: a list, or nn.ModuleList for layers.",
+    r"'dict' object has no attribute":
+        "A dictionary is asked in square brackets, by name, as in config[\"emb_dim\"].",
     r"as child module":
         "A part of a model must be a layer, an nn.Module: keep the part, and change what is in it.",
     r"Sizes of tensors must match except":
@@ -138,6 +149,18 @@ _MEANINGS = {
         "sort, topk, max and min return two things, values and their places: values, places = ...",
     r"grad can be implicitly created only for scalar":
         "backward begins at one number: take the mean first.",
+    r"does not require grad":
+        "The way from the weights to the loss was not recorded: leave out no_grad(), .detach() and "
+        "argmax on it.",
+    r"probability tensor contains":
+        "multinomial draws from probabilities, which softmax makes of scores; and where all of "
+        "them are minus infinity, nothing is left to draw.",
+    r"Expected self\.dtype to be equal to src":
+        "scatter takes the axis, the places, and then what to write there, of the tensor's own "
+        "dtype.",
+    r"expected index .* to be (no larger|smaller)":
+        "gather and scatter look up row by row, so there may not be more rows of places than of "
+        "numbers: was one of them cut along the wrong axis?",
     r"being used in an in-place operation":
         "What is trained may not be changed in place: write x = x + ... instead of x += ...",
     r"bitwise_xor|for \^: ":

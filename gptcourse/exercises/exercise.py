@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NoReturn
 
 from torch import Generator
@@ -94,6 +94,8 @@ class Exercise:
     # How gpt.py's source is edited into the form that it has in this chapter: (old, new) each.
     earlier_form: Sequence[tuple[str, str]] = ()
     bug: tuple[str, str] | None = None           # find the bug: the stub is right but for this edit
+    # Where the most is given: the lines that are to be written, and what stands in their place.
+    blanks: Sequence[tuple[str, str]] = ()
     kept: bool = True                            # False where another exercise keeps the definition
     # What a trial calls, made of the definition: for a class, build, fill with weights, run.
     use: Callable[[Any], Callable] = itself
@@ -137,8 +139,9 @@ class Exercise:
     @cached_property
     def stub(self) -> str:
         """What the notebook has: the solution without its body, or with the bug to be found."""
-        if self.bug:
-            return edited(self.solution_source, *self.bug)
+        if self.bug or self.blanks:
+            return reduce(lambda source, edit: edited(source, *edit),
+                          self.blanks or [self.bug], self.solution_source)
         return blanked(self.solution_source, self.holes)
 
     @cached_property

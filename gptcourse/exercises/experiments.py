@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.trial import Raised, asked, attempt
@@ -119,26 +119,6 @@ class Experiments:
             return answer.numel() > 0 and bool(answer.isfinite().all())
         return not self.exercise.returns.malformed(answer, right)
 
-    def without_one_input(self) -> str | None:
-        """Inputs without whose numbers all would be right."""
-        numbers = [place for place, value in enumerate(self.failed[0][0])
-                   if _zeros(value) is not None]
-        guilty = [place for place in numbers
-                  if all(self._right_without(case, place) for case, *_ in self.failed)]
-        if not guilty or len(guilty) == len(numbers):
-            return None
-        names = " or ".join(self.exercise.parameters[place] for place in guilty)
-        return (f"If all numbers in {names} were 0, it would be right: so look at what you do with "
-                f"{names}.")
-
-    def _right_without(self, case: tuple, place: int) -> bool:
-        """Whether it is right where one input is 0, and the result still says something."""
-        given = [*case[:place], _zeros(case[place]), *case[place + 1 :]]
-        expected = self._observed(self.exercise.reference, given)
-        if not isinstance(expected, Tensor) or len(expected.unique()) < expected.numel() / 4:
-            return False
-        return self._right(self._observed(self.function, given), expected)
-
     def _right(self, answer: Any, expected: Any) -> bool:
         returns = self.exercise.returns
         return not (returns.malformed(answer, expected) or returns.difference(answer, expected))
@@ -186,16 +166,3 @@ def _with_another(exercise: Exercise, place: int) -> Iterator[tuple[list, list]]
             continue
         for other in others:
             yield case, [*case[:place], other, *case[place + 1 :]]
-
-
-def _zeros(value: Any) -> Any:
-    """The same with the number 0 everywhere; None where there are no numbers to learn."""
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return torch.zeros_like(value)
-    if isinstance(value, nn.Module):
-        value = copy.deepcopy(value)
-        with torch.no_grad():
-            for parameter in value.parameters():
-                parameter.zero_()
-        return value
-    return None

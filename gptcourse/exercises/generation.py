@@ -1,22 +1,36 @@
-"""Exercises of chapter 7. Below each solution stand the mistakes that are known, with what a
-learner is told about them; then the trials, then the exercise with its hints."""
+"""Exercises of chapter 7: from scores to a token, what is remembered, and how a text goes on."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
+import re
+import sys
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FunctionType
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 
-from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
-from gptcourse.exercises.exercise import Exercise, Property
+from gptcourse import gpt
+from gptcourse.exercises.answers import IdsAnswer, SeveralAnswers, TensorAnswer, described
+from gptcourse.exercises.attention import NARROW, ONE_HEAD, WIDE, wide_input
+from gptcourse.exercises.classes import (
+    dropout_in_training_only,
+    filled,
+    fits,
+    gradients_reach_all,
+    no_look_ahead,
+)
+from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
 from gptcourse.exercises.properties import normal
 from gptcourse.exercises.resemblance import Trial
-from gptlib.attention import KVCache
-from gptlib.generation import apply_temperature as library_apply_temperature
-from gptlib.generation import keep_top_k, keep_top_p
 
 
 class ScoresAnswer(TensorAnswer):
@@ -43,6 +57,8 @@ class ScoresAnswer(TensorAnswer):
         if any((trial.answer == math.inf).any() for trial in trials):
             return None                                  # something else is wrong than the choice
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
+        if all(answer.equal(~expected) for answer, expected in left):
+            return "Just those tokens are ruled out that should stay: turn the choice around."
         if any(answer.all() for answer, _ in left):
             return None                                  # where no token is ruled out at all
         if not any(answer.any() for answer, _ in left):
@@ -81,192 +97,6 @@ def _equally_many(left):
 # --------------------------------------------------------------------------- apply_temperature
 
 
-def apply_temperature(logits, temperature):
-    """Below 1 the favorites gain, above 1 the outsiders; 0 leaves only the best token of a row.
-
-    logits (..., V) -> (..., V); a token that is ruled out gets the score -inf
-    """
-    if temperature == 0:
-        best = logits.argmax(dim=-1, keepdim=True)                       # (..., 1)
-        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
-    return logits / temperature
-
-
-def _multiplied(logits, temperature):
-    """You multiply by the temperature: divide by it, so that a low one widens the gaps between
-    the scores. And 0 needs a line of its own."""
-    return logits * temperature
-
-
-def _multiplied_but_zero(logits, temperature):
-    """You multiply by the temperature: divide by it, so that a low one widens the gaps between the
-    scores."""
-    return _but_zero(logits * temperature, logits, temperature)
-
-
-def _no_zero(logits, temperature):
-    """Divided by temperature 0, scores become infinite: give it a line of its own, where only the
-    best token of each row keeps a score."""
-    return logits / temperature
-
-
-def _inverted_first(logits, temperature):
-    """Nothing can be divided by temperature 0: give it a line of its own, where only the best
-    token of each row keeps a score."""
-    return logits * (1 / temperature)
-
-
-def _zero_switches_off(logits, temperature):
-    """At temperature 0 the scores stay as they are, which is what temperature 1 does: 0 leaves
-    only the best token, all others get -inf."""
-    return logits / temperature if temperature else logits.clone()
-
-
-def _zero_as_token(logits, temperature):
-    """At temperature 0 you return the best token: return scores as always, in which all other
-    tokens have -inf."""
-    return logits / temperature if temperature else logits.argmax(dim=-1)
-
-
-def _zero_as_column(logits, temperature):
-    """At temperature 0 you return the best token, as a column: return scores as always, in which
-    all other tokens have -inf."""
-    return logits / temperature if temperature else logits.argmax(dim=-1, keepdim=True)
-
-
-def _powered_probabilities(logits, temperature):
-    """You raise the probabilities to a power: their ratios are right then, but these are not
-    scores, and the softmax still comes; divide the scores instead."""
-    shares = logits.softmax(dim=-1) ** (1 / (temperature or 1))
-    return _but_zero(shares, logits, temperature)
-
-
-def _zero_as_best_score(logits, temperature):
-    """At temperature 0 you return the best score only: return one for every token, -inf for all
-    but the best."""
-    return logits / temperature if temperature else logits.amax(dim=-1, keepdim=True)
-
-
-def _zero_as_single_score(logits, temperature):
-    """At temperature 0 you return one score for each row: return one for every token, -inf for all
-    but the best."""
-    return logits / temperature if temperature else logits.amax(dim=-1)
-
-
-def _zero_with_zeros(logits, temperature):
-    """At temperature 0 the others get the score 0, but softmax gives a score of 0 a share like any
-    other: only -inf gets none."""
-    best = logits == logits.amax(dim=-1, keepdim=True)
-    return _but_zero(logits / (temperature or 1), logits.masked_fill(~best, 0), temperature, False)
-
-
-def _zero_as_shares(logits, temperature):
-    """At temperature 0 you return probabilities, 1 for the best token and 0 for others: these are
-    scores, in which 0 is a number like any other, so rule the others out with -inf."""
-    best = logits == logits.amax(dim=-1, keepdim=True)
-    return _but_zero(logits / (temperature or 1), best.to(logits), temperature, False)
-
-
-def _zero_for_all_rows(logits, temperature):
-    """At temperature 0 only the best token of the whole tensor is left, so some rows have none:
-    look for the best in each row, with dim=-1."""
-    best = logits.masked_fill(logits < logits.max(), -math.inf)
-    return _but_zero(logits / (temperature or 1), best, temperature, False)
-
-
-def _zero_keeps_worst(logits, temperature):
-    """At temperature 0 you keep the worst token: keep the best, with argmax."""
-    worst = logits.masked_fill(logits > logits.amin(dim=-1, keepdim=True), -math.inf)
-    return _but_zero(logits / (temperature or 1), worst, temperature, False)
-
-
-def _zero_rules_out_best(logits, temperature):
-    """At temperature 0 you rule out the best token: it is the one to keep."""
-    rest = logits.masked_fill(logits == logits.amax(dim=-1, keepdim=True), -math.inf)
-    return _but_zero(logits / (temperature or 1), rest, temperature, False)
-
-
-def _tiny_instead_of_zero(logits, temperature):
-    """You divide by a tiny number instead of 0, so every token keeps a score: give -inf to all but
-    the best."""
-    return logits / max(temperature, 1e-8)
-
-
-def _greedy_below_one(logits, temperature):
-    """You leave only the best token for every temperature below 1: only 0 does that, so compare
-    the temperature itself with 0."""
-    return library_apply_temperature(logits, 0 if temperature < 1 else temperature)
-
-
-def _zero_in_all_rows(logits, temperature):
-    """At temperature 0 the best token of each row is put into every row: scatter(-1, best, ...)
-    goes row by row."""
-    kept = torch.full_like(logits, -math.inf)
-    kept[..., logits.argmax(dim=-1)] = 0.0
-    return _but_zero(logits / (temperature or 1), kept, temperature, False)
-
-
-def _cases_swapped(logits, temperature):
-    """The two cases are swapped: only at temperature 0 the best token alone is left, for all others
-    the scores are divided."""
-    return logits / temperature if temperature == 0 else library_apply_temperature(logits, 0)
-
-
-def _powered_scores(logits, temperature):
-    """You raise the scores to a power: it is the probabilities that may be raised to 1 / T, which
-    divides the scores by T."""
-    return _but_zero(logits ** (1 / (temperature or 1)), logits, temperature)
-
-
-def _divided_probabilities(logits, temperature):
-    """You divide the probabilities: divide the scores, before the softmax, which comes later."""
-    return _but_zero(logits.softmax(dim=-1) / (temperature or 1), logits, temperature)
-
-
-def _returns_probabilities(logits, temperature):
-    """These are probabilities: return scores, for the softmax comes later, after all filters."""
-    return library_apply_temperature(logits, temperature).softmax(dim=-1)
-
-
-def _zero_forgotten_and_softmax(logits, temperature):
-    """These are probabilities: return scores, for the softmax comes later. And nothing can be
-    divided by temperature 0: give it a line of its own."""
-    return (logits / temperature).softmax(dim=-1)
-
-
-def _squared(logits, temperature):
-    """You divide twice: divide the scores by the temperature once."""
-    return _but_zero(logits / (temperature or 1) ** 2, logits, temperature)
-
-
-def _floored(logits, temperature):
-    """The operator // rounds every quotient down to a whole number: divide with /."""
-    return _but_zero(logits // (temperature or 1), logits, temperature)
-
-
-def _rooted(logits, temperature):
-    """You divide by the root of the temperature: divide by the temperature itself."""
-    return _but_zero(logits / math.sqrt(temperature or 1), logits, temperature)
-
-
-def _subtracted(logits, temperature):
-    """You subtract the temperature from every score, which changes no probability: divide by
-    it."""
-    return _but_zero(logits - temperature, logits, temperature)
-
-
-def _temperature_unused(logits, temperature):
-    """The scores are as before: divide them by the temperature."""
-    return _but_zero(logits.clone(), logits, temperature)
-
-
-def _but_zero(otherwise, logits, temperature, choose=True):
-    """`otherwise`, but at temperature 0 what is right, or else `logits` as given."""
-    if temperature:
-        return otherwise
-    return library_apply_temperature(logits, 0) if choose else logits
-
-
 def _scores_to_heat(generator):
     """A row, rows, a batch of texts, a single token; temperatures below and above 1, and 0."""
     for shape, temperature in (((4,), 0.5), ((3, 5), 2.0), ((2, 3, 7), 0.8), ((6,), 0),
@@ -280,35 +110,67 @@ def _keeps_several(answer):
     if (kept.softmax(dim=-1) > 0).sum(dim=-1).tolist() == [1, 1]:
         return None
     return ("at temperature 0, where several tokens share the best score, you keep all of them, so "
-            "chance would still decide: keep one, by its place, from argmax.")
+            "chance would still decide: keep one, by its place, as keep_top_k(logits, 1) does.")
 
+
+_ALL = "keep_top_k(logits, 1) if temperature == 0 else logits / temperature"
+_COLD, _WARM = "keep_top_k(logits, 1)", "logits / temperature"
+_BEST = "logits.amax(dim=-1, keepdim=True)"
 
 APPLY_TEMPERATURE = Exercise(
     "07.apply_temperature",
-    goal="Make a model bolder or more careful.",
-    solution=apply_temperature,
-    reference=library_apply_temperature,
+    goal="Make a model bolder or more careful; at temperature 0 the best token has it all.",
     returns=ScoresAnswer("scores", ("V",), leading=True),
     cases=lambda generator: list(_scores_to_heat(generator)),
-    mistakes=[_multiplied, _multiplied_but_zero, _no_zero, _inverted_first, _zero_switches_off,
-              _zero_as_token, _zero_as_column, _powered_probabilities, _zero_as_best_score,
-              _zero_with_zeros, _zero_as_shares, _zero_for_all_rows, _zero_keeps_worst,
-              _tiny_instead_of_zero, _divided_probabilities, _returns_probabilities,
-              _zero_forgotten_and_softmax, _squared, _rooted, _subtracted, _temperature_unused,
-              _greedy_below_one, _zero_in_all_rows, _powered_scores, _zero_rules_out_best,
-              _zero_as_single_score, _floored, _cases_swapped],
+    edits=[
+        (_WARM, "logits * temperature",
+         "You multiply by the temperature: divide by it, so that a low one widens the gaps between "
+         "the scores."),
+        (_ALL, "logits * temperature",
+         "You multiply by the temperature: divide by it. And 0 needs a line of its own."),
+        (_ALL, _WARM,
+         "Divided by temperature 0, scores become infinite: give it a line of its own, where only "
+         "the best token of each row keeps a score."),
+        (_ALL, "logits * (1 / temperature)",
+         "Nothing can be divided by temperature 0: give it a line of its own, where only the best "
+         "token of each row keeps a score."),
+        (_ALL, "(logits / temperature).softmax(dim=-1)",
+         "These are probabilities: return scores, for the softmax comes later. And nothing can be "
+         "divided by temperature 0: give it a line of its own."),
+        (_COLD, "logits.clone()",
+         "At temperature 0 the scores stay as they are, which is what temperature 1 does: 0 leaves "
+         "only the best token, all others get -inf."),
+        (_COLD, "logits.argmax(dim=-1)",
+         "At temperature 0 you return the best token: return scores as always, in which all other "
+         "tokens have -inf."),
+        (_COLD, "logits.masked_fill(logits < logits.max(), -math.inf)",
+         "At temperature 0 only the best token of the whole tensor is left, so some rows have "
+         "none: look for the best in each row, with dim=-1."),
+        ("temperature == 0", "temperature < 1",
+         "You leave only the best token for every temperature below 1: only 0 does that, so "
+         "compare the temperature itself with 0."),
+        ("temperature == 0", "temperature != 0",
+         "The two cases are swapped: only at temperature 0 the best token alone is left, for all "
+         "others the scores are divided."),
+        (_WARM, "logits ** (1 / temperature)",
+         "You raise the scores to a power: it is the probabilities that may be raised to 1 / T, "
+         "which divides the scores by T."),
+        (_WARM, "logits.softmax(dim=-1) / temperature",
+         "You divide the probabilities: divide the scores, before the softmax, which comes later."),
+        (_WARM, "logits // temperature",
+         "The operator // rounds every quotient down to a whole number: divide with /."),
+    ],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
         "computed: what does it come to, the closer the temperature gets to 0?",
         """
-        1. if the temperature is 0: a row of -inf for every row, and any number, such as 0, at the
-           place of its best token
+        1. if the temperature is 0: keep the best token of each row, all others get -inf; that is
+           keep_top_k with k = 1
         2. else: the scores divided by the temperature
         """,
         """
         if temperature == 0:
-            best = logits.argmax(dim=-1, keepdim=True)        # (..., 1)
-            return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+            return keep_top_k(logits, 1)
         return ...
         """,
     ),
@@ -316,162 +178,7 @@ APPLY_TEMPERATURE = Exercise(
     batched={"logits": 1},
 )
 
-
-# --------------------------------------------------------------------------------------- top_k
-
-
-def top_k(logits, k):
-    """Keep the k best tokens of each row, exactly k of them; all others get the score -inf.
-
-    logits (..., V) -> (..., V)
-    """
-    best = logits.topk(k, dim=-1).indices                                # (..., k)
-    nothing = torch.full_like(logits, -math.inf)                         # (..., V)
-    return nothing.scatter(-1, best, logits.gather(-1, best))
-
-
-def _only_the_best(logits, k):
-    """Only the k scores are left, and nobody knows any more to which tokens they belong: return a
-    score for every token, with -inf for the others."""
-    return logits.topk(k, dim=-1).values
-
-
-def _their_ids(logits, k):
-    """These are the ids of the k best tokens: return scores, with -inf for the others."""
-    return logits.topk(k, dim=-1).indices
-
-
-def _zero_for_others(logits, k):
-    """The others get the score 0, but softmax gives a score of 0 a share like any other: only -inf
-    gets none."""
-    kept = keep_top_k(logits, k)
-    return kept.masked_fill(kept == -math.inf, 0)
-
-
-def _equals_at_the_border(logits, k):
-    """Where several tokens share the k-th best score, you keep all of them, so more than k are
-    left: keep the tokens by their places, from topk(k).indices, instead of by their scores."""
-    return logits.masked_fill(logits < logits.topk(k, dim=-1).values[..., -1:], -math.inf)
-
-
-def _worst_kept(logits, k):
-    """You keep the worst tokens: the best have the largest scores, so sort in descending order."""
-    worst = logits.topk(k, dim=-1, largest=False).indices
-    return torch.full_like(logits, -math.inf).scatter(-1, worst, logits.gather(-1, worst))
-
-
-def _best_ruled_out(logits, k):
-    """You rule out the k best tokens: they are the ones to keep."""
-    return logits.scatter(-1, logits.topk(k, dim=-1).indices, -math.inf)
-
-
-def _one_too_many(logits, k):
-    """One token too many is left: the k-th best score stands at place k - 1 of the sorted row."""
-    return keep_top_k(logits, min(k + 1, logits.shape[-1]))
-
-
-def _one_too_few(logits, k):
-    """One token too few is left: the k-th best must stay, too."""
-    return logits.masked_fill(logits <= logits.topk(k, dim=-1).values[..., -1:], -math.inf)
-
-
-def _first_places(logits, k):
-    """You keep the first k tokens of the vocabulary: keep those with the best scores."""
-    return torch.where(torch.arange(logits.shape[-1]) < k, logits, -math.inf)
-
-
-def _not_put_back(logits, k):
-    """The scores are sorted now, so they belong to other tokens than before: each must stay at its
-    token's place."""
-    values = logits.sort(dim=-1, descending=True).values
-    return values.masked_fill(torch.arange(logits.shape[-1]) >= k, -math.inf)
-
-
-def _of_all_rows(logits, k):
-    """You keep the k best of the whole tensor: keep k in each row, with dim=-1."""
-    border = logits.flatten().topk(k).values[-1]
-    return logits.masked_fill(logits < border, -math.inf)
-
-
-def _border_of_first_row(logits, k):
-    """All rows are cut at one border: each needs a border of its own, so keep its axis, with shape
-    (..., 1)."""
-    border = logits.topk(k, dim=-1).values[..., -1:].flatten()[0]
-    return logits.masked_fill(logits < border, -math.inf)
-
-
-def _places_of_other_rows(logits, k):
-    """In each row you write at the places of all rows: scatter and gather go row by row."""
-    kept, best = torch.full_like(logits, -math.inf), logits.topk(k, dim=-1).indices
-    kept[..., best] = logits[..., best]
-    return kept
-
-
-def _border_without_axis(logits, k):
-    """The border of each row has lost its axis, so it cannot be compared with the row: keep it,
-    with [..., -1:] or keepdim=True."""
-    return logits.masked_fill(logits < logits.topk(k, dim=-1).values[..., -1], -math.inf)
-
-
-def _border_from_below(logits, k):
-    """You sort in ascending order, so the border is the k-th worst score: sort with
-    descending=True."""
-    return logits.masked_fill(logits < logits.sort(dim=-1).values[..., k - 1 : k], -math.inf)
-
-
-def _ones_kept(logits, k):
-    """The tokens that are left have lost their scores and are all equal: keep each one's own."""
-    return keep_top_k(logits, k).masked_fill(keep_top_k(logits, k) > -math.inf, 1.0)
-
-
-def _only_one(logits, k):
-    """Only the best token is left: keep k of them."""
-    return keep_top_k(logits, 1)
-
-
-def _top_k_probabilities(logits, k):
-    """These are probabilities: return scores, for the softmax comes later, after all filters."""
-    return keep_top_k(logits, k).softmax(dim=-1)
-
-
-def _filtered_probabilities(logits, k):
-    """You filter the probabilities: filter the scores, and leave the softmax for later."""
-    return keep_top_k(logits.softmax(dim=-1), k)
-
-
-def _ranks_confused(logits, k):
-    """A sort names the token at each rank, not the rank of each token: put the scores back with
-    scatter, or use argsort twice."""
-    ranks = logits.argsort(dim=-1, descending=True, stable=True)
-    return logits.masked_fill(ranks >= k, -math.inf)
-
-
-def _places_as_rows(logits, k):
-    """By logits[best] you take whole rows of the batch: gather and scatter pick places within each
-    row."""
-    best, kept = logits.topk(k, dim=-1).indices, torch.full_like(logits, -math.inf)
-    kept[best] = logits[best]
-    return kept
-
-
-def _first_scores_written(logits, k):
-    """Here scatter writes the first k scores of each row: give it those of the best tokens,
-    logits.gather(-1, best)."""
-    best = logits.topk(k, dim=-1).indices
-    return torch.full_like(logits, -math.inf).scatter(-1, best, logits)
-
-
-def _border_behind_the_last(logits, k):
-    """You look at the score after the k-th best, and with k = V there is none: compare with the
-    k-th best, or keep the places from topk(k)."""
-    border = logits.sort(dim=-1, descending=True).values[..., [k]]
-    return logits.masked_fill(logits <= border, -math.inf)
-
-
-def _k_unused(logits, k):
-    """Nothing was ruled out: all but the k best tokens must get -inf. scatter and masked_fill leave
-    a tensor as it is and return a new one, so keep what they return."""
-    return logits.clone()
+# --------------------------------------------------------------------------------- keep_top_k
 
 
 def _scores_and_k(generator):
@@ -480,306 +187,85 @@ def _scores_and_k(generator):
         yield 2 * normal(generator, *shape) - 1, k
 
 
+_EQUALS_KEPT = (
+    "Where several tokens share the k-th best score, you keep all of them, so more than k are "
+    "left: keep the tokens by their places, from argsort or topk(k).indices, instead of by their "
+    "scores.")
+
+
 def _keeps_too_many(answer):
     logits = torch.tensor([[1.0, 3.0, 2.0, 2.0, 2.0, 0.0], [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]])
     kept = answer(logits.clone(), 3).isfinite().sum(dim=-1).tolist()
     if kept == [3, 3]:
         return None
-    if min(kept) < 3:
-        return (f"of six tokens, some of which share a score, top_k with k = 3 keeps {min(kept)}: "
-                "keep exactly k, by their places, from topk(k).indices.")
-    return " ".join(inspect.getdoc(_equals_at_the_border).split())
+    return _EQUALS_KEPT if min(kept) >= 3 else (
+        f"of six tokens, some of which share a score, k = 3 keeps {min(kept)}: keep exactly k, by "
+        "their places, from argsort or topk(k).indices.")
 
 
-TOP_K = Exercise(
-    "07.top_k",
-    goal="Forbid all but the k best tokens.",
-    solution=top_k,
-    reference=keep_top_k,
+_ORDER = "logits.argsort(dim=-1, descending=True, stable=True)"
+_KEPT = "logits.scatter(-1, order[..., k:], -math.inf)"
+_BORDER = "logits.topk(k, dim=-1).values"
+
+KEEP_TOP_K = Exercise(
+    "07.keep_top_k",
+    goal="Forbid all but the k best tokens of each row.",
     returns=ScoresAnswer("scores", ("V",), leading=True),
     cases=lambda generator: list(_scores_and_k(generator)),
-    mistakes=[_only_the_best, _zero_for_others, _their_ids, _equals_at_the_border, _worst_kept,
-              _best_ruled_out, _one_too_many, _one_too_few, _first_places, _not_put_back,
-              _of_all_rows, _border_of_first_row, _places_of_other_rows, _border_without_axis,
-              _border_from_below, _ones_kept, _only_one, _top_k_probabilities,
-              _filtered_probabilities, _k_unused, _ranks_confused, _places_as_rows,
-              _border_behind_the_last, _first_scores_written],
+    edits=[
+        (_KEPT, _BORDER,
+         "Only the k scores are left, and nobody knows any more to which tokens they belong: "
+         "return a score for every token, with -inf for the others."),
+        (_KEPT, "order[..., :k]",
+         "These are the ids of the k best tokens: return scores, with -inf for the others."),
+        (_KEPT, f"logits.masked_fill(logits < {_BORDER}[..., -1:], -math.inf)", _EQUALS_KEPT),
+        ("descending=True", "descending=False",
+         "You keep the worst tokens: the best have the largest scores, so sort in descending "
+         "order."),
+        ("order[..., k:]", "order[..., k + 1 :]",
+         "One token too many is left: the k-th best score stands at place k - 1 of the sorted "
+         "row."),
+        ("order[..., k:]", "order[..., k - 1 :]",
+         "One token too few is left: the k-th best must stay, too."),
+        (_KEPT, "torch.where(torch.arange(logits.shape[-1]) < k, logits, -math.inf)",
+         "You keep the first k tokens of the vocabulary: keep those with the best scores."),
+        (_KEPT, "logits.masked_fill(logits < logits.flatten().topk(k).values[-1], -math.inf)",
+         "You keep the k best of the whole tensor: keep k in each row, with dim=-1."),
+        (_KEPT, f"logits.masked_fill(logits < {_BORDER}[..., -1], -math.inf)",
+         "The border of each row has lost its axis, so it cannot be compared with the row: keep "
+         "it, with [..., -1:] or keepdim=True."),
+        (_KEPT, "logits.masked_fill(logits < logits.sort(dim=-1).values[..., k - 1 : k], "
+                "-math.inf)",
+         "You sort in ascending order, so the border is the k-th worst score: sort with "
+         "descending=True."),
+        (_KEPT, "logits.masked_fill(order >= k, -math.inf)",
+         "A sort names the token at each rank, not the rank of each token: put the scores back "
+         "with scatter, or use argsort twice."),
+        ("", f"    order = {_ORDER}\n    kept = torch.full_like(logits, -math.inf)\n"
+             "    kept[..., order[..., :k]] = logits[..., order[..., :k]]\n    return kept\n",
+         "In each row you write at the places of all rows: scatter and gather go row by row."),
+        (_KEPT, "torch.full_like(logits, -math.inf).scatter(-1, order[..., :k], logits)",
+         "Here scatter writes the first k scores of each row: give it those of the best tokens, "
+         "logits.gather(-1, best)."),
+    ],
     hints=(
-        "logits.topk(k, dim=-1) gives the k best scores of each row, and the places where they "
-        "stand. The result has V scores in each row, as before: most of them are -inf.",
+        "logits.argsort(dim=-1, descending=True) gives the places of each row's tokens, the best "
+        "ones in front. Which of these places are to be forbidden? scatter writes at places.",
         """
-        1. the places of the k best tokens in each row, (..., k)
-        2. a tensor like logits, full of -inf
-        3. at those places, the scores from logits: scatter writes what gather reads
+        1. the places of all tokens in each row, the best in front, (..., V)
+        2. all of them but the first k are ruled out
+        3. scatter writes -inf there, and leaves the other scores as they are
         """,
         """
-        best = logits.topk(k, dim=-1).indices                 # (..., k)
-        nothing = torch.full_like(logits, -math.inf)          # (..., V)
-        return nothing.scatter(-1, best, ...)                 # the scores at those places
+        order = logits.argsort(dim=-1, descending=True, stable=True)
+        return logits.scatter(-1, ..., -math.inf)             # the places after the first k
         """,
     ),
     properties=[Property("exactly k, even where scores are equal", _keeps_too_many)],
     batched={"logits": 1},
 )
 
-
-# --------------------------------------------------------------------------------------- top_p
-
-
-def top_p(logits, p):
-    """Keep the fewest best tokens that together have probability p or more; the others get -inf.
-
-    logits (..., V) -> (..., V)
-    """
-    ordered, order = logits.sort(dim=-1, descending=True)                # (..., V)
-    probabilities = ordered.softmax(dim=-1)
-    before = probabilities.cumsum(dim=-1) - probabilities                # of all better tokens
-    ordered = ordered.masked_fill(before >= p, -math.inf)
-    return torch.empty_like(logits).scatter(-1, order, ordered)
-
-
-def _crossing_one_dropped(logits, p):
-    """The token that reaches p is dropped, so what is left stays below p: rule a token out where
-    the better ones alone have reached p already."""
-    ordered, order = logits.sort(dim=-1, descending=True)
-    sums = ordered.softmax(dim=-1).cumsum(dim=-1)
-    return torch.empty_like(logits).scatter(-1, order, ordered.masked_fill(sums > p, -math.inf))
-
-
-def _crossing_one_dropped_but_first(logits, p):
-    """The token that reaches p is dropped, unless it is the best one: rule a token out where the
-    better ones alone have reached p already."""
-    ordered, order, sums = _sorted(logits)
-    return _restored(ordered, order, (sums > p) & (torch.arange(logits.shape[-1]) > 0))
-
-
-def _probabilities_unsorted(logits, p):
-    """The scores are sorted, but the probabilities are not: take the softmax of the sorted
-    ones."""
-    ordered, order, _ = _sorted(logits)
-    probabilities = logits.softmax(dim=-1)
-    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
-
-
-def _order_as_ranks(logits, p):
-    """A sort names the token at each rank, not the rank of each token: put the scores back with
-    scatter, or sort the order once more, order.argsort(dim=-1), for the ranks."""
-    _, order, sums = _sorted(logits)
-    enough = (sums < p).sum(dim=-1, keepdim=True) + 1
-    return logits.masked_fill(order >= enough, -math.inf)
-
-
-def _p_softmax_twice(logits, p):
-    """The softmax is applied twice, so all probabilities come close to each other: once is
-    enough."""
-    ordered, order, _ = _sorted(logits)
-    probabilities = ordered.softmax(dim=-1).softmax(dim=-1)
-    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
-
-
-def _one_sum_for_all_rows(logits, p):
-    """You divide by the sum over all rows: each row has probabilities of its own, which add up to
-    1, so it is softmax(dim=-1), or sum(dim=-1, keepdim=True)."""
-    ordered, order, _ = _sorted(logits)
-    probabilities = ordered.exp() / ordered.exp().sum()
-    return _restored(ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p)
-
-
-def _written_into_all_rows(logits, p):
-    """Square brackets with [..., order] write into all rows at once: scatter(-1, order, ...) goes
-    row by row."""
-    ordered, order, sums = _sorted(logits)
-    kept = torch.full_like(logits, -math.inf)
-    kept[..., order] = ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
-    return kept
-
-
-def _p_one_too_many(logits, p):
-    """One token too many is left: the one that reaches p is the last to keep."""
-    ordered, order, sums = _sorted(logits)
-    too_late = sums - ordered.softmax(dim=-1) >= p
-    return _restored(ordered, order, too_late.roll(1, -1) & too_late)
-
-
-def _in_the_order_of_ids(logits, p):
-    """You add up the probabilities in the order of the vocabulary: sort the tokens first, the best
-    ones in front."""
-    probabilities = logits.softmax(dim=-1)
-    before = probabilities.cumsum(dim=-1) - probabilities
-    return logits.masked_fill(before >= p, -math.inf)
-
-
-def _in_the_order_of_ids_dropped(logits, p):
-    """You add up the probabilities in the order of the vocabulary: sort the tokens first, the best
-    ones in front. And the token that reaches p is to stay."""
-    return logits.masked_fill(logits.softmax(dim=-1).cumsum(dim=-1) > p, -math.inf)
-
-
-def _from_the_worst(logits, p):
-    """You begin with the worst tokens: begin with the best, by a sort with descending=True."""
-    return _top_p_of(-logits, logits, p)
-
-
-def _p_not_put_back(logits, p):
-    """The scores are sorted now, so they belong to other tokens than before: bring each back to
-    its token's place, with scatter and the order."""
-    ordered, _, sums = _sorted(logits)
-    return ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
-
-
-def _mask_not_put_back(logits, p):
-    """What is ruled out is counted in sorted order, but the scores are not sorted: bring the two
-    into the same order, with scatter."""
-    ordered, _, sums = _sorted(logits)
-    return logits.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
-
-
-def _mask_not_put_back_dropped(logits, p):
-    """What is ruled out is counted in sorted order, but the scores are not sorted: bring the two
-    into the same order, with scatter. And the token that reaches p is to stay."""
-    return logits.masked_fill(_sorted(logits)[2] > p, -math.inf)
-
-
-def _best_ruled_out_until_p(logits, p):
-    """You rule tokens out until p is reached: these are the ones to keep, and the token that
-    reaches p with them."""
-    ordered, order, sums = _sorted(logits)
-    return _restored(ordered, order, sums < p)
-
-
-def _probabilities_cut(logits, p):
-    """These are probabilities, with 0 for the tail: return scores, with -inf for the tail."""
-    kept = keep_top_p(logits, p)
-    return logits.softmax(dim=-1).masked_fill(kept == -math.inf, 0)
-
-
-def _gathered_back(logits, p):
-    """A gather with the same order sorts once more, it does not undo it: scatter brings each score
-    back to its token's place."""
-    ordered, order, sums = _sorted(logits)
-    kept = ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
-    return kept.gather(-1, order)
-
-
-def _picked_by_order(logits, p):
-    """Square brackets with the order sort once more, and for all rows at once: scatter brings each
-    score back to its token's place."""
-    ordered, order, sums = _sorted(logits)
-    kept = ordered.masked_fill(sums - ordered.softmax(dim=-1) >= p, -math.inf)
-    return kept[..., order]
-
-
-def _unsorted_put_back(logits, p):
-    """You put the unsorted scores back to the places of the sorted ones: rule out among the sorted
-    scores, and scatter these."""
-    ordered, order, sums = _sorted(logits)
-    return _restored(logits, order, sums - ordered.softmax(dim=-1) >= p)
-
-
-def _each_above_p(logits, p):
-    """You keep the tokens that have probability p by themselves: it is their sum that must reach
-    p, the best ones first."""
-    return logits.masked_fill(logits.softmax(dim=-1) < p, -math.inf)
-
-
-def _relative_to_best(logits, p):
-    """This is min-p, which compares each token with the best one: top-p adds up probabilities, the
-    best ones first, until they reach p."""
-    probabilities = logits.softmax(dim=-1)
-    return logits.masked_fill(probabilities < p * probabilities.amax(-1, True), -math.inf)
-
-
-def _scores_added_up(logits, p):
-    """You add up scores: add up probabilities, after a softmax."""
-    ordered, order, _ = _sorted(logits)
-    return _restored(ordered, order, ordered.cumsum(dim=-1) - ordered >= p)
-
-
-def _scores_added_up_dropped(logits, p):
-    """You add up scores: add up probabilities, after a softmax. And the token that reaches p is to
-    stay."""
-    ordered, order, _ = _sorted(logits)
-    return _restored(ordered, order, ordered.cumsum(dim=-1) > p)
-
-
-def _rest_instead(logits, p):
-    """You keep probability 1 - p: keep p, the fewest best tokens that reach it."""
-    return _top_p_of(logits, logits, 1 - p)
-
-
-def _nucleus_ruled_out(logits, p):
-    """You rule out the best tokens and keep the rest: turn the condition around."""
-    ordered, order, sums = _sorted(logits)
-    return _restored(ordered, order, sums - ordered.softmax(dim=-1) < p)
-
-
-def _p_zero_for_others(logits, p):
-    """The others get the score 0, but softmax gives a score of 0 a share like any other: only -inf
-    gets none."""
-    kept = keep_top_p(logits, p)
-    return kept.masked_fill(kept == -math.inf, 0)
-
-
-def _top_p_probabilities(logits, p):
-    """These are probabilities: return scores, for the softmax comes later, after all filters."""
-    return keep_top_p(logits, p).softmax(dim=-1)
-
-
-def _sorted_probabilities(logits, p):
-    """You filter the probabilities: use them to decide, but return the scores."""
-    kept = keep_top_p(logits, p)
-    return logits.softmax(dim=-1).masked_fill(kept == -math.inf, -math.inf)
-
-
-def _p_unused(logits, p):
-    """Nothing was ruled out: all tokens but the best, whose probabilities reach p, must get -inf.
-    masked_fill leaves a tensor as it is and returns a new one, so keep what it returns."""
-    return logits.clone()
-
-
-def _shifted_but_first(logits, p):
-    """You shift the mask by one place, so that the token that reaches p stays, but the first place
-    of the mask keeps its old value: the best token must always stay, remove[..., 0] = False."""
-    ordered, order, sums = _sorted(logits)
-    remove = sums > p
-    return _restored(ordered, order, torch.cat([remove[..., :1], remove[..., :-1]], dim=-1))
-
-
-def _one_count_for_all_rows(logits, p):
-    """You count the tokens of all rows together: each row keeps a number of its own, so count with
-    sum(dim=-1, keepdim=True)."""
-    ordered, order, sums = _sorted(logits)
-    return _restored(ordered, order, torch.arange(logits.shape[-1]) > (sums < p).sum())
-
-
-def _p_only_best(logits, p):
-    """Only the best token is left: keep as many as it takes to reach p."""
-    return keep_top_k(logits, 1)
-
-
-def _always_two(logits, p):
-    """You always keep two tokens: where the best one reaches p by itself, it is enough."""
-    ordered, order, sums = _sorted(logits)
-    ruled_out = sums - ordered.softmax(dim=-1) >= p
-    return _restored(ordered, order, ruled_out & (torch.arange(logits.shape[-1]) > 1))
-
-
-def _sorted(logits):
-    ordered, order = logits.sort(dim=-1, descending=True)
-    return ordered, order, ordered.softmax(dim=-1).cumsum(dim=-1)
-
-
-def _restored(ordered, order, ruled_out):
-    kept = ordered.masked_fill(ruled_out, -math.inf)
-    return torch.empty_like(ordered).scatter(-1, order, kept)
-
-
-def _top_p_of(rank, logits, p):
-    """Top-p where the largest `rank` comes first."""
-    order = rank.argsort(dim=-1, descending=True)
-    probabilities = logits.softmax(dim=-1).gather(-1, order)
-    before = probabilities.cumsum(dim=-1) - probabilities
-    return _restored(logits.gather(-1, order), order, before >= p)
+# --------------------------------------------------------------------------------- keep_top_p
 
 
 def _scores_and_p(generator):
@@ -796,28 +282,68 @@ def _misses_the_exact_sum(answer):
     if kept == [2, 2]:
         return None
     if max(kept) > 3:
-        return ("of four tokens with equal scores, top_p with p = 0.5 keeps all: those that share "
-                "the last score stay, too, so rule tokens out by their places, not by scores.")
-    return (f"of four tokens with equal scores, top_p with p = 0.5 keeps {max(kept)}: two have "
-            "probability 0.5 already, so rule out where the better ones have p or more, with >=.")
+        return ("of four tokens with equal scores, p = 0.5 keeps all: those that share the last "
+                "score stay, too, so rule tokens out by their places, not by scores.")
+    return (f"of four tokens with equal scores, p = 0.5 keeps {max(kept)}: two have probability "
+            "0.5 already, so rule out where the better ones have p or more, with >=.")
 
 
-TOP_P = Exercise(
-    "07.top_p",
-    goal="Forbid the tail, however long it is.",
-    solution=top_p,
-    reference=keep_top_p,
+_SUMS = "probabilities.cumsum(dim=-1)"
+_CUT = "masked_fill(before >= p, -math.inf)"
+_BACK = "logits.scatter(-1, order, ordered)"
+
+KEEP_TOP_P = Exercise(
+    "07.keep_top_p",
+    goal="Forbid the tail, however long it is: keep the fewest best tokens that together reach p.",
     returns=ScoresAnswer("scores", ("V",), leading=True),
     cases=lambda generator: list(_scores_and_p(generator)),
-    mistakes=[_crossing_one_dropped, _crossing_one_dropped_but_first, _p_one_too_many,
-              _in_the_order_of_ids, _in_the_order_of_ids_dropped, _from_the_worst, _p_not_put_back,
-              _mask_not_put_back, _mask_not_put_back_dropped, _best_ruled_out_until_p,
-              _probabilities_cut, _gathered_back, _order_as_ranks, _each_above_p, _relative_to_best,
-              _scores_added_up, _scores_added_up_dropped, _rest_instead, _nucleus_ruled_out,
-              _p_zero_for_others, _top_p_probabilities, _sorted_probabilities, _p_unused,
-              _p_only_best, _always_two, _probabilities_unsorted, _p_softmax_twice,
-              _one_sum_for_all_rows, _written_into_all_rows, _shifted_but_first,
-              _one_count_for_all_rows, _picked_by_order, _unsorted_put_back],
+    edits=[
+        (f"{_SUMS} - probabilities", _SUMS,
+         "The token that reaches p is dropped, so what is left stays below p: rule a token out "
+         "where the better ones alone have reached p already."),
+        (_CUT, f"masked_fill(({_SUMS} > p) & (torch.arange(logits.shape[-1]) > 0), "
+               "-math.inf)",
+         "The token that reaches p is dropped, unless it is the best one: rule a token out where "
+         "the better ones alone have reached p already."),
+        ("ordered.softmax(dim=-1)", "logits.softmax(dim=-1)",
+         "The scores are sorted, but the probabilities are not: take the softmax of the sorted "
+         "ones."),
+        ("", "    probabilities = logits.softmax(dim=-1)\n    before = "
+             "probabilities.cumsum(dim=-1) - probabilities\n"
+             "    return logits.masked_fill(before >= p, -math.inf)\n",
+         "You add up the probabilities in the order of the vocabulary: sort the tokens first, the "
+         "best ones in front."),
+        ("descending=True", "descending=False",
+         "You begin with the worst tokens: begin with the best, by a sort with descending=True."),
+        (f"ordered.{_CUT}\n    return {_BACK}", f"logits.{_CUT}\n    return ordered",
+         "What is ruled out is counted in sorted order, but the scores are not sorted: bring the "
+         "two into the same order, with scatter."),
+        (_BACK, "torch.where(order < (before < p).sum(dim=-1, keepdim=True), logits, -math.inf)",
+         "A sort names the token at each rank, not the rank of each token: put the scores back "
+         "with scatter, or sort the order once more, order.argsort(dim=-1), for the ranks."),
+        (f"ordered.{_CUT}", f"logits.{_CUT}",
+         "You put the unsorted scores back to the places of the sorted ones: rule out among the "
+         "sorted scores, and scatter these."),
+        ("ordered.softmax(dim=-1)", "ordered.softmax(dim=-1).softmax(dim=-1)",
+         "The softmax is applied twice, so all probabilities come close to each other: once is "
+         "enough."),
+        ("", "    return logits.masked_fill(logits.softmax(dim=-1) < p, -math.inf)\n",
+         "You keep the tokens that have probability p by themselves: it is their sum that must "
+         "reach p, the best ones first."),
+        ("", "    shares = logits.softmax(dim=-1)\n    return logits.masked_fill("
+             "shares < p * shares.amax(dim=-1, keepdim=True), -math.inf)\n",
+         "This is min-p, which compares each token with the best one: top-p adds up probabilities, "
+         "the best ones first, until they reach p."),
+        ("ordered.softmax(dim=-1)", "ordered",
+         "You add up scores: add up probabilities, after a softmax."),
+        ("before >= p", "before >= 1 - p",
+         "You keep probability 1 - p: keep p, the fewest best tokens that reach it."),
+        (_CUT, f"masked_fill(torch.cat([({_SUMS} > p)[..., :1], ({_SUMS} > p)[..., :-1]], -1), "
+               "-math.inf)",
+         "You shift the mask by one place, so that the token that reaches p stays, but the first "
+         "place of the mask keeps its old value: the best token must always stay, "
+         "remove[..., 0] = False."),
+    ],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
         "token is not needed any more if the better ones have reached p without it.",
@@ -829,256 +355,49 @@ TOP_P = Exercise(
         5. back to the places of the tokens: scatter with the order from 1
         """,
         """
-        ordered, order = logits.sort(dim=-1, descending=True)
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
         probabilities = ordered.softmax(dim=-1)
         before = ...                                          # of all better tokens
         ordered = ordered.masked_fill(before >= p, -math.inf)
-        return torch.empty_like(logits).scatter(-1, order, ordered)
+        return logits.scatter(-1, order, ordered)
         """,
     ),
     properties=[Property("the fewest, also where they reach p exactly", _misses_the_exact_sum)],
     batched={"logits": 1},
 )
 
+# ------------------------------------------------------------------------------------- KVCache
 
-# -------------------------------------------------------------------------------- extend_cache
 
+def run_cache(cls):
+    """A trial: all keys and values, handed over in pieces of so many tokens, one after another.
 
-def extend_cache(cache, keys, values):
-    """Append the keys and values of new tokens (B, H, T, D) to those of earlier ones.
-
-    cache is None, or a pair of keys and values (B, H, S, D) -> a new pair, (B, H, S + T, D) each
+    -> what the last call gives back, and the cache's length after each.
     """
-    if cache is None:
-        return keys, values
-    old_keys, old_values = cache
-    return torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
 
-
-def _new_ones_first(cache, keys, values):
-    """The new tokens stand before the old ones: append them at the end."""
-    if cache is None:
-        return keys, values
-    return torch.cat([keys, cache[0]], dim=2), torch.cat([values, cache[1]], dim=2)
-
-
-def _old_ones_lost(cache, keys, values):
-    """The earlier tokens are lost: return theirs, too, with the new ones after them."""
-    return keys, values
-
-
-def _new_ones_lost(cache, keys, values):
-    """The new tokens are missing: append them to those in the cache."""
-    return cache if cache is not None else (keys, values)
-
-
-def _keys_only(cache, keys, values):
-    """Only the keys have grown: the values of earlier tokens are needed, too."""
-    return _joined(cache, keys, values)[0], values
-
-
-def _values_only(cache, keys, values):
-    """Only the values have grown: the keys of earlier tokens are needed, too."""
-    return keys, _joined(cache, keys, values)[1]
-
-
-def _pair_swapped(cache, keys, values):
-    """Keys and values are swapped: return the keys first."""
-    return _joined(cache, keys, values)[::-1]
-
-
-def _cache_swapped(cache, keys, values):
-    """New keys are appended to old values, and the other way round: a cache holds the keys
-    first."""
-    return _joined(None if cache is None else cache[::-1], keys, values)
-
-
-def _keys_twice(cache, keys, values):
-    """You return the keys twice: the second of the pair are the values."""
-    return (_joined(cache, keys, values)[0],) * 2
-
-
-def _along_heads(cache, keys, values):
-    """You append along the heads: tokens are counted along the third axis, dim=2."""
-    return _joined(cache, keys, values, dim=1)
-
-
-def _along_width(cache, keys, values):
-    """You append along the width of the vectors: tokens are counted along the third axis, dim=2,
-    or -2."""
-    return _joined(cache, keys, values, dim=3)
-
-
-def _along_batch(cache, keys, values):
-    """You append along the batch: tokens are counted along the third axis, dim=2."""
-    return _joined(cache, keys, values, dim=0)
-
-
-def _added(cache, keys, values):
-    """You add the new numbers to the old ones: append them, with torch.cat."""
-    return (keys, values) if cache is None else (cache[0] + keys, cache[1] + values)
-
-
-def _last_new_one(cache, keys, values):
-    """Only the last of the new tokens is kept: a prompt brings many at once, and all are
-    needed."""
-    return _joined(cache, keys[:, :, -1:], values[:, :, -1:])
-
-
-def _first_new_one(cache, keys, values):
-    """Only the first of the new tokens is appended: a prompt brings many at once, and all are
-    needed."""
-    if cache is None:
-        return keys, values
-    return _joined(cache, keys[:, :, :1], values[:, :, :1])
-
-
-def _zeros_in_front(cache, keys, values):
-    """With no cache yet you put zeros in front, and attention takes them for tokens: where the
-    cache is None, the new keys and values are all there is."""
-    return _joined(cache or (torch.zeros_like(keys), torch.zeros_like(values)), keys, values)
-
-
-def _pairs_in_a_row(cache, keys, values):
-    """You make a row of four tensors of the two pairs: join the old keys and the new ones with
-    torch.cat, and the values likewise."""
-    return (keys, values) if cache is None else (*cache, keys, values)
-
-
-def _pair_of_pairs(cache, keys, values):
-    """You put the old pair and the new one side by side: join the old keys and the new ones into
-    one tensor, with torch.cat, and the values likewise."""
-    return (keys, values) if cache is None else (cache, (keys, values))
-
-
-def _oldest_dropped(cache, keys, values):
-    """The cache keeps its length and loses its oldest tokens: it must grow."""
-    if cache is None:
-        return keys, values
-    pairs = _joined(cache, keys, values)
-    return tuple(x[:, :, -old.shape[2] :] for x, old in zip(pairs, cache, strict=True))
-
-
-def _newest_replaced(cache, keys, values):
-    """The new tokens take the place of the last ones in the cache: append them after those."""
-    if cache is None:
-        return keys, values
-    rest = tuple(old[:, :, : max(0, old.shape[2] - keys.shape[2])] for old in cache)
-    return _joined(rest, keys, values)
-
-
-def _appended_twice(cache, keys, values):
-    """The new tokens are appended twice: once is enough."""
-    return _joined(_joined(cache, keys, values), keys, values)
-
-
-def _stacked(cache, keys, values):
-    """You put keys and values into one tensor: return them as a pair."""
-    return torch.stack(_joined(cache, keys, values))
-
-
-def _tokens_stacked(cache, keys, values):
-    """You stack, which makes a new axis: cat joins tensors along one that is there, dim=2."""
-    if cache is None:
-        return keys, values
-    return torch.stack([cache[0], keys], dim=2), torch.stack([cache[1], values], dim=2)
-
-
-def _keys_as_values(cache, keys, values):
-    """You append the keys to the old values: the second cat needs the new values."""
-    if cache is None:
-        return keys, values
-    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], keys], dim=2)
-
-
-def _old_keys_in_both(cache, keys, values):
-    """You append the values to the old keys: the second cat begins with the old values."""
-    if cache is None:
-        return keys, values
-    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[0], values], dim=2)
-
-
-def _begins_with_itself(cache, keys, values):
-    """Where the cache is None, you take the new tokens for old ones and append them to themselves:
-    return them as they are."""
-    return _joined((keys, values) if cache is None else cache, keys, values)
-
-
-def _values_stay_old(cache, keys, values):
-    """You return the old values as they are: the new ones must be appended, as with the keys."""
-    if cache is None:
-        return keys, values
-    return torch.cat([cache[0], keys], dim=2), cache[1]
-
-
-def _keys_stay_old(cache, keys, values):
-    """You return the old keys as they are: the new ones must be appended, as with the values."""
-    if cache is None:
-        return keys, values
-    return cache[0], torch.cat([cache[1], values], dim=2)
-
-
-def _heads_flattened(cache, keys, values):
-    """You flatten heads and tokens into one axis, so new tokens land in other heads: join along
-    the axis of the tokens, dim=2, as it is."""
-    if cache is None:
-        return keys, values
-    shapes = [(*new.shape[:2], -1, new.shape[3]) for new in (keys, values)]
-    return tuple(torch.cat([old.flatten(1, 2), new.flatten(1, 2)], dim=1).reshape(shape)
-                 for old, new, shape in zip(cache, (keys, values), shapes, strict=True))
-
-
-def _asked_to_extend(cache, keys, values):
-    """Here the cache is no object with methods, but a pair of tensors: join them with
-    torch.cat."""
-    cache.extend(keys, values)
-    return cache
-
-
-def _pair_appended(cache, keys, values):
-    """A pair cannot grow, and a list of pairs is not asked for: join the old keys and the new ones
-    with torch.cat, and the values likewise."""
-    cache.append((keys, values))
-    return cache
-
-
-def _nothing_at_first(cache, keys, values):
-    """Where the cache is None, nothing comes back: the new keys and values are all there is then,
-    so return these."""
-    return None if cache is None else _joined(cache, keys, values)
-
-
-def _no_first_time(cache, keys, values):
-    """At first there is no cache: where it is None, the new keys and values are all there is."""
-    old_keys, old_values = cache
-    return torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
-
-
-def _none_indexed(cache, keys, values):
-    """At first there is no cache, and None has no parts: then the new keys and values are all
-    there is."""
-    return torch.cat([cache[0], keys], dim=2), torch.cat([cache[1], values], dim=2)
-
-
-def _joined(cache, keys, values, dim=2):
-    if cache is None:
-        return keys, values
-    return torch.cat([cache[0], keys], dim=dim), torch.cat([cache[1], values], dim=dim)
-
-
-def _library_extend_cache(cache, keys, values):
-    """The library's KVCache, which sets room aside for the whole context at once."""
-    room = KVCache(keys.shape[2] + (0 if cache is None else cache[0].shape[2]))
-    if cache is not None:
-        room.extend(*cache)
-    return room.extend(keys, values)
-
-
-class _CacheAnswer(SeveralAnswers):
-    """A pair of tensors; what was put together in another way is recognized, too."""
-
-    def alike(self, answer: Any, other: Any) -> bool:
-        return super().alike(answer, other) or _same_tree(answer, other)
+    def answer(keys, values, pieces):
+        cache, lengths, result = cls(), [], None
+        for piece in zip(keys.split(pieces, dim=2), values.split(pieces, dim=2), strict=True):
+            result = cache.extend(*piece)
+            if result is None or isinstance(result, Todo):
+                return result
+            lengths.append(cache.length)
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            return (result,)
+        whole = all(isinstance(length, int) for length in lengths)
+        return *result, torch.tensor(lengths) if whole else lengths
+
+    return answer
+
+
+class CacheAnswer(SeveralAnswers):
+    """Keys, values and lengths."""
+
+    def malformed(self, answer: Any, expected: tuple) -> str | None:
+        if len(answer) != 3:
+            return (f"extend returns {described(answer[0])}, but must return two things: the keys "
+                    "and the values of all tokens so far.")
+        return super().malformed(answer, expected)
 
     def trace(self, trials: list[Trial]) -> str | None:
         """Whether only the earlier tokens are wrong, or only the new ones."""
@@ -1086,66 +405,722 @@ class _CacheAnswer(SeveralAnswers):
             return None
         right = []                                           # of each part: earlier ones, new ones
         for trial in trials:
-            cache = trial.arguments["cache"]
-            S = 0 if cache is None else cache[0].shape[2]
-            for pair in zip(trial.answer, trial.expected, strict=True):
-                halves = [[x[:, :, :S] for x in pair], [x[:, :, S:] for x in pair]]
-                right.append([torch.allclose(*half) for half in halves])
-        if all(earlier for earlier, _ in right):
+            first, *_, new = [*trial.arguments["pieces"][:1], *trial.arguments["pieces"]]
+            for got, wanted in zip(trial.answer[:2], trial.expected[:2], strict=True):
+                if got.shape != wanted.shape:
+                    return None
+                right.append([torch.allclose(got[:, :, :first], wanted[:, :, :first]),
+                              torch.allclose(got[:, :, -new:], wanted[:, :, -new:])])
+        if all(earlier for earlier, _ in right) and not all(new for _, new in right):
             return "The earlier tokens are right, but the new ones must stay as they came in."
-        if all(new for _, new in right):
+        if all(new for _, new in right) and not all(earlier for earlier, _ in right):
             return "The new tokens are right, but the earlier ones must stay as they were."
         return None
 
 
-def _same_tree(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    rows = all(isinstance(x, (tuple, list)) for x in (one, other))
-    return rows and len(one) == len(other) and all(map(_same_tree, one, other))
-
-
 def _to_cache(generator):
-    """One token after several; several after several; the first ones; one after one; as many new
-    ones as old ones."""
-    for B, H, S, T, D in ((2, 3, 5, 1, 4), (1, 2, 3, 4, 5), (3, 2, 0, 6, 4), (2, 4, 1, 1, 3),
-                          (1, 3, 2, 2, 6)):
-        old = [normal(generator, B, H, S, D) for _ in range(2)]
-        new = [normal(generator, B, H, T, D) for _ in range(2)]
-        yield tuple(old) if S else None, *new
+    """A prompt and single tokens; several at once, again and again; the first ones; T = 1."""
+    for B, H, D, pieces in ((2, 3, 4, (5, 1, 1)), (1, 2, 5, (3, 4)), (3, 2, 4, (6,)),
+                            (2, 4, 3, (1, 1)), (1, 3, 6, (2, 2, 3))):
+        shape = B, H, sum(pieces), D
+        yield normal(generator, *shape), normal(generator, *shape), pieces
 
 
-EXTEND_CACHE = Exercise(
-    "07.extend_cache",
+def _starts_empty(cls):
+    """Whether a new cache has a length, and it is 0."""
+    length = getattr(cls(), "length", None)
+    return None if length == 0 or isinstance(length, Todo) else (
+        f"a new cache has the length {length}: set self.length = 0 in __init__, for it holds "
+        "nothing yet.")
+
+
+def _shares_its_memory(cls):
+    one, other = cls(), cls()
+    one.extend(torch.ones(1, 1, 3, 2), torch.ones(1, 1, 3, 2))
+    other.extend(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+    keys, _ = one.extend(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
+    return None if keys.tolist() == [[[[1, 1]] * 4]] and (one.length, other.length) == (4, 2) else (
+        "two caches share their memory: set in __init__, on self, what a cache holds, and not in "
+        "the class itself.")
+
+
+_GROW = "torch.cat([self.keys, keys], dim=2)"
+_KEYS = f"            keys = {_GROW}                       # (B, H, S, D)\n"
+_GROW_TOO = "torch.cat([self.values, values], dim=2)"
+_VALUES = f"            values = {_GROW_TOO}                 # (B, H, S, D)\n"
+_HEAD = f"    def extend(self, keys, values):{' ' * 42}# (B, H, T, D) each\n"
+_KEEP = "self.keys, self.values, self.length = keys, values, keys.shape[2]"
+
+KV_CACHE = Exercise(
+    "07.KVCache",
     goal="Keep what never changes: the keys and values of all tokens so far.",
-    solution=extend_cache,
-    reference=_library_extend_cache,
-    returns=_CacheAnswer((TensorAnswer("keys", ("B", "H", "S + T", "D")),
-                          TensorAnswer("values", ("B", "H", "S + T", "D")))),
+    returns=CacheAnswer((TensorAnswer("keys", ("B", "H", "S", "D")),
+                         TensorAnswer("values", ("B", "H", "S", "D")),
+                         TensorAnswer("length", ("calls",), dtype="whole"))),
     cases=lambda generator: list(_to_cache(generator)),
-    mistakes=[_new_ones_first, _old_ones_lost, _new_ones_lost, _keys_only, _values_only,
-              _pair_swapped, _cache_swapped, _keys_twice, _along_heads, _along_width, _along_batch,
-              _added, _last_new_one, _oldest_dropped, _newest_replaced, _appended_twice, _stacked,
-              _tokens_stacked, _asked_to_extend, _no_first_time, _none_indexed, _keys_as_values,
-              _old_keys_in_both, _begins_with_itself, _values_stay_old, _keys_stay_old,
-              _heads_flattened, _first_new_one, _zeros_in_front, _pairs_in_a_row, _pair_of_pairs,
-              _pair_appended, _nothing_at_first],
+    use=run_cache,
+    structure=_starts_empty,
+    holes=("__init__", "extend"),
+    edits=[
+        (_KEYS + _VALUES, "            keys, values = torch.cat([keys, self.keys], dim=2), "
+                          "torch.cat([values, self.values], dim=2)\n",
+         "The new tokens stand before the old ones: append them at the end."),
+        (f"        {_KEEP}\n        return keys, values",
+         "        if self.length == 0:\n            self.keys, self.values, self.length = keys, "
+         "values, keys.shape[2]\n        return keys, values",
+         "Only the first tokens are kept: store the longer keys and values in self, in every "
+         "call."),
+        (_HEAD, _HEAD + "        keys, values = keys[:, :, -1:], values[:, :, -1:]\n",
+         "Only the last of the new tokens is kept: a prompt brings many at once, and all are "
+         "needed."),
+        (_VALUES, "",
+         "Only the keys have grown: the values of earlier tokens are needed, too."),
+        (_KEYS + _VALUES,
+         "            keys, values = self.keys + keys, self.values + values\n",
+         "You add the new numbers to the old ones: append them, with torch.cat."),
+        (", keys.shape[2]\n", ", self.length + 1\n",
+         "The length grows by one in each call, but a prompt brings many tokens at once: it is the "
+         "number of all of them, keys.shape[2]."),
+        (", keys.shape[2]\n", ", len(keys)\n",
+         "len(keys) is the size of the first axis, the texts: tokens are counted along the third, "
+         "keys.shape[2]."),
+        (", keys.shape[2]\n", ", self.length + keys.shape[2]\n",
+         "The earlier tokens are counted twice: keys holds all of them already when you count."),
+        ("        if self.length > 0:\n" + _KEYS + _VALUES,
+         f"        keys = {_GROW}\n        values = {_GROW_TOO}\n",
+         "In the first call there is nothing to append to yet: where the length is 0, the new keys "
+         "and values are all there is."),
+    ],
     hints=(
-        "torch.cat joins tensors along one axis. In (B, H, T, D), which axis "
-        "counts the tokens? And what is there to append to when the cache is still None?",
+        "torch.cat joins tensors along one axis. In (B, H, T, D), which axis counts the tokens? "
+        "And what is there to append to in the first call?",
         """
-        1. with no cache yet, the new keys and values are all there is
-        2. otherwise: the old keys, then the new ones, along the axis of the tokens
-        3. the values likewise
+        1. __init__: the cache holds nothing yet, so its length is 0
+        2. extend: where it holds something, the old keys, then the new ones, along the axis of
+           the tokens; the values likewise
+        3. keep both in self, and the number of tokens as self.length
+        4. return both
         """,
         """
-        if cache is None:
-            return keys, values
-        old_keys, old_values = cache
-        return torch.cat([old_keys, keys], dim=2), ...        # the values likewise
+        if self.length > 0:
+            keys = torch.cat([self.keys, keys], dim=2)
+            values = ...                              # likewise
+        self.keys, self.values, self.length = keys, values, keys.shape[2]
+        return keys, values
         """,
     ),
-    batched={"keys": 3, "values": 3},
+    properties=[Property("each cache by itself", _shares_its_memory, of_class=True)],
 )
 
-EXERCISES = (APPLY_TEMPERATURE, TOP_K, TOP_P, EXTEND_CACHE)
+# ------------------------------------------------------------ the cache on its way through a model
+
+
+def run_with_cache(caches):
+    """How a trial reads x (B, T, ...) in pieces of so many tokens, with what `caches(model)` gives.
+
+    Without pieces, it reads all of it at once, and no cache.
+    """
+
+    def use(cls):
+        def answer(config, x, pieces=()):
+            model = filled(cls(config)).eval()
+            if not pieces:
+                return model(x)
+            cache, results = caches(model), []
+            for piece in x.split(pieces, dim=1):
+                results.append(model(piece, cache))
+                if not isinstance(results[-1], Tensor):
+                    return results[-1]
+            return torch.cat(results, dim=1)
+
+        return answer
+
+    return use
+
+
+_PIECES = ((), (1, 1, 1, 1, 1), (4, 1, 2), (3, 4), ())
+
+
+def _one_cache(_layer):
+    return gpt.KVCache()
+
+
+def _cached_inputs(generator):
+    """Without a cache; token by token; several at a time, after others; T = 1."""
+    configs = (WIDE, WIDE, NARROW, ONE_HEAD, WIDE)
+    for config, pieces, B, T in zip(configs, _PIECES, (2, 2, 3, 1, 2), (5, 5, 7, 7, 1),
+                                    strict=True):
+        yield config, normal(generator, B, T, config["emb_dim"]), pieces
+
+
+def _only_with_the_cache(solution):
+    """A symptom: whether it is the cache that makes the difference."""
+
+    def found(answer, config, x, *_pieces):
+        with torch.no_grad():
+            wanted = filled(solution(config)).eval()(x)
+        if not torch.allclose(answer(config, x), wanted, rtol=1e-4, atol=1e-4):
+            return None
+        return ("All at once, without a cache, it is right: look at what becomes of the cache, and "
+                "at where the new tokens stand after those in it.")
+
+    return found
+
+
+_MASK = "causal_mask(S)[-T:]"
+
+CACHED_ATTENTION = Exercise(
+    "07.cached_attention",
+    definition="MultiHeadAttention",
+    goal="Attend to all tokens so far, those in the cache and the new ones.",
+    returns=TensorAnswer("output", ("B", "T", "C")),
+    cases=lambda generator: list(_cached_inputs(generator)),
+    use=run_with_cache(_one_cache),
+    structure=fits(gpt.MultiHeadAttention, [WIDE, NARROW, ONE_HEAD]),
+    holes=("forward",),
+    edits=[
+        (_MASK, "causal_mask(S)[:T]",
+         "These are the first T rows of the mask, but the new tokens are the last ones: "
+         "causal_mask(S)[-T:]."),
+        (_MASK, "causal_mask(T)",
+         "The mask has T columns, but there are S keys, those from the cache too: take the last T "
+         "rows of causal_mask(S)."),
+        (_MASK, "causal_mask(S)",
+         "The mask has a row for every key, but there are only T queries: take the last T rows, "
+         "causal_mask(S)[-T:]."),
+        (_MASK, "torch.ones(T, S, dtype=torch.bool)",
+         "Every query looks at every key: among several new tokens, too, none may see a later "
+         "one."),
+        ("keys, values = cache.extend(keys, values)", "cache.extend(keys, values)",
+         "The layer attends to the new tokens only: extend the cache in every call, and use what "
+         "it gives back, keys, values = cache.extend(keys, values)."),
+        ("keys, values = cache.extend(", "values, keys = cache.extend(",
+         "Keys and values change places: the cache gives the keys first."),
+        ("if cache is not None:", "if True:",
+         "Without a cache there is nothing to extend: where it is None, keys and values are those "
+         "of x."),
+        ("            keys, values = cache.extend(keys, values)",
+         "            queries, values = cache.extend(queries, values)",
+         "It is keys and values that are kept: a query is needed once, for its own token."),
+        ("(weights @ values).transpose(1, 2).flatten(2)", "(weights @ values).reshape(x.shape)",
+         "The heads are merged without moving them back: transpose(1, 2) comes first, then "
+         "flatten(2)."),
+    ],
+    symptoms=[_only_with_the_cache(gpt.MultiHeadAttention)],
+    hints=(
+        "Two things change. Where do keys and values of earlier tokens come from? And with more "
+        "keys than queries, which rows of the square mask belong to the new tokens?",
+        """
+        1. queries, keys and values of x, as before
+        2. where there is a cache, extend it: keys and values are now those of all S tokens
+        3. the last T rows of the causal mask of S tokens
+        4. the rest as before
+        """,
+        """
+        queries = split_heads(self.query(x), self.n_heads)           # keys and values likewise
+        if cache is not None:
+            keys, values = cache.extend(keys, values)
+        T, S = queries.shape[2], keys.shape[2]
+        mask = ...                                                   # (T, S)
+        weights = self.dropout(attention_weights(queries, keys, mask))
+        mixed = (weights @ values).transpose(1, 2).flatten(2)
+        return self.output(mixed)
+        """,
+    ),
+    properties=[no_look_ahead(wide_input), gradients_reach_all(wide_input, gpt.MultiHeadAttention),
+                dropout_in_training_only(wide_input)],
+)
+
+CACHED_BLOCK = replace(
+    CACHED_ATTENTION,
+    id="07.cached_block",
+    definition="TransformerBlock",
+    goal="Find the bug: with the cache, this block lets a model write fast, and nonsense. Why?",
+    bug=("self.attention_norm(x), cache)", "self.attention_norm(x))"),
+    structure=fits(gpt.TransformerBlock, [WIDE, NARROW, ONE_HEAD]),
+    edits=[
+        ("self.attention_norm(x), cache)", "self.attention_norm(x))",
+         "The cache comes in, but nobody gets it: attention needs it, as its second argument."),
+        ("self.feed_forward(self.feed_forward_norm(x))",
+         "self.feed_forward(self.feed_forward_norm(x), cache)",
+         "The feed-forward network treats each token by itself, so it needs no cache: only "
+         "attention looks back."),
+        ("self.attention(self.attention_norm(x), cache)",
+         "self.attention(self.attention_norm(x, cache))",
+         "The cache landed in the norm: it is the second argument of self.attention(...)."),
+        ("self.attention_norm(x), cache)", "self.attention_norm(x)), cache",
+         "The cache landed in the dropout: it is the second argument of self.attention(...)."),
+        ("x = x + self.dropout(self.attention(", "x = self.dropout(self.attention(",
+         "The residual stream is lost: each half adds to x what it has computed."),
+    ],
+    symptoms=[_only_with_the_cache(gpt.TransformerBlock)],
+    hints=(
+        "With the cache, the model reads one new token at a time. Follow the cache from the head "
+        "of forward to the layer that needs what it holds.",
+        """
+        1. of all the parts of a block, only attention looks at earlier tokens
+        2. it finds them in the cache, if it is given one
+        3. so forward hands it on
+        """,
+        """
+        x = x + self.dropout(self.attention(self.attention_norm(x), ...))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        """,
+    ),
+    properties=[no_look_ahead(wide_input), gradients_reach_all(wide_input, gpt.TransformerBlock),
+                dropout_in_training_only(wide_input)],
+)
+
+MODEL = {"vocab_size": 13, "context_length": 9, "emb_dim": 8, "n_heads": 2, "n_layers": 2,
+         "drop_rate": 0.0, "qkv_bias": True}
+TIED = {**MODEL, "vocab_size": 7, "emb_dim": 6, "n_layers": 3, "tie_weights": True}
+
+
+def _one_cache_each(model):
+    return [gpt.KVCache() for _ in model.blocks]
+
+
+def _cached_ids(generator):
+    for config, pieces, B, T in zip((MODEL, MODEL, TIED, MODEL, TIED), _PIECES, (2, 2, 3, 1, 2),
+                                    (5, 5, 7, 7, 1), strict=True):
+        yield config, torch.randint(config["vocab_size"], (B, T), generator=generator), pieces
+
+
+def _ids_input(generator):
+    return MODEL, torch.randint(13, (2, 5), generator=generator)
+
+
+def _spares_the_embeddings(cls):
+    config, ids = _ids_input(torch.Generator().manual_seed(4))
+    model = filled(cls({**config, "drop_rate": 0.5})).train()
+    model.blocks.eval()
+    return None if not torch.equal(model(ids), model(ids)) else (
+        "in training, nothing of the embeddings is dropped: self.dropout(x) comes before the "
+        "blocks.")
+
+
+CACHED_MODEL = Exercise(
+    "07.cached_model",
+    definition="GPTModel",
+    goal="Let positions go on where the cache ends, and give each block its own cache.",
+    returns=TensorAnswer("logits", ("B", "T", "V")),
+    cases=lambda generator: list(_cached_ids(generator)),
+    use=run_with_cache(_one_cache_each),
+    structure=fits(gpt.GPTModel, [MODEL, TIED]),
+    holes=("forward",),
+    edits=[
+        ("torch.arange(past, past + ids.shape[1]", "torch.arange(ids.shape[1]",
+         "Each call counts its positions from 0 again: the first new token stands after all those "
+         "in the cache, at position cache[0].length."),
+        ("torch.arange(past, past + ids.shape[1]", "torch.arange(past, ids.shape[1]",
+         "The positions end too early: they run from past up to past + ids.shape[1]."),
+        ("cache[0].length if cache else 0", "cache[0].length + 1 if cache else 0",
+         "The positions are one too far: with past tokens in the cache, at positions 0 to "
+         "past - 1, the next one is past."),
+        ("cache[0].length if cache else 0", "len(cache) if cache else 0",
+         "len(cache) is the number of layers: how many tokens there are so far is "
+         "cache[0].length."),
+        ("cache[0].length if cache else 0", "cache[0].length",
+         "Without a cache there is nothing to pick from: then past is 0, and each block gets "
+         "None."),
+        ("cache[0].length if cache else 0", "cache.length if cache else 0",
+         "The cache is a list with one for each layer: all have the same length, that of "
+         "cache[0]."),
+        ("cache[layer] if cache else None", "cache[0] if cache else None",
+         "All blocks share one cache, so each finds keys of the others in it: block number layer "
+         "gets cache[layer]."),
+        ("cache[layer] if cache else None", "cache",
+         "Each block gets the whole list: it needs the cache of its own layer, cache[layer]."),
+        ("block(x, cache[layer] if cache else None)", "block(x)",
+         "The blocks never get their caches: hand each its own, cache[layer]."),
+        ("self.token_embedding(ids) + self.position_embedding(positions)",
+         "self.token_embedding(ids)",
+         "The positions are left out: add their embeddings to those of the tokens."),
+        ("self.output_head(self.final_norm(x))", "self.output_head(x)",
+         "The final norm is never used: it comes right before the output head."),
+        ("            x = block(x,", "            block(x,",
+         "What a block returns is not used: x = block(x, ...)."),
+    ],
+    symptoms=[_only_with_the_cache(gpt.GPTModel)],
+    hints=(
+        "When a cache holds 5 tokens, at which position does the next one stand? And how does each "
+        "block find the cache that holds its own keys and values?",
+        """
+        1. how many tokens are past: the length of the first cache; without a cache, 0
+        2. the positions of the new ones: from there on, as many as there are ids
+        3. token and position embeddings, added; dropout
+        4. each block gets x and the cache of its layer, or None
+        5. the final norm, then the output head
+        """,
+        """
+        past = cache[0].length if cache else 0
+        positions = torch.arange(..., device=ids.device)
+        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache[layer] if cache else None)
+        return self.output_head(self.final_norm(x))
+        """,
+    ),
+    properties=[no_look_ahead(_ids_input), gradients_reach_all(_ids_input, gpt.GPTModel),
+                dropout_in_training_only(_ids_input),
+                Property("embeddings are dropped, too", _spares_the_embeddings, of_class=True)],
+)
+# ------------------------------------------------------------------------------------ generate
+
+
+def run_generation(generate):
+    """A trial: all tokens, as a list; `generator` is the seed of one."""
+
+    def answer(model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
+        torch.manual_seed(generator + 1)                   # for whoever draws from torch's own
+        tokens = generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
+                          torch.Generator().manual_seed(generator))
+        if tokens is None or isinstance(tokens, (Todo, int, Tensor, str)):
+            return tokens
+        tokens = list(islice(tokens, 2 * n_tokens + 20))   # they may never end
+        return TODO if any(isinstance(token, Todo) for token in tokens) else tokens
+
+    return answer
+
+
+def _writer(**config):
+    model = filled(gpt.GPTModel({**MODEL, **config})).eval()
+    model.output_head.weight.data.mul_(1.5)
+    return model
+
+
+def _to_continue(generator):
+    """The best tokens and drawn ones; each filter, both, none; to a stop; beyond the context."""
+    for ids, n_tokens, temperature, top_k, top_p, stop in (
+        ([3], 5, 0, None, None, None), ([1, 5, 2], 6, 1.0, None, None, None),
+        ([2, 7], 5, 0.5, None, None, None), ([4, 4, 8, 1], 4, 2.0, 2, None, None),
+        ([0, 9, 3], 6, 4.0, None, 0.4, None), ([6], 12, 1.5, 6, 0.7, None),
+        ([5, 1], 14, 1.0, None, None, None), ([*range(12)], 5, 0, None, None, None),
+        ([7, 2, 4], 0, 1.0, None, None, None), ([8, 3], 13, 1.0, None, None, 6),
+        ([9, 1], 7, 0, None, None, 298),                 # a large id, which comes at once
+    ):
+        seed = int(torch.randint(1000, (1,), generator=generator))
+        model = _writer(vocab_size=300) if stop == 298 else _writer()
+        yield model, ids, n_tokens, temperature, top_k, top_p, stop, seed
+
+
+def _what_it_reads(generate, n_tokens=6):
+    """The tokens; pass by pass, how many the model reads, its mode, whether ways are recorded."""
+    model, lengths, states = _writer(drop_rate=0.5).train(), [], []
+
+    def overhear(_model, given, out):
+        lengths.append(given[0].shape[1])
+        states.append((model.training, out.requires_grad))
+
+    model.register_forward_hook(overhear)
+    tokens = generate(model, [1, 2, 3], n_tokens, 0)
+    return tokens, lengths, states
+
+
+def _reads_anew(generate):
+    tokens, lengths, states = _what_it_reads(generate)
+    list(tokens)
+    if any(training for training, _ in states):
+        return "a model that is in training mode drops numbers while it writes: call model.eval()."
+    if any(recorded for _, recorded in states):
+        return ("the way back to the weights is recorded, for nobody: keep @torch.no_grad() above "
+                "the first line.")
+    if lengths[:4] == [3, 1, 1, 1]:
+        return None
+    return (f"the tokens are right, but for each of them the model reads {lengths[1]} tokens: with "
+            "a KVCache for every block, made once, it reads the prompt, and then only what is new, "
+            "one token at a time.")
+
+
+def _comes_at_once(generate):
+    tokens, lengths, _ = _what_it_reads(generate)
+    if not hasattr(tokens, "__next__"):
+        return ("the tokens are right, but come all together, after the last one: write `yield "
+                "token` inside of the loop, so that each can be read at once.")
+    next(tokens)
+    return None if len(lengths) <= 1 else (
+        "when the first token comes, others have been computed already: yield each at once.")
+
+
+def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
+    """What a wrong row of tokens does, beside the setting that it was given."""
+    got = answer(copy.deepcopy(model), [*ids], n_tokens, temperature, top_k, top_p, stop, generator)
+    right = gpt.generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
+                         torch.Generator().manual_seed(generator))
+    right = list(right)
+    if len(got) != len(right):
+        return None
+    place = next(n for n, pair in enumerate(zip(got, right, strict=True)) if pair[0] != pair[1])
+    if len(ids) + place > model.config["context_length"]:
+        return (f"The first {place} tokens are right, until the text grows longer than the "
+                "context: from then on the model reads the last context_length tokens, each at a "
+                "new position, with new caches.")
+    if temperature == 0 and place:
+        return ("The first token is right, a later one is not: look at what the model reads after "
+                "the prompt, the one token that is new, and at its caches, which stay the same.")
+    if temperature == 0:
+        return ("At temperature 0 the best token is the only one: look at which scores you take, "
+                "those at the last position.")
+    if top_k is None and top_p is None and temperature == 1:
+        return ("The draws differ, though nothing is filtered: take one number of torch.multinomial"
+                " for each token, with generator=generator, from the softmax of all V scores.")
+    return None
+
+
+_DRAW = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
+_SLIDE = ('        if len(ids) > model.config["context_length"]:     '
+          "# the window slides: each token moves\n"
+          '            new, cache = ids[-model.config["context_length"] :], '
+          "[KVCache() for _ in model.blocks]\n")
+_K = "        if top_k is not None:\n            logits = keep_top_k(logits, top_k)\n"
+_P = "        if top_p is not None:\n            logits = keep_top_p(logits, top_p)\n"
+_HEAT = "        logits = apply_temperature(logits, temperature)\n"
+_STOP = "        if token == stop:\n            return\n"
+
+GENERATE = Exercise(
+    "07.generate",
+    goal="Draw a token, append it, again: hand out each as it comes, end at `stop`, and let the "
+         "model read only what is new.",
+    returns=IdsAnswer(),
+    cases=lambda generator: list(_to_continue(generator)),
+    use=run_generation,
+    edits=[
+        ("        yield token\n", "",
+         "It never yields: `yield token` belongs into the loop, after the look at `stop`."),
+        (_HEAT, "",
+         "The temperature is not used: apply_temperature comes first, before the filters."),
+        (_K, "", "top_k is not used: where it is not None, keep_top_k filters the scores."),
+        (_HEAT + _K + _P, _K + _P + _HEAT,
+         "The temperature comes after the filters: it comes first, for it changes how many tokens "
+         "it takes to reach top_p."),
+        (_K + _P, _P + _K,
+         "top_p comes before top_k: keep the k best first, then those of them that reach p."),
+        (_STOP + "        yield token\n", "        yield token\n" + _STOP,
+         "`stop` itself is handed out: look whether it came before you yield."),
+        ("            return\n", "            continue\n",
+         "`stop` is left out, but the text goes on after it: where token == stop, return."),
+        ("[0, -1]                    # (V)", "[0, 0]                     # (V)",
+         "You take the scores at the first position: those at the last one say what comes next."),
+        (_DRAW, "logits.argmax().item()",
+         "You always take the best token: draw one, torch.multinomial of the probabilities."),
+        (_SLIDE, "",
+         "The text outgrows the context: when it is longer, the model reads its last "
+         "context_length tokens, with new caches."),
+        ("        new = [token]\n", "",
+         "The model reads the prompt again and again: after it, only the new token, new = "
+         "[token]."),
+        ("        new = [token]\n", "        new = ids\n",
+         "The caches hold the earlier tokens already, so the model must read the new one only: new "
+         "= [token]."),
+        ("[KVCache() for _ in model.blocks]\n    for", "[KVCache()] * len(model.blocks)\n    for",
+         "All blocks share one cache, which is in the list several times: make one for each, "
+         "[KVCache() for _ in model.blocks]."),
+        ("torch.tensor([new])", "torch.tensor(new)",
+         "The model reads a batch, (B, T): a single text needs one more pair of brackets, "
+         "torch.tensor([new])."),
+    ],
+    symptoms=[_first_wrong],
+    hints=(
+        "What does the model read first, and what after that? Then, from its scores at the last "
+        "position: temperature, filters, softmax, a draw. And what if the text gets too long?",
+        """
+        1. a copy of ids; what is new: all of them; a KVCache for every block
+        2. in a loop: where ids is longer than the context, all of the last context_length ids are
+           new, and the caches too
+        3. the scores at the last position: temperature, then top_k, then top_p, where not None
+        4. one token by torch.multinomial of the softmax, with the generator
+        5. return if it is `stop`; else yield it, append it, and now it alone is new
+        """,
+        """
+        ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]
+        for _ in range(n_tokens):
+            if len(ids) > model.config["context_length"]:
+                new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in
+                                                                      model.blocks]
+            logits = model(torch.tensor([new]), cache)[0, -1]
+            ...                                       # temperature, top_k and top_p
+            token = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()
+            if token == stop:
+                return
+            yield token
+            ids.append(token)
+            new = [token]
+        """,
+    ),
+    properties=[Property("each token as it comes", _comes_at_once, of_class=True),
+                Property("only what is new is read", _reads_anew, of_class=True)],
+)
+
+# ---------------------------------------------------------------------------------------- main
+
+
+@dataclass
+class Heard:
+    """What a run of main did, as far as others can tell."""
+
+    vocabulary: list | None = None               # of its tokenizer
+    sizes: int | None = None                     # the vocab_size of the model that is trained
+    seen: list | None = None                     # ids that it was trained on
+    steps: int = 0                               # of how many the loss was asked for
+    unseen: list | None = None                   # ids of the evaluation
+    after: int = 0                               # the steps that were taken before it
+    prompt: list | None = None                   # what was to be continued
+    told: str = ""                               # what was printed
+
+
+_SAMPLE, _LOSS = [72, 109, 33], 1.2345           # what the actors give back
+
+
+def run_main(main):
+    """A trial: main runs on a file with this text; training, evaluation and writing are played."""
+
+    def answer(text):
+        code = inspect.unwrap(main).__code__
+        if "TODO" in code.co_names:
+            return TODO
+        heard, names = Heard(), {**vars(gpt), **inspect.unwrap(main).__globals__}
+        tokenizer_class = names["Tokenizer"]
+
+        def tokenizer(*given, **named):
+            made = tokenizer_class(*given, **named)
+            heard.vocabulary = made.vocabulary
+            return made
+
+        def train(model, ids, *_given, steps=None, **_named):
+            steps = min(steps or _given[0], 1000)
+            heard.seen, heard.sizes = ids.tolist(), model.config["vocab_size"]
+            for _ in range(steps):
+                heard.steps += 1
+                yield 2.5
+
+        def evaluate(_model, ids, *_given, **_named):
+            heard.unseen, heard.after = ids.tolist(), heard.steps
+            return _LOSS
+
+        def generate(_model, ids, *_given, **_named):
+            heard.prompt = list(ids)
+            yield from _SAMPLE
+
+        def listen(*parts, sep=" ", end="\n", **_named):
+            heard.told += re.sub(r" at 0x\w+", "", sep.join(map(str, parts))) + end
+
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "text.txt"
+            file.write_text(text, encoding="utf-8")
+            with (mock.patch.object(sys, "argv", ["my_gpt.py", str(file)]),
+                  mock.patch.object(torch.cuda, "is_available", lambda: False)):
+                FunctionType(code, {**names, "Tokenizer": tokenizer, "train": train,
+                                    "evaluate": evaluate, "generate": generate,
+                                    "print": listen})()
+        return heard
+
+    return answer
+
+
+@dataclass(frozen=True)
+class MainAnswer:
+    """A run of main: what must have happened, whatever its numbers."""
+
+    name: str = "run"
+
+    def malformed(self, answer: Any, expected: Heard) -> str | None:
+        return None if isinstance(answer, Heard) else f"main returns {described(answer)}."
+
+    def difference(self, answer: Heard, expected: Heard) -> str | None:
+        whole = _text_of(expected, expected.seen + expected.unseen)
+        if answer.seen is None:
+            return ("nothing is trained: call train(model, seen, steps=...), and go through what "
+                    "it yields in a loop, for nothing happens before.")
+        if answer.steps < 10:
+            return f"only {answer.steps} steps are trained: go through all that train yields."
+        if answer.unseen is None:
+            return "evaluate is never called: measure the loss on what was held out."
+        if answer.sizes != len(answer.vocabulary):
+            return (f"the model has {answer.sizes} tokens, but the tokenizer's vocabulary has "
+                    f"{len(answer.vocabulary)}: hand it on as vocab_size.")
+        seen, unseen = (_text_of(answer, ids) for ids in (answer.seen, answer.unseen))
+        if not whole.startswith(seen) or not seen:
+            return "what is trained on is not the first part of the text."
+        if seen + unseen != whole:
+            return ("what is evaluated must be just what was held out, all that comes after what "
+                    "is trained on.")
+        if len(answer.seen) <= len(answer.unseen):
+            return "more is held out than trained on: nine tenths are for training."
+        if answer.after < answer.steps:
+            return "evaluate is called before the training has ended."
+        if f"{_LOSS:.2f}"[:3] not in answer.told:
+            return "the loss on what was held out is never printed."
+        if answer.prompt is None or _text_of(answer, _SAMPLE) not in answer.told:
+            return ("no sample is printed: print the decoded tokens that generate yields, "
+                    "tokenizer.decode(generate(...)).")
+        return None
+
+    def alike(self, answer: Any, other: Any) -> bool:
+        return isinstance(answer, Heard) and answer == other
+
+    def tidy(self, answer: Any, arguments: tuple) -> Any:
+        return answer
+
+
+def _text_of(heard, ids):
+    return b"".join(heard.vocabulary[token] for token in ids).decode(errors="replace")
+
+
+_TEXTS = ("Poppy the bear had a red kite. " * 12, "The dog ran. It's 7 o'clock!\n" * 9 + "No.",
+          f"One fox.{gpt.END_OF_TEXT}Two foxes, naïve.{gpt.END_OF_TEXT}" * 7)
+_LOOP = '''    for step, loss in enumerate(train(model, seen, steps=800), start=1):
+        if step % 100 == 0:
+            print(f"step {step:4}   loss {loss:.3f}", flush=True)
+'''
+_MEASURE = ('    print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per '
+            'token\\n")\n')
+_WRITE = "    print(tokenizer.decode(generate(model, [end], 200, stop=end)))\n"
+_SPLIT = "    seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]\n"
+
+MAIN = Exercise(
+    "07.main",
+    goal="Put it all together: hold a tenth of the text back, train on the rest and show how it "
+         "goes, measure on what was held back, and write.",
+    returns=MainAnswer(),
+    cases=lambda generator: [(text,) for text in _TEXTS],
+    use=run_main,
+    blanks=[(_SPLIT, "    seen, unseen = TODO\n"), (_LOOP + _MEASURE + _WRITE, "    TODO\n")],
+    edits=[
+        (_LOOP, "    train(model, seen, steps=800)\n",
+         "train only begins when someone asks for its losses: go through them in a loop, for loss "
+         "in train(...)."),
+        ("train(model, seen,", "train(model, ids,",
+         "The model is trained on all of the text, so nothing is held out: give train only what "
+         "it may see."),
+        ("evaluate(model, unseen)", "evaluate(model, seen)",
+         "You measure on what the model was trained on: what was held out says what it has "
+         "learned."),
+        ("tokenizer.decode(generate(model, [end], 200, stop=end))",
+         "generate(model, [end], 200, stop=end)",
+         "This prints a generator: go through its tokens, tokenizer.decode does so."),
+        ("sys.argv[1]", '"text.txt"',
+         "The file is the one that the command line names: sys.argv[1]."),
+    ],
+    hints=(
+        "All that is needed has been written: train yields losses, evaluate returns one, generate "
+        "yields tokens, of which the tokenizer makes text. Nothing happens until someone asks.",
+        """
+        1. cut ids at nine tenths: what is seen, and what is not
+        2. a loop over train(model, seen, steps=800); print the loss every 100 steps
+        3. print evaluate(model, unseen)
+        4. print the decoded tokens of generate(model, [end], 200, stop=end)
+        """,
+        """
+        seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
+        model = ...                                   # as given
+        for step, loss in enumerate(train(model, seen, steps=800), start=1):
+            if step % 100 == 0:
+                print(f"step {step:4}   loss {loss:.3f}", flush=True)
+        print(evaluate(...))
+        print(tokenizer.decode(generate(model, [end], 200, stop=end)))
+        """,
+    ),
+)
+
+EXERCISES = (APPLY_TEMPERATURE, KEEP_TOP_K, KEEP_TOP_P, KV_CACHE, CACHED_ATTENTION, CACHED_BLOCK,
+             CACHED_MODEL, GENERATE, MAIN)

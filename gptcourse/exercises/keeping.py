@@ -31,6 +31,7 @@ from gptcourse.exercises.page import (
     course_piece,
     course_pieces,
     course_source,
+    lines_of,
     pieces,
     run,
 )
@@ -55,11 +56,14 @@ def keep(exercise: Exercise, definition: Any, judge: Callable) -> str:
         written = _with_what_it_needs(definition, name)
         with progress.one_at_a_time():
             text = _read()
-            edited = _was_edited(text, name, written)
+            edited = _was_edited(text, written[-1])
             if not edited:
+                _check_helpers(text, written)
                 text = _with_all(text, written, name)
+                for own in {one for piece in written if piece.kind != "import"
+                            for one in piece.names}:
+                    progress.note_kept(own, _digest(_source_in(text, own)))
                 _write(text)
-                progress.note_kept(name, _digest(_source_in(text, name)))
     except _NotKept as reason:
         return str(reason)
     except OSError as error:
@@ -71,10 +75,13 @@ def keep(exercise: Exercise, definition: Any, judge: Callable) -> str:
 
 
 def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
-    """The definition as it was written, after the imports and helpers of its own cell.
+    """The definition as it was written, the last one, after imports and helpers of its own cell.
 
     Raises _NotKept where it needs something that stands elsewhere.
     """
+    if (own := getattr(definition, "__name__", name)) not in (name, "<lambda>"):
+        raise _NotKept(f"It isn't in {FILE}, where it must be called {name}, and not {own}: give "
+                        "it that name, and check again.")
     cell = written_in(definition)
     cell = re.sub(r"^[%!].*$", "", cell, flags=re.MULTILINE)          # magics are no Python
     try:
@@ -94,21 +101,22 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
             elif used not in there and not _is_known(used, piece):
                 foreign.append(used)
     imports = [_import_of(used, definition) for used in foreign]
-    return [*imports, *(needed[start] for start in sorted(needed))]
+    own = needed.pop(there[name].start)
+    return [*imports, *(needed[start] for start in sorted(needed)), own]
 
 
 def written_in(definition: Any) -> str:
     """The text of the cell that a definition stands in."""
-    code = _code_of(definition)
+    code = getattr(_function_of(definition), "__code__", None)
     return "".join(linecache.getlines(code.co_filename)) if code else ""
 
 
-def _code_of(definition: Any) -> Any:
-    """The code object of a function, or of the first method of a class."""
+def _function_of(definition: Any) -> Any:
+    """A function, or the first method of a class."""
     if isinstance(definition, type):
         own = (inspect.unwrap(part) for part in vars(definition).values() if callable(part))
         definition = next((part for part in own if hasattr(part, "__code__")), None)
-    return getattr(inspect.unwrap(definition) if definition else None, "__code__", None)
+    return inspect.unwrap(definition) if definition else None
 
 
 def _is_known(name: str, piece: Piece) -> bool:
@@ -137,24 +145,16 @@ def _codes(code: Any) -> Iterable[Any]:
 def _import_of(name: str, definition: Any) -> Piece:
     """An import for a module, or a thing of one, that another cell imported."""
     value = getattr(_function_of(definition), "__globals__", {}).get(name)
+    own, source = getattr(value, "__name__", ""), getattr(value, "__module__", None) or ""
+    renamed = f" as {name}" if own != name else ""
     if isinstance(value, ModuleType):
-        line = f"import {value.__name__}" + (f" as {name}" if value.__name__ != name else "")
-    elif getattr(value, "__module__", "__main__").split(".")[0] not in (
-            "__main__", "gptlib", "gptcourse", "builtins", None):
-        line = f"from {value.__module__} import {value.__name__}"
-        line += f" as {name}" if value.__name__ != name else ""
-    else:
-        raise _NotKept(
-            f"It uses {name}, which doesn't stand in its cell, so {FILE} doesn't have it yet: the "
-            f"file must run alone, so write {name} into the same cell, and check again.")
-    return pieces(line + "\n")[0]
-
-
-def _function_of(definition: Any) -> Any:
-    if isinstance(definition, type):
-        own = (inspect.unwrap(part) for part in vars(definition).values() if callable(part))
-        return next((part for part in own if hasattr(part, "__globals__")), None)
-    return inspect.unwrap(definition)
+        return pieces(f"import {own}{renamed}\n")[0]
+    if (own.isidentifier() and getattr(sys.modules.get(source), own, None) is value
+            and source.split(".")[0] not in ("__main__", "gptlib", "gptcourse")):
+        return pieces(f"from {source} import {own}{renamed}\n")[0]
+    raise _NotKept(
+        f"It uses {name}, which doesn't stand in its cell, so {FILE} doesn't have it yet: the "
+        f"file must run alone, so write {name} into the same cell, and check again.")
 
 
 # ------------------------------------------------------------------------------ the file on disk
@@ -162,12 +162,14 @@ def _function_of(definition: Any) -> Any:
 
 def _read() -> str:
     """The text of the file, with plain line ends. Raises _NotKept where it is no Python."""
-    path = Path(FILE)
-    text = path.read_bytes().decode("utf-8-sig") if path.is_file() else ""
-    text = text.replace("\r\n", "\n")
     try:
+        text = _content().decode("utf-8-sig").replace("\r\n", "\n")
         pieces(text)
-    except (SyntaxError, ValueError) as error:
+        compile(text, FILE, "exec", dont_inherit=True)       # finds some more that is no Python
+    except UnicodeDecodeError as error:
+        raise _NotKept(f"{FILE} isn't text in UTF-8 ({error.reason} at byte {error.start}), so it "
+                       "was left as it is: save it in that encoding, then check again.") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _NotKept(
             f"{FILE} can't be read by Python (line {getattr(error, 'lineno', None) or 1}: "
             f"{getattr(error, 'msg', error)}), so it was left as it is: mend that line, then check "
@@ -175,13 +177,17 @@ def _read() -> str:
     return text
 
 
-def _write(text: str) -> None:
+def _content() -> bytes:
     path = Path(FILE)
-    former = path.read_bytes() if path.is_file() else b""
+    return path.read_bytes() if path.exists() else b""
+
+
+def _write(text: str) -> None:
+    former = _content()
     mark = "utf-8-sig" if former.startswith(b"\xef\xbb\xbf") else "utf-8"
     if b"\r\n" in former:
         text = text.replace("\n", "\r\n")
-    with replacing(path) as temporary:
+    with replacing(FILE) as temporary:
         temporary.write_bytes(text.encode(mark))
 
 
@@ -193,16 +199,35 @@ def _digest(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
-def _was_edited(text: str, name: str, written: Sequence[Piece]) -> bool:
-    """Whether under this name stands what no check put there."""
+def _was_edited(text: str, piece: Piece) -> bool:
+    """Whether under its name stands what no check put there."""
+    name = piece.names[0]
     there = _source_in(text, name)
-    return there not in (None, written[-1].source) and not progress.was_kept(name, _digest(there))
+    return there not in (None, piece.source) and not progress.was_kept(name, _digest(there))
+
+
+def _check_helpers(text: str, written: Sequence[Piece]) -> None:
+    """Raise _NotKept where another thing has the name of a helper, unless only the former version
+    of the definition used it."""
+    for helper in written[:-1]:
+        name = helper.names[0]
+        if helper.kind == "import" or _source_in(text, name) in (None, helper.source):
+            continue
+        users = [piece for piece in pieces(text) if name in piece.uses and not (
+            {name, *written[-1].names} & {*piece.names})]
+        if users or _was_edited(text, helper):
+            raise _NotKept(
+                f"It isn't in {FILE}, where another {name} stands: give the one of your cell "
+                "another name, or delete that one, and check again.")
 
 
 def _left_alone(exercise: Exercise, judge: Callable) -> str:
     """The version in the file is judged, and stays, whatever comes of it."""
-    status, text = judge(exercise, getattr(mine, exercise.defines))
-    verdict = "is right, too" if status == "right" else f"isn't right yet ({text.rstrip('.')})"
+    if exercise.defines in mine.own():
+        status, text = judge(exercise, getattr(mine, exercise.defines))
+        verdict = "is right, too" if status == "right" else f"isn't right yet ({text.rstrip('.')})"
+    else:
+        verdict = "can't be tried, because of something else in the file"
     return (f"In {FILE} stands another {exercise.defines}, which you edited there; it {verdict}, "
             "and was left as it is. To keep this one instead, delete that one and check again.")
 
@@ -234,14 +259,14 @@ def _with_all(text: str, written: Sequence[Piece], name: str) -> str:
 
 def _with_imports(text: str, wanted: Sequence[str]) -> str:
     """The imports on top, each once: first Python's own, in gpt.py's order, then all others."""
-    there, lines = pieces(text), text.splitlines(keepends=True)
+    there, lines = pieces(text), lines_of(text)
     former = [piece for piece in there if piece.kind == "import"]
     new = [line for line in wanted if line not in {piece.source for piece in former}]
     if not new:
         return text
     course = [piece.source for piece in course_pieces() if piece.kind == "import"]
-    every = sorted([*(piece.source for piece in former), *new],
-                   key=lambda line: course.index(line) if line in course else len(course))
+    every = sorted([*(piece.source for piece in former), *new], key=lambda line: (
+        "__future__" not in line, course.index(line) if line in course else len(course)))
     pythons = [line for line in every if line.split()[1].split(".")[0] in sys.stdlib_module_names]
     others = [line for line in every if line not in pythons]
     block = [*pythons, *["\n"] * bool(pythons and others), *others]
@@ -259,7 +284,7 @@ def _with_imports(text: str, wanted: Sequence[str]) -> str:
 
 def _with_piece(text: str, source: str, name: str) -> str:
     """The source in place of what is called `name`; else after all that comes before it."""
-    there, lines = pieces(text), text.splitlines(keepends=True)
+    there, lines = pieces(text), lines_of(text)
     for piece in there:
         if name in piece.names:
             lines[piece.start : piece.end] = [source]
@@ -301,26 +326,28 @@ class Mine:
     def __dir__(self) -> list[str]:
         return [name for one in course_pieces() if one.kind == "definition" for name in one.names]
 
+    def own(self) -> list[str]:
+        """The names of those that are the learner's."""
+        return self._loaded()[1]
+
     def __repr__(self) -> str:
-        _, yours = self._loaded()
+        yours = self.own()
         every = dir(self)
         return (f"mine: {len(yours)} of {len(every)} definitions are your own"
                 + (f" ({', '.join(yours)})" if yours else "") + "; the others are the course's.")
 
     def _loaded(self) -> tuple[ModuleType, list[str]]:
         """gpt.py with the learner's pieces in place of its own, and their names."""
-        path = Path(FILE)
-        content = path.read_bytes() if path.is_file() else b""
-        if self._known is None or self._known[0] != content:
-            try:
-                module, yours = _mixed(_read())
-            except Exception as error:  # whatever a file that was edited by hand may do
-                reason = error if isinstance(error, _NotKept) else (
-                    f"{FILE} can't be run ({type(error).__name__}: {error}): mend it.")
-                warnings.warn(f"{reason} Until then, the course's definitions are used.",
-                              stacklevel=4)
-                module, yours = gpt, []
-            self._known = content, module, yours
+        content = None
+        try:
+            content = _content()
+            if not self._known or self._known[0] != content:
+                self._known = content, *_mixed(_read())
+        except Exception as error:      # whatever a file that was edited by hand may do
+            reason = error if isinstance(error, _NotKept) else (
+                f"{FILE} can't be run ({type(error).__name__}: {error}): mend it.")
+            warnings.warn(f"{reason} Until then, the course's definitions are used.", stacklevel=3)
+            self._known = content, gpt, []
         return self._known[1:]
 
 

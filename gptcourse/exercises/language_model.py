@@ -37,9 +37,9 @@ def with_own_generator(definition: Callable) -> Callable:
 def _distances(result: Any, arguments: tuple) -> Any:
     """Of each token in windows of a text without repeats, how far it stands from its window's
     first input: that is the same wherever the windows begin.  -> (B, T), (B, T)"""
-    inputs, targets = result
-    if inputs.dim() != 2 or inputs.is_floating_point() or targets.is_floating_point():
+    if _WINDOWS.malformed(result, result) or result[0].dim() != 2:
         return result
+    inputs, targets = result
     first = _places(inputs[:, :1], arguments[0])
     return tuple(_places(part, arguments[0]) - (first if part.dim() == 2 else first[:, 0])
                  for part in (inputs, targets))
@@ -125,15 +125,14 @@ def _by_the_generator(definition):
     return None
 
 
-_TOO_LATE = ("A window may begin too close to the end, where fewer tokens are left than it takes: "
-             "the last place is N - T - 1, and randint leaves out its upper end.")
+_WINDOWS = SeveralAnswers(tuple(
+    TensorAnswer(name, ("B", "T"), dtype="whole", words=_place_in_words(name))
+    for name in ("inputs", "targets")))
 
 BATCH = Exercise(
     "01.batch",
     goal="Draw windows from random places of a text: the examples that a model learns from.",
-    returns=SeveralAnswers(tuple(
-        TensorAnswer(name, ("B", "T"), dtype="whole", words=_place_in_words(name))
-        for name in ("inputs", "targets"))),
+    returns=_WINDOWS,
     cases=lambda generator: list(_texts(generator)),
     use=with_own_generator,
     observe=_distances,
@@ -162,8 +161,12 @@ BATCH = Exercise(
          "range(batch_size)",
          "The windows begin at places 0, 1, 2 and so on: draw a place for each, anywhere in the "
          "text."),
-        ("len(ids) - context_length,", "len(ids),", _TOO_LATE),
-        ("len(ids) - context_length,", "len(ids) - context_length + 1,", _TOO_LATE),
+        ("len(ids) - context_length,", "len(ids),",
+         "A window may begin too close to the end, where fewer tokens are left than it takes: the "
+         "last place is N - T - 1, and randint leaves out its upper end."),
+        ("len(ids) - context_length,", "len(ids) - context_length + 1,",
+         "The last of your places is one too far, for its last target is missing: randint leaves "
+         "out its upper end, so that end is N - T."),
         ("len(ids) - context_length,", "len(ids) - context_length - 1,",
          "The last window is never drawn: randint leaves out its upper end, so that end is N - T; "
          "a text of just T + 1 tokens has one window."),
@@ -238,8 +241,10 @@ def _what_the_gradient_says(answer, logits, targets):
     it wants the others of the position lower."""
     logits = logits.clone().requires_grad_()
     loss, with_others = (answer(logits, x) for x in (targets, (targets + 1) % logits.shape[-1]))
-    pull = torch.autograd.grad(-loss, logits)[0]                             # (B, T, V)
-    if loss == with_others or not (loss.isfinite() and pull.isfinite().all()):
+    if loss.shape != () or not loss.requires_grad:
+        return None
+    pull = torch.autograd.grad(-loss, logits, materialize_grads=True)[0]     # (B, T, V)
+    if loss == with_others or not (loss.isfinite() and pull.isfinite().all() and pull.any()):
         return None                                  # which is told elsewhere
     wanted, counted = pull.argmax(dim=-1), (pull != 0).any(dim=-1)           # (B, T)
     for words, one, other, seen in (

@@ -7,6 +7,7 @@ and its solution; into the other goes what is solved, in the same order.
 from __future__ import annotations
 
 import ast
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Piece:
 
 def pieces(text: str) -> list[Piece]:
     """All statements of a file, from the top. Raises a SyntaxError for what is no Python."""
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text)
     found, heading, end = [], "", 0
     for node in ast.parse(text).body:
         first = min([node, *getattr(node, "decorator_list", [])], key=lambda part: part.lineno)
@@ -54,13 +55,18 @@ def pieces(text: str) -> list[Piece]:
     return found
 
 
+def lines_of(text: str) -> list[str]:
+    """Its lines as Python counts them: a form feed, say, ends none."""
+    return io.StringIO(text, newline="").readlines()
+
+
 def _kind_and_names(node: ast.stmt) -> tuple[str, tuple[str, ...]]:
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return "import", tuple((name.asname or name.name).split(".")[0] for name in node.names)
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return "definition", (node.name,)
-    if isinstance(node, ast.Assign):
-        return "constant", tuple(_targets(node.targets))
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return "constant", tuple(_targets(getattr(node, "targets", None) or [node.target]))
     return "other", ()
 
 

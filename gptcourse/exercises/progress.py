@@ -81,14 +81,16 @@ def one_at_a_time() -> Iterator[None]:
     made.
     """
     Path(FOLDER).mkdir(exist_ok=True)
-    lock = Path(FOLDER, "lock")
+    lock, seen, since = Path(FOLDER, "lock"), None, 0.0
     while True:
         try:
             lock.touch(exist_ok=False)
             break
         except FileExistsError:
             with suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > PATIENCE:
+                if (made := lock.stat().st_mtime_ns) != seen:
+                    seen, since = made, time.monotonic()   # the clocks of two machines may differ
+                elif time.monotonic() - since > PATIENCE:
                     lock.unlink()
             time.sleep(0.02)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -10,18 +9,14 @@ from torch import Generator, Tensor, nn
 
 from gptcourse.exercises.exercise import Property
 
+CHANGED_IN_PLACE = (
+    "the numbers are right, but torch cannot find the gradients, because something that they need "
+    "was changed in place: write x = x + ... instead of x += ...")
+
 
 def normal(generator: Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Random numbers with mean 0 and variance 1."""
     return torch.randn(shape, generator=generator, dtype=dtype)
-
-
-def shaken(generator: Generator, module: nn.Module) -> nn.Module:
-    """The module with random numbers for all its weights, none of them 0 or 1."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.5 * normal(generator, *parameter.shape))
-    return module.requires_grad_(False)
 
 
 def settings(module: nn.Module) -> list:
@@ -42,10 +37,7 @@ def gradient_reaches(names: tuple[str, ...], arguments: Callable[[Generator], tu
         try:
             ours, theirs = (_gradients(one, len(names), arguments) for one in (answer, solution))
         except RuntimeError:
-            return (
-                "the numbers are right, but torch cannot find the gradients, because something "
-                "that they need was changed in place: write x = x + ... instead of x += ..."
-            )
+            return CHANGED_IN_PLACE
         for name, gradient, expected in zip(names, ours, theirs, strict=True):
             if gradient is None or not gradient.isfinite().all() or not gradient.any():
                 return (
@@ -97,13 +89,13 @@ def called_once(calls: dict[str, list], x: Tensor) -> str | None:
 
 
 def each_token_alone(arguments: Callable[[Generator], tuple]) -> Property:
-    """The last token of x (B, T, C) changes; nothing may change at the others."""
+    """The last token of x (B, T, C), the last argument, changes; nothing may at the others."""
 
     def broken(answer: Callable) -> str | None:
-        x, *rest = arguments(torch.Generator().manual_seed(2))
+        *settings, x = arguments(torch.Generator().manual_seed(2))
         changed = x.clone()
         changed[..., -1, :] += 1
-        before, after = (answer(one.clone(), *copy.deepcopy(rest)) for one in (x, changed))
+        before, after = (answer(*settings, one.clone()) for one in (x, changed))
         if torch.allclose(before[..., :-1, :], after[..., :-1, :], rtol=1e-4, atol=1e-5):
             return None
         return "a change of the last token changes others: each token must be treated by itself."

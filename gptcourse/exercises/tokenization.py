@@ -468,10 +468,12 @@ def _parts(cls):
 
 def _spelled(answer, merges, byte_order, method, given):
     """What the ids spell, and what was left undone."""
-    right = gpt.Tokenizer(merges, byte_order)
+    right, got = gpt.Tokenizer(merges, byte_order), answer(merges, byte_order, method, given)
     if method == "decode":
-        return _text_in_words(answer(merges, byte_order, method, given), right.decode(given))
-    ids = list(answer(merges, byte_order, method, given))
+        return _text_in_words(got, right.decode(given)) if isinstance(got, str) else None
+    if IdsAnswer().malformed(got, []):
+        return None
+    ids = list(got)
     foreign = [token for token in ids if not 0 <= token < right.end_token]
     if foreign:
         return (f"{foreign[0]} is no token: the id of a byte is self.id_of_byte[byte], that of a "

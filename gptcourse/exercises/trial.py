@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import inspect
 import io
 import os
 import random
@@ -19,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -215,13 +217,18 @@ def asked(question: Callable, *arguments, otherwise: Any = None) -> Any:
     return otherwise
 
 
-def alone(function: Callable) -> Callable:
-    """The function, but what it switches in torch holds for nobody else, and a tensor that cannot
-    be read is Unreadable."""
+def alone(definition: Callable) -> Callable:
+    """The function, or class, but what it switches in torch holds for nobody else, and a tensor
+    that cannot be read is Unreadable."""
+    if isinstance(definition, type):
+        methods = {name: alone(part) for name, part in vars(definition).items()
+                   if inspect.isfunction(part)}
+        return type(definition.__name__, (definition,), methods)
 
-    def call(*arguments):
+    @wraps(definition)
+    def call(*arguments, **named):
         with switched_back():
-            result = function(*arguments)
+            result = definition(*arguments, **named)
         for part in result if isinstance(result, (tuple, list)) else [result]:
             if isinstance(part, Tensor):
                 _check_readable(part)
@@ -246,8 +253,6 @@ def _check_readable(x: Tensor) -> None:
     if x.dtype not in _READABLE:
         raise Unreadable(f"the dtype of what you return is {x.dtype}, with which hardly anything "
                          "can be computed: stay with the dtype of the inputs.")
-
-
 
 
 _NOT_THEIRS = tuple(

@@ -9,7 +9,6 @@ done     turns text into GPT-2's own token ids, and back
 from __future__ import annotations
 
 import contextlib
-import html
 import importlib.util
 import io
 import json
@@ -26,6 +25,7 @@ from types import ModuleType
 
 import torch
 
+from gptcourse.figures import in_markup
 from gptlib.model import GPTModel
 from gptlib.storyteller import storyteller
 from gptlib.tokenizer import BPETokenizer
@@ -152,11 +152,13 @@ class FileReport:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f'<tr><td style="text-align: left">{state}</td><td style="text-align: left">'
-            f"{html.escape(what)}</td><td style=\"text-align: left\">{html.escape(why)}</td></tr>"
-            for state, what, why in self.points)
-        return (f'<table><caption style="text-align: left"><b>{html.escape(self.title)}</b>'
+            f"<tr>{''.join(map(_left, point))}</tr>" for point in self.points)
+        return (f'<table><caption style="text-align: left"><b>{in_markup(self.title)}</b>'
                 f"</caption>{rows}</table>")
+
+
+def _left(text: str) -> str:
+    return f'<td style="text-align: left">{in_markup(text)}</td>'
 
 
 def file_report(path: str | Path) -> FileReport:
@@ -165,8 +167,9 @@ def file_report(path: str | Path) -> FileReport:
     with tempfile.TemporaryDirectory() as folder:
         try:
             finished = subprocess.run(
-                [sys.executable, "-m", __name__, str(path)], capture_output=True, text=True,
-                cwd=folder, timeout=SECONDS, check=False,
+                [sys.executable, "-c", f"from {__name__} import say; say()", str(path)],
+                capture_output=True, cwd=folder,
+                encoding="utf-8", errors="replace", timeout=SECONDS, check=False,
                 env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})  # else waiting threads spin
             points = json.loads(finished.stdout.splitlines()[-1])
         except subprocess.TimeoutExpired:
@@ -179,11 +182,11 @@ def file_report(path: str | Path) -> FileReport:
 
 def _tried(path: str) -> list[tuple[str, str, str]]:
     """All points of the file, in this process."""
+    if not Path(path).exists():
+        return [("not yet", what, "there is no file yet") for what, _, _ in POINTS]
     try:
         my = _loaded(path)
-    except FileNotFoundError:
-        return [("not yet", what, "there is no file yet") for what, _, _ in POINTS]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return [("wrong", ALONE, f"Python can't run it: {type(error).__name__}: {error}")]
     return [_point(my, *point) for point in POINTS]
 
@@ -210,10 +213,11 @@ def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -
         right = works(my)
     except (NameError, AttributeError) as error:
         return "not yet", what, str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return "wrong", what, f"{type(error).__name__}: {error}"
     return ("done", what, "") if right else ("wrong", what, "its numbers are not the right ones")
 
 
-if __name__ == "__main__":
-    print(json.dumps(_tried(sys.argv[1])))
+def say() -> None:
+    """Print all points of the file that the command line names."""
+    print(f"\n{json.dumps(_tried(sys.argv[1]))}")      # whatever the file printed is above

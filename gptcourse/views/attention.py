@@ -9,6 +9,7 @@ from gptcourse import figures
 from gptcourse.views.base import trace_text
 from gptcourse.views.browser import MOST_BYTES, BrowserView, browser_files, pack
 from gptcourse.views.session import SendableText, Session
+from gptcourse.views.twin import twin
 from gptlib.trace import Trace
 
 
@@ -37,7 +38,7 @@ class AttentionExplorer(BrowserView):
     def __init__(self, model, tokenizer, text: str | None = None, session: Session | None = None):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
         the session's; with one, it becomes the session's."""
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer = twin(model), tokenizer
         self._traced: tuple[str, Trace] | None = None
         super().__init__(session, prompt=text)
         self.follow("prompt", "layer", "head", "token", "mean", "direction")

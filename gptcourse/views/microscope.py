@@ -12,6 +12,7 @@ from gptcourse.views.attention import checked_head, checked_token
 from gptcourse.views.base import trace_text
 from gptcourse.views.browser import BrowserView, browser_files
 from gptcourse.views.session import SendableText, Session
+from gptcourse.views.twin import twin
 from gptlib.trace import Trace
 
 MOST_KEYS = 14                       # in the still picture
@@ -43,7 +44,7 @@ class AttentionMicroscope(BrowserView):
     def __init__(self, model, tokenizer, text: str | None = None, session: Session | None = None):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
         the session's; with one, it becomes the session's."""
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer = twin(model), tokenizer
         self._traced: tuple[str, Trace] | None = None
         self._sent: tuple[str, int, int] | None = None
         super().__init__(session, prompt=text)

@@ -18,6 +18,7 @@ from gptcourse.views.base import (
     trace_text,
     whole_slider,
 )
+from gptcourse.views.twin import twin
 from gptlib.trace import Trace
 
 MOST_STRONGEST = 10
@@ -34,8 +35,8 @@ class NeuronExplorer(View):
     def __init__(self, model, tokenizer, text: str):
         """`tokenizer` is the one that the model was trained with; the model reads its
         end-of-text token first, if it has one."""
-        self.model, self.tokenizer = model, tokenizer
-        config = model.config
+        self.model, self.tokenizer = twin(model), tokenizer
+        config = self.model.config
         self.text = text_field("text", text, "The text that the model reads")
         self.layer = whole_slider("layer", 0, config.n_layers - 1, config.n_layers - 1,
                                   "Which block, from below")

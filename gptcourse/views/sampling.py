@@ -13,6 +13,7 @@ from gptcourse.figures import DRAWING
 from gptcourse.views.base import chance, check_finite, decimals, prompt_ids
 from gptcourse.views.browser import BrowserView, browser_files
 from gptcourse.views.session import SendableText, Session
+from gptcourse.views.twin import twin
 from gptlib.generation import apply_temperature, keep_min_p, keep_top_k, keep_top_p
 
 MOST_BARS = 15                 # in the still picture
@@ -42,7 +43,7 @@ class SamplingBench(BrowserView):
                  session: Session | None = None):
         """`tokenizer` is the one that the model was trained with. A text begins after its
         end-of-text token, if it has one, and then the prompt may be empty."""
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer = twin(model), tokenizer
         self._scored: tuple[str, Tensor] | None = None
         super().__init__(session, prompt=prompt)
         self.follow("prompt", "temperature", "top_k", "top_p", "min_p")

@@ -21,6 +21,7 @@ from gptcourse.views.base import (
     table,
     text_field,
 )
+from gptcourse.views.twin import twin
 from gptlib.config import GPTConfig
 from gptlib.generation import apply_temperature, next_token
 from gptlib.tap import record
@@ -41,7 +42,7 @@ class GenerationStepper(View):
     def __init__(self, model, tokenizer, prompt: str):
         """`tokenizer` is the one that the model was trained with. A text begins after its
         end-of-text token, if it has one, and then the prompt may be empty."""
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer = twin(model), tokenizer
         self._end = tokenizer.special_tokens.get(END_OF_TEXT)
         self.prompt = text_field("prompt", prompt, "The text that the model continues")
         self.temperature = number_slider("temperature", 0, 3, 1.0, 0.05,

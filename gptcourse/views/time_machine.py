@@ -16,6 +16,7 @@ from gptcourse.views.attention import checked_head
 from gptcourse.views.base import MOST_TOKENS, trace_text
 from gptcourse.views.browser import BrowserView, browser_files
 from gptcourse.views.session import Session
+from gptcourse.views.twin import twin
 from gptlib.generation import generate
 from gptlib.model import GPTModel
 from gptlib.tokenizer import END_OF_TEXT
@@ -182,6 +183,7 @@ class TimeMachine(BrowserView):
             raise ValueError(
                 "There are no checkpoints to travel to: pass pairs of step and model, such as "
                 "[(0, untrained), (1000, trained)].")
+        self._checkpoints = [(step, twin(model)) for step, model in self._checkpoints]
         configs = {model.config for _, model in self._checkpoints}
         if len(configs) > 1:
             raise ValueError(

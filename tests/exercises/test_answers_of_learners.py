@@ -81,8 +81,8 @@ def test_the_number_of_answers_is_shown(record_testsuite_property, capsys):
 def test_a_stub_is_the_head_of_its_solution(exercise):
     stub, solution = exercise.stub.splitlines(), exercise.solution_source.splitlines()
     ast.parse(exercise.stub)
-    assert stub[0] == solution[0] and '"""' in stub[1] + stub[2]
-    todos = sum(line.strip() in ("TODO", "return TODO") for line in stub)
+    assert stub[0] == solution[0] and '"""' in "".join(stub[1:4])
+    todos = sum(line.split()[-1:] == ["TODO"] for line in stub)
     assert todos == (0 if exercise.bug else max(1, todos))
 
 

@@ -7,10 +7,34 @@ import pytest
 import torch
 from torch import nn
 
+from gptcourse import gpt
 from gptcourse.exercises import all_exercises
+from gptcourse.exercises.answers import NumberAnswer, TensorAnswer
 from gptcourse.exercises.checking import judge
+from gptcourse.exercises.exercise import Exercise
 
-EXERCISES = {exercise.name: exercise for exercise in all_exercises()}
+
+def plain(name, returns, cases, **settings):
+    """An exercise that knows no mistakes."""
+    return Exercise(f"00.{name}", "", returns, cases, edits=[], hints=("", "", ""), **settings)
+
+
+def rows(generator, *shapes):
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+SCORES = {"returns": TensorAnswer("scores", ("V",), leading=True), "batched": {"logits": 1}}
+TINY = {"vocab_size": 9, "context_length": 3, "emb_dim": 4, "n_heads": 2, "n_layers": 1,
+        "drop_rate": 0.0, "qkv_bias": False}
+EXERCISES = {exercise.name: exercise for exercise in all_exercises()} | {
+    "apply_temperature": plain("apply_temperature", cases=lambda generator: [
+        (x, heat) for x in rows(generator, (4,), (3, 4), (1, 6)) for heat in (0, 0.5, 2.0)],
+        **SCORES),
+    "keep_top_k": plain("keep_top_k", cases=lambda generator: [
+        *zip(rows(generator, (5,), (3, 8), (2, 3, 6)), (2, 4, 1), strict=True)], **SCORES),
+    "evaluate": plain("evaluate", NumberAnswer("loss"), lambda generator: [
+        (gpt.GPTModel(TINY).eval(), torch.arange(n) % 9, 2) for n in (8, 11, 20)]),
+}
 
 
 def told(name, function):
@@ -23,7 +47,7 @@ def picked_by_row(logits, temperature):
     if temperature:
         return logits / temperature
     kept = torch.full_like(logits, -math.inf)
-    kept[torch.arange(len(logits)), logits.argmax(dim=-1)] = 0.0
+    kept[torch.arange(len(logits)), logits.argmax(dim=-1)] = logits.max()
     return kept
 
 
@@ -46,53 +70,31 @@ def k_of_its_own(logits, k):
     return torch.full_like(logits, -math.inf).scatter(-1, best.indices, best.values)
 
 
-def new_layers(ids, token_table, position_table):
-    tokens, places = nn.Embedding(*token_table.shape), nn.Embedding(*position_table.shape)
-    return tokens(ids) + places(torch.arange(ids.shape[1]))
+def new_numbers(queries, keys, mask):
+    return gpt.attention_weights(nn.Parameter(torch.randn_like(queries)), keys, mask)
 
 
-def seeded_layers(ids, token_table, position_table):
+def seeded_numbers(logits, targets):
     torch.manual_seed(0)
-    return new_layers(ids, token_table, position_table)
-
-
-def every_other_place(ids, token_table, position_table):
-    places = torch.arange(0, 2 * ids.shape[1], 2) % len(position_table)
-    return token_table[ids] + position_table[places]
-
-
-def embeddings_added_again(ids, token_embedding, position_embedding, blocks, *rest):
-    before = token_embedding(ids) + position_embedding(torch.arange(ids.shape[1]))
-    return nn.Sequential(*rest)(before + nn.Sequential(*blocks)(before))
-
-
-def root_of_squares(surprises):
-    return surprises.square().mean().sqrt().exp()
+    return gpt.next_token_loss(nn.Parameter(torch.randn_like(logits)), targets)
 
 
 @pytest.mark.parametrize(("name", "function", "words"), [
-    ("apply_temperature", picked_by_row, "For logits of shape (1, 6) it would be right"),
+    ("apply_temperature", picked_by_row, "For logits of shape (1, 4) it would be right"),
     ("apply_temperature", smaller_than_the_best,
      "For logits of shape (4,) it would be right, for (3, 4) it is not"),
-    ("top_k", first_rows_places, "for the last of the batch changes when only the others do"),
-    ("top_k", k_of_its_own, "stays the same when k changes"),
-    ("embed", new_layers, "such as dropout or the numbers of a new layer"),
-    ("embed", seeded_layers, "stays the same when token_table changes"),
-    ("embed", every_other_place, "If all numbers in position_table were 0, it would be right"),
-    ("gpt_forward", embeddings_added_again, "final_norm reads something other than"),
+    ("keep_top_k", first_rows_places, "for the last of the batch changes when only the others do"),
+    ("keep_top_k", k_of_its_own, "stays the same when k changes"),
+    ("attention_weights", new_numbers, "such as dropout or the numbers of a new layer"),
+    ("next_token_loss", seeded_numbers, "stays the same when logits changes"),
 ])
 def test_what_another_call_shows_is_told(name, function, words):
     assert words in told(name, function)
 
 
 def test_an_argument_that_is_used_in_some_trials_is_not_called_unused():
-    def at_once(step, steps, warmup_steps, peak):     # 0, whatever the peak is, but only at first
-        if step < warmup_steps:
-            return 0.0 * peak
-        return EXERCISES["learning_rate"].solution(step, steps, warmup_steps, peak)
-
-    assert "stays the same" not in told("learning_rate", at_once)
-    assert "stays the same" not in told("perplexity", root_of_squares)
+    assert "stays the same" not in told("apply_temperature", lambda logits, temperature: (
+        0 * logits if temperature < 1 else gpt.apply_temperature(logits, temperature)))
 
 
 def test_an_empty_result_does_not_say_what_is_unused():
@@ -106,54 +108,45 @@ def test_an_empty_result_does_not_say_what_is_unused():
 def test_a_slow_function_is_not_called_often(monkeypatch):
     calls = []
 
-    def slow(surprises):
+    def slow(logits, targets):
         calls.append(time.sleep(0.02))
-        return 3.0
+        return torch.tensor(3.0)
 
-    assert "stays the same when surprises changes" in told("perplexity", slow)
+    assert "stays the same when logits changes" in told("next_token_loss", slow)
     many = len(calls)
     monkeypatch.setattr("gptcourse.exercises.experiments.PATIENCE", 0.01)
-    assert "stays the same" not in told("perplexity", slow)
+    assert "stays the same" not in told("next_token_loss", slow)
     assert len(calls) < 1.9 * many
 
 
 def test_where_the_time_is_up_before_the_cause_is_found_the_wrong_number_is_told(monkeypatch):
     monkeypatch.setattr("gptcourse.exercises.checking.TIME_LIMIT", 0.7)
 
-    def slow(surprises):
+    def slow(logits, targets):
         time.sleep(0.05)
-        return 3.0
+        return torch.tensor(3.0)
 
-    assert told("perplexity", slow).startswith("the perplexity is 3, but should be")
-
-
-def test_a_known_mistake_must_explain_most_of_what_went_wrong():
-    assert "median" not in told("perplexity", lambda surprises: surprises.flatten()[0].exp())
+    assert told("next_token_loss", slow).startswith("the loss is 3, but should be")
 
 
-@pytest.mark.parametrize("switch", [nn.Module.eval, nn.Module.double,
+@pytest.mark.parametrize("switch", [nn.Module.train, nn.Module.double,
                                     lambda model: model.requires_grad_(False)])
 def test_what_switches_a_model_is_refused(switch):
-    def counts(model):
-        return sum(p.numel() for p in switch(model).parameters())
+    def evaluate(model, ids, batch_size):
+        loss = gpt.evaluate(model, ids, batch_size)
+        switch(model)
+        return loss
 
-    assert "it changes model" in told("count_parameters", counts)
+    assert "it changes model" in told("evaluate", evaluate)
 
 
 def test_who_returns_nothing_in_one_case_is_told_which():
-    def above_zero(logits, temperature):
-        return logits / temperature if temperature else None
-
-    text = told("apply_temperature", above_zero)
-    assert "temperature = 0, it returns None" in text and "ends without `return`" in text
+    text = told("apply_temperature", lambda logits, temperature: (
+        None if temperature == 2 else gpt.apply_temperature(logits, temperature)))
+    assert "temperature = 2.0, it returns None" in text and "ends without `return`" in text
 
 
 @pytest.mark.parametrize("made", [lambda *pair: dict(zip("kv", pair, strict=True)),
                                   lambda *pair: iter(pair)])
 def test_a_pair_of_another_kind_is_told_by_its_kind(made):
-    assert "but must return 2 things" in told("extend_cache", lambda cache, *pair: made(*pair))
-
-
-def test_a_single_layer_is_shown_as_it_is():
-    assert "with model = Linear(in_features=3, out_features=4, bias=True), the count is 7" in told(
-        "count_parameters", lambda model: 7)
+    assert "but must return 2 things" in told("batch", lambda *given: made(*gpt.batch(*given)))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gptcourse import gpt
-from gptcourse.exercises import check, keeping, mine, progress
+from gptcourse.exercises import all_exercises, check, keeping, mine, progress
 from gptcourse.exercises.early import CALLERS, EARLY
 from gptcourse.exercises.keeping import FILE, TITLE, pieces
 from gptcourse.exercises.page import course_pieces, course_source, run
@@ -54,13 +54,14 @@ def file_text():
 # ---------------------------------------------------------------------------------- the file grows
 
 
-@pytest.mark.parametrize("name", ["learn_merges", "peeking_head"])
+@pytest.mark.parametrize("name", [one.name for one in all_exercises() if one.bug])
 def test_a_bug_as_it_was_given_is_not_done_yet_and_no_try(name):
     stub = getattr(check, name).exercise.stub
     assert checked(name, stub).startswith(f"⬜ {name}: not done yet, the bug is still in it: ")
     assert progress.load() == {}
+    assert "needs the" in repr(getattr(check, name)(torch.ones(2)))
     assert checked(name, stub + "\n# I have looked at it.\n").startswith(f"❌ {name}: ")
-    assert progress.load() == {getattr(check, name).exercise.id: {"solved": False, "tries": 1}}
+    assert progress.load() == {getattr(check, name).exercise.id: {"solved": False, "tries": 2}}
 
 
 def test_what_is_right_is_kept_and_what_is_wrong_is_not():
@@ -185,6 +186,92 @@ def test_a_file_that_fails_when_it_runs_is_explained():
         assert mine.merge([1, 1], (1, 1), 9) == [9]
 
 
+def test_a_version_in_a_file_that_fails_is_not_called_right():
+    Path(FILE).write_text("import torch\n\nX = 1 / 0\n\ndef causal_mask(n_tokens):\n    return X\n")
+    with pytest.warns(UserWarning, match="can't be run"):
+        assert "it can't be tried, because of something else in the file" in checked("causal_mask")
+
+
+@pytest.mark.parametrize(("content", "told"), [
+    (b"x = '\xff'\n", "isn't text in UTF-8"), (b"x = '\0'\n", "can't be read by Python"),
+    (b"(" * 5000, "can't be read by Python"), (b"return 1\n", "can't be read by Python"),
+    (None, "It is not in my_gpt.py yet"),
+])
+def test_a_file_that_cannot_be_read_is_told_and_left_alone(content, told):
+    Path(FILE).mkdir() if content is None else Path(FILE).write_bytes(content)
+    line = checked("causal_mask")
+    assert line.startswith("✅") and told in line
+    with pytest.warns(UserWarning, match="the course's definitions are used"):
+        assert mine.causal_mask(2).shape == (2, 2)
+    assert content is None or Path(FILE).read_bytes() == content
+
+
+@pytest.mark.parametrize("odd", ["\f", "\v", "\x1c", "\x85", "\u2028"])
+def test_what_ends_a_line_for_others_than_python_ends_none_here(odd):
+    checked("causal_mask")
+    own = file_text().replace("import torch\n", f"import torch\n\nNOTE = '{odd}'\nOTHER = 2\n")
+    Path(FILE).write_text(own, encoding="utf-8")
+    other = "def causal_mask(n_tokens):\n    return torch.ones(n_tokens, n_tokens).tril() > 0\n"
+    assert "Kept" in checked("causal_mask", other)
+    assert file_text() == own.replace(check.causal_mask.exercise.solution_source, other)
+
+
+def test_what_must_stand_on_top_stays_there():
+    Path(FILE).write_text("from __future__ import annotations\nimport zlib\n\n"
+                          "Z: int = zlib.MAX_WBITS\n\n"
+                          "def merge(ids, pair, new_id):\n    return [Z]\n")
+    assert "Kept" in checked("causal_mask") and mine.merge([1], (1, 1), 2) == [15]
+    compile(file_text(), FILE, "exec")
+
+
+def helped(helper="lower"):
+    return (f"def {helper}(x):\n    return x.tril()\n\n\ndef causal_mask(n_tokens):\n"
+            f"    return {helper}(torch.ones(n_tokens, n_tokens)) > 0\n")
+
+
+def test_a_helper_takes_no_place_of_another_thing_with_its_name():
+    own = "lower = 3\nOTHER = 4\n\ndef try_it():\n    return lower\n"
+    Path(FILE).write_text(own)
+    line = checked("causal_mask", helped())
+    assert line.startswith("✅") and "where another lower stands" in line and file_text() == own
+    assert "Kept" in checked("causal_mask", helped("triangle"))
+
+
+def test_a_helper_changes_with_its_definition_but_not_under_another_one():
+    assert "Kept" in checked("causal_mask", helped())
+    better = helped().replace("x.tril()", "x.tril(0)")
+    assert "Kept" in checked("causal_mask", better) and "tril(0)" in file_text()
+    two = check.split_heads.exercise.solution_source.replace(
+        "x.view(", "lower(x).view(") + "\ndef lower(x):\n    return x\n"
+    assert "where another lower stands" in checked("split_heads", two)
+    assert "tril(0)" in file_text()
+
+
+def test_a_definition_of_another_name_is_told_so():
+    notebook = a_notebook()
+    cell(check.causal_mask.exercise.solution_source.replace("causal_mask", "my_mask"), notebook)
+    line = repr(check.causal_mask(notebook["my_mask"]))
+    assert line.startswith("✅") and "must be called causal_mask, and not my_mask" in line
+
+
+@pytest.mark.parametrize(("first", "uses", "kept"), [
+    ("from torch import tril as lower", "lower(", True),
+    ("import torch.nn.functional as F", "F.relu(", True),
+    ("where = torch.device('cpu')", "torch.tensor(1., device=where) * (", False),
+    ("from functools import partial\nlower = partial(torch.tril)", "lower(", False),
+    ("lower = torch.tril.__get__(0) if False else (lambda x: x.tril())", "lower(", False),
+])
+def test_what_another_cell_made_is_imported_or_asked_for(first, uses, kept):
+    notebook = a_notebook()
+    cell(first + "\n", notebook)
+    cell("def causal_mask(n_tokens):\n"
+         f"    return {uses}torch.ones(n_tokens, n_tokens)).tril() > 0\n", notebook)
+    line = repr(check.causal_mask(notebook["causal_mask"]))
+    assert line.startswith("✅") and ("Kept" in line) is kept, line
+    assert ("same cell" in line) is not kept
+    assert mine.causal_mask(2).sum() == 3
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_byte_order_mark_and_windows_line_ends_are_kept(encoding, end):
@@ -224,7 +311,7 @@ def _solve(folder, name):
 
 def test_two_notebooks_at_once_lose_nothing(tmp_path):
     names = ["causal_mask", "attention_weights", "split_heads", "MultiHeadAttention"]
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     workers = [context.Process(target=_solve, args=(tmp_path, name)) for name in names]
     for worker in workers:
         worker.start()

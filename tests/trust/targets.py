@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import linecache
 import os
 import shutil
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -41,7 +44,8 @@ from materials import (
 from safetensors.torch import save_file
 
 from gptcourse import figures
-from gptcourse.exercises import progress
+from gptcourse.exercises import check, keeping, progress, whole_file
+from gptcourse.exercises.checking import judge
 from gptlib import checkpoint, data, generation, tap, training
 from gptlib.corpus import load_text, storybook
 from gptlib.model import GPTModel, parameters_by_part
@@ -450,6 +454,110 @@ READING_VIEWS = ("TokenizerExplorer", "WindowExplorer", "AttentionExplorer", "Sa
                  "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine")
 
 
+# ------------------------------------------------------------------------------------ my_gpt.py
+
+MY_GPT = '''"""My GPT."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+LUCKY = 7
+OTHER = "seven"
+
+# ---- 02 A first language model: which token comes next, and how surprising is it? ----------------
+
+# what I wrote myself
+def next_token_loss(logits, targets):
+    return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def triangle(x):
+    """My own: not what the notebook calls so."""
+    return x.triu(LUCKY)
+
+# ---- 03 Attention: every token gathers what it needs from the tokens before it -------------------
+
+def causal_mask(n_tokens):
+    return torch.ones(n_tokens, n_tokens).tril() > 0    # all of the past
+
+@torch.no_grad()
+def try_it(text="a \\
+b"):
+    return triangle(text), """
+causal_mask = 3"""
+'''
+CELL = """import numpy as np
+
+def {helper}(x):
+    return x.tril()
+
+def causal_mask(n_tokens):
+    return {helper}(torch.from_numpy(np.ones((n_tokens, n_tokens), dtype=bool)))
+"""
+
+
+helpers = st.sampled_from(["triangle", "lower"])
+
+
+@st.composite
+def lines_moved(draw):
+    """Lines of a file that were moved, deleted, doubled, or have an odd character in them."""
+    lines = MY_GPT.splitlines(keepends=True)
+    for _ in range(draw(st.integers(1, 4))):
+        at, to = (draw(st.integers(0, len(lines) - 1)) for _ in range(2))
+        how = draw(st.sampled_from(["move", "delete", "double", "odd"]))
+        line = lines.pop(at) if how in ("move", "delete") else lines[at]
+        if how == "odd":
+            lines[at] = line[:-1] + draw(st.sampled_from("\f\v\x1c\x85\u2028\r\0")) + line[-1]
+        elif how != "delete":
+            lines.insert(to, line)
+    return "".join(lines).encode()
+
+
+def use_my_gpt(given: tuple[bytes, str]) -> None:
+    """A definition and its helper are kept in a file; the others in it, and its lines, stay."""
+    content, helper = given
+    cell = CELL.format(helper=helper)
+    linecache.cache["<cell>"] = len(cell), None, cell.splitlines(keepends=True), "<cell>"
+    exec(compile(cell, "<cell>", "exec"), notebook := {"torch": torch})
+    former, folder = os.getcwd(), Path(file(b"", "my_gpt")).parent / "learner"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    os.chdir(folder)
+    try:
+        path = Path("my_gpt.py")
+        path.write_bytes(content)
+        told = keeping.keep(check.causal_mask.exercise, notebook["causal_mask"], judge)
+        assert told.endswith(".") and "\n" not in told, told
+        assert not lines_of(content) - lines_of(path.read_bytes()), "lines are lost"
+        if told == "Kept in my_gpt.py.":
+            ast.parse(path.read_bytes())
+            assert not runs(content) or runs(path.read_bytes())
+        else:
+            assert path.read_bytes() == content
+        assert callable(keeping.Mine().causal_mask)
+        whole_file._tried(str(path))
+    finally:
+        os.chdir(former)
+
+
+def lines_of(content: bytes) -> Counter:
+    return Counter(line.strip() for line in content.replace(b"\r", b"\n").split(b"\n")
+                   if line.strip())
+
+
+def runs(content: bytes) -> bool:
+    try:
+        return bool(compile(content, "my_gpt.py", "exec"))
+    except (SyntaxError, ValueError):
+        return False
+
+
 # ------------------------------------------------------------------------------------ the table
 
 class Target(NamedTuple):
@@ -516,6 +624,9 @@ TARGETS = (
         n=st.integers(1, 3), seed=small, part=st.sampled_from(storybook.PARTS)), use_stories, 10),
     Target("text files", text_files, use_text_file, 30),
     Target("progress: names of files", st.lists(tries | texts, max_size=8), use_progress, 40),
+    Target("my_gpt.py: bytes", st.tuples(damaged(MY_GPT.encode()), helpers), use_my_gpt, 20),
+    Target("my_gpt.py: lines moved, deleted, doubled", st.tuples(lines_moved(), helpers),
+           use_my_gpt, 20),
     Target("diagrams", drawings, use_figure, 30),
     Target("charts", charts, use_figure, 5),
     Target("views", st.tuples(st.sampled_from(READING_VIEWS), written_texts), use_view, 5),

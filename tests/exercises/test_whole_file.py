@@ -1,0 +1,77 @@
+"""check.my_gpt() says of every point whether the learner's file can do it, and if not, why."""
+
+from pathlib import Path
+
+import pytest
+
+from gptcourse import gpt
+from gptcourse.exercises import check, whole_file
+from gptcourse.exercises.keeping import FILE
+from gptcourse.exercises.page import course_source
+
+IMPORTS = "import math\nimport torch\nfrom torch import nn\n\n"
+LOSS, BATCH = (IMPORTS + course_source(name) for name in ("next_token_loss", "batch"))
+SURPRISE = "says how surprised a model is"
+
+
+@pytest.fixture(autouse=True)
+def in_an_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def states(report):
+    return {what: (state, why) for state, what, why in report}
+
+
+def test_the_whole_answer_can_do_everything():
+    Path(FILE).write_bytes(Path(gpt.__file__).read_bytes())
+    report = check.my_gpt()
+    assert {state for state, _, _ in report.points} == {"done"}, report
+    assert report.title == f"my_gpt.py can do {len(report.points)} of {len(report.points)} things."
+
+
+def test_without_a_file_nothing_is_done_yet_and_nothing_wrong():
+    points = whole_file._tried(FILE)
+    assert {(state, why) for state, _, why in points} == {("not yet", "there is no file yet")}
+
+
+@pytest.mark.parametrize(("source", "state", "why"), [
+    (LOSS, "done", ""), (BATCH, "not yet", "next_token_loss missing"),
+    (LOSS.replace(".mean()", ".sum()"), "wrong", "its numbers are not the right ones"),
+    (LOSS.replace(".mean()", ".mean(3)"), "wrong", "IndexError"),
+    (LOSS.replace("return -", "return 0 * helper - "), "not yet", "'helper' is not defined"),
+    (LOSS.replace("return -", "raise SystemExit('bye') or -"), "wrong", "SystemExit: bye"),
+])
+def test_a_point_is_done_or_says_why_not(source, state, why):
+    Path(FILE).write_text(source)
+    found = states(whole_file._tried(FILE))[SURPRISE]
+    assert found[0] == state and why in found[1]
+
+
+@pytest.mark.parametrize(("source", "why"), [
+    ("import gptlib\n", "Python can't run it: ModuleNotFoundError"),
+    ("from gptcourse.gpt import *\n", "Python can't run it: ModuleNotFoundError"),
+    ("def half(:\n", "Python can't run it: SyntaxError"), ("raise SystemExit\n", "SystemExit"),
+    ("open('not there')\n", "FileNotFoundError"), ("import os\nos._exit(3)\n", "without a word"),
+    ("while True:\n    pass\n", "it did not end within 1 seconds"),
+])
+def test_a_file_that_does_not_run_alone_says_why(source, why, monkeypatch):
+    monkeypatch.setattr(whole_file, "SECONDS", 1 if "while" in source else 120)
+    Path(FILE).write_text(source)
+    if "while" in source or "os" in source:
+        points = check.my_gpt().points
+    else:
+        points = whole_file._tried(FILE)
+    assert [state for state, _, _ in points] == ["wrong"] and why in points[0][2]
+
+
+def test_what_a_file_prints_does_no_harm():
+    Path(FILE).write_text(
+        f"import sys\nsys.stdout.buffer.write(b'\\xff no end of line')\n{LOSS}", encoding="utf-8")
+    assert states(check.my_gpt().points)[SURPRISE] == ("done", "")
+
+
+def test_the_report_is_a_page_in_which_nothing_is_html():
+    report = whole_file.FileReport("<b>.py", (("wrong", "<i>", "<u>"),))
+    page = report._repr_html_()
+    assert not any(tag in page for tag in ("<b>.py", "<i>", "<u>")) and "0 of 1" in repr(report)

@@ -1,0 +1,608 @@
+"""Answers to the exercises of chapter 7, right and wrong, as learners write them."""
+
+import math
+import sys
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from collecting import right, wrong_edits
+from torch import nn
+
+from gptcourse.gpt import (
+    END_OF_TEXT,
+    GPT_CONFIG_124M,
+    WORD,
+    FeedForward,
+    GPTModel,
+    KVCache,
+    LayerNorm,
+    MultiHeadAttention,
+    Tokenizer,
+    TransformerBlock,
+    apply_temperature,
+    evaluate,
+    generate,
+    init_weights,
+    keep_top_k,
+    keep_top_p,
+    learn_merges,
+    train,
+)
+
+
+@right("apply_temperature")
+def in_double_precision_less_the_best(logits, temperature):
+    gaps = (logits - logits.amax(-1, keepdim=True)).double()
+    if temperature == 0:
+        places = torch.arange(logits.shape[-1])
+        return torch.where(places == gaps.argmax(-1, keepdim=True), gaps, -math.inf)
+    return gaps.div(temperature)
+
+
+@right("apply_temperature")
+def logarithms_of_probabilities(logits, temperature):
+    if temperature == 0.0:
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits).log()
+    return (logits / temperature).log_softmax(-1)
+
+
+@right("apply_temperature")
+def scattered(logits, temperature):
+    if not temperature:
+        best = logits.argmax(dim=-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+    return logits * (1 / temperature)
+
+
+ALL = "keep_top_k(logits, 1) if temperature == 0 else logits / temperature"
+COLD, WARM = "keep_top_k(logits, 1)", "logits / temperature"
+NOTHING = "torch.full_like(logits, -math.inf)"
+wrong_edits(
+    "apply_temperature",
+    (COLD, "logits.masked_fill(logits < logits.amax(-1, keepdim=True), -math.inf)",
+     "share the best score"),
+    (WARM, "temperature * logits", "multiply by the temperature"),
+    (ALL, "torch.mul(logits, temperature)", "0 needs a line of its own"),
+    (ALL, "torch.div(logits, temperature)", "give it a line of its own"),
+    (COLD, "logits * 1", "leaves only the best"),
+    (COLD, "torch.argmax(logits, dim=-1)", "you return the best token"),
+    ("", "    if temperature == 0:\n        return torch.nn.functional.one_hot(logits.argmax(-1), "
+         "logits.shape[-1]).to(logits)\n    return torch.softmax(logits / temperature, dim=-1)\n",
+     "A softmax was applied to what was right"),
+    (WARM, "torch.softmax(logits, dim=-1) / temperature", "divide the scores, before the softmax"),
+    (COLD, "torch.where(logits == logits.max(), logits, -math.inf)", "best in each row"),
+    (WARM, "logits.div_(temperature)", "changes its input logits"),
+    (ALL, "logits.numpy() / (temperature or 1)", "a NumPy array"),
+    (ALL, "logits / (temperature + 1e-6)", "should be -inf"),
+    (COLD, f"{NOTHING}.scatter(0, logits.argmax(dim=0, keepdim=True), 0.0)",
+     "changes when only the others do"),
+    (COLD, "logits.scatter(-1, logits.argmax(dim=-1, keepdim=True), -math.inf)",
+     "Just those tokens are ruled out that should"),
+    (WARM, "(logits.softmax(dim=-1) / temperature).log()",
+     "same probabilities as those that came in"),
+    ("temperature == 0", "isinstance(temperature, int)", "look for a division by zero"),
+    (WARM, "logits // temperature", "rounds every quotient down"),
+    (COLD, "logits.max(dim=-1).values", "Only the last place along the last axis is"),
+    (COLD, NOTHING, "No token is left in any row"),
+    ("", f"    if temperature == 0:\n        kept = {NOTHING}\n        kept[logits.argmax(dim=-1)] "
+         "= 0\n        return kept\n    return logits / temperature\n",
+     "For logits of shape (4,) it would be right, for (3, 4) it is not"),
+    ("== 0", "> 0", "The two cases are swapped"),
+    (COLD, "logits.max(dim=-1)", "it holds values and their places"),
+    ("", f"    if temperature == 0:\n        kept = {NOTHING}\n        kept.view(-1)"
+         "[logits.argmax()] = 0.0\n        return kept\n    return logits / temperature\n",
+     "only the best token of the whole tensor is left"),
+)
+
+
+@right("keep_top_k")
+def by_a_mask(logits, k):
+    keep = torch.zeros_like(logits, dtype=torch.bool)
+    keep.scatter_(-1, logits.topk(k).indices, True)
+    return torch.where(keep, logits, torch.tensor(-math.inf))
+
+
+@right("keep_top_k")
+def row_by_row(logits, k):
+    rows = logits.reshape(-1, logits.shape[-1]).clone()
+    for row in rows:
+        for place in row.argsort()[: len(row) - k]:
+            row[place] = -math.inf
+    return rows.reshape(logits.shape)
+
+
+@right("keep_top_k")
+def by_rank(logits, k):
+    ranks = logits.argsort(dim=-1, descending=True).argsort(dim=-1)
+    return logits.masked_fill(ranks >= k, float("-inf"))
+
+
+@right("keep_top_k")
+def one_after_the_other(logits, k):
+    kept, rest = torch.zeros_like(logits, dtype=torch.bool), logits.clone()
+    for _ in range(k):
+        best = rest.argmax(dim=-1, keepdim=True)
+        kept.scatter_(-1, best, True)
+        rest.scatter_(-1, best, -math.inf)
+    return torch.where(kept, logits, -math.inf)
+
+
+KEPT, TOP = "logits.scatter(-1, order[..., k:], -math.inf)", "logits.topk(k)"
+wrong_edits(
+    "keep_top_k",
+    (KEPT, "torch.where(logits >= logits.gather(-1, order[..., k - 1 : k]), logits, -math.inf)",
+     "so more than k are left"),
+    (KEPT, "logits.sort(dim=-1, descending=True).values[..., :k]", "Only the k scores are left"),
+    (KEPT, "torch.topk(logits, k)[1]", "ids of the k best"),
+    (KEPT, f"torch.zeros_like(logits).scatter(-1, {TOP}.indices, {TOP}.values)",
+     "only -inf gets none"),
+    (KEPT, f"torch.where(logits > {TOP}.values[..., -1:], logits, -math.inf)",
+     "One token too few"),
+    ("descending=True", "descending=False", "keep the worst"),
+    ("order[..., k:]", "order[..., 0:k]", "Just those tokens are ruled out that should"),
+    ("", "    out = logits.sort(dim=-1, descending=True).values.clone()\n    out[..., k:] = "
+         "-math.inf\n    return out\n", "Each row has the right numbers, but not at"),
+    ("", "    out = logits.clone()\n    out[..., k:] = -math.inf\n    return out\n",
+     "first k tokens of the vocabulary"),
+    ("logits.scatter(", "logits.scatter_(", "changes its input logits"),
+    ("-math.inf)", "-1.0)", "should be -inf"),
+    (KEPT, f"{NOTHING}.scatter(-1, {TOP}.indices, logits)", "the first k scores of each row"),
+    (KEPT, "logits + torch.ones_like(logits).scatter(-1, order[..., :k], 0.0) * -math.inf",
+     "0 times infinity is no number"),
+    (KEPT, f"{NOTHING}.scatter(-1, {TOP}.indices, {TOP}.values.softmax(dim=-1))",
+     "The right tokens are left, but with other scores"),
+    ("", "    rows = logits.reshape(-1, logits.shape[-1])\n    drawn = torch.multinomial("
+         "rows.softmax(dim=-1), k)\n    kept = torch.full_like(rows, -math.inf)\n"
+         "    return kept.scatter(-1, drawn, rows.gather(-1, drawn)).view_as(logits)\n",
+     "it does two different things"),
+    (KEPT, "torch.zeros_like(logits).bool().scatter(-1, order[..., :k], True)",
+     "a mask says where"),
+    ("return logits", "logits", "forget `return`"),
+    (f"return {KEPT}", f"{KEPT}\n    return logits", "That is logits as it came in: nothing has"),
+    (KEPT, f"{NOTHING}.scatter(-1, {TOP}.values, logits)", "take .indices, not .values"),
+)
+
+
+@right("keep_top_p")
+def upward(logits, p):
+    ordered, order = logits.sort(dim=-1)
+    rest = ordered.softmax(-1).cumsum(-1)                 # this one and all that are worse
+    out = rest <= 1 - p + 1e-7
+    out[..., -1] = False
+    return logits.masked_fill(torch.zeros_like(out).scatter(-1, order, out), -math.inf)
+
+
+@right("keep_top_p")
+def moved_by_one(logits, p):
+    ordered, order = logits.sort(dim=-1, descending=True)
+    ruled_out = ordered.softmax(-1).cumsum(-1) >= p
+    ruled_out[..., 1:] = ruled_out[..., :-1].clone()
+    ruled_out[..., 0] = False
+    return logits.masked_fill(ruled_out.scatter(-1, order, ruled_out.clone()), -float("inf"))
+
+
+@right("keep_top_p")
+def one_by_one(logits, p):
+    rows = logits.reshape(-1, logits.shape[-1])
+    out = torch.full_like(rows, -math.inf)
+    for row, kept in zip(rows, out, strict=True):
+        probabilities, total = row.double().softmax(-1), 0.0
+        for token in row.argsort(descending=True).tolist():
+            if total >= p:
+                break
+            kept[token] = row[token]
+            total += probabilities[token].item()
+    return out.reshape(logits.shape)
+
+
+@right("keep_top_p")
+def each_compared_with_each(logits, p):
+    shares, places = logits.softmax(dim=-1), torch.arange(logits.shape[-1])
+    one, other = shares[..., :, None], shares[..., None, :]
+    better = (other > one) | ((other == one) & (places < places[:, None]))
+    return logits.masked_fill((better * other).sum(dim=-1) >= p - 1e-6, -math.inf)
+
+
+SUMS = "probabilities.cumsum(dim=-1)"
+CUT, BACK = "masked_fill(before >= p, -math.inf)", "logits.scatter(-1, order, ordered)"
+TAIL = f"ordered.{CUT}\n    return {BACK}"
+wrong_edits(
+    "keep_top_p",
+    ("before >= p", "before > p", "rule out where the better ones have p or more, with >="),
+    (BACK, "logits.masked_fill(logits < ordered.masked_fill(before >= p, math.inf).amin("
+           "dim=-1, keepdim=True), -math.inf)", "share the last score stay, too"),
+    ("", "    ordered, order = logits.softmax(0).sort(dim=-1, descending=True)\n    before = "
+         "ordered.cumsum(-1) - ordered\n    return logits.masked_fill(torch.zeros_like(logits)"
+         ".bool().scatter(-1, order, before >= p), -math.inf)\n",
+     "changes when only the others do"),
+    (CUT, f"masked_fill({SUMS} > p, -math.inf)", "reaches p is dropped"),
+    (CUT, f"masked_fill({SUMS} >= p, -math.inf)",
+     "The token that reaches p is dropped, so what is left stays below p"),
+    (f"    ordered = ordered.{CUT}", f"    out = {SUMS} > p\n    out[..., 0] = False\n"
+     "    ordered[out] = -math.inf", "unless it is the best one"),
+    (TAIL, f"({SUMS} >= p) & (torch.arange(logits.shape[-1]) > 0)\n"
+           "    return logits.masked_fill(ordered.gather(-1, order.argsort(dim=-1)), -math.inf)",
+     "is dropped, unless it is the best one"),
+    ("", "    shares = logits.softmax(-1)\n    return torch.where(shares.cumsum(-1) - shares < p, "
+         "logits, -math.inf)\n", "in the order of the vocabulary"),
+    ("", "    return logits.masked_fill(logits.softmax(dim=-1).cumsum(dim=-1) >= p, -math.inf)\n",
+     "There is a row in which everything is ruled"),
+    ("descending=True, stable=True", "stable=True", "sort with descending=True"),
+    (TAIL, f"ordered.{CUT}\n    return ordered", "Each row has the right numbers, but not at"),
+    (TAIL, f"logits.{CUT}\n    return ordered", "the scores are not sorted"),
+    (TAIL, "torch.where(before < p, logits, -math.inf)\n    return ordered", "in sorted order"),
+    ("", "    return torch.where(logits.softmax(-1) >= p, logits, -math.inf)\n",
+     "probability p by themselves"),
+    ("", "    shares = logits.softmax(-1)\n    return logits.masked_fill(shares < p * "
+         "shares.max(-1, keepdim=True).values, -math.inf)\n", "This is min-p"),
+    ("before >= p", "ordered.cumsum(-1) - ordered >= p", "add up scores"),
+    (BACK, "torch.gather(ordered, -1, order)", "Each row has the right numbers, but not at"),
+    (CUT, "masked_fill(before >= p, 0)", "only -inf gets none"),
+    ("before >= p", "p > before", "Just those tokens are ruled out that should"),
+    (BACK, "logits.scatter(-1, order[..., 2:], -math.inf)", "scores["),
+    (CUT, f"masked_fill(torch.cat([({SUMS} > p)[..., :1], ({SUMS} > p)[..., :-1]], dim=-1), "
+          "-math.inf)", "the first place of the mask keeps its old value"),
+    ("", "    best = logits.topk(max(1, int(p * logits.shape[-1])))\n    return "
+         f"{NOTHING}.scatter(-1, best.indices, best.values)\n",
+     "In every row equally many tokens are left"),
+    ("before >= p", "torch.cat([torch.zeros_like(before)[..., :3], before[..., :-3]], -1) >= p",
+     "All the right tokens are left, but some others"),
+    ("before >= p", "before >= p / 2", "Too few tokens are left"),
+    (CUT, f"masked_fill(({SUMS} >= p).roll(1, -1), -math.inf)",
+     "There is a row in which everything is ruled out"),
+    ("", "    rows, total = logits.reshape(-1, logits.shape[-1]), 0.0\n"
+         "    kept = torch.full_like(rows, -math.inf)\n    for n, row in enumerate(rows):\n"
+         "        for token in row.argsort(descending=True):\n            if total >= p:\n"
+         "                break\n            kept[n, token] = row[token]\n"
+         "            total += row.softmax(dim=-1)[token].item()\n"
+         "    return kept.view_as(logits)\n", "treat each row by itself"),
+    ("ordered.softmax", "logits.softmax", "take the softmax of the sorted ones"),
+    (BACK, "torch.where(order < (before < p).sum(dim=-1, keepdim=True), logits, -math.inf)",
+     "not the rank of each token"),
+    ("ordered.softmax(dim=-1)", "ordered.softmax(-1).softmax(-1)", "The softmax is applied twice"),
+    ("ordered.softmax(dim=-1)", "ordered.exp() / ordered.exp().sum()",
+     "That is logits as it came in: nothing has"),
+    (f"return {BACK}", f"kept = {NOTHING}\n    kept[..., order] = ordered\n    return kept",
+     "All places along the last axis but one hold"),
+    ("before >= p", "(before >= p) | ((p == 1) & (torch.arange(logits.shape[-1]) == "
+                    "logits.shape[-1] - 1))", "with p = 1, some tokens are ruled out"),
+    (f"ordered = ordered.{CUT}", f"ordered.{CUT}", "That is logits as it came in: nothing has"),
+    (CUT, f"masked_fill(torch.arange(logits.shape[-1]) >= ({SUMS} < p).sum() + 1, -math.inf)",
+     "What comes out for the first of the batch"),
+    (BACK, "ordered[..., order]", "What comes out for the first of the batch"),
+    (f"ordered.{CUT}", f"logits.{CUT}", "You put the unsorted scores back"),
+    (TAIL, "(before >= p)[order]\n    return logits.masked_fill(ordered, -math.inf)",
+     "A sort names the token at each rank"),
+)
+
+
+@right("KVCache")
+class WithLists:
+    def __init__(self):
+        self.pairs = []
+
+    @property
+    def length(self):
+        return sum(keys.shape[2] for keys, _ in self.pairs)
+
+    def extend(self, keys, values):
+        self.pairs.append((keys, values))
+        return [torch.cat(part, dim=-2) for part in zip(*self.pairs, strict=True)]
+
+
+@right("KVCache")
+class RoomSetAside:
+    def __init__(self):
+        self.room, self.length = None, 0
+
+    def extend(self, keys, values):
+        B, H, T, D = keys.shape
+        room = keys.new_empty(2, B, H, self.length + T, D)
+        if self.room is not None:
+            room[:, :, :, : self.length] = self.room
+        room[:, :, :, self.length :] = torch.stack([keys, values])
+        self.room, self.length = room, self.length + T
+        return room[0], room[1]
+
+
+@right("KVCache")
+class FromNothing:
+    def __init__(self):
+        self.keys = self.values = None
+        self.length = 0
+
+    def extend(self, keys, values):
+        self.keys = keys if self.keys is None else torch.cat((self.keys, keys), 2)
+        self.values = values if self.values is None else torch.cat((self.values, values), 2)
+        self.length += keys.size(2)
+        return self.keys, self.values
+
+
+GROW, GROW_TOO = "torch.cat([self.keys, keys], dim=2)", "torch.cat([self.values, values], dim=2)"
+BODY = (f"            keys = {GROW}                       # (B, H, S, D)\n"
+        f"            values = {GROW_TOO}                 # (B, H, S, D)\n")
+KEEP = "        self.keys, self.values, self.length = keys, values, keys.shape[2]\n"
+RETURN = "        return keys, values"
+
+
+def grown(keys, values):
+    return f"            keys, values = ({keys}), ({values})\n"
+
+
+wrong_edits(
+    "KVCache",
+    (BODY, grown("torch.cat((keys, self.keys), dim=-2)", "torch.cat((values, self.values), -2)"),
+     "append them at the end"),
+    ("        if self.length > 0:\n" + BODY, "", "Only the last place along the last axis but"),
+    (BODY, grown("torch.cat([self.keys, keys], dim=1)", "torch.cat([self.values, values], dim=1)"),
+     "look at dim"),
+    (BODY, grown("torch.cat([self.keys, keys])", "torch.cat([self.values, values])"),
+     "look at dim"),
+    (BODY, grown("torch.cat([self.keys, keys], -1)", "torch.cat([self.values, values], -1)"),
+     "look at dim"),
+    (BODY, grown(GROW, "values"), "Only the keys have grown"),
+    (BODY, grown("keys", GROW_TOO), "Only the last place along the last axis but"),
+    (BODY, grown(GROW_TOO, GROW), "should be"),
+    (RETURN, "        return keys, keys", "should be"),
+    (BODY, grown("self.keys + keys", "self.values + values"), "with torch.cat"),
+    (RETURN, "        return torch.stack((keys, values))", "must return two things"),
+    (RETURN, "        return (keys,)", "must return two things"),
+    (RETURN, "        return keys", "must return two things"),
+    (RETURN, "        return {\"keys\": keys, \"values\": values}", "must return two things"),
+    (RETURN, "        return keys, values, self.length", "must return two things"),
+    (RETURN, "        pass", "it returns None"),
+    ("        if self.length > 0:\n" + BODY,
+     f"        keys = {GROW}\n        values = {GROW_TOO}\n", "nothing to append to yet"),
+    ("    def extend(self, keys, values):                                          # (B, H, T, D) "
+     "each\n", "    def extend(self, keys, values):\n        keys, values = keys[:, :, [-1]], "
+     "values[:, :, [-1]]\n", "Only the last of the new tokens"),
+    (BODY, grown("torch.cat([self.keys, keys[:, :, :1]], 2)",
+                 "torch.cat([self.values, values[:, :, :1]], 2)"), "shape of your keys"),
+    (BODY, "            B, H, _, D = keys.shape\n" + grown(
+        "torch.cat([self.keys.flatten(), keys.flatten()]).view(B, H, -1, D)",
+        "torch.cat([self.values.flatten(), values.flatten()]).view(B, H, -1, D)"),
+     "a view or reshape cuts rows anew"),
+    (BODY, grown("torch.cat(self.keys, keys, dim=2)", "torch.cat(self.values, values, dim=2)"),
+     "in one list"),
+    (BODY, grown("torch.cat([self.keys, keys[:, :, 0]], 2)", GROW_TOO),
+     "loses an axis, which x[:, :, t : t + 1] keeps"),
+    (BODY, grown(GROW, "torch.cat([self.values, keys], dim=2)"), "the new ones must stay"),
+    (BODY, grown(GROW, "torch.cat([self.keys, values], dim=2)"),
+     "The new tokens are right, but the earlier"),
+    (BODY, grown(GROW, "self.values"), "shape of your values"),
+    (BODY, grown("torch.cat([self.keys, keys / keys.norm()], 2)", GROW_TOO),
+     "the new ones must stay as they came in"),
+    (BODY, grown("torch.cat([self.keys, keys * 0], 2)", "torch.cat([self.values, values * 0], 2)"),
+     "the new ones must stay as they came in"),
+    (BODY, grown("torch.cat([0.9 * self.keys, keys], 2)", "torch.cat([0.9 * self.values, values], "
+                 "2)"), "the earlier ones must stay as they were"),
+    (BODY, grown("torch.stack([self.keys, keys], 2)", "torch.stack([self.values, values], 2)"),
+     "cat joins them along an axis that is there"),
+    ("self.length = 0", "self.length = None", "a new cache has the length None"),
+    ("self.length = 0", "pass", "a new cache has the length None"),
+    ("self.length = keys, values, keys.shape[2]", "self.length = keys, values, keys.shape[1]",
+     "length"),
+    ("self.length = keys, values, keys.shape[2]", "self.size = keys, values, keys.shape[2]",
+     "Only the last place along the last axis but"),
+    (", keys.shape[2]", ", keys.shape", "one of them is p.shape[0]"),
+    (KEEP, "        KVCache.keys, KVCache.values, self.length = keys, values, keys.shape[2]\n",
+     "share their memory"),
+)
+
+
+class Attention(nn.Module):
+    """As in the file, but for forward."""
+
+    def __init__(self, config):
+        super().__init__()
+        C = config["emb_dim"]
+        self.dropout = nn.Dropout(config["drop_rate"])
+        self.n_heads = config["n_heads"]
+        for name in ("query", "key", "value"):
+            setattr(self, name, nn.Linear(C, C, bias=config["qkv_bias"]))
+        self.output = nn.Linear(C, C)
+
+    def split(self, x, cache):
+        q, k, v = (layer(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+                   for layer in (self.query, self.key, self.value))
+        return q, *(cache.extend(k, v) if cache is not None else (k, v))
+
+
+@right("cached_attention")
+class WithTorchsAttention(Attention):
+    def forward(self, x, cache=None):
+        q, k, v = self.split(x, cache)
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(k.shape[2] - q.shape[2])
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=self.dropout.p if self.training else 0.0)
+        return self.output(mixed.transpose(1, 2).reshape(x.shape))
+
+
+@right("cached_attention")
+class WithAddedMask(Attention):
+    def forward(self, x, cache=None):
+        q, k, v = self.split(x, cache)
+        past = k.shape[2] - x.shape[1]
+        scores = torch.einsum("bhtd,bhsd->bhts", q, k) / q.shape[-1] ** 0.5
+        later = torch.arange(k.shape[2]) > torch.arange(x.shape[1])[:, None] + past
+        weights = self.dropout((scores + torch.where(later, -1e9, 0.0)).softmax(-1))
+        return self.output(torch.einsum("bhts,bhsd->bthd", weights, v).flatten(2))
+
+
+EXTEND, MASK = "keys, values = cache.extend(keys, values)", "causal_mask(S)[-T:]"
+wrong_edits(
+    "cached_attention",
+    (EXTEND, "keys, values = cache.extend(values, keys)", "Keys and values change places"),
+    (f"        if cache is not None:\n            {EXTEND}                        # (B, H, S, D)\n",
+     "", "The layer attends to the new tokens only"),
+    ("if cache is not None:", "if cache is not None and cache.length > 0:", "the new tokens only"),
+    ("if cache is not None:", "if cache is None:", "Without a cache there is nothing to extend"),
+    ("T, S = queries.shape[2], keys.shape[2]", "T, S = x.shape[1], x.shape[1]", "S keys"),
+    (MASK, "causal_mask(S)[T:]", "Two shapes do not fit together"),
+    (MASK, "torch.ones(T, S).tril().bool()", "the first T rows"),
+    (MASK, "torch.ones(T, S, dtype=torch.bool).triu(S - T)", "output["),
+    ("cache.extend(keys, values)", "cache.extend(x, x)", "Two shapes do not fit together"),
+    ("return self.output(mixed)", "return self.output(mixed), cache", "tuple"),
+)
+
+
+@right("cached_block")
+class InSteps(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.feed_forward, self.attention = FeedForward(config), MultiHeadAttention(config)
+        self.feed_forward_norm = LayerNorm(config["emb_dim"])
+        self.attention_norm = LayerNorm(config["emb_dim"])
+        self.dropout = nn.Dropout(config["drop_rate"])
+
+    def forward(self, x, cache=None):
+        found = self.attention(self.attention_norm(x), cache=cache)
+        x = x + self.dropout(found)
+        thought = self.feed_forward(self.feed_forward_norm(x))
+        return x + self.dropout(thought)
+
+
+wrong_edits(
+    "cached_block",
+    ("self.attention_norm(x), cache)", "self.attention_norm(x), None)", "nobody gets it"),
+    ("self.attention_norm(x), cache)", "x, cache)", "output["),
+    ("return x + self.dropout(self.feed", "return self.dropout(self.feed", "output["),
+)
+
+
+@right("cached_model")
+class InAnotherOrder(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList([TransformerBlock(config) for _ in range(config["n_layers"])])
+        self.final_norm = LayerNorm(config["emb_dim"])
+        self.output_head = nn.Linear(config["emb_dim"], config["vocab_size"], bias=False)
+        self.position_embedding = nn.Embedding(config["context_length"], config["emb_dim"])
+        self.token_embedding = nn.Embedding(config["vocab_size"], config["emb_dim"])
+        self.dropout = nn.Dropout(config["drop_rate"])
+        if config.get("tie_weights"):
+            self.output_head.weight = self.token_embedding.weight
+        init_weights(self)
+
+    def forward(self, ids, cache=None):
+        T, past = ids.size(1), 0 if cache is None else cache[-1].length
+        x = self.dropout(self.token_embedding(ids) + self.position_embedding.weight[past:past + T])
+        for block, own in zip(self.blocks, cache or [None] * len(self.blocks), strict=True):
+            x = block(x, own)
+        return self.output_head(self.final_norm(x))
+
+
+wrong_edits(
+    "cached_model",
+    ("cache[layer] if cache else None", "cache[-1] if cache else None",
+     "look at what becomes of the cache"),
+    ("torch.arange(past, past + ids.shape[1], device=ids.device)",
+     "torch.arange(ids.shape[1], device=ids.device)", "counts its positions from 0 again"),
+    ("cache[0].length if cache else 0", "cache[0].length - 1 if cache else 0", "index"),
+    ("cache[0].length if cache else 0", "len(cache[0]) if cache else 0", "len()"),
+    ("cache[layer] if cache else None", "cache if cache else None", "its own layer"),
+    ("block(x, cache[layer] if cache else None)", "block(x, KVCache())", "logits["),
+    ("x = self.dropout(x)", "x = x", "nothing of the embeddings is dropped"),
+    ("return self.output_head(self.final_norm(x))", "return self.final_norm(x)",
+     "the shape of your logits"),
+    ("return self.output_head(self.final_norm(x))",
+     "return self.output_head(self.final_norm(x))[:, -1]", "the shape of your logits"),
+)
+
+
+@right("generate")
+@torch.inference_mode()
+def with_inference_mode(model, ids, n_tokens, temperature=1.0, top_k=None, top_p=None, stop=None,
+                        generator=None):
+    model.eval()
+    text, length = torch.tensor([ids]), model.config["context_length"]
+    caches, unread = [KVCache() for _ in model.blocks], text
+    while n_tokens > 0:
+        n_tokens -= 1
+        if text.shape[1] > length:
+            caches, unread = [KVCache() for _ in model.blocks], text[:, -length:]
+        scores = apply_temperature(model(unread, cache=caches)[:, -1], temperature)
+        scores = scores if top_k is None else keep_top_k(scores, top_k)
+        scores = scores if top_p is None else keep_top_p(scores, top_p)
+        unread = torch.multinomial(F.softmax(scores, dim=-1), num_samples=1, generator=generator)
+        if unread.item() == stop:
+            break
+        text = torch.cat([text, unread], dim=1)
+        yield int(unread)
+
+
+STOP = "        if token == stop:\n            return\n"
+wrong_edits(
+    "generate",
+    ("        yield token\n", "        return token\n", "whole number"),
+    ("token == stop", "token is stop", "should be []"),
+    ("logits.softmax(dim=-1), 1", "logits, 1", "which softmax makes of scores"),
+    (STOP + "        yield token\n", "        yield token\n" + STOP, "`stop` itself is handed out"),
+    ("        ids.append(token)\n", "", "outgrows the context"),
+    (", [KVCache() for _ in model.blocks]\n        logits", ", cache\n        logits",
+     "with new caches"),
+    ("    ids, new, cache = list(ids), list(ids),", "    ids, new, cache = ids, list(ids),",
+     "changes its input ids"),
+    ("    model.eval()\n", "", "call model.eval()"),
+    ("@torch.no_grad()\n", "", "keep @torch.no_grad()"),
+    (", 1, generator=generator).item()", ", 1, generator=generator)", ".item()"),
+    ("(torch.tensor([new]), cache)", "(torch.tensor([ids[-model.config[\"context_length\"] :]]))",
+     "the model reads 4 tokens: with a KVCache for every block"),
+    ("(torch.tensor([new]), cache)", "(torch.tensor([new]))", "what the model reads after the"),
+    ("(torch.tensor([new]), cache)", "(torch.tensor([new]), [KVCache() for _ in model.blocks])",
+     "what the model reads after the prompt"),
+    ("[KVCache() for _ in model.blocks]\n    for", "KVCache()\n    for", "KVCache"),
+    ("logits = apply_temperature(logits", "apply_temperature(logits", "emperature"),
+    ("            logits = keep_top_k(logits, top_k)", "            keep_top_k(logits, top_k)",
+     "top_k"),
+    ("range(n_tokens)", "range(n_tokens - len(ids))", "the rest is missing"),
+    ("range(n_tokens)", "range(n_tokens + 1)", "should be"),
+    ("        yield token\n", "        yield ids\n", "must hold a token id"),
+    ('ids[-model.config["context_length"] :]', 'ids[: model.config["context_length"]]',
+     "longer than the context"),
+    ("        yield token\n        ids.append(token)\n        new = [token]\n",
+     "        ids.append(token)\n        new = [token]\n    yield from ids\n", "should be"),
+)
+
+
+@right("main")
+def with_pieces(*_):
+    text = Path(sys.argv[1]).read_text("utf-8")
+    pieces = text.split(END_OF_TEXT)
+    counts = Counter()
+    for piece in pieces:
+        counts.update(word.encode() for word in WORD.findall(piece))
+    tokenizer = Tokenizer(learn_merges(counts, 100))
+    ids = []
+    for piece in pieces:
+        ids += [tokenizer.end_token, *tokenizer.encode(piece)]
+    split = int(0.8 * len(ids))
+    config = GPT_CONFIG_124M | {"vocab_size": len(tokenizer.vocabulary), "emb_dim": 32,
+                                "context_length": 16, "n_heads": 2, "n_layers": 1}
+    model, ids = GPTModel(config), torch.tensor(ids)
+    for loss in train(model, ids[:split], 300):
+        print(loss)
+    print("held out:", evaluate(model, ids[split:]))
+    tokens = generate(model, tokenizer.encode("The"), 50, temperature=0.8)
+    print(tokenizer.decode(list(islice(tokens, 50))))
+
+
+TRAIN = "train(model, seen, steps=800)"
+wrong_edits(
+    "main",
+    (f"in enumerate({TRAIN}, start=1)", "in enumerate([1.0], start=1)", "nothing is trained"),
+    ("steps=800", "steps=5", "only 5 steps"),
+    ("ids[len(ids) * 9 // 10 :]", "ids", "just what was held out"),
+    ("ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]",
+     "ids[: len(ids) // 10], ids[len(ids) // 10 :]", "more is held out than trained on"),
+    ("ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]",
+     "ids[len(ids) // 10 :], ids[: len(ids) // 10]", "not the first part"),
+    ("ids[len(ids) * 9 // 10 :]", "ids[len(ids) * 95 // 100 :]", "all that comes after"),
+    ("len(tokenizer.vocabulary)", "50257", "hand it on as vocab_size"),
+    ("sys.argv[1]", "sys.argv[0]", "No such file"),
+    ("{evaluate(model, unseen):.3f}", "{evaluate(model, unseen) and 0:.3f}", "never printed"),
+)

@@ -1,0 +1,374 @@
+"""Answers to the exercises of chapter 5, right and wrong, as learners write them."""
+
+import math
+
+import torch
+from collecting import right, wrong_edits
+from torch import nn
+
+from gptcourse.gpt import GPTModel, LayerNorm, TransformerBlock, init_weights
+
+# -------------------------------------------------------------------------------- init_weights
+
+
+@right("init_weights")
+def in_place_by_name(model):
+    L = sum(1 for _ in model.blocks)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            last = name.split(".")[-1]
+            if last == "bias":
+                p.zero_()
+            elif last == "weight":
+                residual = "attention.output" in name or "contract" in name
+                p.normal_(0.0, 0.02 * (2 * L) ** -0.5 if residual else 0.02)
+
+
+@right("init_weights")
+def by_layers_then_by_blocks(model):
+    for part in model.modules():
+        if isinstance(part, (nn.Linear, nn.Embedding)):
+            torch.nn.init.normal_(part.weight, mean=0.0, std=0.02)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            torch.nn.init.zeros_(part.bias)
+    for block in model.blocks:
+        for layer in (block.attention.output, block.feed_forward.contract):
+            layer.weight.data /= math.sqrt(2 * model.config["n_layers"])
+    return model
+
+
+@right("init_weights")
+@torch.no_grad()
+def with_numbers_of_its_own(model):
+    for name, p in model.named_parameters():
+        if p.ndim > 1:
+            p.copy_(0.02 * torch.randn(p.shape))
+        elif "scale" in name:
+            p.fill_(1)
+        else:
+            p.fill_(0)
+        if name.endswith(("attention.output.weight", "contract.weight")):
+            p.div_(math.sqrt(2 * len(model.blocks)))
+
+
+_ROOT = "math.sqrt(2 * len(model.blocks))"
+_MATRIX = "elif parameter.dim() == 2:\n            nn.init.normal_(parameter, std=0.02)"
+_MATRICES = "elif parameter.dim() == 2"
+_TWO = '("attention.output.weight", "feed_forward.contract.weight")'
+_IF = f"if name.endswith({_TWO})"
+_BIASES = 'elif name.endswith("bias")'
+
+
+def drawn(line):
+    """All matrices that are not smaller, set by another line."""
+    return _MATRIX, f"{_MATRICES}:\n            {line}"
+
+
+wrong_edits(
+    "init_weights",
+    (_ROOT, "1", "as large as the others, though it writes to the residual stream"),
+    (_ROOT, "math.sqrt(len(model.blocks))", "each of the L blocks writes twice"),
+    (_ROOT, "(2 * len(model.blocks))", "You divide by 2L: divide by its root"),
+    (_ROOT, "math.sqrt(2) * len(model.blocks)", "must have mean 0 and spread 0.02 / √(2"),
+    (_ROOT, "len(model.blocks)", "You divide by L: divide by the root of 2L"),
+    (f"0.02 / {_ROOT}", f"0.02 * {_ROOT}", "You multiply by the root of 2L"),
+    (_ROOT, "math.sqrt(2)", "the number of blocks"),
+    (_MATRICES, "if parameter.dim() == 2", "an if that should be elif"),
+    (_IF, 'if name == "blocks.0.attention.output.weight"', "blocks.0.feed_forward.contract.weight "
+     "has"),
+    (_TWO, '("attention.output", "feed_forward.contract")', "elif"),
+    (f"name.endswith({_TWO})", '("output" in name or "contract" in name) and '
+     "parameter.dim() == 2", "The output head is no part of a block"),
+    (f"name.endswith({_TWO})", '"attention.output" in name or "contract" in name',
+     "blocks.0.attention.output.bias has"),
+    (*drawn("nn.init.normal_(parameter)"), "its first number is the mean, so write std=0.02"),
+    (*drawn("nn.init.normal_(parameter, 0.02)"), "its first number is the mean"),
+    (*drawn("nn.init.zeros_(parameter)"), "spread 0.0000, but must have mean 0 and spread 0.02"),
+    (*drawn("parameter.mul_(0.02)"), "spread 0.01"),
+    (*drawn("parameter = nn.init.normal_(torch.empty(parameter.shape), std=0.02)"),
+     "the model keeps the old one"),
+    (*drawn("nn.init.kaiming_uniform_(parameter)"), "must have mean 0 and spread 0.02"),
+    (*drawn("nn.init.normal_(parameter.clone(), std=0.02)"), "token_embedding.weight has mean"),
+    (*drawn("nn.init.normal_(parameter, std=0.2)"), "spread 0.1"),
+    (*drawn("parameter.copy_(0.02 * torch.rand(parameter.shape))"), "has mean 0.0"),
+    (_BIASES, 'elif name.endswith("shift")', "The biases are not set"),
+    (_BIASES, "elif parameter.dim() == 1", "Whatever is no matrix becomes 0"),
+    (f"{_BIASES}:\n            nn.init.zeros_", f"{_BIASES}:\n            nn.init.ones_",
+     "Every bias begins at 0"),
+    (_ROOT, 'math.sqrt(2 * model.config["n_heads"])', "must have mean 0 and spread 0.02 / √(2"),
+    ("", "    for part in model.modules():\n        if isinstance(part, nn.Linear):\n"
+     "            nn.init.normal_(part.weight, std=0.02)", "token_embedding.weight has mean 0.0162 "
+     "and spread 0.5140, but must have mean 0 and spread 0.02. It is as it was"),
+    (f"name.endswith({_TWO})", f"name in {_TWO}", "or for == where a name only ends so"),
+    (_MATRICES, "elif parameter.dim() > 0", "Norms begin with scale 1 and shift 0"),
+    (_MATRICES, 'elif name.endswith("weight") and "embedding" not in name',
+     "The two embeddings are left as they were"),
+    ("model.named_parameters()", "model.blocks.named_parameters()",
+     "token_embedding.weight has mean"),
+    ("model.named_parameters()", "model.parameters()", "values to unpack"),
+    ("parameter.dim() == 2", "parameter.dim == 2", "token_embedding.weight has mean"),
+    ("len(model.blocks)", "model.n_layers", "has no attribute 'n_layers'"),
+    ("len(model.blocks)", "model.blocks", "TypeError"),
+    ("nn.init.zeros_(parameter)", "parameter.fill_(0.01)", "must be 0, all of it"),
+)
+
+# ----------------------------------------------------------------------------- the whole model
+
+
+class Parts(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        V, C = config["vocab_size"], config["emb_dim"]
+        self.config = dict(config)
+        self.output_head = nn.Linear(C, V, False)
+        self.final_norm = LayerNorm(C)
+        self.blocks = nn.ModuleList()
+        for _ in range(config["n_layers"]):
+            self.blocks.append(TransformerBlock(config))
+        self.drop = nn.Dropout(config["drop_rate"])
+        self.position_embedding = nn.Embedding(config["context_length"], C)
+        self.token_embedding = nn.Embedding(V, C)
+        if config.get("tie_weights", False):
+            self.token_embedding.weight = self.output_head.weight
+        init_weights(self)
+        self.register_buffer("places", torch.arange(config["context_length"]), persistent=False)
+
+
+@right("GPTModel")
+@right("positions")
+@right("parts")
+class OneAfterTheOther(Parts):
+    def forward(self, ids):
+        x = self.token_embedding(ids)
+        x = self.drop(x + self.position_embedding.weight[: x.shape[1]])
+        return nn.Sequential(*self.blocks, self.final_norm, self.output_head)(x)
+
+
+@right("GPTModel")
+class TextByText(Parts):
+    def forward(self, ids):
+        logits = []
+        for text in ids:
+            x = self.token_embedding(text) + self.position_embedding(torch.arange(len(text)))
+            x = self.drop(x[None])
+            for number in range(len(self.blocks)):
+                x = self.blocks[number](x)
+            logits.append(self.output_head(self.final_norm(x))[0])
+        return torch.stack(logits)
+
+
+@right("GPTModel")
+@right("parts")
+class HeadByHand(Parts):
+    def forward(self, ids):
+        B, T = ids.shape
+        places = self.places[:T].repeat(B, 1)
+        x = self.drop(self.token_embedding(ids) + self.position_embedding(places))
+        for block in self.blocks:
+            x = block(x)
+        return torch.einsum("btc,vc->btv", self.final_norm(x), self.output_head.weight)
+
+
+@right("parts")
+class TiedBySetattr(GPTModel):
+    def __init__(self, config):
+        super().__init__({**config, "tie_weights": False})
+        self.config = config
+        if config.get("tie_weights", False):
+            setattr(self.output_head, "weight", self.token_embedding.weight)  # noqa: B010
+        init_weights(self)
+
+
+@right("parts")
+class TiedByRegister(GPTModel):
+    def __init__(self, config):
+        super().__init__({**config, "tie_weights": False})
+        self.config = config
+        if config.get("tie_weights"):
+            del self.output_head.weight
+            self.output_head.register_parameter(
+                "weight", self.get_parameter("token_embedding.weight"))
+
+
+_TIE = "self.output_head.weight = self.token_embedding.weight"
+_BLOCKS = 'nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))'
+_NEVER = "the head uses the matrix of the token embedding"
+
+wrong_edits(
+    "parts",
+    (_TIE, "self.output_head.weight = nn.Parameter(self.token_embedding.weight.detach().clone())",
+     _NEVER),
+    (_TIE, "self.output_head.load_state_dict(self.token_embedding.state_dict())", _NEVER),
+    (_TIE, "self.output_head.weight.data = self.token_embedding.weight.data",
+     "head and token embedding have two parameters"),
+    (_TIE, "self.output_head.weight = nn.Parameter(self.token_embedding.weight.detach())",
+     "head and token embedding have two parameters"),
+    (_TIE, "self.output_head.weight = nn.Parameter(self.token_embedding.weight.t().contiguous())",
+     "output_head.weight has shape (8, 11), but must have (11, 8)"),
+    (_TIE, "self.output_head.weight == self.token_embedding.weight", _NEVER),
+    (_TIE, "self.output_head.weight = self.token_embedding.weight.detach()",
+     "Assign a parameter itself"),
+    (_TIE, "self.output_head.weight = self.token_embedding.weight.T", "Assign a parameter itself"),
+    (_TIE, "head = self.output_head.weight\n            head = self.token_embedding.weight",
+     _NEVER),
+    (_TIE, "self.output_head.weight, self.token_embedding.weight = (\n                "
+     "self.token_embedding.weight, self.output_head.weight)", _NEVER),
+    (_TIE, f"{_TIE}\n            self.position_embedding.weight = self.token_embedding.weight",
+     "position_embedding.weight has shape (11, 8), but must have (4, 8)"),
+    (_TIE, f"{_TIE}\n            self.output_head.weight.requires_grad_(False)",
+     "the token embedding is frozen"),
+    (_TIE, 'self.output_head = nn.Linear(config["emb_dim"], config["vocab_size"])\n'
+     f"            {_TIE}", "it has output_head.bias, for which there are no trained weights"),
+    ("        init_weights(self)\n", "        init_weights\n",
+     "Call init_weights(self) at the end of __init__"),
+    ("        init_weights(self)\n", "        init_weights(self)\n        self.eval()\n",
+     "must be ready for training"),
+    ("        init_weights(self)\n", "        init_weights(self)\n"
+     "        nn.init.zeros_(self.position_embedding.weight)\n",
+     "position_embedding.weight has mean 0.0000 and spread 0.0000"),
+    ("        init_weights(self)\n", "", "the weights do not begin as init_weights makes them"),
+    ("init_weights(self)", "init_weights(self.blocks)", "no attribute 'blocks'"),
+    ("        self.config = config\n", "", "does not remember its configuration"),
+    ("self.config = config", "config = self.config", "no attribute 'config'"),
+    ("        self.dropout = nn.Dropout", "        self.drop = nn.Dropout", "'dropout'"),
+    ('nn.Dropout(config["drop_rate"])', "nn.Identity()", "must be dropped, but it is 0%"),
+    ('nn.Dropout(config["drop_rate"])', "nn.Dropout(0.1)",
+     "something is dropped with drop_rate=0.0"),
+    ('nn.Dropout(config["drop_rate"])', "nn.Dropout()", "something is dropped with drop_rate=0.0"),
+    ('config.get("tie_weights")', '"tie_weights" in config', "with tie_weights=False, the head"),
+    (_TIE, "self.output_head.weight = self.token_embedding", "Assign a parameter itself"),
+    (_BLOCKS, 'nn.ModuleList(TransformerBlock for _ in range(config["n_layers"]))',
+     "A class stands where a layer belongs"),
+    (_BLOCKS, "TransformerBlock(config)", "There is a single thing where several belong"),
+    ('config.get("tie_weights")', "config.tie_weights", "A dictionary is asked in square brackets"),
+    (_BLOCKS, "nn.ModuleList(TransformerBlock(config) for _ in range(3))",
+     "with vocab_size=13"),
+    (_BLOCKS, 'nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"] - 1))',
+     "it has no blocks.2."),
+    (_BLOCKS, 'nn.ModuleList(TransformerBlock(config) for _ in config["n_layers"])',
+     "Where a list belongs stands a single thing"),
+    ("TransformerBlock(config) for _", "TransformerBlock() for _",
+     "A layer is made first, with its settings"),
+    ("self.token_embedding = nn.Embedding", "self.embedding = nn.Embedding",
+     "so call it token_embedding"),
+    ('config["context_length"], config["emb_dim"]', 'config["emb_dim"], config["emb_dim"]',
+     "position_embedding.weight has shape (6, 6), but must have (9, 6)"),
+    ('LayerNorm(config["emb_dim"])', "LayerNorm(config)", "TypeError"),
+    ("        self.final_norm = LayerNorm(config[\"emb_dim\"])\n", "",
+     "it has no final_norm.scale of shape (6,)"),
+    ("        super().__init__()\n", "", "begins with super().__init__()"),
+    ("class GPTModel(nn.Module)", "class GPTModel", "is no layer yet"),
+)
+
+# ------------------------------------------------------------------------- the way through it
+
+_SUM = "self.token_embedding(ids) + self.position_embedding(positions)"
+_ARANGE = "torch.arange(ids.shape[1], device=ids.device)            # (T)"
+_LOOP = "for block in self.blocks:\n            x = block(x)"
+_STEP = "x = block(x)                                                     # (B, T, C)"
+_END = "return self.output_head(self.final_norm(x))"
+_DROP = "x = self.dropout(x)"
+
+wrong_edits(
+    "GPTModel",
+    (_SUM, "self.token_embedding(ids)", "position_embedding is never called"),
+    (_SUM, "self.token_embedding(ids) + torch.zeros_like(self.position_embedding(positions))",
+     "blocks[0] reads something other than the sum of the two embeddings"),
+    (_SUM, "torch.cat((self.token_embedding(ids), "
+     "self.position_embedding(positions).expand(len(ids), -1, -1)), dim=2)", "must match"),
+    (_SUM, "self.token_embedding(ids) + self.position_embedding.weight",
+     "take those of the first T"),
+    (_SUM, "self.token_embedding(ids) + self.position_embedding(torch.arange(len(ids)))[:, None]",
+     "position_embedding reads something other than the places 0 to 3"),
+    (_ARANGE, "torch.arange(ids.shape[1]) % 3",
+     "position_embedding reads something other than the places 0 to 3"),
+    (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "other than the places 0 to 3"),
+    (_ARANGE, "torch.full_like(ids, ids.shape[1] - 1)", "other than the places 0 to 3"),
+    (_ARANGE, "torch.arange(ids.numel())", "RuntimeError"),
+    (_ARANGE, "torch.arange(ids)", "torch.arange takes a number"),
+    (_ARANGE, "torch.arange(ids.shape[1])[:, None]", "RuntimeError"),
+    (_SUM, "self.token_embedding(ids) * self.position_embedding(positions)",
+     "blocks[0] reads something other than the sum of the two embeddings"),
+    (_SUM, "self.token_embedding(ids) - self.position_embedding(positions)",
+     "blocks[0] reads something other than the sum"),
+    (_SUM, f"({_SUM}) / 2", "blocks[0] reads something other than the sum"),
+    (_SUM, 'self.token_embedding(ids) * self.config["emb_dim"] ** 0.5 + '
+     "self.position_embedding(positions)", "blocks[0] reads something other than the sum"),
+    (_SUM, "self.token_embedding(ids) + torch.arange(ids.shape[1])[:, None]",
+     "position_embedding is never called"),
+    (_SUM, "self.token_embedding[ids] + self.position_embedding[positions]",
+     "a layer or function is called, with round"),
+    (_SUM, "self.position_embedding(ids) + self.token_embedding(positions)",
+     "token_embedding reads something other than ids"),
+    (_SUM, f"nn.functional.layer_norm({_SUM}, (self.config['emb_dim'],))",
+     "blocks[0] reads something other than the sum"),
+    (_END, "self.final_norm(x)\n        return self.output_head(x)", "The last norm is missing"),
+    (_LOOP, f"{_LOOP}\n            x = self.final_norm(x)",
+     "once more at the end"),
+    (f"{_STEP}\n        {_END}", "x = block(x)\n            x = self.final_norm(x)\n"
+     "        return self.output_head(x)", "You call final_norm after every block"),
+    (_END, "return torch.softmax(self.output_head(self.final_norm(x)), -1)",
+     "These are probabilities"),
+    (_END, f"{_END}.log_softmax(-1)", "A log_softmax was applied"),
+    (_STEP, "x += block(x)", "holds its shortcuts itself"),
+    (_END, "return self.output_head(self.final_norm(x[:, -1]))", "last token only"),
+    (_END, "return x", "final_norm is never called"),
+    (_LOOP, "with torch.no_grad():\n            for block in self.blocks:\n"
+     "                x = block(x)", "no gradient reaches"),
+    (_LOOP, "x = self.blocks[1](self.blocks[0](x))", "blocks[2] is never called"),
+    (_LOOP, "for block in [*self.blocks, *self.blocks]:\n            x = block(x)",
+     "blocks[0] is called 2 times"),
+    (_LOOP, "for block in self.blocks[::2]:\n            x = block(x)",
+     "blocks[1] is never called"),
+    (_LOOP, "for block in self.blocks[1:]:\n            x = block(x)", "blocks[0] is never called"),
+    (_LOOP, "for block in self.blocks[:-1]:\n            x = block(x)",
+     "blocks[2] is never called"),
+    (_LOOP, "for block in self.blocks[::-1]:\n            x = block(x)",
+     "blocks[0] reads something other than the sum"),
+    (_LOOP, "for _ in self.blocks:\n            x = self.blocks[0](x)",
+     "blocks[0] is called 3 times"),
+    (_LOOP, "x = sum(block(x) for block in self.blocks)",
+     "blocks[1] reads something other than what blocks[0] returns"),
+    (_STEP, "x = block(x + self.position_embedding(positions))",
+     "position_embedding is called 4 times"),
+    (_STEP, "x = block(x).relu()", "blocks[1] reads something other than what blocks[0] returns"),
+    (_STEP, "x = block(self.final_norm(x))", "blocks[0] reads something other than the sum"),
+    (_END, "return self.output_head(self.final_norm(self.final_norm(x)))",
+     "final_norm is called 2 times"),
+    (_END, "return self.output_head(x + self.final_norm(x))",
+     "output_head reads something other than what final_norm returns"),
+    (_END, "return self.output_head(self.final_norm(x)).tanh()",
+     "Something is done with what output_head returns"),
+    (_END, "return self.output_head(self.final_norm(x).mean(1))",
+     "output_head reads something other than what final_norm"),
+    (_LOOP, "for i in range(self.blocks):\n            x = self.blocks[i](x)", "TypeError"),
+    (_LOOP, "for i in range(len(self.blocks) - 1):\n            x = self.blocks[i](x)",
+     "blocks[2] is never called"),
+    ("self.final_norm(x)", "self.final_norm", "TypeError"),
+    (_END, "self.output_head(self.final_norm(x))", "it returns None"),
+    (_DROP, "self.dropout(x)", "must be dropped, but it is 0%"),
+    (f"        {_DROP}\n", "", "must be dropped, but it is 0%"),
+    (_DROP, f"{_DROP}\n        {_DROP}", "must be dropped, but it is 4"),
+    (_SUM, "self.dropout(self.token_embedding(ids)) + self.position_embedding(positions)",
+     "goes around the sum"),
+    (f"{_SUM}   # (B, T, C)\n        {_DROP}", "self.dropout(self.token_embedding(ids)) + "
+     "self.position_embedding(positions)", "must be dropped, but it is 0%"),
+    (f"        {_DROP}\n        {_LOOP}", f"        {_LOOP}\n        {_DROP}", "but it is 0%"),
+    ("for block in self.blocks:", "for block in self.blocks.eval():",
+     "forward changes the layer itself"),
+    (f"        {_DROP}", f"        self.position_embedding.weight.data += 1\n        {_DROP}",
+     "forward changes the layer itself"),
+    (_SUM, f"torch.tensor(({_SUM}).tolist())", "no gradient reaches"),
+    (_SUM, f"({_SUM}).long().float()", "blocks[0] reads something other than the sum"),
+    (_SUM, "self.token_embedding(ids[:1]) + self.position_embedding(positions)",
+     "Only one text of the batch is left"),
+    (_DROP, "x = nn.functional.dropout(x, 0.1)", "Called twice with the same input"),
+    ("x = self.token_embedding(ids)", "x = self.token_embedding(ids.float())", "RuntimeError"),
+    ("def forward(self, ids)", "def forward(self)", "TypeError"),
+)
+wrong_edits(
+    "positions",
+    (_ARANGE, "torch.arange(ids.shape[1]) + 1", "The bug is still in there"),
+    (_ARANGE, "torch.arange(-1, ids.shape[1] - 1)", "IndexError"),
+    (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "other than the places 0 to 3"),
+)

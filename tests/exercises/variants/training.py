@@ -1,0 +1,290 @@
+"""Answers to the exercises of chapter 6, right and wrong, as learners write them."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from collecting import right, wrong_edits
+from torch import nn
+
+from gptcourse.gpt import batch, next_token_loss
+from gptcourse.gpt import learning_rate as rate_of
+
+
+@right("learning_rate")
+def as_a_mean(step, steps, warmup_steps, peak):
+    if step + 1 <= warmup_steps:
+        return (step + 1) / warmup_steps * peak
+    low = peak / 10
+    angle = math.pi * (step - warmup_steps) / (steps - warmup_steps - 1)
+    return low + (peak - low) * 0.5 * (1.0 + math.cos(angle))
+
+
+@right("learning_rate")
+def with_torch(step, steps, warmup_steps, peak):
+    climb = torch.arange(1, warmup_steps + 1, dtype=torch.float64) / max(1, warmup_steps)
+    t = torch.linspace(0, math.pi, steps - warmup_steps, dtype=torch.float64)
+    return peak * torch.cat([climb, 0.55 + 0.45 * t.cos()])[step]
+
+
+@right("learning_rate")
+def by_sine(step, steps, warmup_steps, peak):
+    share = (step + 1) / warmup_steps if step < warmup_steps else 1
+    done = max(0, step - warmup_steps) / (steps - 1 - warmup_steps)
+    return peak * share * (1 - 0.9 * math.sin(math.pi / 2 * done) ** 2)
+
+
+CLIMB = "peak * (step + 1) / warmup_steps"
+SHARE = "(step - warmup_steps) / max(1, steps - 1 - warmup_steps)"
+WAVE = "(1 + math.cos(math.pi * progress)) / 2"
+RATE = f"peak * (0.1 + 0.9 * {WAVE})"
+TEST = "    if step < warmup_steps:\n        return"
+
+wrong_edits(
+    "learning_rate",
+    ("step < warmup_steps", "warmup_steps and step <= warmup_steps",
+     "The warm-up and the last step are right, but"),
+    (RATE, "peak + progress * (0.1 * peak - peak)", "The warm-up, the peak and the last step are"),
+    (f"(0.1 + 0.9 * {WAVE})", "* 0.5 * (1 + math.cos(math.pi * progress))".removeprefix("* "),
+     "The warm-up and the peak are right, but at"),
+    ("", "    if step < warmup_steps:\n        return peak * (step + 1) / warmup_steps\n"
+         "    return peak * (0.55 + 0.45 * math.cos(math.pi * step / (steps - 1)))\n",
+     "divide the steps since the warm-up"),
+    ("", "    if step < warmup_steps:\n        return (step + 1) / warmup_steps\n"
+         f"    progress = {SHARE}\n    return 0.1 + 0.9 * {WAVE}\n", "multiply by peak"),
+    ("", "    t = max(0, step - warmup_steps) / (steps - 1 - warmup_steps)\n"
+         "    return peak * (0.55 + 0.45 * math.cos(math.pi * t))\n",
+     "All is right but the warm-up: it climbs in"),
+    (RATE, "peak * (0.1 + 0.45 * (1 + math.cos(progress)))", "factor pi is missing"),
+    (RATE, "peak * (0.1 + 0.45 * (1 + math.cos(180 * progress)))",
+     "The warm-up and the peak are right, but at"),
+    (f"    if step < warmup_steps:\n        return {CLIMB}",
+     "    climb = (step + 1) / warmup_steps\n    if climb <= 1:\n        return peak * climb",
+     "which may be 0"),
+    (RATE, "0.1 * peak + 0.9 * peak * (1 + math.sin(progress * math.pi)) / 2",
+     "The warm-up is right, but then the rate must"),
+    (CLIMB, "warmup_steps * peak / (step + 1)", "All is right but the warm-up: it climbs in"),
+    (RATE, "peak * 0.1 ** progress", "The warm-up, the peak and the last step are right"),
+    (RATE, f"0.1 + (peak - 0.1) * ({WAVE})", "(for peak = 2 at 0.2, and not at 0.1)"),
+    (RATE, "peak * (0.45 + 0.35 * math.cos(math.pi * progress))", "must still be at its peak"),
+    (RATE, "peak * (0.5 + 0.3 * math.cos(math.pi * progress))", "The warm-up is right, but then"),
+    (RATE, "peak * (0.1 + 0.9 * (1 + math.cos(math.pi) * progress) / 2)",
+     "(for peak = 2 at 2, and not at 1.1)"),
+    (f"    return {RATE}", f"    if progress > 0:\n        return {RATE}",
+     "it returns None. A way through"),
+    ("", f"{TEST} peak * step / warmup_steps\n    progress = {SHARE}\n"
+         "    return peak * (1 - 0.9 * progress)\n",
+     "climb with step + 1."),
+    (CLIMB, "peak * 2 ** (step + 1 - warmup_steps)", "All is right but the warm-up: it climbs in"),
+    ("", f"{TEST} peak * (step + 1) / (warmup_steps + 1)\n"
+         "    progress = (step - warmup_steps) / (steps - warmup_steps)\n"
+         "    return 0.1 * peak + 0.5 * (1 + math.cos(math.pi * progress)) * (peak - 0.1 * peak)\n",
+     "The warm-up climbs too slowly"),
+    (f"        return {CLIMB}\n", f"        rate = {CLIMB}\n", "The wave takes the place"),
+    (RATE, f"peak * ({WAVE.replace('math.pi', '0.5 * math.pi')})", "at its last step"),
+    ("", f"{TEST} {CLIMB}\n    wave = (1 + math.cos(math.pi * (step - warmup_steps) / "
+         "(steps - warmup_steps))) / 2\n    return peak * wave\n", "at its last step, steps - 1"),
+    ("", f"{TEST} {CLIMB}\n    return peak * (steps - step) / (steps - warmup_steps)\n",
+     "at its last step, steps - 1"),
+    ("1 + math.cos(math.pi * progress)", "math.cos(math.pi * progress)", "must run from the peak"),
+    ("", "    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * step / (steps - 1))) / 2)\n",
+     "the rate jumps down after the warm-up"),
+    ("", "    rate = min(1, (step + 1) / max(1, warmup_steps))\n    return peak * rate * "
+         "(0.1 + 0.9 * (1 + math.cos(math.pi * step / (steps - 1))) / 2)\n",
+     "the rate jumps down after the warm-up"),
+    (RATE, f"1 * {RATE[7:]}", "The warm-up is right, but then the rate must"),
+    (TEST + f" {CLIMB}\n", TEST + f" print({CLIMB})\n", "returns None"),
+    ("math.cos(", "math.cosine(", "module 'math' has no attribute"),
+)
+
+
+def optimizer_for(model, **settings):
+    return torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1, **settings)
+
+
+@right("train")
+def with_torchs_own_schedule(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20,
+                             generator=None):
+    optimizer = optimizer_for(model, lr=1.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate_of(step, steps, warmup_steps, peak))
+    for _ in range(steps):
+        inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
+        model.train()
+        model.zero_grad()
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(list(model.parameters()), max_norm=1.0)
+        optimizer.step()
+        schedule.step()
+        model.eval()
+        yield float(loss)
+
+
+@right("train")
+def clips_by_hand(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):
+    optimizer, step = optimizer_for(model), 0
+    while step < steps:
+        model.train()
+        optimizer.param_groups[0]["lr"] = rate_of(step, steps, warmup_steps, peak)
+        x, y = batch(ids, batch_size, model.config["context_length"], generator)
+        loss = -model(x).log_softmax(-1).gather(-1, y.unsqueeze(-1)).mean()
+        loss.backward()
+        length = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
+        for p in model.parameters():
+            p.grad *= min(1.0, 1 / length)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+        step += 1
+        yield loss.item()
+        model.eval()
+
+
+@right("train")
+def in_a_closure(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):
+    optimizer = optimizer_for(model)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = next_token_loss(model(inputs), targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        return loss
+
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group.update(lr=rate_of(step, steps, warmup_steps, peak))
+        inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
+        model.train()
+        loss = closure().item()
+        optimizer.step()
+        model.eval()
+        yield loss
+
+
+ZERO, BACK = "        optimizer.zero_grad()\n", "        loss.backward()\n"
+CLIP = "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+STEP, LOSS = "        optimizer.step()\n", "next_token_loss(model(inputs), targets)"
+BATCH = ('        inputs, targets = batch(ids, batch_size, model.config["context_length"], '
+         "generator)\n")
+
+
+def cut_by(factor):
+    return ("        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])\n"
+            "        if gradient.norm() > 1:\n            for p in model.parameters():\n"
+            f"                p.grad *= {factor}\n")
+
+
+wrong_edits(
+    "train",
+    (CLIP + STEP, STEP + CLIP, "The gradient is 12.3 long when"),
+    (BACK + CLIP, CLIP + BACK, "The gradient is 12.3 long when"),
+    (ZERO + BACK, BACK + ZERO, "finds no gradient"),
+    (BACK, "", "loss.backward() must come before it"),
+    (BACK, "        loss.backward\n", "finds no gradient"),
+    (ZERO + BACK + CLIP + STEP, ZERO + STEP + BACK + CLIP, "finds no gradient"),
+    (STEP, "", "No optimizer takes a step"),
+    (ZERO + BACK + CLIP + STEP, "", "No optimizer takes a step"),
+    (STEP, "        optimizer.step\n", "No optimizer takes a step"),
+    (CLIP, "        for p in model.parameters():\n            p.grad.clamp_(-1, 1)\n",
+     "The gradient is 8.68 long when"),
+    (CLIP, "        for p in model.parameters():\n            nn.utils.clip_grad_norm_(p, 1.0)\n",
+     "cuts all of it to length 1"),
+    ("model.parameters(), 1.0", "model.parameters(), 0.5", "instead of 1"),
+    (CLIP, cut_by("gradient.norm()"), "is 151 long"),
+    (CLIP, cut_by("1 / gradient.norm() ** 2"), "only where it is longer than 1"),
+    (CLIP, cut_by("1 / gradient.abs().sum()"), "only where it is longer than 1"),
+    (CLIP, cut_by("1 / gradient.norm()").replace("> 1", "> 0"), "only where it is longer than 1"),
+    (STEP, STEP + STEP, "The optimizer takes 10 steps where 5 are asked for"),
+    (STEP, "        with torch.no_grad():\n            for p in model.parameters():\n"
+           "                p -= 0.1 * p.grad\n", "by no optimizer"),
+    ("torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1)",
+     "torch.optim.SGD(model.parameters(), lr=0.1)", "The optimizer is SGD, but must be"),
+    ("torch.optim.AdamW(", "torch.optim.Adam(", "The optimizer is Adam, but must be"),
+    (", weight_decay=0.1", "", "AdamW has betas=(0.9, 0.99) and weight_decay=0.01, but must"),
+    (LOSS, f"-{LOSS}", "The weights move uphill"),
+    (BACK, "        (-loss).backward()\n", "The weights move uphill"),
+    (BACK, "        (loss / 4).backward()\n", "is cut to 1"),
+    (BACK, "        loss.backward(retain_graph=True)\n        loss.backward()\n", "is cut to 1"),
+    ("model(inputs), targets", "model(targets), targets", "The model reads the targets"),
+    ("model(inputs), targets", "model(targets), inputs", "The model reads the targets"),
+    ("model(inputs), targets", "model(inputs)[:, :-1], targets[:, 1:]", "points another way"),
+    ("model(inputs), targets", "targets, model(inputs)", "it takes the scores first"),
+    ("loss = ", "with torch.no_grad():\n            loss = ", "was not recorded"),
+    (BATCH + "        model.train()\n", "        model.train()\n", "inputs"),
+    ("yield loss.item()", "yield loss", "yield a plain number, loss.item()"),
+    ("yield loss.item()", "yield loss.item", "must yield one number"),
+    ("        yield loss.item()", "    yield loss.item()", "you yield 1 losses"),
+    ("        yield loss.item()", "        return loss.item()", "`yield loss.item()` inside of"),
+    ("        yield loss.item()", '        yield f"{loss.item():.3f}"', "you yield a string"),
+    ("yield loss.item()", "yield step, loss.item()", "you yield a tuple"),
+    ("        model.train()\n", "", "call model.train()"),
+    ("        model.eval()\n", "", "leaves the model in training mode. Call model.eval()"),
+    ("        model.train()\n", "        model.train() if step == 0 else None\n",
+     "Dropout works in training mode only"),
+    (BATCH, "        if step == 0:\n    " + BATCH, "Each step reads the same batch"),
+    ("(ids, batch_size,", "(ids, 16,", "ids of shape (16, 5), but a batch of this run has (3, 5)"),
+    ('model.config["context_length"], generator', '4, generator', "ids of shape (3, 4)"),
+    ("generator)\n        model.train", "torch.Generator().manual_seed(0))\n        model.train",
+     "reads other windows than batch draws"),
+    ("learning_rate(step, steps, warmup_steps, peak)", "learning_rate(step, steps, peak, 1)",
+     "in this order"),
+    ('            group["lr"] = learning_rate(step, steps, warmup_steps, peak)\n',
+     "            lr = learning_rate(step, steps, warmup_steps, peak)\n", "in every step: set"),
+    ("range(steps)", "range(1, steps + 1)", "The rate is one step ahead"),
+    ("range(steps)", "range(steps - 1)", "must yield one for each of 5 steps"),
+    (STEP, STEP + "        nn.init.zeros_(model.final_norm.shift)\n", "something else changes"),
+    (STEP, STEP + "        optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), "
+                  "weight_decay=0.1)\n", "made once, before the loop"),
+)
+wrong_edits(
+    "uncleared",
+    (ZERO + BACK + CLIP + STEP, BACK + CLIP + STEP, "backward adds to the gradient that is there"),
+    (ZERO, "        optimizer.zero_grad\n", "backward adds to the gradient that is there"),
+    (ZERO + BACK + CLIP, BACK + CLIP + ZERO, "forgotten before the optimizer has used it"),
+)
+
+
+@right("evaluate")
+def in_a_loop(model, ids, batch_size=16):
+    T = model.config["context_length"]
+    starts = range(0, len(ids) - T, T)
+    model.eval()
+    losses = []
+    for first in range(0, len(starts), batch_size):
+        part = torch.stack([ids[i : i + T + 1] for i in starts[first : first + batch_size]])
+        with torch.no_grad():
+            scores = model(part[:, :-1]).float()
+        losses += F.cross_entropy(scores.flatten(0, 1), part[:, 1:].flatten(),
+                                  reduction="none").tolist()
+    return sum(losses) / len(losses)
+
+
+@right("evaluate")
+@torch.inference_mode()
+def cut_twice(model, ids, batch_size=16):
+    T = model.config["context_length"]
+    n = (len(ids) - 1) // T
+    inputs, targets = ids[: n * T].view(n, T), ids[1 : n * T + 1].view(n, T)
+    model.eval()
+    means = torch.tensor([next_token_loss(model(x[None]), y[None])
+                          for x, y in zip(inputs, targets, strict=True)])
+    return means.mean()
+
+
+PART = "model(part[:, :-1]), part[:, 1:]"
+wrong_edits(
+    "evaluate",
+    ("    model.eval()\n", "", "call model.eval() first"),
+    ("@torch.no_grad()\n", "", "keep @torch.no_grad()"),
+    ("ids.unfold(0, T + 1, T)", "ids.unfold(0, T, T)", "mean loss is"),
+    ("ids.unfold(0, T + 1, T)", "ids[: len(ids) // (T + 1) * (T + 1)].view(-1, T + 1)",
+     "at every seam one token is never predicted"),
+    ("ids.unfold(0, T + 1, T)", "ids.split(T + 1)", "tuple"),
+    (PART, "model(part), part", "more than its context"),
+    ("total / len(windows)", "total // len(windows)", "rounded"),
+    ("len(part) * ", "batch_size * ", "mean loss is"),
+    ("part[:, :-1]", "part[:-1]", "more than its context"),
+    ("total = 0.0", "total = []", "list"),
+    ("return total / len(windows)", "print(total / len(windows))", "forget `return`"),
+)
