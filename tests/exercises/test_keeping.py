@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gptcourse import gpt
-from gptcourse.exercises import check, keeping, mine, progress
+from gptcourse.exercises import all_exercises, check, keeping, mine, progress
 from gptcourse.exercises.early import CALLERS, EARLY
 from gptcourse.exercises.keeping import FILE, TITLE, pieces
 from gptcourse.exercises.page import course_pieces, course_source, run
@@ -52,6 +52,16 @@ def file_text():
 
 
 # ---------------------------------------------------------------------------------- the file grows
+
+
+@pytest.mark.parametrize("name", [one.name for one in all_exercises() if one.bug])
+def test_a_bug_as_it_was_given_is_not_done_yet_and_no_try(name):
+    stub = getattr(check, name).exercise.stub
+    assert checked(name, stub).startswith(f"⬜ {name}: not done yet, the bug is still in it: ")
+    assert progress.load() == {}
+    assert "needs the" in repr(getattr(check, name)(torch.ones(2)))
+    assert checked(name, stub + "\n# I have looked at it.\n").startswith(f"❌ {name}: ")
+    assert progress.load() == {getattr(check, name).exercise.id: {"solved": False, "tries": 2}}
 
 
 def test_what_is_right_is_kept_and_what_is_wrong_is_not():
