@@ -1,0 +1,1 @@
+from gptcourse.figures.diagram import *  # noqa: F403
