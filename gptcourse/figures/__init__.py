@@ -12,7 +12,5 @@ from gptcourse.figures.canvas import DRAWING, Stage, new_axes, new_figure, png, 
 from gptcourse.figures.cells import draw_cells, hatch, matrix
 from gptcourse.figures.attention import attention_grid, attention_heatmap, draw_heatmap, is_causal
 from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y
-from gptcourse.figures.strips import Chip, chip_list, token_strip
-from gptcourse.figures.windows import window_strip
-from gptcourse.figures.diagram import PARTS, gpt_diagram
-from gptcourse.figures.shapes import tensor_shapes
+from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
+from gptcourse.figures.diagram import PARTS, gpt_diagram, tensor_shapes

@@ -119,7 +119,7 @@ class _Page(anywidget.AnyWidget):
     on it no more, because its cell was run again or deleted.
     """
 
-    _esm, _css = read("page.js"), style("page")
+    _esm, _css = read("page.js"), style()
 
 
 class View(BaseView, widgets.VBox):

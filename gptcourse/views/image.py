@@ -17,7 +17,7 @@ class KernelImage(anywidget.AnyWidget):
     """Shows one `Picture` after the other."""
 
     _esm = read("image.js")
-    _css = style("image")
+    _css = style()
 
     value = traitlets.Bytes().tag(sync=True)         # a PNG, or nothing yet
     alt = traitlets.Unicode().tag(sync=True)
