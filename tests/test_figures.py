@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -317,6 +318,19 @@ def test_the_words_of_a_chart_are_as_exact_as_they_are_asked_to_be():
     assert "from 7 at 1 to 0.8 at 2" in figures.lines(rising, "x", "y", digits=1).alt
     assert "from 6.9 at 1 to 0.829 at 2" in figures.lines(rising, "x", "y").alt
     assert figures.number(12.3, digits=1) == "12"
+
+
+def test_a_color_of_the_palette_is_written_nowhere_else():
+    """Neither as #1f5fa8 nor as 31, 95, 168: Python, pages and styles take it from there."""
+    palette = Path(figures.__file__).with_name("palette.json")
+    codes = set(re.findall(r"#([0-9a-f]{6})", palette.read_text(encoding="utf-8")))
+    spellings = codes | {", ".join(map(str, bytes.fromhex(code))) for code in codes}
+    files = [path for folder in (palette.parents[1], palette.parents[2] / "tools")
+             for path in folder.rglob("*") if path.suffix in (".py", ".js", ".css", ".html")]
+    assert len(codes) > 30 and len(files) > 60
+    for path in files:
+        text = path.read_text(encoding="utf-8").lower()
+        assert not {code for code in spellings if code in text}, path
 
 
 # ---------------------------------------------------------------------------------- any token

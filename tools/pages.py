@@ -19,6 +19,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
+from gptcourse.figures.style import css_variables
 from gptlib.files import replacing
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -62,7 +63,8 @@ def page(path: Path, before: Path | None, after: Path | None) -> str:
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
     return _template("page.html", {
         "TITLE": html.escape(title[1] if title else path.stem),
-        "STYLE": (HERE / "page.css").read_text(encoding="utf-8") + _code_colors(),
+        "STYLE": css_variables() + (HERE / "page.css").read_text(encoding="utf-8")
+        + _code_colors(),
         "SCRIPT": (HERE / "page.js").read_text(encoding="utf-8") if "data-view" in body else "",
         "WAY": "".join(_link(words, to) for words, to in (("← {}", before), ("{} →", after)) if to),
         "BODY": body,

@@ -7,7 +7,8 @@ import traitlets
 
 from gptcourse import figures
 from gptcourse.views.base import trace_text
-from gptcourse.views.browser import MOST_BYTES, BrowserView, browser_files, pack
+from gptcourse.views.browser import MOST_BYTES, BrowserView, pack
+from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
 from gptcourse.views.twin import twin
 from gptlib.trace import Trace

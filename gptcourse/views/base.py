@@ -18,14 +18,15 @@ import torch
 
 from gptcourse import figures
 from gptcourse.figures import DRAWING, WIDTH, Picture, Stage, in_markup, showable, width_of
+from gptcourse.views.files import read, style
 from gptcourse.views.image import KernelImage
 from gptcourse.views.session import SendableText
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.trace import Trace, trace
 
-TEXT_COLOR = "var(--jp-content-font-color1, #1f2933)"
-QUIET_COLOR = "var(--jp-content-font-color2, #5b6570)"
-ERROR_COLOR = "var(--jp-error-color1, #b3261e)"
+TEXT_COLOR = "var(--gpt-ink)"
+QUIET_COLOR = "var(--gpt-quiet)"
+ERROR_COLOR = "var(--gpt-error)"
 
 
 def answer_while_a_cell_runs(widget: widgets.Widget) -> None:
@@ -118,45 +119,7 @@ class _Page(anywidget.AnyWidget):
     on it no more, because its cell was run again or deleted.
     """
 
-    _css = """
-    .gpt-text textarea { field-sizing: content; min-height: 3em; max-height: 16em; }
-    """
-    _esm = """
-    const name = (view) => {
-      view.querySelectorAll(".noUi-handle").forEach((handle) => {
-        const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label");
-        if (label) handle.setAttribute("aria-label", label.textContent);
-      });
-      view.querySelectorAll(".widget-button i").forEach((icon) => {
-        icon.setAttribute("aria-hidden", "true");
-      });
-      view.querySelector(".gpt-sentence .widget-html-content")?.setAttribute("role", "status");
-    };
-    export default () => {
-      let shown = 0;                         // how often the view is on the page
-      return {
-        render({ model, el }) {
-          shown += 1;
-          el.hidden = true;
-          let observer;
-          const begin = () => {
-            const view = el.closest(".widget-vbox");
-            if (!view) return requestAnimationFrame(begin);
-            name(view);
-            observer = new MutationObserver(() => name(view));
-            observer.observe(view, { childList: true, subtree: true });
-          };
-          begin();
-          return () => {
-            observer?.disconnect();
-            shown -= 1;
-            // A cell that is moved takes its view away and brings it back.
-            setTimeout(() => { if (!shown) model.send("gone"); }, 1000);
-          };
-        },
-      };
-    };
-    """
+    _esm, _css = read("page.js"), style()
 
 
 class View(BaseView, widgets.VBox):

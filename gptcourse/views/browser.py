@@ -8,9 +8,7 @@ kernel follows them, so that a view's `shown` and its still picture say what is 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import anywidget
 import numpy as np
@@ -97,20 +95,3 @@ def pack(arrays: Mapping[str, np.ndarray], **words) -> bytes:
             "a page: choose a shorter text, or a smaller model."
         )
     return packed
-
-
-def browser_files(name: str) -> tuple[str, str]:
-    """The ES module and the style of a view, each with the shared part in front.
-
-    A view's own module imports from `./common.js`, so that it can be read and run by itself; on a
-    page there are no files to import from, and the shared module stands in place of the import.
-    """
-    module, style = (
-        [(FOLDER / file).read_text(encoding="utf-8") for file in (f"common.{kind}",
-                                                                f"{name}.{kind}")]
-        for kind in ("js", "css"))
-    return "\n".join([module[0], _SHARED.sub("", module[1])]), "\n".join(style)
-
-
-FOLDER = Path(__file__).parent
-_SHARED = re.compile(r'^import \{[^}]*\} from "\./common\.js";\n', re.MULTILINE)

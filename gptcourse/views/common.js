@@ -1,5 +1,6 @@
 // What the views of the browser share. A view's module imports from here; on a page the kernel
 // puts this text in front of the view's own, for there are no files to import from.
+import PALETTE from "../figures/palette.json" with { type: "json" };
 
 // ------------------------------------------------------------------------------------- numbers
 
@@ -84,10 +85,10 @@ const CIVIDIS = (
   "686a71 6f7073 767676 7d7c78 848279 8c8878 938e78 9b9476 a39a74 aba072 b4a76f bcae6c c4b468 " +
   "cdbb63 d5c25e dec958 e7d150 f0d846 f9e03a fee838"
 ).split(" ").map(channels);
-const SIGNED = ["b4500a", "f0b27a", "ebebeb", "8fb8e0", "1f5fa8"].map(channels);
+const SIGNED = PALETTE.signed.map(channels);
 
 function channels(code) {
-  return [0, 2, 4].map((at) => parseInt(code.slice(at, at + 2), 16));
+  return code.match(/\w\w/g).map((digits) => parseInt(digits, 16));
 }
 
 function between(stops, share) {

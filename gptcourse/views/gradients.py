@@ -104,7 +104,7 @@ class GradientFlow(View):
         self._axes[1].set_ylim(-0.05, 1.05)
         self._curves = []
         for axes in self._axes:
-            pale, = axes.plot([], [], color="#b9c1ca", linewidth=1.6)
+            pale, = axes.plot([], [], color=figures.PALETTE["former"], linewidth=1.6)
             strong, = axes.plot([], [], color=figures.SERIES[0], linewidth=2, marker="o",
                                 markersize=3)
             self._curves.append((pale, strong))

@@ -6,21 +6,18 @@ frames have none, and it has no alternative text.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import anywidget
 import traitlets
 
 from gptcourse.figures import Picture
-
-FOLDER = Path(__file__).parent
+from gptcourse.views.files import read, style
 
 
 class KernelImage(anywidget.AnyWidget):
     """Shows one `Picture` after the other."""
 
-    _esm = (FOLDER / "image.js").read_text(encoding="utf-8")
-    _css = (FOLDER / "image.css").read_text(encoding="utf-8")
+    _esm = read("image.js")
+    _css = style()
 
     value = traitlets.Bytes().tag(sync=True)         # a PNG, or nothing yet
     alt = traitlets.Unicode().tag(sync=True)

@@ -10,7 +10,8 @@ import traitlets
 from gptcourse import figures
 from gptcourse.views.attention import checked_head, checked_token
 from gptcourse.views.base import trace_text
-from gptcourse.views.browser import BrowserView, browser_files
+from gptcourse.views.browser import BrowserView
+from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
 from gptcourse.views.twin import twin
 from gptlib.trace import Trace

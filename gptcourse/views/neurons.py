@@ -6,10 +6,9 @@ import ipywidgets as widgets
 import numpy as np
 
 from gptcourse import figures
-from gptcourse.figures import DRAWING
+from gptcourse.figures import DRAWING, SERIES
 from gptcourse.views.base import (
     MOST_TOKENS,
-    QUIET_COLOR,
     TEXT_COLOR,
     View,
     button,
@@ -23,7 +22,6 @@ from gptlib.trace import Trace
 
 MOST_STRONGEST = 10
 COLUMNS = 64                                     # neurons in a row of the picture
-POSITIVE, NEGATIVE = "31, 95, 168", "209, 102, 10"          # blue and orange, as in `figures`
 
 
 class NeuronExplorer(View):
@@ -123,7 +121,7 @@ class NeuronExplorer(View):
         for bar, text, neuron in zip(*self._bars, strongest, strict=True):
             value = max(float(activations[neuron]), 0.0)
             bar.set_width(value)
-            bar.set_color(figures.SERIES[int(neuron == chosen)])
+            bar.set_color(SERIES[int(neuron == chosen)])
             text.xy = (value, text.xy[1])
             text.set_text(_value(activations[neuron]))
 
@@ -132,7 +130,7 @@ class NeuronExplorer(View):
         low, high = min(profile.min(), 0.0), max(profile.max(), 0.05)
         self._profile_axes.set_ylim(low - 0.05 * high, 1.08 * high)
         self._profile_bars.set_verts([_bar(place, value) for place, value in enumerate(profile)])
-        self._profile_bars.set_color([figures.SERIES[int(place == token)]
+        self._profile_bars.set_color([SERIES[int(place == token)]
                                       for place in range(len(profile))])
 
     def _make_room(self, n_tokens: int) -> None:
@@ -158,7 +156,7 @@ class NeuronExplorer(View):
     def _build_strongest(self, axes, n_bars: int) -> list:
         self._bar_axes = axes
         self._bars = figures.draw_bars(axes, ["neuron 0000"] * n_bars, [0.0] * n_bars,
-                                       figures.SERIES[0], [""] * n_bars)
+                                       SERIES[0], [""] * n_bars)
         axes.set_xlim(0, 1)
         names = figures.rename_bars(axes, ["neuron 0000"] * n_bars)
         return [*names, *self._bars[0], *axes.lines, *self._bars[1]]
@@ -209,20 +207,8 @@ def _value(x: float) -> str:
 def _colored(tokens, profile: np.ndarray, neuron: int, chosen: int) -> str:
     """The text, each token in the color of the neuron's activation, with the number below."""
     reach = max(float(np.abs(profile).max()), 1e-6)
-    chips = []
-    for place, (token, value) in enumerate(zip(tokens, profile, strict=True)):
-        color = POSITIVE if value >= 0 else NEGATIVE
-        edge = figures.SERIES[1] if place == chosen else "transparent"
-        chips.append(
-            f'<li title="token {place}: {value:.4f}" style="display: inline-block; '
-            f'margin: 0 2px 6px 0; text-align: center; line-height: 1.3">'
-            f'<span style="display: block; padding: 2px 4px; border-radius: 4px; white-space: pre; '
-            f"border: 2px solid {edge}; font-family: var(--jp-code-font-family, monospace); "
-            f'background: rgba({color}, {0.62 * abs(value) / reach:.2f})">'
-            f"{figures.in_markup(figures.with_signs(token))}</span>"
-            f'<span style="font-size: 11px; color: {QUIET_COLOR}">{_value(value)}</span>'
-            f"</li>" + ("<br>" if token.endswith("\n") else ""))
-    return (f'<div style="max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">The text as neuron '
-            f'{neuron} sees it:<ul aria-label="activations of neuron {neuron} by token" '
-            f'dir="auto" style="list-style: none; padding: 0; margin: 4px 0">{"".join(chips)}</ul>'
-            "</div>")
+    chips = figures.chip_list(f"activations of neuron {neuron} by token", (
+        figures.Chip(token, f"{SERIES[int(value < 0)]}{round(158 * abs(value) / reach):02x}",
+                     [_value(value)], TEXT_COLOR, f"token {place}: {value:.4f}", place == chosen)
+        for place, (token, value) in enumerate(zip(tokens, profile, strict=True))))
+    return f'<div style="color: {TEXT_COLOR}">The text as neuron {neuron} sees it:{chips}</div>'

@@ -11,7 +11,8 @@ from torch import Tensor
 from gptcourse import figures
 from gptcourse.figures import DRAWING
 from gptcourse.views.base import chance, check_finite, decimals, prompt_ids
-from gptcourse.views.browser import BrowserView, browser_files
+from gptcourse.views.browser import BrowserView
+from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
 from gptcourse.views.twin import twin
 from gptlib.generation import apply_temperature, keep_min_p, keep_top_k, keep_top_p
@@ -90,7 +91,8 @@ class SamplingBench(BrowserView):
         with DRAWING:
             figure = figures.new_figure(figures.WIDTH, 26 * len(best) + 60)
             axes = figures.new_axes(figure)
-            pale, _ = figures.draw_bars(axes, names, before, "#c9d1d9", [""] * len(best))
+            gray = figures.PALETTE["pale"]
+            pale, _ = figures.draw_bars(axes, names, before, gray, [""] * len(best))
             strong, written = figures.draw_bars(axes, names, after, figures.SERIES[0], texts)
             for bar, text, old, new in zip(strong, written, before, after, strict=True):
                 bar.set_y(bar.get_y() + 0.18)

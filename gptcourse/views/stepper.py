@@ -259,8 +259,9 @@ class GenerationStepper(View):
         from matplotlib.patches import Rectangle
 
         L = len(self._sizes)
-        axes.add_patch(Rectangle((first - 0.5, -0.5), end - first, L, facecolor="#f1f3f5",
-                                 edgecolor="#c3cad2", linewidth=0, hatch="////", zorder=0))
+        left, right, bottom = first - 0.5, end - 0.5, L - 0.5
+        figures.hatch(axes, [np.array([(left, -0.5), (right, -0.5), (right, bottom),
+                                       (left, bottom)])])
         self._cells = figures.draw_cells(axes, np.full((L, end - first), np.nan), "cividis", first)
         self._frame = axes.add_patch(Rectangle((0, -0.5), 1, L, fill=False, linewidth=2.2,
                                                edgecolor=figures.SERIES[1], clip_on=False))
@@ -270,19 +271,11 @@ class GenerationStepper(View):
 
 
 def _chips(tokens: list[str], n_prompt: int) -> str:
-    """The text so far: the prompt in gray, what was generated in color."""
-    chips = []
-    for n, token in enumerate(tokens):
-        ground = "#e3e6ea" if n < n_prompt else figures.CHIPS[0]
-        edge = figures.SERIES[1] if n >= n_prompt and n == len(tokens) - 1 else ground
-        chips.append(
-            f'<li title="position {n}" style="display: inline-block; margin: 0 2px 4px 0; '
-            f"padding: 1px 4px; border-radius: 4px; border: 2px solid {edge}; white-space: pre; "
-            f"font-family: var(--jp-code-font-family, monospace); color: {figures.INK}; "
-            f'background: {ground}">{figures.in_markup(figures.with_signs(token))}</li>'
-            + ("<br>" if token.endswith("\n") else ""))
-    return (f'<ul aria-label="text so far" dir="auto" style="list-style: none; padding: 0; '
-            f'margin: 4px 0; max-width: {figures.WIDTH}px">{"".join(chips)}</ul>')
+    """The text so far: the prompt in gray, what was generated in color, the last of it framed."""
+    return figures.chip_list("text so far", (
+        figures.Chip(token, figures.PALETTE["given"] if n < n_prompt else figures.CHIPS[0],
+                     hint=f"position {n}", current=n_prompt <= n == len(tokens) - 1)
+        for n, token in enumerate(tokens)))
 
 
 def _costs(work: dict, config: GPTConfig) -> str:

@@ -117,13 +117,13 @@ const render = (context) => mount(context, (view) => {
       context.fillText("floor", left + 4, y(floor) - 7);
     }
     rule(context, look("--gpt-accent"), [x[here()], top], [x[here()], height - bottom]);
-    context.strokeStyle = look("--gpt-blue");
+    context.strokeStyle = look("--gpt-color-blue");
     context.lineWidth = 2;
     context.beginPath();
     losses.forEach((loss, n) => context.lineTo(x[n], y(loss)));
     context.stroke();
     losses.forEach((loss, n) => {
-      context.fillStyle = look(n === here() ? "--gpt-accent" : "--gpt-blue");
+      context.fillStyle = look(n === here() ? "--gpt-accent" : "--gpt-color-blue");
       context.beginPath();
       context.arc(x[n], y(loss), n === here() ? 6 : 3.5, 0, 2 * Math.PI);
       context.fill();

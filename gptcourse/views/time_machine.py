@@ -14,7 +14,8 @@ from gptcourse import figures
 from gptcourse.figures import DRAWING
 from gptcourse.views.attention import checked_head
 from gptcourse.views.base import MOST_TOKENS, trace_text
-from gptcourse.views.browser import BrowserView, browser_files
+from gptcourse.views.browser import BrowserView
+from gptcourse.views.files import browser_files
 from gptcourse.views.session import Session
 from gptcourse.views.twin import twin
 from gptlib.generation import generate

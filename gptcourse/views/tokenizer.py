@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import ipywidgets as widgets
 
 from gptcourse import figures
-from gptcourse.views.base import QUIET_COLOR, TEXT_COLOR, WIDE, View, text_field, whole_slider
+from gptcourse.views.base import WIDE, View, text_field, whole_slider
 from gptlib.tokenizer import BPETokenizer
 
 MOST_TOKENS = 400
@@ -48,8 +50,11 @@ class TokenizerExplorer(View):
         summary = (f"After {_count(n_merges, 'merge')} of {len(self.tokenizer.merges):,}: "
                    f"{_count(n_bytes, 'byte')} make {_count(len(ids), 'token')}{share}."
                    f"{self._latest(n_merges)}{cut}")
-        shown = slice(MOST_TOKENS)
-        self._tokens.value = _chips(tokens[shown], ids[shown], result["bytes"][shown])
+        self._tokens.value = figures.chip_list("tokens with ids and bytes", (
+            figures.Chip(token, color, [str(token_id), figures.cut(octets[:99].hex(" "), 100)])
+            for token, token_id, octets, color, _ in zip(
+                tokens, ids, result["bytes"], cycle(figures.CHIPS), range(MOST_TOKENS),
+                strict=False)))
         still = figures.token_strip(tokens[:60], ids[:60])
         self.show(summary, still, n_merges=n_merges, **result)
 
@@ -65,27 +70,3 @@ class TokenizerExplorer(View):
 
 def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 100 else text[:99] + "…"
-
-
-def _chips(tokens: list[str], ids: list[int], contents: list[bytes]) -> str:
-    """One colored box per token: its text, its id, its bytes."""
-    boxes = []
-    for n, (token, token_id, content) in enumerate(zip(tokens, ids, contents, strict=True)):
-        text = figures.in_markup(_cut(figures.with_signs(token)))
-        octets = _cut(content[:99].hex(" "))
-        boxes.append(
-            f'<li style="display: inline-block; margin: 0 3px 6px 0; vertical-align: top; '
-            f'text-align: center; line-height: 1.25">'
-            f'<span style="display: block; padding: 3px 5px; border-radius: 4px; white-space: pre; '
-            f"font-family: var(--jp-code-font-family, monospace); color: {figures.INK}; "
-            f'background: {figures.CHIPS[n % len(figures.CHIPS)]}">{text}</span>'
-            f'<span style="font-size: 12px">{token_id}</span>'
-            f'<span style="display: block; font-size: 10.5px; color: {QUIET_COLOR}">'
-            f"{octets}</span></li>" + ("<br>" if token.endswith("\n") else ""))
-    return (f'<ul aria-label="tokens with ids and bytes" style="list-style: none; padding: 0; '
-            f'margin: 4px 0; max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">'
-            f'{"".join(boxes)}</ul>')

@@ -12,7 +12,8 @@ CELLS = [
     new_markdown_cell("# Far from any kernel\n\nThe score is $q \\cdot k / \\sqrt{D}$, a surprise "
                       "is $-\\ln p$, and `$5$` is code. [Go on](01_next.ipynb), or look up "
                       "[words](01_next.ipynb#Words)."),
-    new_code_cell("import torch\nfrom gptlib import GPTModel, storyteller\n"
+    new_code_cell("import torch\nfrom gptlib import GPTModel\n"
+                  "from gptlib.storyteller import storyteller\n"
                   "from gptcourse.views import AttentionExplorer, GradientFlow"),
     new_code_cell("model, tokenizer = storyteller()\n"
                   "AttentionExplorer(model, tokenizer, 'Tom the bear was shy.')"),

@@ -4,7 +4,8 @@ from lab_notebook import write_notebook
 from playwright.sync_api import expect
 
 CELLS = [
-    "from gptlib import storyteller\nfrom gptcourse.views import AttentionExplorer, GradientFlow",
+    "from gptlib.storyteller import storyteller\n"
+    "from gptcourse.views import AttentionExplorer, GradientFlow",
     "AttentionExplorer(*storyteller(), 'Tom the bear was shy.')",
     "GradientFlow()",
 ]

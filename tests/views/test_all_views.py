@@ -21,7 +21,7 @@ from gptcourse.views.browser import MOST_BYTES, BrowserView
 
 SOURCES = [path for path in Path(gptcourse.views.__file__).parent.iterdir()
            if path.suffix in (".py", ".js", ".css")]
-SOURCES.append(Path(gptcourse.__file__).with_name("figures.py"))
+SOURCES += Path(gptcourse.__file__).with_name("figures").glob("*.py")
 
 
 def kinds(kind: type) -> list[str]:

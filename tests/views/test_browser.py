@@ -12,7 +12,8 @@ from in_node import in_node
 
 from gptcourse import figures
 from gptcourse.views.base import chance
-from gptcourse.views.browser import MOST_BYTES, BrowserView, browser_files, pack
+from gptcourse.views.browser import MOST_BYTES, BrowserView, pack
+from gptcourse.views.files import browser_files
 
 MODULE, _ = browser_files("attention")
 
@@ -110,7 +111,7 @@ def test_the_colors_of_a_page_are_those_of_the_still_pictures(shared):
 
 def test_a_module_runs_by_itself_in_its_folder_too(tmp_path):
     """The import that a page replaces is the one that Node and editors follow."""
-    from gptcourse.views.browser import FOLDER
+    from gptcourse.views.files import FOLDER
 
     for name in ("attention", "microscope"):
         own = (FOLDER / f"{name}.js").read_text(encoding="utf-8")

@@ -1,0 +1,146 @@
+"""Curves and bars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gptcourse.figures.canvas import DRAWING, drawable, drawn, new_axes, new_figure, visible
+from gptcourse.figures.numbers import as_array, check_labels, is_whole, number, without_traces
+from gptcourse.figures.picture import Picture, sentence
+from gptcourse.figures.style import GRID, INK, MUTED, SERIES, SMALL_SIZE, TEXT_SIZE, WIDTH
+from gptcourse.figures.words import cut
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    x_label: str,
+    y_label: str,
+    floor: float | None = None,
+    log_y: bool = False,
+    title: str = "",
+    digits: int = 3,
+) -> Picture:
+    """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below.
+
+    The alternative text says where a curve begins and ends with so many significant `digits`:
+    fewer where the last ones differ from machine to machine.
+    """
+    series = {name: (as_array(x, "x", dimensions=1), as_array(y, "y", dimensions=1))
+              for name, (x, y) in series.items()}
+    for name, (x, y) in series.items():
+        if x.shape != y.shape:
+            raise ValueError(
+                f"The series {name!r} has {x.size} x and {y.size} y values, but needs as many of "
+                "the one as of the other: pass (x, y) of equal length."
+            )
+    with DRAWING:
+        figure = new_figure(WIDTH, 360 + (20 if title else 0))
+        axes = new_axes(figure, title, x_label, y_label, grid="y")
+        if all(is_whole(x) for x, _ in series.values()):
+            axes.locator_params(axis="x", integer=True)
+        if log_y:
+            set_log_y(axes)
+        ends = []
+        for (name, (x, y)), color in zip(series.items(), cycle(SERIES), strict=False):
+            axes.plot(x, y, color=color, linewidth=2, solid_capstyle="round",
+                      marker="o" if len(x) <= 12 else None, markersize=4)
+            finite = y[np.isfinite(y)]
+            ends.append((name, finite[-1] if finite.size else 0.0, color))
+        if floor is not None:
+            axes.axhline(floor, color=MUTED, linewidth=1.2, linestyle=(0, (5, 4)))
+            ends.append((f"floor {number(floor)}", floor, MUTED))
+        _label_ends(axes, ends, gap=0.065)
+    said = [f"{name} from {number(y[0], digits)} at {number(x[0])} to {number(y[-1], digits)} at "
+            f"{number(x[-1])}" for name, (x, y) in series.items()]
+    if floor is not None:
+        said.append(f"a dashed floor at {number(floor)}")
+    alt = f"{sentence(title)}Chart of {y_label} against {x_label}: {'; '.join(said)}."
+    return drawn(figure, alt)
+
+
+def set_log_y(axes: Axes) -> None:
+    """A logarithmic y axis whose ticks read 10⁻³, in plain text; where it spans little more than
+    one power of ten, all ticks have their numbers, those in between too."""
+    def is_narrow() -> bool:
+        low, high = sorted(axes.get_ylim())
+        return high < 12 * low
+
+    def power(y: float, _place: int) -> str:
+        return number(y) if is_narrow() else "10" + str(round(math.log10(y))).translate(_POWERS)
+
+    def between(y: float, _place: int) -> str:
+        return number(y) if is_narrow() else ""
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(power)
+    axes.yaxis.set_minor_formatter(between)
+    axes.tick_params(which="minor", labelsize=SMALL_SIZE, labelcolor=INK)
+
+
+_POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]], gap: float) -> None:
+    """Write each (name, y, color) to the right of its curve's end, none over another."""
+    axes.margins(x=0.01)
+    axes.autoscale_view()
+    to_height = (axes.transScale + axes.transLimits).transform
+    heights = {name: np.clip(to_height((axes.get_xlim()[1], y))[1], 0, 1) for name, y, _ in ends}
+    last = -math.inf
+    for name, _, color in sorted(ends, key=lambda end: heights[end[0]]):
+        last = max(heights[name], last + gap)
+        axes.text(1.015, last, cut(drawable(name), 48), color=color, fontsize=TEXT_SIZE,
+                  va="center", transform=axes.transAxes, parse_math=False)
+
+
+def bars(
+    labels: Sequence[str],
+    values: Sequence[float],
+    title: str = "",
+    highlight: str | None = None,
+    unit: str = "",
+) -> Picture:
+    """Horizontal bars, first on top, with their numbers; the bar named `highlight` stands out."""
+    values = as_array(values, "values", dimensions=1)
+    check_labels(labels, len(values), "bar")
+    names = [visible(label, limit=28) for label in labels]
+    with DRAWING:
+        figure = new_figure(WIDTH, 26 * len(names) + 40 + (28 if title else 0))
+        axes = new_axes(figure, title)
+        colors = [SERIES[1] if label == highlight else SERIES[0] for label in labels]
+        texts = [f"{number(x)}{unit}" for x in without_traces(values)]
+        draw_bars(axes, names, values, colors, texts)
+    said = ", ".join(f"{name} {text}" for name, text in zip(names, texts, strict=True))
+    alt = f"{sentence(title)}Bar chart: {said}."
+    return drawn(figure, alt)
+
+
+def draw_bars(axes: Axes, names: Sequence[str], values, colors, texts: Sequence[str]):
+    """Draw horizontal bars into `axes`; returns matplotlib's bars and the texts beside them."""
+    places = np.arange(len(names))
+    drawn = axes.barh(places, values, color=colors, height=0.72)
+    axes.axvline(0, color=GRID, linewidth=1)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(places, names, fontsize=TEXT_SIZE, parse_math=False)
+    axes.set_xticks([])
+    axes.margins(x=0.12)
+    written = [axes.annotate(drawable(text), (value, place), (5 if value >= 0 else -5, 0),
+                             textcoords="offset points", va="center", parse_math=False,
+                             ha="left" if value >= 0 else "right", fontsize=TEXT_SIZE, color=INK)
+               for text, value, place in zip(texts, values, places, strict=True)]
+    return drawn, written
+
+
+def rename_bars(axes: Axes, names: Sequence[str]) -> list:
+    """Give the bars of `draw_bars` these names; returns them as matplotlib's texts, always the
+    same ones, which are quicker to draw than the whole axis."""
+    axes.set_yticks(range(len(names)), names, fontsize=TEXT_SIZE, parse_math=False)
+    return axes.get_yticklabels()

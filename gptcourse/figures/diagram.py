@@ -1,0 +1,192 @@
+"""Diagrams: the whole GPT, of which some parts are lit, and the shapes of its tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from gptcourse.figures.picture import Picture, svg
+from gptcourse.figures.style import INK, MUTED, PALETTE, SERIES, WIDTH
+from gptcourse.figures.words import in_markup
+
+PARTS = {name: tuple(colors) for name, colors in PALETTE["parts"].items()}    # fill, outline
+UNLIT = tuple(PALETTE["unlit"])                                      # fill, outline, text
+
+
+def gpt_diagram(lit: Collection[str], built: Collection[str] = ()) -> Picture:
+    """The whole GPT, from text to the next token: the parts named in `lit` are colored, those in
+    `built` are drawn in their color on white, all others are gray.
+
+    The parts are "tokenizer", "embedding", "attention", "block", "model", "training" and
+    "generation". Raises a ValueError for any other.
+    """
+    for part in (*lit, *built):
+        if part not in list(PARTS):
+            raise ValueError(f"{part!r} is no part of the diagram: choose from {', '.join(PARTS)}.")
+    draw = _Diagram(lit, built)
+    draw.frame("model", 128, 52, 514, 266, "GPT")
+    for offset in (12, 6, 0):
+        draw.frame("block", 254 + offset, 90 - offset, 254, 206,
+                   "transformer block, L times" if not offset else "")
+    _draw_tokenizer(draw)
+    _draw_stream(draw)
+    _draw_head(draw)
+    draw.path("training", "M671 312 V352 H614")
+    draw.box("training", 372, 334, 238, 38, "loss against the true next token")
+    draw.path("training", "M372 353 H330 V320")
+    draw.text("training", 318, 357, "gradients move every weight", anchor="end")
+    draw.path("generation", "M671 186 V24 H62 V176")
+    draw.text("generation", 366, 18, "generation: draw the next token, append it, read on")
+    shown = ", ".join(part for part in PARTS if part in lit) or "nothing"
+    done = ", ".join(part for part in PARTS if part in built)
+    marked = f" and {done} marked as built" if done else ""
+    alt = (f"Diagram of a GPT with {shown} highlighted{marked}: text becomes tokens and ids; token "
+           "and position embedding are added; in each of L blocks attention and a feed-forward "
+           "network, each behind a norm, add to the residual stream; a final norm and the output "
+           "head give probabilities of the next token. Training sends the loss back to all "
+           "weights, generation appends a drawn token to the text.")
+    return svg(WIDTH, 390, draw.shapes, alt)
+
+
+def _draw_tokenizer(draw: _Diagram) -> None:
+    draw.box("tokenizer", 6, 178, 112, 106)
+    draw.text("tokenizer", 62, 200, "“The cat sat”")
+    for x, width, token, token_id in ((12, 33, "The", 464), (48, 32, "·cat", 3797),
+                                      (83, 30, "·sat", 3332)):
+        draw.box("tokenizer", x, 211, width, 24, token, small=True, fill="#ffffff")
+        draw.text("tokenizer", x + width / 2, 252, str(token_id), small=True)
+    draw.text("tokenizer", 62, 274, "tokens, ids", small=True)
+
+
+def _draw_stream(draw: _Diagram) -> None:
+    """Embeddings, and the residual stream with the two branches that add to it."""
+    draw.path("embedding", "M118 231 H124 V193 H134")
+    draw.path("embedding", "M124 231 V269 H134")
+    draw.box("embedding", 136, 172, 84, 42, "token", "embedding")
+    draw.box("embedding", 136, 248, 84, 42, "position", "embedding")
+    draw.path("embedding", "M220 193 H235 V216")
+    draw.path("embedding", "M220 269 H235 V246")
+    draw.path("block", "M246 231 H532", width=3.2)
+    draw.plus("embedding", 235, 231)
+    draw.text("block", 380, 262, "residual stream", small=True)
+    for left, name, lines_ in ((266, "attention", ("attention",)),
+                               (388, "block", ("feed-", "forward"))):
+        draw.path("block", f"M{left + 22} 231 V211")
+        draw.box("block", left, 182, 46, 26, "norm", small=True)
+        draw.path(name, f"M{left + 22} 182 V163")
+        draw.box(name, left, 116, 106, 44, *lines_)
+        draw.path(name, f"M{left + 84} 160 V216")
+        draw.plus("block", left + 84, 231)
+
+
+def _draw_head(draw: _Diagram) -> None:
+    draw.box("model", 535, 210, 42, 42, "final", "norm", small=True)
+    draw.path("model", "M577 231 H583")
+    draw.box("model", 586, 210, 48, 42, "output", "head", small=True)
+    draw.path("model", "M634 231 H645")
+    lit_parts = [part for part in ("generation", "training", "model") if part in draw.lit]
+    part = (lit_parts or ["model"])[0]
+    draw.box(part, 648, 188, 46, 86)
+    for row, width in enumerate((12, 32, 20, 7, 4)):
+        draw.bar(part, 654, 196 + 15 * row, width, 10)
+    draw.text(part, 671, 290, "next", small=True)
+    draw.text(part, 671, 304, "token", small=True)
+
+
+class _Diagram:
+    """Collects SVG shapes, each colored by the part of the GPT to which it belongs."""
+
+    def __init__(self, lit: Collection[str], built: Collection[str]):
+        self.lit, self.built = lit, built
+        self.shapes: list[str] = []
+
+    def colors(self, part: str) -> tuple[str, str, str]:
+        """Fill, outline and text color."""
+        if part in self.lit:
+            return (*PARTS[part], INK)
+        return ("#ffffff", PARTS[part][1], INK) if part in self.built else UNLIT
+
+    def box(self, part, x, y, width, height, *lines_, small=False, fill=None) -> None:
+        own_fill, outline, _ = self.colors(part)
+        self.shapes.append(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" '
+                           f'fill="{fill or own_fill}" stroke="{outline}" stroke-width="1.4"/>')
+        for n, line in enumerate(lines_):
+            middle = y + height / 2 + 4.5 + 15 * (n - (len(lines_) - 1) / 2)
+            self.text(part, x + width / 2, middle, line, small)
+
+    def frame(self, part, x, y, width, height, label) -> None:
+        self.box(part, x, y, width, height)
+        if label:
+            self.text(part, x + 12, y + 18, label, anchor="start", small=True)
+
+    def text(self, part, x, y, content, small=False, anchor="middle") -> None:
+        color = self.colors(part)[2]
+        self.shapes.append(f'<text x="{x:g}" y="{y:g}" fill="{color}" text-anchor="{anchor}" '
+                           f'font-size="{12 if small else 13.5}">{in_markup(content)}</text>')
+
+    def path(self, part, d, width=1.6) -> None:
+        """A line along `d` (M, H and V only) that ends in an arrow head."""
+        outline = self.colors(part)[1]
+        self.shapes.append(f'<path d="{d}" fill="none" stroke="{outline}" '
+                           f'stroke-width="{width}"/>')
+        self.shapes.append(f'<path d="{_arrow_head(d)}" fill="{outline}"/>')
+
+    def plus(self, part, x, y) -> None:
+        fill, outline, _ = self.colors(part)
+        self.shapes.append(f'<circle cx="{x}" cy="{y}" r="11" fill="{fill}" stroke="{outline}" '
+                           f'stroke-width="1.6"/><path d="M{x - 5} {y} h10 M{x} {y - 5} v10" '
+                           f'stroke="{outline}" stroke-width="2"/>')
+
+    def bar(self, part, x, y, width, height) -> None:
+        self.shapes.append(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" '
+                           f'fill="{self.colors(part)[1]}"/>')
+
+
+def _arrow_head(d: str) -> str:
+    """A triangle at the end of a path of M, H and V steps, pointing where its last step went."""
+    x = y = dx = dy = 0.0
+    for step in d.replace("M", "").replace("H", "| H").replace("V", "| V").split("|"):
+        step = step.strip()
+        if step[0] == "H":
+            dx, dy, x = float(step[1:]) - x, 0, float(step[1:])
+        elif step[0] == "V":
+            dx, dy, y = 0, float(step[1:]) - y, float(step[1:])
+        else:
+            x, y = map(float, step.split())
+    ux, uy = np.sign(dx), np.sign(dy)
+    tip, back = (x + 3 * ux, y + 3 * uy), (x - 5 * ux, y - 5 * uy)
+    return (f"M{tip[0]:g} {tip[1]:g} L{back[0] + 4 * uy:g} {back[1] + 4 * ux:g} "
+            f"L{back[0] - 4 * uy:g} {back[1] - 4 * ux:g} Z")
+
+
+def tensor_shapes(shapes: Mapping[str, Sequence[int]]) -> Picture:
+    """Tensors on their way through a model, {name: shape}, a line each, the first on top.
+
+    A bar is as long as a tensor has numbers for one token. (B, H, T, D) is cut into its H heads,
+    (B, T) is a single number per token.
+    """
+    widest = max(math.prod(_per_token(shape)) for shape in shapes.values())
+    shapes_drawn = []
+    for row, (name, shape) in enumerate(shapes.items()):
+        heads, size = _per_token(shape)
+        y, length = 34 + 28 * row, 300 * size / widest
+        shapes_drawn += [
+            f'<text x="16" y="{y}" font-size="13.5" fill="{INK}">{in_markup(name)}</text>',
+            f'<text x="246" y="{y}" font-size="13.5" fill="{MUTED}">'
+            f"{in_markup(str(tuple(shape)))}</text>",
+        ]
+        shapes_drawn += [
+            f'<rect x="{380 + length * head:.1f}" y="{y - 14}" width="{max(1.5, length - 1):.1f}" '
+            f'height="18" fill="{SERIES[0] if heads == 1 else SERIES[1]}"/>'
+            for head in range(heads)
+        ]
+    said = "; ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    alt = f"Shapes of tensors, with bars for the numbers per token: {said}."
+    return svg(WIDTH, 28 * len(shapes) + 26, shapes_drawn, alt)
+
+
+def _per_token(shape: Sequence[int]) -> tuple[int, int]:
+    """Heads, and numbers per token and head, of (B, T), (B, T, C) or (B, H, T, D)."""
+    return (shape[1] if len(shape) == 4 else 1, shape[-1] if len(shape) > 2 else 1)

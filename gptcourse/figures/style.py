@@ -1,0 +1,25 @@
+"""Colors and sizes. The colors stand in `palette.json`, for pictures and pages alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+PALETTE = json.loads(Path(__file__).with_name("palette.json").read_text(encoding="utf-8"))
+
+CARD, INK, MUTED, GRID = (PALETTE[name] for name in ("card", "ink", "muted", "grid"))
+EMPTY, HATCH = PALETTE["empty"], PALETTE["hatch"]                    # of a cell without a number
+SERIES = tuple(PALETTE[name] for name in ("blue", "orange", "green", "violet", "muted", "red"))
+CHIPS = tuple(PALETTE["chips"])
+SIGNED = tuple(PALETTE["signed"])                                    # orange, gray, blue
+WIDTH = 700                                                          # of most pictures, in pixels
+TEXT_SIZE, SMALL_SIZE = 10.0, 8.5                                    # points: 13 and 11 pixels
+
+
+def css_variables() -> str:
+    """The single colors as CSS: "blue" is var(--gpt-color-blue), another one on a dark page."""
+    light, dark = (
+        "".join(f" --gpt-color-{name}: {color};" for name, color in colors.items()
+                if isinstance(color, str))
+        for colors in (PALETTE, PALETTE["dark"]))
+    return f':root {{{light} }}\nbody[data-jp-theme-light="false"] {{{dark} }}\n'
