@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 
-from gptlib.checks import shown, whole
+from gptlib.checks import BELOW_1, nearest, number, one_of, shown, whole
 
 GPT_CONFIG_124M = {
     "vocab_size": 50257,
@@ -61,11 +60,9 @@ class GPTConfig:
         known = [field.name for field in fields(cls)]
         for key in config:
             if key not in known:
-                nearest = difflib.get_close_matches(shown(key), known, n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]!r}?" if nearest else "remove it."
                 raise ValueError(
                     f"Unknown configuration key {shown(key)}; allowed are {', '.join(known)}: "
-                    f"{hint}"
+                    f"{nearest(key, known)}"
                 )
         required = [field.name for field in fields(cls) if field.default is MISSING]
         missing = [name for name in required if name not in config]
@@ -77,25 +74,18 @@ class GPTConfig:
         return cls(**config)
 
     def __post_init__(self) -> None:
+        checked = {}  # as plain numbers, also where they were NumPy's
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
-            value = whole(
-                name, getattr(self, name),
-                f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small.",
-                least=1, most=MOST_LAYERS if name == "n_layers" else MOST,
-            )
-            object.__setattr__(self, name, value)  # a plain int, also where it was NumPy's
-        rate = self.drop_rate
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise ValueError(
-                f"drop_rate is {shown(rate)}, but must be a number from 0 to below 1: "
-                "use 0.0 for no dropout."
-            )
+            hint = f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small."
+            most = MOST_LAYERS if name == "n_layers" else MOST
+            checked[name] = whole(name, getattr(self, name), hint, 1, most)
+        checked["drop_rate"] = number(
+            "drop_rate", self.drop_rate, "be a number from 0 to below 1",
+            "use 0.0 for no dropout.", most=BELOW_1,
+        )
+        vars(self).update(checked)
         for name in ("qkv_bias", "tie_weights"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(
-                    f"{name} is {shown(getattr(self, name))}, but must be True or False: choose "
-                    "one."
-                )
+            one_of(name, getattr(self, name), True, False)
         if self.emb_dim % self.n_heads:
             raise ValueError(
                 f"A width (emb_dim) of {self.emb_dim} is not divisible by {self.n_heads} heads "

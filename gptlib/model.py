@@ -6,7 +6,8 @@ Radford et al. (2019), "Language Models are Unsupervised Multitask Learners".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +152,18 @@ def check_model(model: nn.Module) -> None:
             f"model is a {type(model).__name__}, but must be a GPTModel, compiled or not: pass the "
             "model itself, of a wrapper such as DataParallel its .module."
         )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the model into evaluation mode, and each part of it back into its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def count_parameters(model: nn.Module) -> int:
