@@ -101,12 +101,12 @@ def load_run(
     header, tensors = _read(path, "training run")
     with _fitting(path):
         settings, history = TrainConfig(**header["train"]), _steps(tensors["history"])
+        text = header["text"]
         offset = whole("offset", header["offset"], "save it again.", least=-len(history))
         model = _model(header["config"], _under("model.", tensors))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in header["frozen"])
-        other_text = header["text"] != _digest_of_ids(as_ids(train_ids))
-    if other_text:
+    if text != _digest_of_ids(as_ids(train_ids)):
         raise ValueError(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."

@@ -87,10 +87,11 @@ def merge(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
 # `count_pairs` and `merge` are all there is to it, but they go through the whole row each time. A
 # long row keeps its length instead: a token stands at the first and at the last place of its bytes,
 # so its neighbors are found at once, and a merge costs no more than what it changes.
+Pair = tuple[int, int]
 NO_TOKEN = -1  # behind each word of such a row, and between the two ends of a token
 
 
-def _places(row: Sequence[int]) -> dict[tuple[int, int], array]:
+def _places(row: Sequence[int]) -> dict[Pair, array]:
     """Where in a row of bytes each pair of neighbors stands, from left to right."""
     places = defaultdict(lambda: array("q"))         # a fifth of the memory of a list
     for place, pair in enumerate(pairwise(row)):
@@ -99,15 +100,14 @@ def _places(row: Sequence[int]) -> dict[tuple[int, int], array]:
 
 
 def _merge_at(
-    places: Iterable[int], row: list[int], sizes: Sequence[int], pair: tuple[int, int], new_id: int
-) -> tuple[dict[tuple[int, int], array], dict[tuple[int, int], array]]:
+    places: Iterable[int], row: list[int], sizes: Sequence[int], pair: Pair, new_id: int
+) -> dict[Pair, array]:
     """Merge a pair in a row, at those of the places, from left to right, where it still stands.
 
-    `sizes` says how many bytes each token has. Returns where the new token now has which neighbors:
-    its pairs with the token before it, and its pairs with the token after it.
+    `sizes` says how many bytes each token has. Returns the places of the pairs that are new.
     """
     left, right = pair
-    behind, ahead = defaultdict(lambda: array("q")), defaultdict(lambda: array("q"))
+    formed = defaultdict(lambda: array("q"))
     for place in places:
         middle = place + sizes[left]
         if row[place] != left or row[middle] != right:
@@ -117,13 +117,13 @@ def _merge_at(
         row[middle - 1] = row[middle] = NO_TOKEN
         row[place] = row[end - 1] = new_id
         if before != NO_TOKEN:
-            behind[before, new_id].append(place - sizes[before])
+            formed[before, new_id].append(place - sizes[before])
         if after != NO_TOKEN:
-            ahead[new_id, after].append(place)
-    return behind, ahead
+            formed[new_id, after].append(place)
+    return formed
 
 
-def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, int]]:
+def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[Pair]:
     """The pairs that byte-pair encoding merges, in order; pair number n becomes token 256 + n.
 
     `words` says how often each word occurs. The most frequent pair wins; among equals the one with
@@ -148,16 +148,12 @@ def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, i
         new_id, (left, right) = 256 + len(merges), pair
         merges.append(pair)
         sizes.append(sizes[left] + sizes[right])
-        behind, ahead = _merge_at(places.pop(pair), row, sizes, pair, new_id)
-        formed = behind | ahead
-        gained = {new: sum(map(occurrences.__getitem__, formed[new])) for new in formed}
-        counts.update(gained)                        # what a new pair gains, a former one loses
-        for before, _ in behind:
-            counts[before, left] -= gained[before, new_id]
-        for _, after in ahead:
-            counts[right, after] -= gained[new_id, after]
-        for new in formed:
-            heapq.heappush(queue, (-counts[new], new))
+        formed = _merge_at(places.pop(pair), row, sizes, pair, new_id)
+        for (one, other), found in formed.items():
+            gained = sum(map(occurrences.__getitem__, found))
+            counts[one, other] += gained             # what a new pair gains, a former one loses
+            counts[(one, left) if other == new_id else (right, other)] -= gained
+            heapq.heappush(queue, (-counts[one, other], (one, other)))
         places.update(formed)
     return merges
 
@@ -171,24 +167,21 @@ class BPETokenizer:
     """
 
     def __init__(
-        self,
-        merges: Iterable[tuple[int, int]],
-        special_tokens: Iterable[str] = (),
+        self, merges: Iterable[Pair], special_tokens: Iterable[str] = (),
         byte_order: Iterable[int] = range(256),
     ):
         self.merges = _checked_merges(merges)
         self.byte_order = _checked_byte_order(byte_order)
+        names = _checked_special_tokens(special_tokens)
+        self._id_of_byte = {byte: token for token, byte in enumerate(self.byte_order)}
         self._merged_id = {pair: 256 + n for n, pair in enumerate(self.merges)}
+        self.special_tokens = {name: 256 + len(self.merges) + n for n, name in enumerate(names)}
 
         self._vocabulary = [bytes([byte]) for byte in self.byte_order]          # id -> bytes
-        self._id_of_byte = {byte: token for token, byte in enumerate(self.byte_order)}
         for left, right in self.merges:
             self._vocabulary.append(self._vocabulary[left] + self._vocabulary[right])
-
-        names = _checked_special_tokens(special_tokens)
-        self._sizes = [len(token) for token in self._vocabulary]
-        self.special_tokens = {name: len(self._vocabulary) + n for n, name in enumerate(names)}
         self._vocabulary += [name.encode() for name in names]
+        self._sizes = [len(token) for token in self._vocabulary]
         self._known_words: dict[str, list[int]] = {}
 
     @classmethod
@@ -203,14 +196,10 @@ class BPETokenizer:
         """
         text, special_tokens = _checked_text(text), _checked_special_tokens(special_tokens)
         smallest = 256 + len(special_tokens)
-        if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
-            raise TypeError(
-                f"vocab_size is {shown(vocab_size)}, but must be a whole number of at least "
-                f"{smallest}: use 1000, for example."
-            )
-        if vocab_size < smallest:
-            raise ValueError(
-                f"vocab_size is {shown(vocab_size)}, but 256 bytes and {len(special_tokens)} "
+        is_whole = isinstance(vocab_size, int) and not isinstance(vocab_size, bool)
+        if not is_whole or vocab_size < smallest:
+            raise (ValueError if is_whole else TypeError)(
+                f"vocab_size is {shown(vocab_size)}, but must be a whole number, and bytes and "
                 f"special tokens need {smallest}: choose more; each further one is a merge."
             )
         if not text:
@@ -254,10 +243,7 @@ class BPETokenizer:
         allowed = self._allowed(allowed_special)
         ids = []
         for n, piece in enumerate(_split_at(allowed, _checked_text(text))):
-            if n % 2:
-                ids.append(self.special_tokens[piece])
-            else:
-                ids.extend(self._encode_ordinary(piece))
+            ids += [self.special_tokens[piece]] if n % 2 else self._encode_ordinary(piece)
         return ids
 
     def _encode_ordinary(self, text: str) -> list[int]:
@@ -288,11 +274,10 @@ class BPETokenizer:
         while queue:
             new_id = heapq.heappop(queue)
             pair = self.merges[new_id - 256]
-            behind, ahead = _merge_at(places.pop(pair), row, self._sizes, pair, new_id)
-            for formed, found in (behind | ahead).items():
-                if formed in self._merged_id:
-                    places[formed] = found
-                    heapq.heappush(queue, self._merged_id[formed])
+            formed = _merge_at(places.pop(pair), row, self._sizes, pair, new_id)
+            places.update(formed)
+            for known in filter(self._merged_id.__contains__, formed):
+                heapq.heappush(queue, self._merged_id[known])
         merged, place = [], 0
         while row[place] != NO_TOKEN:
             merged.append(row[place])
@@ -350,14 +335,14 @@ class BPETokenizer:
             ) from None
         if not isinstance(saved, dict) or saved.get("format") != FILE_FORMAT:
             raise ValueError(
-                f'{path} does not say "format": "{FILE_FORMAT}", so it is no tokenizer file of '
-                "this library: pass one that BPETokenizer.save wrote."
+                f"{path} is no tokenizer file of this library: pass one that BPETokenizer.save "
+                "wrote."
             )
         rows = saved.get("tokens")
         if saved.get("sha256") != _digest(rows):
             raise ValueError(
-                f"{path} was changed after it was saved, for it states another SHA-256 than its "
-                "tokens have: take an unchanged copy, or train and save the tokenizer again."
+                f"{path} was changed after it was saved, its SHA-256 does not fit: take another "
+                "copy, or save the tokenizer again."
             )
         try:
             merges, special_tokens, byte_order = (
@@ -392,20 +377,17 @@ class BPETokenizer:
     def _allowed(self, allowed_special: Collection[str]) -> list[str]:
         if allowed_special == "all":
             return list(self.special_tokens)
-        if isinstance(allowed_special, str):
-            raise TypeError(
-                f'allowed_special is {allowed_special!r}, but must be "all" or a collection of '
-                f"special tokens: write {{{allowed_special!r}}}."
-            )
-        allowed_special = listed("allowed_special", allowed_special, "or write 'all'.")
-        for name in allowed_special:
-            if name not in list(self.special_tokens):
+        hint = f"write {{{shown(allowed_special)}}} for a single one, or 'all'."
+        names = listed("allowed_special", allowed_special, hint)
+        known = list(self.special_tokens)
+        for name in names:
+            if name not in known:
                 raise ValueError(
                     f"{shown(name)} is no special token of this tokenizer, which has "
-                    f"{', '.join(map(repr, self.special_tokens)) or 'none'}: leave it out, or "
-                    "name it when the tokenizer is made."
+                    f"{', '.join(map(repr, known)) or 'none'}: leave it out, or name it when the "
+                    "tokenizer is made."
                 )
-        return allowed_special
+        return names
 
     def _token_bytes(self, ids: Iterable[int]) -> list[bytes]:
         try:
@@ -453,19 +435,14 @@ def _checked_text(text: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(
             f"The text has {text[error.start]!r} at position {error.start}, half of a surrogate "
-            "pair, which is no character and has no bytes in UTF-8: remove it, or replace it with "
+            "pair, which is no character: remove it, or replace it with "
             "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
         ) from None
     return text
 
 
 def _checked_special_tokens(special_tokens: Iterable[str]) -> list[str]:
-    if isinstance(special_tokens, str):
-        raise TypeError(
-            f"special_tokens is {special_tokens!r}, but must be a collection of strings: "
-            f"write [{special_tokens!r}]."
-        )
-    hint = "name the special tokens, or pass []."
+    hint = f"write [{shown(special_tokens)}] for a single one, [] for none."
     names = [_checked_text(name) for name in listed("special_tokens", special_tokens, hint)]
     for name in names:
         if not name or names.count(name) > 1:
