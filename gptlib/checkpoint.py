@@ -29,9 +29,7 @@ from gptlib.tap import own_name
 from gptlib.training import Step, TrainConfig, TrainingRun
 
 
-def save_model(
-    model: GPTModel, path: str | os.PathLike, dtype: torch.dtype = torch.float32
-) -> None:
+def save_model(model: GPTModel, path: str | os.PathLike, dtype=torch.float32) -> None:
     """Write weights and configuration to one file, as float16 for instance in half the space.
 
     A head that was tied by hand is stored as tied, a compiled model as it was written, hooks not at
@@ -66,10 +64,8 @@ def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> G
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
-    """Write all that a run needs to go on: weights, optimizers, settings, history.
-
-    Random state and place in the data follow from the seed and the number of steps done. The text
-    itself is not written, only its digest.
+    """Write all that a run needs to go on: weights, optimizers, settings, history; all else follows
+    from the seed and the number of steps. Of the text only the digest is written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in _weights(run.model).items()}
     for which, optimizer in enumerate(run.optimizers):
@@ -78,9 +74,7 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     tensors["history"] = _rows(run.history)
     parameters = run.model.named_parameters()
     header = {
-        "config": _config(run.model),
-        "train": dataclasses.asdict(run.config),
-        "offset": run.offset,
+        "config": _config(run.model), "train": vars(run.config), "offset": run.offset,
         "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
         "text": _digest_of_ids(run.train_ids),
     }
@@ -113,11 +107,8 @@ def load_run(
         )
     run = TrainingRun(model, train_ids, validation_ids, settings, device)
     with _fitting(path):
-        averages = [
-            _averages(optimizer, _under(f"optimizer.{which}.", tensors))
-            for which, optimizer in enumerate(run.optimizers)
-        ]
-        run.resume(averages, history, offset)
+        kept = (_under(f"optimizer.{which}.", tensors) for which in range(len(run.optimizers)))
+        run.resume(list(map(_averages, run.optimizers, kept)), history, offset)
     if config is not None:
         run.config = config
     return run
@@ -139,12 +130,12 @@ def with_checkpoints(
     keep = whole("keep", keep, "3 is usual.", least=1)
     folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, path in _checkpoints(folder)[-1:]:
-        if number > run.step:
-            raise ValueError(
-                f"{path} is of a later step than this run's {run.step}, and could be lost: go on "
-                "from there with load_newest_run, or choose another folder."
-            )
+    newest, path = max(_checkpoints(folder), default=(0, folder))
+    if newest > run.step:
+        raise ValueError(
+            f"{path} is of a later step than this run's {run.step}, and could be lost: go on from "
+            "there with load_newest_run, or choose another folder."
+        )
     for left_over in folder.glob(".step-*.tmp"):  # by a process that was killed while it saved
         left_over.unlink()
     _save_newest(run, folder, keep)
@@ -233,7 +224,9 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
     """
     config = GPTConfig.of(config)
     with torch.device("meta"):
-        difference = _difference(_shapes(tensors), _shapes(_weights(GPTModel(config))))
+        both = tensors, _weights(GPTModel(config))
+    shapes = ({name: {"shape": tuple(x.shape)} for name, x in each.items()} for each in both)
+    difference = _difference(*shapes)
     kinds = {tensor.dtype for tensor in tensors.values()}
     if len(kinds) > 1 or not kinds <= {torch.bfloat16, torch.float16, torch.float32, torch.float64}:
         difference = f"their types are {kinds}"
@@ -259,10 +252,9 @@ def _config(model: GPTModel) -> dict:
             f"This model isn't what its configuration builds ({difference}), so it would not come "
             "back from a file: give it a model.config that builds it, or keep model.state_dict()."
         )
-    if any(parameter.is_meta for parameter in model.parameters()):
+    if model.device.type == "meta":
         raise ValueError(
-            "This model lies on the meta device, where weights have shapes but no values: build it "
-            "on another device, and load or train it first."
+            "This model lies on the meta device, where weights have no values: build it elsewhere."
         )
     return config.to_dict()
 
@@ -286,10 +278,6 @@ def _parts(model: GPTModel) -> dict[str, dict]:
             place = first.setdefault(id(tensor), name)  # a tied matrix lies where its first name is
             parts[name] = {"shape": tuple(tensor.shape), "place": place}
     return parts
-
-
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, dict]:
-    return {name: {"shape": tuple(tensor.shape)} for name, tensor in tensors.items()}
 
 
 def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
@@ -355,7 +343,7 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
         raise ValueError(f"{path} holds {found}, not a {kind}: choose a file saved as a {kind}.")
     if metadata.get("digest") != _digest(metadata.get("header", ""), tensors):
         raise ValueError(
-            f"{path} was altered or damaged since it was saved, its digest does not fit: use an "
+            f"{path} was altered or damaged since it was saved: its digest does not fit; use an "
             "earlier copy."
         )
     with _fitting(path):

@@ -74,18 +74,15 @@ class GPTConfig:
         return cls(**config)
 
     def __post_init__(self) -> None:
-        checked = {}  # as plain numbers, also where they were NumPy's
+        given = vars(self)  # what was checked is a plain number, also where it was NumPy's
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
             hint = f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small."
             most = MOST_LAYERS if name == "n_layers" else MOST
-            checked[name] = whole(name, getattr(self, name), hint, 1, most)
-        checked["drop_rate"] = number(
-            "drop_rate", self.drop_rate, "be a number from 0 to below 1",
-            "use 0.0 for no dropout.", most=BELOW_1,
-        )
-        vars(self).update(checked)
-        for name in ("qkv_bias", "tie_weights"):
-            one_of(name, getattr(self, name), True, False)
+            given[name] = whole(name, given[name], hint, 1, most)
+        rule, hint = "be a number from 0 to below 1", "use 0.0 for no dropout."
+        given["drop_rate"] = number("drop_rate", self.drop_rate, rule, hint, most=BELOW_1)
+        one_of("qkv_bias", self.qkv_bias, True, False)
+        one_of("tie_weights", self.tie_weights, True, False)
         if self.emb_dim % self.n_heads:
             raise ValueError(
                 f"A width (emb_dim) of {self.emb_dim} is not divisible by {self.n_heads} heads "

@@ -24,10 +24,9 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
     logits (..., V) -> (..., V). Raises a ValueError for a temperature below 0.
     """
-    temperature = number(
-        "temperature", temperature, "be a number of at least 0, and at most 1e38",
-        "use 0 for the most probable token, 1 for the model's own probabilities.",
-    )
+    hint = "use 0 for the most probable token, 1 for the model's own probabilities."
+    rule = "be a number of at least 0, and at most 1e38"
+    temperature = number("temperature", temperature, rule, hint)
     if temperature < 1e-30:  # 0, or so little that a quotient could be infinite
         best = logits.argmax(dim=-1, keepdim=True)                       # (..., 1)
         return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
@@ -51,8 +50,7 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
     logits (..., V) -> (..., V). Raises a ValueError for p outside (0, 1].
     Holtzman et al. (2020), section 3.1.
     """
-    rule = "be a probability above 0 and up to 1"
-    top_p = number("top_p", top_p, rule, KEEP_ALL, ABOVE_0, 1)
+    top_p = number("top_p", top_p, "be a probability above 0 and up to 1", KEEP_ALL, ABOVE_0, 1)
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)   # (..., V)
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities                # of all better tokens
@@ -104,13 +102,8 @@ def next_token(
 
 @torch.inference_mode()
 def generate(
-    model: GPTModel,
-    prompts: Sequence[Sequence[int]],
-    max_new_tokens: int,
-    *,
-    stop_token: int | None = None,
-    use_cache: bool = True,
-    **sampling,
+    model: GPTModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, *,
+    stop_token: int | None = None, use_cache: bool = True, **sampling,
 ) -> Iterator[list[int | None]]:
     """Continue every prompt token by token; `sampling` goes to `next_token`.
 
@@ -124,10 +117,10 @@ def generate(
     """
     prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
-    ids = torch.zeros(len(prompts), max(lengths) + max_new_tokens, dtype=torch.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = prompt
     ends = [length + max_new_tokens for length in lengths]
+    ids = torch.zeros(len(prompts), max(ends), dtype=torch.int64)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[: len(prompt)] = prompt
     cache = model.new_cache() if use_cache else None
 
     with evaluating(model):

@@ -31,9 +31,8 @@ class Tap(nn.Module):
     def watched(self) -> bool:
         """True while somebody patches here, or records here in this thread: whoever looks into a
         model must not change what another thread, in which it learns, computes."""
-        hooks = tuple(self._forward_hooks.values())
-        # Without hooks the thread does not matter, and torch.export cannot ask for it.
-        return bool(hooks) and any(_concerns_this_thread(hook) for hook in hooks)
+        hooks = tuple(self._forward_hooks.values())  # another thread may remove one meanwhile
+        return any(_concerns_this_thread(hook) for hook in hooks)
 
 
 def taps(model: nn.Module) -> dict[str, Tap]:
@@ -52,8 +51,7 @@ def own_name(name: str) -> str:
 def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
     """Collect what flows through the taps called `names` (all taps, if none is named).
 
-    Yields a dictionary that fills while the model runs; where it runs several times, the last
-    time stays. What it does in another thread, where it may be in training, is not collected.
+    Yields a dictionary that fills while the model runs in this thread; the last time stays.
     Tensors are detached. A compiled model runs uncompiled for as long as somebody watches.
     Raises ValueError for a name that is no tap, TypeError for a list of them.
     """
@@ -76,9 +74,9 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Replace what flows through a tap by `function(tensor)`, for each `{name: function}`.
 
-    The function gets the tensor and returns one of the same shape, type and device. A compiled
-    model runs uncompiled meanwhile. Raises ValueError for a name that is no tap and for a result
-    that does not fit, TypeError for anything but a dictionary of functions.
+    The function returns a tensor of the same shape, type and device. A compiled model runs
+    uncompiled meanwhile. Raises ValueError for a name that is no tap and for a result that does not
+    fit, TypeError for anything but a dictionary of functions.
     """
     if not isinstance(changes, Mapping) or not all(map(callable, changes.values())):
         raise TypeError(

@@ -190,15 +190,16 @@ class BPETokenizer:
     ) -> BPETokenizer:
         """Learn the merges of a text, until there are `vocab_size` tokens of all kinds.
 
-        A special token in the text ends a word; nothing is learned from its letters.
-        Raises a ValueError for an empty text, a lone surrogate in it, and a vocabulary that is
-        smaller than bytes and special tokens or larger than the text has pairs for.
+        A special token in the text ends a word; nothing is learned from its letters. Raises a
+        ValueError for an empty text, and for a size that is too small for bytes and special tokens
+        or too large for the pairs of the text.
         """
         text, special_tokens = _checked_text(text), _checked_special_tokens(special_tokens)
         smallest = 256 + len(special_tokens)
-        is_whole = isinstance(vocab_size, int) and not isinstance(vocab_size, bool)
+        is_whole = type(vocab_size) is int
         if not is_whole or vocab_size < smallest:
-            raise (ValueError if is_whole else TypeError)(
+            error = ValueError if is_whole else TypeError
+            raise error(
                 f"vocab_size is {shown(vocab_size)}, but must be a whole number, and bytes and "
                 f"special tokens need {smallest}: choose more; each further one is a merge."
             )
@@ -236,9 +237,9 @@ class BPETokenizer:
     def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
         """The token ids of a text.
 
-        A special token that is spelt out in the text is text like any other, so that nobody can
-        smuggle one in; only those named in `allowed_special`, or "all", become their one id.
-        Raises a ValueError for a lone surrogate in the text and for an unknown special token.
+        A special token that is spelt out in it is text like any other, so that nobody can smuggle
+        one in; only those named in `allowed_special`, or "all", become their one id.
+        Raises a ValueError for half a surrogate pair and for an unknown special token.
         """
         allowed = self._allowed(allowed_special)
         ids = []
@@ -276,8 +277,9 @@ class BPETokenizer:
             pair = self.merges[new_id - 256]
             formed = _merge_at(places.pop(pair), row, self._sizes, pair, new_id)
             places.update(formed)
-            for known in filter(self._merged_id.__contains__, formed):
-                heapq.heappush(queue, self._merged_id[known])
+            for new in formed:
+                if new in self._merged_id:
+                    heapq.heappush(queue, self._merged_id[new])
         merged, place = [], 0
         while row[place] != NO_TOKEN:
             merged.append(row[place])
@@ -285,19 +287,14 @@ class BPETokenizer:
         return merged
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of a row of token ids.
+        """The text of a row of token ids; bytes that are no whole character become U+FFFD.
 
-        Bytes that are no whole character, for instance because the row ends within one, become the
-        replacement character U+FFFD. Raises like `decode_bytes`.
+        Raises a TypeError for anything but whole numbers, a ValueError for an unknown id.
         """
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes of a row of token ids.
-
-        Raises a TypeError for anything but a row of whole numbers, and a ValueError for an id
-        outside the vocabulary.
-        """
+        """The bytes of a row of token ids. Raises as `decode` does."""
         return b"".join(self._token_bytes(ids))
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
@@ -311,19 +308,15 @@ class BPETokenizer:
         """
         rows = self._rows()
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        start = f'{{"format": "{FILE_FORMAT}",\n"sha256": "{_digest(rows)}",\n"tokens": [\n'
         with replacing(path) as temporary:
-            temporary.write_text(
-                f'{{"format": "{FILE_FORMAT}",\n"sha256": "{_digest(rows)}",\n'
-                f'"tokens": [\n{lines}\n]}}\n',
-                encoding="utf-8",
-            )
+            temporary.write_text(f"{start}{lines}\n]}}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> BPETokenizer:
         """The tokenizer that `save` wrote to `path`.
 
-        Raises a FileNotFoundError, and a ValueError for a file that is cut off, that is something
-        else, that was changed after it was saved, or whose merges fit no vocabulary.
+        Raises a FileNotFoundError, and a ValueError for a file that is cut off, changed or foreign.
         """
         path = existing(path, "train a tokenizer and save it there.")
         try:
@@ -359,9 +352,7 @@ class BPETokenizer:
         GPT-2 sorts the bytes otherwise: first those that are visible characters in Latin-1, then
         the rest. Its files write a visible byte as its character and number n of the rest as the
         character 256 + n, so that every token can be printed; a space, for one, looks like "Ġ".
-
-        Any text in Unicode 16 gets the ids that tiktoken gives it. A character that is newer may
-        count as a letter here before it does there.
+        Any text in Unicode 16 gets the ids that tiktoken gives it.
         """
         files = _gpt2_files()
         id_of = json.loads(files["encoder.json"])                    # printed token -> id
@@ -463,14 +454,14 @@ def _checked_byte_order(byte_order: Iterable[int]) -> list[int]:
     return order
 
 
-def _checked_merges(merges: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+def _checked_merges(merges: Iterable[Sequence[int]]) -> list[Pair]:
     merges, sizes, total = listed("merges", merges, "pass a pair of ids for each."), [1] * 256, 0
     for n, pair in enumerate(merges):
         is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
         if not is_pair or not all(type(x) is int and 0 <= x < 256 + n for x in pair):
             raise ValueError(
-                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, because "
-                "it joins tokens that are there already: keep the merges complete and in order."
+                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, of "
+                "tokens that are there already: keep the merges complete and in order."
             )
         sizes.append(sizes[pair[0]] + sizes[pair[1]])
         total += sizes[-1]
@@ -496,8 +487,7 @@ def _digest(rows: list[dict]) -> str:
 def gpt2_tokenizer() -> BPETokenizer:
     """`BPETokenizer.from_gpt2` with tiktoken inside: the same methods and ids, only faster.
 
-    Raises a ModuleNotFoundError or ValueError where GPT-2's files are not installed as they were
-    published.
+    Raises a ModuleNotFoundError or ValueError where GPT-2's files lack, or are not the published.
     """
     return _WithTiktoken.from_gpt2()
 

@@ -117,19 +117,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         given = vars(self)
-        checked = {
-            name: whole(name, given[name], f"{getattr(TrainConfig, name, 300)} is usual.", least)
-            for name, least in _LEAST.items()
-        } | {
-            name: number(name, given[name], rule, f"{getattr(TrainConfig, name)} is usual.", *span)
-            for name, (rule, *span) in _SPANS.items()
-        }
+        usual = {name: f"{getattr(TrainConfig, name, 300)} is usual." for name in given}
+        # What was checked is a plain number, also where it was NumPy's.
+        for name, least in _LEAST.items():
+            given[name] = whole(name, given[name], usual[name], least)
+        for name, (rule, *span) in _SPANS.items():
+            given[name] = number(name, given[name], rule, usual[name], *span)
         if self.end_token is not None:
-            checked["end_token"] = whole(
-                "end_token", self.end_token, "pass tokenizer.end_token, or None.",
-                what="the id of a token, a whole number",
-            )
-        given.update(checked)  # plain numbers, also where they were NumPy's
+            hint, what = "pass tokenizer.end_token, or None.", "the id of a token, a whole number"
+            given["end_token"] = whole("end_token", self.end_token, hint, what=what)
         one_of("optimizer", self.optimizer, "adamw", "muon")
         one_of("schedule", self.schedule, "cosine", "linear")
         one_of("precision", self.precision, "float32", "bf16")
@@ -184,11 +180,8 @@ class TrainingRun:
     """
 
     def __init__(
-        self,
-        model: GPTModel,
-        train_ids: Sequence[int] | Tensor,
-        validation_ids: Sequence[int] | Tensor | None,
-        config: TrainConfig,
+        self, model: GPTModel, train_ids: Sequence[int] | Tensor,
+        validation_ids: Sequence[int] | Tensor | None, config: TrainConfig,
         device: torch.device | str | None = None,
     ):
         """Without `device`, the run takes `best_device()`. Without `validation_ids`, it skips
@@ -286,8 +279,9 @@ class TrainingRun:
             optimizers = muon(self.model, config.muon_learning_rate, *rest)
         else:
             optimizers = [adamw(list(self.model.parameters()), *rest)]
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["initial_lr"] = group["lr"]
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
         return optimizers
 
     def _take_step(self) -> None:
@@ -297,9 +291,8 @@ class TrainingRun:
             self._go_back(rate)
         seconds = time.perf_counter() - started
         tokens = n_tokens + (self.history[-1].tokens if self.history else 0)
-        self.history.append(
-            Step(self.step + 1, tokens, loss, None, rate, norm, n_tokens / seconds)
-        )
+        step = Step(self.step + 1, tokens, loss, None, rate, norm, n_tokens / seconds)
+        self.history.append(step)
         self._interrupts.hold = False
 
     def _update(self) -> tuple[float, float, float, int]:
@@ -333,10 +326,8 @@ class TrainingRun:
 
     def _precision(self) -> torch.autocast:
         """Products of matrices in bfloat16, where the settings say so."""
-        enabled = self.config.precision == "bf16"
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False
-        )
+        half = self.config.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=False)
 
     @property
     def _unmeasured(self) -> bool:
@@ -348,9 +339,8 @@ class TrainingRun:
 
     def _measure(self) -> None:
         with self._precision():
-            loss = _mean_loss(
-                self.model, self._validation, self.config.batch_size, self._interrupts.act
-            )
+            size, act = self.config.batch_size, self._interrupts.act
+            loss = _mean_loss(self.model, self._validation, size, before_each=act)
         self.history[-1] = replace(self.history[-1], validation_loss=loss)
 
     def _remember(self) -> None:
