@@ -19,19 +19,18 @@ def whole(
 ) -> int:
     """`value` as an int. Raises a ValueError for all but a whole number from `least` to `most`."""
     try:
-        number = least - 1 if isinstance(value, bool) else operator.index(value)
+        converted = least - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
-        number = least - 1
-    if not least <= number <= most:
-        open_ended = most == MOST and number < least
+        converted = least - 1
+    if not least <= converted <= most:
+        open_ended = most == MOST and converted < least
         span = f"of at least {least}" if open_ended else f"from {least} to {most:,}"
         raise ValueError(f"{name} is {shown(value)}, but must be {what} {span}: {hint}")
-    return number
+    return converted
 
 
 def number(name: str, value, rule: str, hint: str, least: float = 0, most: float = 1e38) -> float:
-    """`value` as a float. Raises a ValueError that states the rule for all but a number from
-    `least` to `most`."""
+    """`value` as a float. Raises a ValueError with the rule for all but `least` to `most`."""
     try:
         is_number = isinstance(value, Real) and not isinstance(value, bool)
         converted = float(value) if is_number else math.nan

@@ -26,8 +26,7 @@ GPT2_FAMILY = {
     "gpt2-xl (1558M)": {**GPT_CONFIG_124M, "emb_dim": 1600, "n_heads": 25, "n_layers": 48},
 }
 
-# Far beyond every GPT there is; still larger ones would overflow in torch.
-MOST, MOST_LAYERS = 100_000_000, 512
+MOST, MOST_LAYERS = 100_000_000, 512  # far beyond every GPT; still larger ones overflow in torch
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,7 @@ class GPTConfig:
     def of(cls, config: GPTConfig | Mapping) -> GPTConfig:
         """`config` as a GPTConfig, whether it is one already or a plain dictionary.
 
-        Raises a ValueError that names the first unknown key, or every missing one, and a TypeError
-        for anything else.
+        Raises a ValueError that names an unknown key or all missing ones, a TypeError for the rest.
         """
         if isinstance(config, cls):
             return config

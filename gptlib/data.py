@@ -103,9 +103,8 @@ def document_windows(
         rows[-1] += document
     inputs = torch.full((len(rows), context_length), end_token)
     targets = torch.full((len(rows), context_length), IGNORED)
-    for row, tokens in enumerate(rows):
-        inputs[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
-        targets[row, : len(tokens) - 1] = torch.tensor(tokens[1:])
+    for x, y, row in zip(inputs, targets, rows, strict=True):
+        x[: len(row) - 1], y[: len(row) - 1] = torch.tensor(row[:-1]), torch.tensor(row[1:])
     return inputs, targets
 
 

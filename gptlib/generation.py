@@ -1,7 +1,8 @@
 """Chapter 7. Generation: from the scores of all tokens to one token, again and again.
 
-Each filter takes logits and gives logits; a token that is ruled out gets -inf. They are applied
-in this order: temperature, top-k, top-p, min-p.
+Each filter takes logits (..., V) and gives logits (..., V), in which a token that is ruled out has
+-inf; it raises a ValueError for a number outside its range. They are applied in this order:
+temperature, top-k, top-p, min-p.
 """
 
 from __future__ import annotations
@@ -20,10 +21,7 @@ KEEP_ALL = "leave it out to keep every token."
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """Below 1 the favorites gain, above 1 the outsiders; 0 leaves the first best token only.
-
-    logits (..., V) -> (..., V). Raises a ValueError for a temperature below 0.
-    """
+    """Below 1 the favorites gain, above 1 the outsiders; 0 leaves the first best token only."""
     hint = "use 0 for the most probable token, 1 for the model's own probabilities."
     rule = "be a number of at least 0, and at most 1e38"
     temperature = number("temperature", temperature, rule, hint)
@@ -34,10 +32,7 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 
 def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
-    """Keep the k most probable tokens.  Fan et al. (2018), section 5.
-
-    logits (..., V) -> (..., V). Raises a ValueError for k below 1 or above V.
-    """
+    """Keep the k most probable tokens, of 1 to V.  Fan et al. (2018), section 5."""
     V = logits.shape[-1]
     top_k = whole("top_k", top_k, KEEP_ALL, least=1, most=V)
     order = logits.argsort(dim=-1, descending=True, stable=True)         # (..., V)
@@ -45,9 +40,8 @@ def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
 
 
 def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
-    """Keep the fewest most probable tokens that together have probability p or more.
+    """Keep the fewest most probable tokens that together have probability p or more, 0 < p ≤ 1.
 
-    logits (..., V) -> (..., V). Raises a ValueError for p outside (0, 1].
     Holtzman et al. (2020), section 3.1.
     """
     top_p = number("top_p", top_p, "be a probability above 0 and up to 1", KEEP_ALL, ABOVE_0, 1)
@@ -59,9 +53,8 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
 
 
 def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
-    """Keep the tokens that are at least `min_p` times as probable as the best one.
+    """Keep the tokens that are at least `min_p` times as probable as the best one, 0 ≤ min_p ≤ 1.
 
-    logits (..., V) -> (..., V). Raises a ValueError for a min_p outside [0, 1].
     Nguyen et al. (2025), "Turning Up the Heat".
     """
     min_p = number("min_p", min_p, "be a share from 0 to 1", KEEP_ALL, most=1)
@@ -191,14 +184,10 @@ def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) ->
         )
     context = model.config.context_length
     for n, prompt in enumerate(rows):
-        if not len(prompt):
+        wrong = f"has {len(prompt)} tokens" if len(prompt) else "is empty"
+        if not 1 <= len(prompt) <= context:
             raise ValueError(
-                f"Prompt {n} is empty, but the model goes on from at least one token: begin with "
-                "the end-of-text token, or with a word."
-            )
-        if len(prompt) > context:
-            raise ValueError(
-                f"Prompt {n} has {len(prompt)} tokens, but this model sees at most {context}: "
-                f"keep its last tokens with prompt[-{context}:]."
+                f"Prompt {n} {wrong}, but this model sees at most {context}, and at least one: keep "
+                f"its last tokens with prompt[-{context}:], or begin with the end-of-text token."
             )
     return rows

