@@ -252,7 +252,7 @@ def _config(model: GPTModel) -> dict:
             f"This model isn't what its configuration builds ({difference}), so it would not come "
             "back from a file: give it a model.config that builds it, or keep model.state_dict()."
         )
-    if model.device.type == "meta":
+    if any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError(
             "This model lies on the meta device, where weights have no values: build it elsewhere."
         )

@@ -184,10 +184,12 @@ def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) ->
         )
     context = model.config.context_length
     for n, prompt in enumerate(rows):
-        wrong = f"has {len(prompt)} tokens" if len(prompt) else "is empty"
-        if not 1 <= len(prompt) <= context:
+        if not len(prompt):
+            hint = "begin with the end-of-text token, or with a word."
+            raise ValueError(f"Prompt {n} is empty, but a model goes on from some token: {hint}")
+        if len(prompt) > context:
             raise ValueError(
-                f"Prompt {n} {wrong}, but this model sees at most {context}, and at least one: keep "
-                f"its last tokens with prompt[-{context}:], or begin with the end-of-text token."
+                f"Prompt {n} has {len(prompt)} tokens, but this model sees at most {context}: "
+                f"keep its last tokens with prompt[-{context}:]."
             )
     return rows
