@@ -21,8 +21,7 @@ from gptlib.tap import Tap
 def causal_mask(n_queries: int, n_keys: int | None = None, device=None) -> Tensor:
     """True where a query (row) may look at a key (column).  -> (n_queries, n_keys) bool
 
-    The queries are the last ones of the sequence: with more keys than queries, the first query
-    already sees the `n_keys - n_queries` tokens that came before it.
+    The queries are the last of the sequence: with more keys, the first query sees those before it.
     """
     n_keys = n_queries if n_keys is None else n_keys
     everything = torch.ones(n_queries, n_keys, dtype=torch.bool, device=device)
@@ -96,10 +95,8 @@ class KVCache:
                 f"The cache has room for {self.capacity} tokens and holds {self.length}, but "
                 f"{keys.shape[2]} more came: start a new cache with the latest tokens."
             )
-        held, new = (
-            (x.shape[0], x.shape[1], x.shape[3], x.dtype, x.device)
-            for x in (self._keys if self.length else keys, keys)
-        )
+        both = (self._keys if self.length else keys, keys)
+        held, new = ((*x.shape[:2], x.shape[3], x.dtype, x.device) for x in both)
         if held != new:
             kind = "a batch of {}, {} heads of width {}, {} on {}"
             raise ValueError(
@@ -153,8 +150,6 @@ class MultiHeadAttention(nn.Module):
         elif T > 1:  # the kernel's own mask starts at the first key: right only where T = S
             causal = True
         return F.scaled_dot_product_attention(
-            queries, keys, values,
-            attn_mask=mask,
+            queries, keys, values, attn_mask=mask, is_causal=causal,
             dropout_p=self.dropout.p if self.training else 0.0,
-            is_causal=causal,
         )

@@ -28,18 +28,13 @@ from gptlib.model import GPTModel, check_model
 from gptlib.tap import own_name
 from gptlib.training import Step, TrainConfig, TrainingRun
 
-ADAMW_KEEPS = {"step", "exp_avg", "exp_avg_sq"}  # for each weight
 
-
-def save_model(
-    model: GPTModel, path: str | os.PathLike, dtype: torch.dtype = torch.float32
-) -> None:
+def save_model(model: GPTModel, path: str | os.PathLike, dtype=torch.float32) -> None:
     """Write weights and configuration to one file, as float16 for instance in half the space.
 
-    A model whose head was tied by hand is stored as tied, a compiled one as it was written.
-    Patches and other hooks are no part of it. Raises a ValueError for a model that isn't what
-    `GPTModel(config)` builds and for a `dtype` that cannot hold its weights, a TypeError for
-    another kind of model, and an OSError where writing fails.
+    A head that was tied by hand is stored as tied, a compiled model as it was written, hooks not at
+    all. Raises a ValueError for a model that isn't what `GPTModel(config)` builds and for a `dtype`
+    that cannot hold its weights, a TypeError for another kind, an OSError where writing fails.
     """
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(
@@ -69,10 +64,8 @@ def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> G
 
 
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
-    """Write all that a run needs to go on: weights, optimizers, settings, history.
-
-    Random state and place in the data follow from the seed and the number of steps done. The text
-    itself is not written, only its digest.
+    """Write all that a run needs to go on: weights, optimizers, settings, history; all else follows
+    from the seed and the number of steps. Of the text only the digest is written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in _weights(run.model).items()}
     for which, optimizer in enumerate(run.optimizers):
@@ -81,9 +74,7 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     tensors["history"] = _rows(run.history)
     parameters = run.model.named_parameters()
     header = {
-        "config": _config(run.model),
-        "train": dataclasses.asdict(run.config),
-        "offset": run.offset,
+        "config": _config(run.model), "train": vars(run.config), "offset": run.offset,
         "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
         "text": _digest_of_ids(run.train_ids),
     }
@@ -91,10 +82,8 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
 
 
 def load_run(
-    path: str | os.PathLike,
-    train_ids: Sequence[int] | Tensor,
-    validation_ids: Sequence[int] | Tensor | None,
-    config: TrainConfig | None = None,
+    path: str | os.PathLike, train_ids: Sequence[int] | Tensor,
+    validation_ids: Sequence[int] | Tensor | None, config: TrainConfig | None = None,
     device: torch.device | str | None = None,
 ) -> TrainingRun:
     """The run that `save_run` wrote, ready to go on as if it had never stopped, or with the new
@@ -103,7 +92,26 @@ def load_run(
     Raises what `load_model` raises, and a ValueError where `train_ids` are not the run's own or
     `config` has another optimizer.
     """
-    return _run(path, *_read(path, "training run"), train_ids, validation_ids, config, device)
+    header, tensors = _read(path, "training run")
+    with _fitting(path):
+        settings, history = TrainConfig(**header["train"]), _steps(tensors["history"])
+        text = header["text"]
+        offset = whole("offset", header["offset"], "save it again.", least=-len(history))
+        model = _model(header["config"], _under("model.", tensors))
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name not in header["frozen"])
+    if text != _digest_of_ids(as_ids(train_ids)):
+        raise ValueError(
+            f"{path} belongs to a run on another text, but a run can only go on with the ids it "
+            "began with: pass the same text and tokenizer, or start a new run."
+        )
+    run = TrainingRun(model, train_ids, validation_ids, settings, device)
+    with _fitting(path):
+        kept = (_under(f"optimizer.{which}.", tensors) for which in range(len(run.optimizers)))
+        run.resume(list(map(_averages, run.optimizers, kept)), history, offset)
+    if config is not None:
+        run.config = config
+    return run
 
 
 def with_checkpoints(
@@ -122,28 +130,28 @@ def with_checkpoints(
     keep = whole("keep", keep, "3 is usual.", least=1)
     folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, path in _checkpoints(folder)[-1:]:
-        if number > run.step:
-            raise ValueError(
-                f"{path} is of a later step than this run's {run.step}, and could be lost: go on "
-                "from there with load_newest_run, or choose another folder."
-            )
+    newest, path = max(_checkpoints(folder), default=(0, folder))
+    if newest > run.step:
+        raise ValueError(
+            f"{path} is of a later step than this run's {run.step}, and could be lost: go on from "
+            "there with load_newest_run, or choose another folder."
+        )
     for left_over in folder.glob(".step-*.tmp"):  # by a process that was killed while it saved
         left_over.unlink()
-    saved = _save_newest(run, folder, keep)
+    _save_newest(run, folder, keep)
+    number, moment = run.step, time.monotonic()
     for step in run:
-        number, moment = saved
-        late = step.step - number >= every_steps or time.monotonic() - moment >= 60 * every_minutes
-        if late or step.step == run.config.steps:
-            saved = _save_newest(run, folder, keep)
+        now = time.monotonic()
+        late = run.step - number >= every_steps or now - moment >= 60 * every_minutes
+        if late or run.step == run.config.steps:
+            _save_newest(run, folder, keep)
+            number, moment = run.step, now
         yield step
 
 
 def load_newest_run(
-    folder: str | os.PathLike,
-    train_ids: Sequence[int] | Tensor,
-    validation_ids: Sequence[int] | Tensor | None,
-    config: TrainConfig | None = None,
+    folder: str | os.PathLike, train_ids: Sequence[int] | Tensor,
+    validation_ids: Sequence[int] | Tensor | None, config: TrainConfig | None = None,
     device: torch.device | str | None = None,
 ) -> TrainingRun:
     """The run of the newest whole file that `with_checkpoints` left in `folder`.
@@ -153,44 +161,16 @@ def load_newest_run(
     """
     for _, path in reversed(_checkpoints(as_path(folder))):
         try:
-            content = _read(path, "training run")
+            _read(path, "training run")
         except ValueError as error:
             path.replace(path.with_suffix(".unreadable"))
             warnings.warn(f"{error} It was passed over and renamed to .unreadable.", stacklevel=2)
         else:
-            return _run(path, *content, train_ids, validation_ids, config, device)
+            return load_run(path, train_ids, validation_ids, config, device)
     raise FileNotFoundError(
         f"There is no whole checkpoint in {folder}: check the folder, or start a new run, with "
         "with_checkpoints."
     )
-
-
-def _run(path, header, tensors, train_ids, validation_ids, config, device) -> TrainingRun:
-    """The run that a file holds, as `load_run` returns it."""
-    with _fitting(path):
-        text, frozen, settings = header["text"], header["frozen"], TrainConfig(**header["train"])
-        history = _steps(tensors["history"])
-        offset = whole("offset", header["offset"], "save it again", least=-len(history))
-        weights = _under("model.", tensors)
-        model = _model(header["config"], weights)
-        for name, parameter in model.named_parameters():
-            parameter.data = parameter.data.to(weights[name].dtype).copy_(weights[name])
-            parameter.requires_grad_(name not in frozen)
-    if _digest_of_ids(as_ids(train_ids)) != text:
-        raise ValueError(
-            f"{path} belongs to a run on another text, but a run can only go on with the ids it "
-            "began with: pass the same text and tokenizer, or start a new run."
-        )
-    run = TrainingRun(model, train_ids, validation_ids, settings, device)
-    with _fitting(path):
-        states = [
-            _optimizer_state(optimizer, _under(f"optimizer.{which}.", tensors))
-            for which, optimizer in enumerate(run.optimizers)
-        ]
-        run.resume(states, history, offset)
-    if config is not None:
-        run.config = config
-    return run
 
 
 @contextmanager
@@ -205,12 +185,11 @@ def _fitting(path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
-def _save_newest(run: TrainingRun, folder: Path, keep: int) -> tuple[int, float]:
-    """Save, then drop what is too old.  -> the number of steps and the moment, in seconds"""
+def _save_newest(run: TrainingRun, folder: Path, keep: int) -> None:
+    """Save, then drop what is too old."""
     save_run(run, folder / f"step-{run.step:09}.safetensors")
     for _, path in _checkpoints(folder)[:-keep]:
         path.unlink()
-    return run.step, time.monotonic()
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -239,20 +218,22 @@ def _weights(model: GPTModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
-    """A model with these weights; the caller's random numbers are left as they were.
+    """A model with these weights, in their precision; no random number is drawn.
 
     Raises a ValueError where they are not those of the configuration, before any memory is taken.
     """
     config = GPTConfig.of(config)
     with torch.device("meta"):
-        difference = _difference(_shapes(tensors), _shapes(_weights(GPTModel(config))))
+        both = tensors, _weights(GPTModel(config))
+    shapes = ({name: {"shape": tuple(x.shape)} for name, x in each.items()} for each in both)
+    difference = _difference(*shapes)
     kinds = {tensor.dtype for tensor in tensors.values()}
     if len(kinds) > 1 or not kinds <= {torch.bfloat16, torch.float16, torch.float32, torch.float64}:
         difference = f"their types are {kinds}"
     if difference:
         raise ValueError(f"the weights aren't those of its configuration: {difference}")
     with torch.random.fork_rng(devices=[]):
-        model = GPTModel(config)
+        model = GPTModel(config).to(*kinds)
     for name, weight in _weights(model).items():
         weight.copy_(tensors[name])
     return model
@@ -273,8 +254,7 @@ def _config(model: GPTModel) -> dict:
         )
     if any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError(
-            "This model lies on the meta device, where weights have shapes but no values: build it "
-            "on another device, and load or train it first."
+            "This model lies on the meta device, where weights have no values: build it elsewhere."
         )
     return config.to_dict()
 
@@ -300,10 +280,6 @@ def _parts(model: GPTModel) -> dict[str, dict]:
     return parts
 
 
-def _shapes(tensors: dict[str, Tensor]) -> dict[str, dict]:
-    return {name: {"shape": tuple(tensor.shape)} for name, tensor in tensors.items()}
-
-
 def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
     """The first part that is not as expected, in words; an empty text where there is none."""
     for name in {**expected, **found}:
@@ -315,19 +291,18 @@ def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
     return ""
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
-    """The optimizer's averages for `resume`, from tensors by `number.name`."""
+def _averages(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
+    """What the optimizer keeps for each weight, for `resume`, from tensors by `number.name`."""
+    is_adamw = isinstance(optimizer, torch.optim.AdamW)  # older torch has no Muon to ask for
+    names = ("step", "exp_avg", "exp_avg_sq") if is_adamw else ("momentum_buffer",)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        number, _, key = name.partition(".")
-        # In fused AdamW, averages of another shape would be written beyond their memory.
-        if tensor.shape != (() if key == "step" else parameters[int(number)].shape):
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}")
-        state.setdefault(int(number), {})[key] = tensor
-    kept = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else ADAMW_KEEPS
-    if not all(set(known) == kept for known in state.values()):
-        raise ValueError("the optimizer's averages are not complete")
+    for number in {name.partition(".")[0] for name in tensors}:
+        kept = state[int(number)] = {name: tensors[f"{number}.{name}"] for name in names}
+        for name, tensor in kept.items():
+            # In fused AdamW, averages of another shape would be written beyond their memory.
+            if tensor.shape != (() if name == "step" else parameters[int(number)].shape):
+                raise ValueError(f"{name} of weight {number} has shape {tuple(tensor.shape)}")
     return {"state": state}
 
 
@@ -360,15 +335,15 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path} is not a whole safetensors file ({error}): it was cut short or is of another "
-            "kind; use an earlier copy."
+            f"{path} is not a whole safetensors file ({error}), but cut short or of another kind: "
+            "use an earlier copy."
         ) from error
     if metadata.get("gptlib") != kind:
         found = f"a {metadata['gptlib']}" if "gptlib" in metadata else "something else"
         raise ValueError(f"{path} holds {found}, not a {kind}: choose a file saved as a {kind}.")
     if metadata.get("digest") != _digest(metadata.get("header", ""), tensors):
         raise ValueError(
-            f"{path} was altered or damaged since it was saved, its digest does not fit: use an "
+            f"{path} was altered or damaged since it was saved: its digest does not fit; use an "
             "earlier copy."
         )
     with _fitting(path):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 
-from gptlib.checks import shown, whole
+from gptlib.checks import BELOW_1, nearest, number, one_of, shown, whole
 
 GPT_CONFIG_124M = {
     "vocab_size": 50257,
@@ -27,8 +26,7 @@ GPT2_FAMILY = {
     "gpt2-xl (1558M)": {**GPT_CONFIG_124M, "emb_dim": 1600, "n_heads": 25, "n_layers": 48},
 }
 
-# Far beyond every GPT there is; still larger ones would overflow in torch.
-MOST, MOST_LAYERS = 100_000_000, 512
+MOST, MOST_LAYERS = 100_000_000, 512  # far beyond every GPT; still larger ones overflow in torch
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ class GPTConfig:
     def of(cls, config: GPTConfig | Mapping) -> GPTConfig:
         """`config` as a GPTConfig, whether it is one already or a plain dictionary.
 
-        Raises a ValueError that names the first unknown key, or every missing one, and a TypeError
-        for anything else.
+        Raises a ValueError that names an unknown key or all missing ones, a TypeError for the rest.
         """
         if isinstance(config, cls):
             return config
@@ -61,11 +58,9 @@ class GPTConfig:
         known = [field.name for field in fields(cls)]
         for key in config:
             if key not in known:
-                nearest = difflib.get_close_matches(shown(key), known, n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]!r}?" if nearest else "remove it."
                 raise ValueError(
                     f"Unknown configuration key {shown(key)}; allowed are {', '.join(known)}: "
-                    f"{hint}"
+                    f"{nearest(key, known)}"
                 )
         required = [field.name for field in fields(cls) if field.default is MISSING]
         missing = [name for name in required if name not in config]
@@ -77,25 +72,15 @@ class GPTConfig:
         return cls(**config)
 
     def __post_init__(self) -> None:
+        given = vars(self)  # what was checked is a plain number, also where it was NumPy's
         for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
-            value = whole(
-                name, getattr(self, name),
-                f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small.",
-                least=1, most=MOST_LAYERS if name == "n_layers" else MOST,
-            )
-            object.__setattr__(self, name, value)  # a plain int, also where it was NumPy's
-        rate = self.drop_rate
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise ValueError(
-                f"drop_rate is {shown(rate)}, but must be a number from 0 to below 1: "
-                "use 0.0 for no dropout."
-            )
-        for name in ("qkv_bias", "tie_weights"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(
-                    f"{name} is {shown(getattr(self, name))}, but must be True or False: choose "
-                    "one."
-                )
+            hint = f"{name}={GPT_CONFIG_124M[name]}, for example, as in GPT-2 small."
+            most = MOST_LAYERS if name == "n_layers" else MOST
+            given[name] = whole(name, given[name], hint, 1, most)
+        rule, hint = "be a number from 0 to below 1", "use 0.0 for no dropout."
+        given["drop_rate"] = number("drop_rate", self.drop_rate, rule, hint, most=BELOW_1)
+        one_of("qkv_bias", self.qkv_bias, True, False)
+        one_of("tie_weights", self.tie_weights, True, False)
         if self.emb_dim % self.n_heads:
             raise ValueError(
                 f"A width (emb_dim) of {self.emb_dim} is not divisible by {self.n_heads} heads "

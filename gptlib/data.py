@@ -7,13 +7,12 @@ T + 1 ids, and one window holds T examples at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gptlib.checks import listed, shown, whole
+from gptlib.checks import ABOVE_0, BELOW_1, listed, number, whole
 from gptlib.tokenizer import BPETokenizer
 
 IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the same convention
@@ -26,8 +25,9 @@ def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
     """
     try:
         row = torch.as_tensor(ids, dtype=None if len(ids) else torch.int64)
-        whole = not (row.is_floating_point() or row.is_complex() or row.dtype == torch.bool)
-        fits, got = whole and row.dim() == 1, f"have shape {tuple(row.shape)} and type {row.dtype}"
+        other = row.is_floating_point() or row.is_complex() or row.dtype == torch.bool
+        fits = row.dim() == 1 and not other
+        got = f"have shape {tuple(row.shape)} and type {row.dtype}"
     except (TypeError, ValueError, RuntimeError, OverflowError):  # torch on a text, unequal rows
         fits, got = False, f"are given as {type(ids).__name__}"
     if not fits:
@@ -54,9 +54,8 @@ def windows(
     )
     if len(ids) < context_length + 1:
         raise ValueError(
-            f"One window of {shown(context_length)} inputs and their targets needs "
-            f"{shown(context_length + 1)} tokens, but the text has {len(ids)}: take a longer text "
-            "or a shorter context."
+            f"A window of {context_length} inputs and their targets needs {context_length + 1} "
+            f"tokens, but the text has {len(ids)}: take a longer text or a shorter context."
         )
     pieces = ids.unfold(0, context_length + 1, min(stride, len(ids)))    # (W, T + 1)
     return pieces[:, :-1], pieces[:, 1:]
@@ -67,10 +66,8 @@ def join_documents(texts: Iterable[str], tokenizer: BPETokenizer) -> list[int]:
 
     Raises a TypeError for a single string, and a ValueError for a tokenizer without that token.
     """
-    if isinstance(texts, str):
-        raise TypeError("texts is one string, but must be a list of them: write [text].")
-    end_token = tokenizer.end_token
     texts = listed("texts", texts, "write [text] for a single one.")
+    end_token = tokenizer.end_token
     return [token for text in texts for token in [*tokenizer.encode(text), end_token]]
 
 
@@ -86,12 +83,12 @@ def document_windows(
     """
     ids = as_ids(ids)
     context_length = whole("context_length", context_length, "64, for example.", least=1)
-    end_token = whole("end_token", end_token, "pass tokenizer.end_token.", most=2**63 - 1)
+    end_token = whole("end_token", end_token, "pass tokenizer.end_token.")
     ends = (ids == end_token).nonzero()[:, 0].tolist()
     if not ends:
         raise ValueError(
             f"The text holds no end token (id {end_token}), so no document in it is whole: close "
-            "each document with that token, or take windows of any place."
+            "each of them with that token, or take windows of any place."
         )
     rows, start = [[end_token]], 0
     for end in ends:
@@ -106,9 +103,8 @@ def document_windows(
         rows[-1] += document
     inputs = torch.full((len(rows), context_length), end_token)
     targets = torch.full((len(rows), context_length), IGNORED)
-    for row, tokens in enumerate(rows):
-        inputs[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
-        targets[row, : len(tokens) - 1] = torch.tensor(tokens[1:])
+    for x, y, row in zip(inputs, targets, rows, strict=True):
+        x[: len(row) - 1], y[: len(row) - 1] = torch.tensor(row[:-1]), torch.tensor(row[1:])
     return inputs, targets
 
 
@@ -119,13 +115,12 @@ def train_validation_split(
 
     ids (N) -> (N - n), (n). Nothing is shuffled, so no validation text leaks into training.
     """
-    if not isinstance(validation_share, Real) or not 0 < validation_share < 1:
-        raise ValueError(
-            f"validation_share is {shown(validation_share)}, but must lie between 0 and 1: "
-            "0.1 keeps a tenth of the text for validation."
-        )
+    share = number(
+        "validation_share", validation_share, "lie between 0 and 1",
+        "0.1 keeps a tenth of the text for validation.", ABOVE_0, BELOW_1,
+    )
     ids = as_ids(ids)
-    cut = round(len(ids) * (1 - validation_share))
+    cut = round(len(ids) * (1 - share))
     return ids[:cut], ids[cut:]
 
 
@@ -138,23 +133,19 @@ class Batches:
 
     def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int, seed: int = 0):
         """inputs (W, T) and targets (W, T) as `windows` or `document_windows` give them."""
+        hint = "windows(ids, context_length) makes them of a text."
         if not (isinstance(inputs, Tensor) and isinstance(targets, Tensor)):
-            raise TypeError(
-                f"inputs is {type(inputs).__name__} and targets is {type(targets).__name__}, but "
-                "both must be tensors: windows(ids, context_length) makes them of a text."
-            )
+            kinds = f"{type(inputs).__name__} and {type(targets).__name__}"
+            raise TypeError(f"inputs and targets are {kinds}, but both must be tensors: {hint}")
         if inputs.dim() != 2 or inputs.shape != targets.shape or not len(inputs):
             raise ValueError(
                 f"inputs has shape {tuple(inputs.shape)} and targets {tuple(targets.shape)}, but "
-                "both must be (windows, tokens) with at least one window: windows(ids, "
-                "context_length) makes them of a text."
+                f"both must be (windows, tokens) with at least one window: {hint}"
             )
         self.inputs, self.targets = inputs, targets
-        self.batch_size = whole(
-            "batch_size", batch_size, f"this text gives {len(inputs)} windows of "
-            f"{inputs.shape[1]} tokens; choose a smaller batch, a shorter context or a longer "
-            "text.", least=1, most=len(inputs),
-        )
+        n_windows, T = inputs.shape
+        hint = f"this text has {n_windows} windows of {T} tokens; take fewer, or a longer text."
+        self.batch_size = whole("batch_size", batch_size, hint, least=1, most=n_windows)
         self.seed = whole("seed", seed, "the usual seed is 0.")
         self._epoch, self._order = -1, None
 

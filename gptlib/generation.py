@@ -1,33 +1,30 @@
 """Chapter 7. Generation: from the scores of all tokens to one token, again and again.
 
-Each filter takes logits and gives logits; a token that is ruled out gets -inf. They are applied
-in this order: temperature, top-k, top-p, min-p.
+Each filter takes logits (..., V) and gives logits (..., V), in which a token that is ruled out has
+-inf; it raises a ValueError for a number outside its range. They are applied in this order:
+temperature, top-k, top-p, min-p.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from gptlib.checks import shown, whole
+from gptlib.checks import ABOVE_0, number, shown, whole
 from gptlib.data import as_ids
-from gptlib.model import GPTModel, check_model
+from gptlib.model import GPTModel, check_model, evaluating
+
+KEEP_ALL = "leave it out to keep every token."
 
 
 def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
-    """Below 1 the favorites gain, above 1 the outsiders; 0 leaves the first best token only.
-
-    logits (..., V) -> (..., V). Raises a ValueError for a temperature below 0.
-    """
-    if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
-        raise ValueError(
-            f"temperature is {shown(temperature)}, but must be a number of at least 0: use 0 for "
-            "the most probable token, 1 for the model's own probabilities."
-        )
+    """Below 1 the favorites gain, above 1 the outsiders; 0 leaves the first best token only."""
+    hint = "use 0 for the most probable token, 1 for the model's own probabilities."
+    rule = "be a number of at least 0, and at most 1e38"
+    temperature = number("temperature", temperature, rule, hint)
     if temperature < 1e-30:  # 0, or so little that a quotient could be infinite
         best = logits.argmax(dim=-1, keepdim=True)                       # (..., 1)
         return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
@@ -35,27 +32,19 @@ def apply_temperature(logits: Tensor, temperature: float) -> Tensor:
 
 
 def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
-    """Keep the k most probable tokens.  Fan et al. (2018), section 5.
-
-    logits (..., V) -> (..., V). Raises a ValueError for k below 1 or above V.
-    """
+    """Keep the k most probable tokens, of 1 to V.  Fan et al. (2018), section 5."""
     V = logits.shape[-1]
-    top_k = whole("top_k", top_k, "leave it out to keep every token.", least=1, most=V)
+    top_k = whole("top_k", top_k, KEEP_ALL, least=1, most=V)
     order = logits.argsort(dim=-1, descending=True, stable=True)         # (..., V)
     return logits.scatter(-1, order[..., top_k:], -math.inf)
 
 
 def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
-    """Keep the fewest most probable tokens that together have probability p or more.
+    """Keep the fewest most probable tokens that together have probability p or more, 0 < p ≤ 1.
 
-    logits (..., V) -> (..., V). Raises a ValueError for p outside (0, 1].
     Holtzman et al. (2020), section 3.1.
     """
-    if not isinstance(top_p, Real) or not 0 < top_p <= 1:
-        raise ValueError(
-            f"top_p is {shown(top_p)}, but must be a probability above 0 and up to 1: leave it out "
-            "to keep every token."
-        )
+    top_p = number("top_p", top_p, "be a probability above 0 and up to 1", KEEP_ALL, ABOVE_0, 1)
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)   # (..., V)
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities                # of all better tokens
@@ -64,16 +53,11 @@ def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
 
 
 def keep_min_p(logits: Tensor, min_p: float) -> Tensor:
-    """Keep the tokens that are at least `min_p` times as probable as the best one.
+    """Keep the tokens that are at least `min_p` times as probable as the best one, 0 ≤ min_p ≤ 1.
 
-    logits (..., V) -> (..., V). Raises a ValueError for a min_p outside [0, 1].
     Nguyen et al. (2025), "Turning Up the Heat".
     """
-    if not isinstance(min_p, Real) or not 0 <= min_p <= 1:
-        raise ValueError(
-            f"min_p is {shown(min_p)}, but must be a share from 0 to 1: leave it out to keep every "
-            "token."
-        )
+    min_p = number("min_p", min_p, "be a share from 0 to 1", KEEP_ALL, most=1)
     probabilities = logits.softmax(dim=-1)
     best = probabilities.amax(dim=-1, keepdim=True)                      # (..., 1)
     return logits.masked_fill(probabilities < min_p * best, -math.inf)
@@ -111,13 +95,8 @@ def next_token(
 
 @torch.inference_mode()
 def generate(
-    model: GPTModel,
-    prompts: Sequence[Sequence[int]],
-    max_new_tokens: int,
-    *,
-    stop_token: int | None = None,
-    use_cache: bool = True,
-    **sampling,
+    model: GPTModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, *,
+    stop_token: int | None = None, use_cache: bool = True, **sampling,
 ) -> Iterator[list[int | None]]:
     """Continue every prompt token by token; `sampling` goes to `next_token`.
 
@@ -131,15 +110,13 @@ def generate(
     """
     prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
-    ids = torch.zeros(len(prompts), max(lengths) + max_new_tokens, dtype=torch.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = prompt
     ends = [length + max_new_tokens for length in lengths]
+    ids = torch.zeros(len(prompts), max(ends), dtype=torch.int64)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[: len(prompt)] = prompt
     cache = model.new_cache() if use_cache else None
 
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         for position in range(min(lengths), ids.shape[1]):
             logits = _logits_after(model, ids[:, :position], cache)              # (B, V)
             drawn = next_token(logits, **sampling).tolist()
@@ -155,9 +132,6 @@ def generate(
                 yield step
             if max(ends) <= position + 1:
                 return
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _logits_after(model: GPTModel, ids: Tensor, cache: list | None) -> Tensor:
@@ -190,8 +164,8 @@ def _check_scores(logits: Tensor, generator: torch.Generator | None) -> None:
         )
     if not isinstance(generator, (torch.Generator, type(None))):
         raise ValueError(
-            f"generator is {shown(generator)}, but must be a torch.Generator: write "
-            "torch.Generator().manual_seed(0), or leave it out."
+            f"generator is {shown(generator)}, but must be a torch.Generator: leave it out, or "
+            "write torch.Generator().manual_seed(0)."
         )
 
 
@@ -209,15 +183,13 @@ def _checked_prompts(model: GPTModel, prompts: Sequence, max_new_tokens: int) ->
             "[tokenizer.encode(text)] for a single one."
         )
     context = model.config.context_length
-    for number, prompt in enumerate(rows):
+    for n, prompt in enumerate(rows):
         if not len(prompt):
-            raise ValueError(
-                f"Prompt {number} is empty, but the model needs at least one token to go on "
-                "from: begin with the end-of-text token, or with a word."
-            )
+            hint = "begin with the end-of-text token, or with a word."
+            raise ValueError(f"Prompt {n} is empty, but a model goes on from some token: {hint}")
         if len(prompt) > context:
             raise ValueError(
-                f"Prompt {number} has {len(prompt)} tokens, but this model sees at most "
-                f"{context}: keep its last tokens with prompt[-{context}:]."
+                f"Prompt {n} has {len(prompt)} tokens, but this model sees at most {context}: "
+                f"keep its last tokens with prompt[-{context}:]."
             )
     return rows

@@ -6,7 +6,8 @@ Radford et al. (2019), "Language Models are Unsupervised Multitask Learners".
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -87,20 +88,20 @@ class GPTModel(nn.Module):
         """How many tokens the cache holds."""
         if cache is None:
             return 0
-        is_list = isinstance(cache, (list, tuple))
-        if not is_list or len(cache) != len(self.blocks):
-            got = f"{len(cache)} of them" if is_list else "no list"
+        got = f"{len(cache)} of them" if isinstance(cache, (list, tuple)) else "no list"
+        if got != f"{len(self.blocks)} of them":
             raise ValueError(
                 f"A cache is a list with one KVCache for each of this model's {len(self.blocks)} "
                 f"blocks, but {got} came: model.new_cache() makes one."
             )
-        if not all(hasattr(layer, "length") and hasattr(layer, "extend") for layer in cache):
-            raise TypeError(
-                f"A cache is a list of KVCaches, but a {type(cache[0]).__name__} is in this one: "
-                "model.new_cache() makes such a list."
-            )
-        lengths = sorted({layer.length for layer in cache})
-        if len(lengths) > 1:
+        for layer in cache:
+            if not (hasattr(layer, "length") and hasattr(layer, "extend")):
+                raise TypeError(
+                    f"A cache is a list of KVCaches, but a {type(layer).__name__} is in this one: "
+                    "model.new_cache() makes one."
+                )
+        lengths = sorted(layer.length for layer in cache)
+        if lengths[0] != lengths[-1]:
             raise ValueError(
                 f"The blocks' caches hold from {lengths[0]} to {lengths[-1]} tokens, so a pass was "
                 "broken off halfway: start again with model.new_cache()."
@@ -153,6 +154,18 @@ def check_model(model: nn.Module) -> None:
         )
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the model into evaluation mode, and each part of it back into its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def count_parameters(model: nn.Module) -> int:
     """Number of parameters, frozen ones too; a matrix that is used twice counts once."""
     return sum(parameter.numel() for parameter in model.parameters())
@@ -166,13 +179,11 @@ def parameters_by_part(config: GPTConfig | Mapping) -> dict[str, int]:
     with torch.device("meta"):
         model = GPTModel(config)
     blocks = model.blocks
-    parts = {
-        "token embedding": [model.token_embedding],
-        "position embedding": [model.position_embedding],
-        "attention": [block.attention for block in blocks],
-        "feed-forward": [block.feed_forward for block in blocks],
-        "norms": [model.final_norm]
-        + [norm for block in blocks for norm in (block.attention_norm, block.feed_forward_norm)],
+    counts = {
+        "token embedding": count_parameters(model.token_embedding),
+        "position embedding": count_parameters(model.position_embedding),
+        "attention": sum(count_parameters(block.attention) for block in blocks),
+        "feed-forward": sum(count_parameters(block.feed_forward) for block in blocks),
+        "norms": sum(count_parameters(m) for m in model.modules() if isinstance(m, LayerNorm)),
     }
-    counts = {name: sum(map(count_parameters, modules)) for name, modules in parts.items()}
     return {**counts, "output head": count_parameters(model) - sum(counts.values())}

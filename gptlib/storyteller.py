@@ -48,22 +48,18 @@ def storyteller() -> tuple[GPTModel, BPETokenizer]:
     A story is what follows `<|endoftext|>`, up to the next one. Raises a ValueError where a file
     is not the one that was shipped.
     """
-    return (
-        load_model(_asset("storyteller.safetensors")),
-        BPETokenizer.load(_asset("storyteller.tokenizer.json")),
-    )
+    model = load_model(_asset("storyteller.safetensors"))
+    return model, BPETokenizer.load(_asset("storyteller.tokenizer.json"))
 
 
 def storyteller_checkpoints() -> list[Checkpoint]:
     """The storyteller's way, from random weights to what it is now. Raises as `storyteller`."""
     losses = json.loads(_asset("storyteller.losses.json").read_text(encoding="utf-8"))
-    steps = [int(step) for step in losses]
-    models = [
-        untrained(),
-        *(load_model(_asset(f"storyteller.{step}.safetensors")) for step in steps[1:-1]),
-        load_model(_asset("storyteller.safetensors")),
-    ]
-    return [Checkpoint(*known) for known in zip(steps, losses.values(), models, strict=True)]
+    _, *between, _ = losses
+    names = [f"storyteller.{step}.safetensors" for step in between] + ["storyteller.safetensors"]
+    models = [untrained(), *(load_model(_asset(name)) for name in names)]
+    rows = zip(map(int, losses), losses.values(), models, strict=True)
+    return [Checkpoint(*row) for row in rows]
 
 
 def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0) -> list[str]:

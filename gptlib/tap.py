@@ -9,17 +9,16 @@ A `Tap` is a named place in a model: an identity module that hands on what it ge
 
 from __future__ import annotations
 
-import difflib
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import wraps
+from threading import get_ident
 
 import torch
 from torch import Tensor, nn
 
-from gptlib.checks import shown
+from gptlib.checks import nearest, shown
 
 
 class Tap(nn.Module):
@@ -32,11 +31,8 @@ class Tap(nn.Module):
     def watched(self) -> bool:
         """True while somebody patches here, or records here in this thread: whoever looks into a
         model must not change what another thread, in which it learns, computes."""
-        hooks = tuple(self._forward_hooks.values())
-        if not hooks:  # nor may torch.export meet the question for the thread
-            return False
-        here = threading.get_ident()
-        return any(getattr(hook, "thread", here) == here for hook in hooks)
+        hooks = tuple(self._forward_hooks.values())  # another thread may remove one meanwhile
+        return any(_concerns_this_thread(hook) for hook in hooks)
 
 
 def taps(model: nn.Module) -> dict[str, Tap]:
@@ -55,8 +51,7 @@ def own_name(name: str) -> str:
 def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
     """Collect what flows through the taps called `names` (all taps, if none is named).
 
-    Yields a dictionary that fills while the model runs; where it runs several times, the last
-    time stays. What it does in another thread, where it may be in training, is not collected.
+    Yields a dictionary that fills while the model runs in this thread; the last time stays.
     Tensors are detached. A compiled model runs uncompiled for as long as somebody watches.
     Raises ValueError for a name that is no tap, TypeError for a list of them.
     """
@@ -67,16 +62,11 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
                 "of them singly, as in record(model, 'residual_start', 'blocks.0.residual_mid')."
             )
     activations: dict[str, Tensor] = {}
-    thread = threading.get_ident()
 
     def keep(name: str) -> Callable:
-        def hook(_tap, _inputs, output):
-            if threading.get_ident() == thread:
-                activations[name] = output.detach()
-        hook.thread = thread
-        return hook
+        return lambda output: activations.update({name: output.detach()})
 
-    with _hooked(model, {name: keep(name) for name in names or taps(model)}):
+    with _watching(model, {name: keep(name) for name in names or taps(model)}, get_ident()):
         yield activations
 
 
@@ -84,9 +74,9 @@ def record(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Replace what flows through a tap by `function(tensor)`, for each `{name: function}`.
 
-    The function gets the tensor and returns one of the same shape, type and device. A compiled
-    model runs uncompiled meanwhile. Raises ValueError for a name that is no tap and for a result
-    that does not fit, TypeError for anything but a dictionary of functions.
+    The function returns a tensor of the same shape, type and device. A compiled model runs
+    uncompiled meanwhile. Raises ValueError for a name that is no tap and for a result that does not
+    fit, TypeError for anything but a dictionary of functions.
     """
     if not isinstance(changes, Mapping) or not all(map(callable, changes.values())):
         raise TypeError(
@@ -95,7 +85,7 @@ def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -
         )
 
     def replace(name: str, function: Callable) -> Callable:
-        def hook(_tap, _inputs, output):
+        def checked(output: Tensor) -> Tensor:
             changed = function(output)
             if _form(changed) != _form(output):
                 raise ValueError(
@@ -103,9 +93,9 @@ def patch(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -
                     f"{_form(output)}: change the values only."
                 )
             return changed
-        return hook
+        return checked
 
-    with _hooked(model, {name: replace(name, function) for name, function in changes.items()}):
+    with _watching(model, {name: replace(name, function) for name, function in changes.items()}):
         yield
 
 
@@ -116,34 +106,41 @@ def _form(x) -> str:
 
 
 @contextmanager
-def _hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
-    """Register forward hooks by tap name; remove each of them again, whatever happens."""
+def _watching(
+    model: nn.Module, functions: Mapping[str, Callable], thread: int | None = None
+) -> Iterator[None]:
+    """Call the functions at the taps of these names, where a thread is given in that one only."""
     places = taps(model)
     if not places:
         raise ValueError(
             f"This {type(model).__name__} has no taps, so nothing in it can be watched: pass a "
             "GPTModel or a part of one, as it is written or compiled."
         )
-
-    def here_only(place: Tap, hook: Callable) -> Callable:
-        """A copy that is made of the model meanwhile copies the hook, but isn't watched."""
-        @wraps(hook)
-        def only(tap, *flow):
-            return hook(tap, *flow) if tap is place else None
-        return only
-
+    for name in functions:
+        if name not in places:
+            raise ValueError(
+                f"No tap is called {shown(name)}; taps(model) lists them: {nearest(name, places)}"
+            )
     with _uncompiled(), ExitStack() as stack:
-        for name, hook in hooks.items():
-            if name not in places:
-                nearest = difflib.get_close_matches(str(name), places, n=1, cutoff=0.0)
-                hint = f"did you mean {nearest[0]!r}?" if nearest else "this model has none."
-                raise ValueError(f"No tap is called {shown(name)}; taps(model) lists them: {hint}")
-            place = places[name]
-            stack.callback(place.register_forward_hook(here_only(place, hook)).remove)
+        for name, function in functions.items():
+            hook = _hook(places[name], function, thread)
+            stack.callback(places[name].register_forward_hook(hook).remove)
         yield
 
 
-_lock, _eager, _watching = threading.Lock(), ExitStack(), 0
+def _hook(place: Tap, function: Callable, thread: int | None) -> Callable:
+    def hook(tap, _inputs, output):  # a copy that is made of the model copies its hooks, too
+        if tap is place and _concerns_this_thread(hook):
+            return function(output)
+    hook.thread = thread
+    return hook
+
+
+def _concerns_this_thread(hook: Callable) -> bool:
+    return getattr(hook, "thread", None) in (None, get_ident())
+
+
+_lock, _eager, _watchers = threading.Lock(), ExitStack(), 0
 
 
 @contextmanager
@@ -152,18 +149,18 @@ def _uncompiled() -> Iterator[None]:
 
     Compiled code takes no notice of hooks that came after it.
     """
-    global _watching
+    global _watchers
     if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes seconds
         yield
         return
     with _lock:
-        _watching += 1
-        if _watching == 1:
+        _watchers += 1
+        if _watchers == 1:
             _eager.enter_context(torch.compiler.set_stance("force_eager"))
     try:
         yield
     finally:
         with _lock:
-            _watching -= 1
-            if _watching == 0:
+            _watchers -= 1
+            if _watchers == 0:
                 _eager.close()

@@ -87,10 +87,11 @@ def merge(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
 # `count_pairs` and `merge` are all there is to it, but they go through the whole row each time. A
 # long row keeps its length instead: a token stands at the first and at the last place of its bytes,
 # so its neighbors are found at once, and a merge costs no more than what it changes.
+Pair = tuple[int, int]
 NO_TOKEN = -1  # behind each word of such a row, and between the two ends of a token
 
 
-def _places(row: Sequence[int]) -> dict[tuple[int, int], array]:
+def _places(row: Sequence[int]) -> dict[Pair, array]:
     """Where in a row of bytes each pair of neighbors stands, from left to right."""
     places = defaultdict(lambda: array("q"))         # a fifth of the memory of a list
     for place, pair in enumerate(pairwise(row)):
@@ -99,15 +100,14 @@ def _places(row: Sequence[int]) -> dict[tuple[int, int], array]:
 
 
 def _merge_at(
-    places: Iterable[int], row: list[int], sizes: Sequence[int], pair: tuple[int, int], new_id: int
-) -> tuple[dict[tuple[int, int], array], dict[tuple[int, int], array]]:
+    places: Iterable[int], row: list[int], sizes: Sequence[int], pair: Pair, new_id: int
+) -> dict[Pair, array]:
     """Merge a pair in a row, at those of the places, from left to right, where it still stands.
 
-    `sizes` says how many bytes each token has. Returns where the new token now has which neighbors:
-    its pairs with the token before it, and its pairs with the token after it.
+    `sizes` says how many bytes each token has. Returns the places of the pairs that are new.
     """
     left, right = pair
-    behind, ahead = defaultdict(lambda: array("q")), defaultdict(lambda: array("q"))
+    formed = defaultdict(lambda: array("q"))
     for place in places:
         middle = place + sizes[left]
         if row[place] != left or row[middle] != right:
@@ -117,13 +117,13 @@ def _merge_at(
         row[middle - 1] = row[middle] = NO_TOKEN
         row[place] = row[end - 1] = new_id
         if before != NO_TOKEN:
-            behind[before, new_id].append(place - sizes[before])
+            formed[before, new_id].append(place - sizes[before])
         if after != NO_TOKEN:
-            ahead[new_id, after].append(place)
-    return behind, ahead
+            formed[new_id, after].append(place)
+    return formed
 
 
-def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, int]]:
+def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[Pair]:
     """The pairs that byte-pair encoding merges, in order; pair number n becomes token 256 + n.
 
     `words` says how often each word occurs. The most frequent pair wins; among equals the one with
@@ -148,16 +148,12 @@ def learn_merges(words: Mapping[bytes, int], n_merges: int) -> list[tuple[int, i
         new_id, (left, right) = 256 + len(merges), pair
         merges.append(pair)
         sizes.append(sizes[left] + sizes[right])
-        behind, ahead = _merge_at(places.pop(pair), row, sizes, pair, new_id)
-        formed = behind | ahead
-        gained = {new: sum(map(occurrences.__getitem__, formed[new])) for new in formed}
-        counts.update(gained)                        # what a new pair gains, a former one loses
-        for before, _ in behind:
-            counts[before, left] -= gained[before, new_id]
-        for _, after in ahead:
-            counts[right, after] -= gained[new_id, after]
-        for new in formed:
-            heapq.heappush(queue, (-counts[new], new))
+        formed = _merge_at(places.pop(pair), row, sizes, pair, new_id)
+        for (one, other), found in formed.items():
+            gained = sum(map(occurrences.__getitem__, found))
+            counts[one, other] += gained             # what a new pair gains, a former one loses
+            counts[(one, left) if other == new_id else (right, other)] -= gained
+            heapq.heappush(queue, (-counts[one, other], (one, other)))
         places.update(formed)
     return merges
 
@@ -171,24 +167,21 @@ class BPETokenizer:
     """
 
     def __init__(
-        self,
-        merges: Iterable[tuple[int, int]],
-        special_tokens: Iterable[str] = (),
+        self, merges: Iterable[Pair], special_tokens: Iterable[str] = (),
         byte_order: Iterable[int] = range(256),
     ):
         self.merges = _checked_merges(merges)
         self.byte_order = _checked_byte_order(byte_order)
+        names = _checked_special_tokens(special_tokens)
+        self._id_of_byte = {byte: token for token, byte in enumerate(self.byte_order)}
         self._merged_id = {pair: 256 + n for n, pair in enumerate(self.merges)}
+        self.special_tokens = {name: 256 + len(self.merges) + n for n, name in enumerate(names)}
 
         self._vocabulary = [bytes([byte]) for byte in self.byte_order]          # id -> bytes
-        self._id_of_byte = {byte: token for token, byte in enumerate(self.byte_order)}
         for left, right in self.merges:
             self._vocabulary.append(self._vocabulary[left] + self._vocabulary[right])
-
-        names = _checked_special_tokens(special_tokens)
-        self._sizes = [len(token) for token in self._vocabulary]
-        self.special_tokens = {name: len(self._vocabulary) + n for n, name in enumerate(names)}
         self._vocabulary += [name.encode() for name in names]
+        self._sizes = [len(token) for token in self._vocabulary]
         self._known_words: dict[str, list[int]] = {}
 
     @classmethod
@@ -197,25 +190,21 @@ class BPETokenizer:
     ) -> BPETokenizer:
         """Learn the merges of a text, until there are `vocab_size` tokens of all kinds.
 
-        A special token in the text ends a word; nothing is learned from its letters.
-        Raises a ValueError for an empty text, a lone surrogate in it, and a vocabulary that is
-        smaller than bytes and special tokens or larger than the text has pairs for.
+        A special token in the text ends a word; nothing is learned from its letters. Raises a
+        ValueError for an empty text, and for a size that is too small for bytes and special tokens
+        or too large for the pairs of the text.
         """
         text, special_tokens = _checked_text(text), _checked_special_tokens(special_tokens)
         smallest = 256 + len(special_tokens)
-        if isinstance(vocab_size, bool) or not isinstance(vocab_size, int):
-            raise TypeError(
-                f"vocab_size is {shown(vocab_size)}, but must be a whole number of at least "
-                f"{smallest}: use 1000, for example."
-            )
-        if vocab_size < smallest:
-            raise ValueError(
-                f"vocab_size is {shown(vocab_size)}, but 256 bytes and {len(special_tokens)} "
+        is_whole = type(vocab_size) is int
+        if not is_whole or vocab_size < smallest:
+            error = ValueError if is_whole else TypeError
+            raise error(
+                f"vocab_size is {shown(vocab_size)}, but must be a whole number, and bytes and "
                 f"special tokens need {smallest}: choose more; each further one is a merge."
             )
         if not text:
             raise ValueError("The text is empty, but merges are learned from it: pass some text.")
-
         words = Counter()
         for piece in _split_at(special_tokens, text)[::2]:
             words.update(pre_split(piece))
@@ -247,17 +236,14 @@ class BPETokenizer:
     def encode(self, text: str, allowed_special: Collection[str] = ()) -> list[int]:
         """The token ids of a text.
 
-        A special token that is spelt out in the text is text like any other, so that nobody can
-        smuggle one in; only those named in `allowed_special`, or "all", become their one id.
-        Raises a ValueError for a lone surrogate in the text and for an unknown special token.
+        A special token that is spelt out in it is text like any other, so that nobody can smuggle
+        one in; only those named in `allowed_special`, or "all", become their one id.
+        Raises a ValueError for half a surrogate pair and for an unknown special token.
         """
         allowed = self._allowed(allowed_special)
         ids = []
         for n, piece in enumerate(_split_at(allowed, _checked_text(text))):
-            if n % 2:
-                ids.append(self.special_tokens[piece])
-            else:
-                ids.extend(self._encode_ordinary(piece))
+            ids += [self.special_tokens[piece]] if n % 2 else self._encode_ordinary(piece)
         return ids
 
     def _encode_ordinary(self, text: str) -> list[int]:
@@ -288,11 +274,11 @@ class BPETokenizer:
         while queue:
             new_id = heapq.heappop(queue)
             pair = self.merges[new_id - 256]
-            behind, ahead = _merge_at(places.pop(pair), row, self._sizes, pair, new_id)
-            for formed, found in (behind | ahead).items():
-                if formed in self._merged_id:
-                    places[formed] = found
-                    heapq.heappush(queue, self._merged_id[formed])
+            formed = _merge_at(places.pop(pair), row, self._sizes, pair, new_id)
+            places.update(formed)
+            for new in formed:
+                if new in self._merged_id:
+                    heapq.heappush(queue, self._merged_id[new])
         merged, place = [], 0
         while row[place] != NO_TOKEN:
             merged.append(row[place])
@@ -300,19 +286,14 @@ class BPETokenizer:
         return merged
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of a row of token ids.
+        """The text of a row of token ids; bytes that are no whole character become U+FFFD.
 
-        Bytes that are no whole character, for instance because the row ends within one, become the
-        replacement character U+FFFD. Raises like `decode_bytes`.
+        Raises a TypeError for anything but whole numbers, a ValueError for an unknown id.
         """
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes of a row of token ids.
-
-        Raises a TypeError for anything but a row of whole numbers, and a ValueError for an id
-        outside the vocabulary.
-        """
+        """The bytes of a row of token ids. Raises as `decode` does."""
         return b"".join(self._token_bytes(ids))
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
@@ -326,19 +307,15 @@ class BPETokenizer:
         """
         rows = self._rows()
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        start = f'{{"format": "{FILE_FORMAT}",\n"sha256": "{_digest(rows)}",\n"tokens": [\n'
         with replacing(path) as temporary:
-            temporary.write_text(
-                f'{{"format": "{FILE_FORMAT}",\n"sha256": "{_digest(rows)}",\n'
-                f'"tokens": [\n{lines}\n]}}\n',
-                encoding="utf-8",
-            )
+            temporary.write_text(f"{start}{lines}\n]}}\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> BPETokenizer:
         """The tokenizer that `save` wrote to `path`.
 
-        Raises a FileNotFoundError, and a ValueError for a file that is cut off, that is something
-        else, that was changed after it was saved, or whose merges fit no vocabulary.
+        Raises a FileNotFoundError, and a ValueError for a file that is cut off, changed or foreign.
         """
         path = existing(path, "train a tokenizer and save it there.")
         try:
@@ -350,14 +327,14 @@ class BPETokenizer:
             ) from None
         if not isinstance(saved, dict) or saved.get("format") != FILE_FORMAT:
             raise ValueError(
-                f'{path} does not say "format": "{FILE_FORMAT}", so it is no tokenizer file of '
-                "this library: pass one that BPETokenizer.save wrote."
+                f"{path} is no tokenizer file of this library: pass one that BPETokenizer.save "
+                "wrote."
             )
         rows = saved.get("tokens")
         if saved.get("sha256") != _digest(rows):
             raise ValueError(
-                f"{path} was changed after it was saved, for it states another SHA-256 than its "
-                "tokens have: take an unchanged copy, or train and save the tokenizer again."
+                f"{path} was changed after it was saved, its SHA-256 does not fit: take another "
+                "copy, or save the tokenizer again."
             )
         try:
             merges, special_tokens, byte_order = (
@@ -374,9 +351,7 @@ class BPETokenizer:
         GPT-2 sorts the bytes otherwise: first those that are visible characters in Latin-1, then
         the rest. Its files write a visible byte as its character and number n of the rest as the
         character 256 + n, so that every token can be printed; a space, for one, looks like "Ġ".
-
-        Any text in Unicode 16 gets the ids that tiktoken gives it. A character that is newer may
-        count as a letter here before it does there.
+        Any text in Unicode 16 gets the ids that tiktoken gives it.
         """
         files = _gpt2_files()
         id_of = json.loads(files["encoder.json"])                    # printed token -> id
@@ -392,20 +367,17 @@ class BPETokenizer:
     def _allowed(self, allowed_special: Collection[str]) -> list[str]:
         if allowed_special == "all":
             return list(self.special_tokens)
-        if isinstance(allowed_special, str):
-            raise TypeError(
-                f'allowed_special is {allowed_special!r}, but must be "all" or a collection of '
-                f"special tokens: write {{{allowed_special!r}}}."
-            )
-        allowed_special = listed("allowed_special", allowed_special, "or write 'all'.")
-        for name in allowed_special:
-            if name not in list(self.special_tokens):
+        hint = f"write {{{shown(allowed_special)}}} for a single one, or 'all'."
+        names = listed("allowed_special", allowed_special, hint)
+        known = list(self.special_tokens)
+        for name in names:
+            if name not in known:
                 raise ValueError(
                     f"{shown(name)} is no special token of this tokenizer, which has "
-                    f"{', '.join(map(repr, self.special_tokens)) or 'none'}: leave it out, or "
-                    "name it when the tokenizer is made."
+                    f"{', '.join(map(repr, known)) or 'none'}: leave it out, or name it when the "
+                    "tokenizer is made."
                 )
-        return allowed_special
+        return names
 
     def _token_bytes(self, ids: Iterable[int]) -> list[bytes]:
         try:
@@ -453,19 +425,14 @@ def _checked_text(text: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(
             f"The text has {text[error.start]!r} at position {error.start}, half of a surrogate "
-            "pair, which is no character and has no bytes in UTF-8: remove it, or replace it with "
+            "pair, which is no character: remove it, or replace it with "
             "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
         ) from None
     return text
 
 
 def _checked_special_tokens(special_tokens: Iterable[str]) -> list[str]:
-    if isinstance(special_tokens, str):
-        raise TypeError(
-            f"special_tokens is {special_tokens!r}, but must be a collection of strings: "
-            f"write [{special_tokens!r}]."
-        )
-    hint = "name the special tokens, or pass []."
+    hint = f"write [{shown(special_tokens)}] for a single one, [] for none."
     names = [_checked_text(name) for name in listed("special_tokens", special_tokens, hint)]
     for name in names:
         if not name or names.count(name) > 1:
@@ -486,14 +453,14 @@ def _checked_byte_order(byte_order: Iterable[int]) -> list[int]:
     return order
 
 
-def _checked_merges(merges: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+def _checked_merges(merges: Iterable[Sequence[int]]) -> list[Pair]:
     merges, sizes, total = listed("merges", merges, "pass a pair of ids for each."), [1] * 256, 0
     for n, pair in enumerate(merges):
         is_pair = isinstance(pair, (tuple, list)) and len(pair) == 2
         if not is_pair or not all(type(x) is int and 0 <= x < 256 + n for x in pair):
             raise ValueError(
-                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, because "
-                "it joins tokens that are there already: keep the merges complete and in order."
+                f"Merge number {n} is {shown(pair)}, but must be two ids below {256 + n}, of "
+                "tokens that are there already: keep the merges complete and in order."
             )
         sizes.append(sizes[pair[0]] + sizes[pair[1]])
         total += sizes[-1]
@@ -519,8 +486,7 @@ def _digest(rows: list[dict]) -> str:
 def gpt2_tokenizer() -> BPETokenizer:
     """`BPETokenizer.from_gpt2` with tiktoken inside: the same methods and ids, only faster.
 
-    Raises a ModuleNotFoundError or ValueError where GPT-2's files are not installed as they were
-    published.
+    Raises a ModuleNotFoundError or ValueError where GPT-2's files lack, or are not the published.
     """
     return _WithTiktoken.from_gpt2()
 

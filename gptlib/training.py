@@ -7,24 +7,21 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptlib.checks import shown
+from gptlib import running
+from gptlib.checks import ABOVE_0, BELOW_1, number, one_of, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import IGNORED, Batches, as_ids, document_windows, seed_for, windows
-from gptlib.dropout import Dropout, dropping
-from gptlib.model import GPTModel, check_vocabulary
+from gptlib.dropout import dropping
+from gptlib.model import GPTModel, check_vocabulary, evaluating
 from gptlib.optimizer import adamw, muon, share_of_peak
 
 
@@ -51,11 +48,10 @@ def evaluate(
     """The loss of `model` over a whole text, read in order, in nats per token.
 
     Every token but the first is predicted once, with the tokens of its own window before it; with
-    an `end_token`, every token of every document, with all of that document before it.
-    Raises a ValueError for a text of fewer than two tokens, or with ids that the model does not
-    know, and for a batch size below 1.
+    an `end_token`, every token of every document, with all of that document before it. Raises a
+    ValueError for fewer than two tokens, for unknown ids, and for a batch size below 1.
     """
-    _require("batch_size", batch_size, "a whole number of at least 1", int, 1)
+    batch_size = whole("batch_size", batch_size, "16 is usual.", least=1)
     return _mean_loss(model, _in_order(ids, model.config, end_token), batch_size)
 
 
@@ -66,7 +62,7 @@ def _mean_loss(
 ) -> float:
     """The mean over all targets; `before_each` is called before each batch."""
     total, count = 0.0, 0
-    with _evaluation_mode(model):
+    with evaluating(model):
         for inputs, targets in parts:
             for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
                 before_each()
@@ -83,24 +79,18 @@ def _in_order(
     ids = as_ids(ids)
     if len(ids) < 2:
         raise ValueError(
-            f"A text needs at least 2 tokens, one to read and one to predict, but this one has "
+            "A text needs at least 2 tokens, to read one and predict the other, but this one has "
             f"{len(ids)}: take a longer text."
         )
     check_vocabulary(ids, config.vocab_size)
     T = config.context_length
     if end_token is not None:
         return [document_windows(ids, T, end_token)]
-    whole = (len(ids) - 1) // T * T
-    parts = [windows(ids[: whole + 1], T)] if whole else []
-    if whole < len(ids) - 1:
-        parts.append((ids[None, whole:-1], ids[None, whole + 1 :]))
+    rest = (len(ids) - 1) // T * T
+    parts = [windows(ids[: rest + 1], T)] if rest else []
+    if rest < len(ids) - 1:
+        parts.append((ids[None, rest:-1], ids[None, rest + 1 :]))
     return parts
-
-
-_CHOICES = {
-    "optimizer": ("adamw", "muon"), "schedule": ("cosine", "linear"),
-    "precision": ("float32", "bf16"), "compile": (False, True),
-}
 
 
 @dataclass(frozen=True)
@@ -125,24 +115,20 @@ class TrainConfig:
     seed: int = 0                 # decides the order of the windows, and dropout
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "evaluate_every"):
-            _require(name, getattr(self, name), "a whole number of at least 1", int, 1)
-        for name in ("warmup_steps", "seed"):
-            _require(name, getattr(self, name), "a whole number of at least 0", int, 0)
-        for name in ("learning_rate", "muon_learning_rate", "clip_norm"):
-            _require(name, getattr(self, name), "a number above 0", (int, float), math.ulp(0.0))
-        _require("weight_decay", self.weight_decay, "a number from 0 to 1", (int, float), 0, 1)
+        given = vars(self)
+        usual = {name: f"{getattr(TrainConfig, name, 300)} is usual." for name in given}
+        # What was checked is a plain number, also where it was NumPy's.
+        for name, least in _LEAST.items():
+            given[name] = whole(name, given[name], usual[name], least)
+        for name, (rule, *span) in _SPANS.items():
+            given[name] = number(name, given[name], rule, usual[name], *span)
         if self.end_token is not None:
-            _require("end_token", self.end_token, "the id of a token, or None", int, 0)
-        _require("beta2", self.beta2, "a number from 0 to below 1", (int, float), 0)
-        if self.beta2 >= 1:
-            raise ValueError(f"beta2 is {self.beta2}, but must be below 1: 0.99 is usual.")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} is {shown(getattr(self, name))}, but must be "
-                    f"{' or '.join(map(str, choices))}: choose one."
-                )
+            hint, what = "pass tokenizer.end_token, or None.", "the id of a token, a whole number"
+            given["end_token"] = whole("end_token", self.end_token, hint, what=what)
+        one_of("optimizer", self.optimizer, "adamw", "muon")
+        one_of("schedule", self.schedule, "cosine", "linear")
+        one_of("precision", self.precision, "float32", "bf16")
+        one_of("compile", self.compile, False, True)
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size={self.batch_size} cannot be computed in accumulation="
@@ -150,16 +136,16 @@ class TrainConfig:
             )
 
 
-def _require(name: str, value, allowed: str, kind, least: float, most: float = 1e38) -> None:
-    most = 2**62 if kind is int else most  # beyond, torch's own numbers overflow
-    number = isinstance(value, kind) and not isinstance(value, bool)
-    if not number or not least <= value <= most:
-        default = TrainConfig.__dataclass_fields__[name].default
-        usual = 300 if name == "steps" else default
-        raise ValueError(
-            f"{name} is {shown(value)}, but must be {allowed}, and no more than {most:.1g}: "
-            f"{usual} is usual here."
-        )
+_LEAST = {
+    "steps": 1, "batch_size": 1, "accumulation": 1, "evaluate_every": 1, "warmup_steps": 0,
+    "seed": 0,
+}
+_POSITIVE = ("be a number above 0, and at most 1e38", ABOVE_0)
+_SPANS = {
+    "learning_rate": _POSITIVE, "muon_learning_rate": _POSITIVE, "clip_norm": _POSITIVE,
+    "weight_decay": ("be a number from 0 to 1", 0, 1),
+    "beta2": ("be below 1, and at least 0", 0, BELOW_1),
+}
 
 
 @dataclass(frozen=True)
@@ -193,11 +179,8 @@ class TrainingRun:
     """
 
     def __init__(
-        self,
-        model: GPTModel,
-        train_ids: Sequence[int] | Tensor,
-        validation_ids: Sequence[int] | Tensor | None,
-        config: TrainConfig,
+        self, model: GPTModel, train_ids: Sequence[int] | Tensor,
+        validation_ids: Sequence[int] | Tensor | None, config: TrainConfig,
         device: torch.device | str | None = None,
     ):
         """Without `device`, the run takes `best_device()`. Without `validation_ids`, it skips
@@ -206,17 +189,12 @@ class TrainingRun:
         self.device = torch.device(device) if device is not None else best_device()
         self._given = model.to(self.device).eval()
         self.model = getattr(model, "_orig_mod", model)  # what torch.compile(model) was made of
-        if any(isinstance(m, nn.Dropout) and m.p and not isinstance(m, Dropout)
-               for m in model.modules()):
-            raise ValueError(
-                "The model holds a torch.nn.Dropout, but a run seeds its own: put a "
-                "gptlib.dropout.Dropout in its place."
-            )
+        running.check_dropout(model)
         self.train_ids = as_ids(train_ids)
         self.validation_ids = None if validation_ids is None else as_ids(validation_ids)
         self.history: list[Step] = []
         self.offset = 0  # of a batch's number to its step's: another batch size moves it
-        self._interrupts = _Interrupts()
+        self._interrupts = running.Interrupts()
         self._set_up(config, [])
         self._remember()
 
@@ -254,7 +232,7 @@ class TrainingRun:
         # The precision is a setting of the run, whatever autocast around the loop would have.
         with self._interrupts, torch.autocast(self.device.type, enabled=False):
             if not self._unmeasured:
-                _check_gradients(self.model)
+                running.check_gradients(self.model)
                 self._take_step()
             if self._unmeasured:
                 self._interrupts.act()
@@ -266,31 +244,29 @@ class TrainingRun:
     ) -> None:
         """Go on after `history`, with the optimizers' averages as they were then, the model as it
         is and the settings of this run."""
-        _load(self.optimizers, optimizer_states)
+        running.take_over(self.optimizers, optimizer_states)
         self.history, self.offset = list(history), offset
         self._remember()
 
     def _set_up(self, config: TrainConfig, states: Sequence[dict]) -> None:
         """Prepare for these settings, with optimizers that take over `states`."""
         if not isinstance(config, TrainConfig):
-            raise TypeError(
-                f"config is {shown(config)}, but must be a TrainConfig: write "
-                "TrainConfig(steps=300)."
-            )
-        T, end_token = self.model.config.context_length, config.end_token
+            hint = "write TrainConfig(steps=300), for example."
+            raise TypeError(f"config is {shown(config)}, but must be a TrainConfig: {hint}")
+        shape, end_token = self.model.config, config.end_token
         if end_token is None:
-            text = windows(self.train_ids, T)
+            text = windows(self.train_ids, shape.context_length)
         else:
-            text = document_windows(self.train_ids, T, end_token)
-        check_vocabulary(self.train_ids, self.model.config.vocab_size)
+            text = document_windows(self.train_ids, shape.context_length, end_token)
+        check_vocabulary(self.train_ids, shape.vocab_size)
         batches = Batches(*text, config.batch_size, config.seed)
         validation = []  # what cannot be read is told now, not after the first steps
         if self.validation_ids is not None:
-            validation = _in_order(self.validation_ids, self.model.config, end_token)
+            validation = _in_order(self.validation_ids, shape, end_token)
         optimizers = self._optimizers(config)
         if states:
-            _load(optimizers, states)
-        self._compute = _compiled(self.model, self.device) if config.compile else self._given
+            running.take_over(optimizers, states)
+        self._compute = running.compiled(self.model, self.device) if config.compile else self._given
         self.batches, self._validation, self.optimizers = batches, validation, optimizers
         self._config = config
 
@@ -300,8 +276,9 @@ class TrainingRun:
             optimizers = muon(self.model, config.muon_learning_rate, *rest)
         else:
             optimizers = [adamw(list(self.model.parameters()), *rest)]
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["initial_lr"] = group["lr"]
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
         return optimizers
 
     def _take_step(self) -> None:
@@ -311,9 +288,8 @@ class TrainingRun:
             self._go_back(rate)
         seconds = time.perf_counter() - started
         tokens = n_tokens + (self.history[-1].tokens if self.history else 0)
-        self.history.append(
-            Step(self.step + 1, tokens, loss, None, rate, norm, n_tokens / seconds)
-        )
+        step = Step(self.step + 1, tokens, loss, None, rate, norm, n_tokens / seconds)
+        self.history.append(step)
         self._interrupts.hold = False
 
     def _update(self) -> tuple[float, float, float, int]:
@@ -347,10 +323,8 @@ class TrainingRun:
 
     def _precision(self) -> torch.autocast:
         """Products of matrices in bfloat16, where the settings say so."""
-        enabled = self.config.precision == "bf16"
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False
-        )
+        half = self.config.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half, cache_enabled=False)
 
     @property
     def _unmeasured(self) -> bool:
@@ -362,21 +336,13 @@ class TrainingRun:
 
     def _measure(self) -> None:
         with self._precision():
-            loss = _mean_loss(
-                self.model, self._validation, self.config.batch_size, self._interrupts.act
-            )
+            size, act = self.config.batch_size, self._interrupts.act
+            loss = _mean_loss(self.model, self._validation, size, before_each=act)
         self.history[-1] = replace(self.history[-1], validation_loss=loss)
 
     def _remember(self) -> None:
         """Keep a copy of this state, to go back to should the loss go astray."""
-        weights = [weight.detach().to("cpu", copy=True) for weight in self.model.parameters()]
-        states = [optimizer.state_dict() for optimizer in self.optimizers]
-        for state in states:
-            state["state"] = {
-                number: {name: value.to("cpu", copy=True) for name, value in values.items()}
-                for number, values in state["state"].items()
-            }
-        self._good = weights, states, self.step
+        self._good = *running.copied(self.model, self.optimizers), self.step
 
     @torch.no_grad()
     def _go_back(self, rate: float) -> None:
@@ -391,86 +357,3 @@ class TrainingRun:
             f"of {rate:.2g}; the run went back to step {step}, its last good state: start again "
             "with a lower learning rate or a longer warm-up."
         )
-
-
-def _load(optimizers: list[torch.optim.Optimizer], states: Sequence[dict]) -> None:
-    """Give the optimizers the averages in `states`, while their settings stay as they are."""
-    if len(states) != len(optimizers):
-        raise ValueError(
-            "A run cannot go on with another optimizer, which would lack its averages: keep the "
-            "one that the run began with, or start a new run with this model."
-        )
-    for optimizer, state in zip(optimizers, states, strict=True):
-        own = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict(copy.deepcopy({"state": state["state"], "param_groups": own}))
-
-
-def _check_gradients(model: GPTModel) -> None:
-    parameters = list(model.parameters())
-    if not torch.is_grad_enabled() or any(parameter.is_inference() for parameter in parameters):
-        raise RuntimeError(
-            "Gradients are switched off by no_grad, inference_mode or set_grad_enabled, here or "
-            "where the model was made, but training follows them: make the model and run the loop "
-            "where they are on."
-        )
-    if not any(parameter.requires_grad for parameter in parameters):
-        raise RuntimeError(
-            "Every parameter of the model is frozen, but training has to move some: "
-            "parameter.requires_grad_(True) frees one."
-        )
-
-
-def _compiled(model: GPTModel, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The model in code written for it alone; the model itself stays as it is, to be looked into.
-
-    Raises a RuntimeError where the machine lacks what torch needs for that.
-    """
-    try:
-        torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
-    except Exception as error:  # whatever is lacking, each of torch's backends has its own words
-        raise RuntimeError(
-            f"compile=True needs a C++ compiler that works (g++, clang or Visual Studio's), on a "
-            f"GPU Triton too, and torch failed with theirs ({type(error).__name__}): install one, "
-            "or leave compile out."
-        ) from error
-    return torch.compile(model)
-
-
-@contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, and back again."""
-    former = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(former)
-
-
-class _Interrupts:
-    """While it is entered, the stop button acts where the run calls `act`, and at the end.
-
-    Pressed again before that it acts at once, but never while the run is on `hold`.
-    """
-
-    def __enter__(self) -> None:
-        self.waiting, self.hold = 0, False
-        self.here = threading.current_thread() is threading.main_thread()
-        if self.here:  # only the main thread is ever interrupted
-            self.former = signal.signal(signal.SIGINT, self._pressed)
-
-    def __exit__(self, *_) -> None:
-        if self.here:
-            signal.signal(signal.SIGINT, self.former)
-            while self.waiting:
-                self.waiting -= 1
-                signal.raise_signal(signal.SIGINT)  # whoever handled it before does so now
-
-    def act(self) -> None:
-        self.__exit__()
-        self.__enter__()
-
-    def _pressed(self, *_) -> None:
-        self.waiting += 1
-        if self.waiting > 1 and not self.hold:
-            self.act()

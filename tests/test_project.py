@@ -31,8 +31,8 @@ ORDER = [
     "gptcourse.gpt",
     *("gptlib." + name for name in (
         "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
-        "corpus", "data", "optimizer", "training", "generation", "checkpoint", "trace",
-        "storyteller",
+        "corpus", "data", "optimizer", "running", "training", "generation", "checkpoint",
+        "trace", "storyteller",
     )),
     *("gptcourse." + name for name in (
         "figures", "listing", "views", "exercises", "experiments", "quizzes", "chapter",
