@@ -29,7 +29,7 @@ ODD_TEXTS = {
 }
 # What this project's pages are made of.
 ELEMENTS = {
-    "b", "bdi", "blockquote", "br", "caption", "circle", "code", "details", "div", "figcaption",
+    "b", "blockquote", "br", "caption", "circle", "code", "details", "div", "figcaption",
     "figure", "li", "p", "path", "pre", "rect", "small", "span", "style", "summary", "svg",
     "table", "td", "text", "th", "title", "tr", "ul",
 }

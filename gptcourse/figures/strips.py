@@ -29,8 +29,8 @@ class Chip:
     @property
     def label(self) -> str:
         label = with_signs(str(self.token))
-        while columns_of(label) > LONGEST_CHIP:
-            label = cut(label, len(label) - 1)
+        while (excess := columns_of(label) - LONGEST_CHIP) > 0:
+            label = cut(label, len(label) - max(1, excess // 2))     # a character takes two or less
         return label
 
     @property
@@ -87,9 +87,9 @@ def chip_list(name: str, chips: Iterable[Chip]) -> str:
         below = "".join(f"<small>{in_markup(line)}</small>" for line in chip.below)
         items.append(f'<li class="{classes}" title="{in_markup(chip.hint)}" '
                      f'style="background-color: {chip.color}; color: {chip.ink}">'
-                     f"<bdi>{in_markup(chip.label)}</bdi>{below}</li>"
+                     f"<span>{in_markup(chip.label)}</span>{below}</li>"
                      + '<li class="gpt-break" aria-hidden="true"></li>' * chip.ends_row)
-    return f'<ul class="gpt-chips" aria-label="{name}">{"".join(items)}</ul>'
+    return f'<ul class="gpt-chips" aria-label="{name}" dir="auto">{"".join(items)}</ul>'
 
 
 def window_strip(
