@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+import safetensors.torch  # noqa: F401 - so that nothing is imported while a test watches
 from course import ROOT
 from materials import known_ids, tokenizer
 
@@ -115,7 +116,7 @@ def test_a_hostile_file_cannot_run_code(tmp_path):
         if watched and event in ("pickle.find_class", "exec", "os.system", "subprocess.Popen"):
             ran.append((event, arguments))
 
-    tokenizer(), known_ids()                       # so that nothing is imported while we watch
+    tokenizer(), known_ids()                       # made before we watch
     sys.addaudithook(watch)                        # it stays for ever, but looks away afterwards
     try:
         for path in files:
