@@ -35,7 +35,7 @@ ORDER = [
         "storyteller",
     )),
     *("gptcourse." + name for name in (
-        "figures", "listing", "views", "exercises", "quizzes", "chapter",
+        "figures", "listing", "views", "exercises", "experiments", "quizzes", "chapter",
     )),
 ]
 # From elsewhere, the library and the file take these besides the standard library.

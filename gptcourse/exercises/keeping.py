@@ -82,8 +82,7 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
     if (own := getattr(definition, "__name__", name)) not in (name, "<lambda>"):
         raise _NotKept(f"It isn't in {FILE}, where it must be called {name}, and not {own}: give "
                        "it that name, and check again.")
-    code = getattr(_function_of(definition), "__code__", None)
-    cell = "".join(linecache.getlines(code.co_filename)) if code else ""
+    cell = written_in(definition)
     cell = re.sub(r"^[%!].*$", "", cell, flags=re.MULTILINE)          # magics are no Python
     try:
         there = {name: piece for piece in pieces(cell) for name in piece.names}
@@ -104,6 +103,12 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
     imports = [_import_of(used, definition) for used in foreign]
     own = needed.pop(there[name].start)
     return [*imports, *(needed[start] for start in sorted(needed)), own]
+
+
+def written_in(definition: Any) -> str:
+    """The text of the cell that a definition stands in."""
+    code = getattr(_function_of(definition), "__code__", None)
+    return "".join(linecache.getlines(code.co_filename)) if code else ""
 
 
 def _function_of(definition: Any) -> Any:

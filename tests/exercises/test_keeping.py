@@ -54,6 +54,15 @@ def file_text():
 # ---------------------------------------------------------------------------------- the file grows
 
 
+@pytest.mark.parametrize("name", ["learn_merges", "peeking_head"])
+def test_a_bug_as_it_was_given_is_not_done_yet_and_no_try(name):
+    stub = getattr(check, name).exercise.stub
+    assert checked(name, stub).startswith(f"⬜ {name}: not done yet, the bug is still in it: ")
+    assert progress.load() == {}
+    assert checked(name, stub + "\n# I have looked at it.\n").startswith(f"❌ {name}: ")
+    assert progress.load() == {getattr(check, name).exercise.id: {"solved": False, "tries": 1}}
+
+
 def test_what_is_right_is_kept_and_what_is_wrong_is_not():
     assert "Kept in my_gpt.py." in checked("causal_mask")
     before = file_text()

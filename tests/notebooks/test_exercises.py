@@ -2,10 +2,10 @@
 
 A blank chapter runs to its end, which is what nbval proves. Here each chapter is run twice more:
 with every exercise solved and every view moved, where every check must be content and nothing else
-may look different, so a right answer is as good as the library's, and a view disturbs nothing; and
-with a wrong answer in every exercise, which must be told so without stopping the chapter.
+may look different, so a right answer is as good as the course's, and a view disturbs nothing; and
+with a wrong answer in every exercise, which must be told so without stopping the chapter. All of it
+runs in folders of its own, for a check leaves files beside the notebook.
 """
-
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from course import NOTEBOOKS, code_cells, read, tags
 from execution import WIDGET_VIEW, execute
 from nbformat.v4 import new_code_cell
 
-from gptcourse.exercises import all_exercises
+from gptcourse import gpt
+from gptcourse.exercises import NotSolved, all_exercises, check
+from gptcourse.exercises.page import pieces
 
 EXERCISES = {exercise.id: exercise for exercise in all_exercises()}
 CHAPTERS = {
@@ -24,6 +26,11 @@ CHAPTERS = {
     if any("exercise" in tags(cell) for cell in code_cells(read(path)))
 }
 every_chapter = pytest.mark.parametrize("name", CHAPTERS)
+
+
+@pytest.fixture(autouse=True)
+def in_an_own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def answered(name, folder, answer, moved=False):
@@ -80,15 +87,34 @@ def results(notebook):
     return said
 
 
-def test_every_exercise_stands_in_its_chapter_with_its_own_stub():
-    found = {
-        cell.metadata["id"]: cell.source
-        for path in CHAPTERS.values() for cell in code_cells(read(path))
-        if "exercise" in tags(cell)
-    }
-    assert list(found) == list(EXERCISES)
+def exercises_of(name):
+    return [one for one in EXERCISES.values() if one.chapter == int(name[:2])]
+
+
+def a_wrong_answer_to(exercise):
+    """A known mistake, but none that the chapter itself asks to be found."""
+    return next(one for one in exercise.mistakes if one.source != exercise.stub)
+
+
+def test_every_exercise_belongs_to_a_chapter():
+    assert {exercise.chapter for exercise in EXERCISES.values()} == {int(n[:2]) for n in CHAPTERS}
+
+
+@every_chapter
+def test_a_chapter_has_its_exercises_in_their_order_and_as_they_are_given(name):
+    found = {cell.metadata["id"]: cell.source for cell in code_cells(read(CHAPTERS[name]))
+             if "exercise" in tags(cell)}
+    assert list(found) == [exercise.id for exercise in exercises_of(name)]
     for identity, source in found.items():
-        assert source.strip() == EXERCISES[identity].stub.strip(), identity
+        assert source == EXERCISES[identity].stub.rstrip("\n"), identity
+
+
+@every_chapter
+def test_a_line_after_each_exercise_checks_it(name):
+    cells = code_cells(read(CHAPTERS[name]))
+    checked = [after.source for cell, after in zip(cells, cells[1:], strict=False)
+               if "exercise" in tags(cell) and "check" in tags(after)]
+    assert checked == [f"check.{one.name}({one.defines})" for one in exercises_of(name)]
 
 
 @every_chapter
@@ -112,37 +138,31 @@ def test_a_solved_chapter_whose_views_are_moved_shows_the_same_as_a_blank_one(
     for mine, stored in zip(code_cells(solved), code_cells(blank), strict=True):
         if not {"check", "exercise", "nbval-ignore-output"} & set(tags(stored)):
             assert told(mine) == told(stored), stored.source
+    kept = {one.defines for one in exercises_of(name) if one.kept}
+    whole = definitions(Path(gpt.__file__))
+    assert definitions(tmp_path / "my_gpt.py") == [own for own in whole if own in kept]
+
+
+def definitions(path):
+    """The names that a file defines, from the top."""
+    return [piece.names[0] for piece in pieces(path.read_text(encoding="utf-8"))
+            if piece.kind == "definition"]
 
 
 @every_chapter
 def test_a_chapter_with_wrong_answers_says_so_and_goes_on_to_its_end(name, tmp_path, monkeypatch):
     monkeypatch.delenv("GPTLIB_CHECK", raising=False)
-    path = answered(name, tmp_path, lambda exercise: exercise.wrong_source)
+    path = answered(name, tmp_path, lambda exercise: a_wrong_answer_to(exercise).source)
     execute(path)
     wrong = read(path)
-    assert all(line.startswith("❌") for line in results(wrong).values()), results(wrong)
+    assert all(line.startswith(("❌", "💥")) for line in results(wrong).values()), results(wrong)
     assert all(cell.execution_count for cell in code_cells(wrong))
+    assert not (tmp_path / "my_gpt.py").exists()
 
 
 @pytest.mark.parametrize("identity", EXERCISES)
 def test_a_wrong_answer_fails_where_right_ones_are_required(identity, monkeypatch):
-    from gptcourse.exercises import NotSolved, check
-
     monkeypatch.setenv("GPTLIB_CHECK", "require")
-    names = namespace()
-    exec(EXERCISES[identity].wrong_source, names)
-    name = EXERCISES[identity].name
+    exercise = EXERCISES[identity]
     with pytest.raises(NotSolved):
-        getattr(check, name)(names[name])
-
-
-def namespace():
-    """The names that a chapter has for its exercises."""
-    import gptlib
-
-    names = {}
-    exec("import math\nimport torch\nfrom torch import nn\n", names)
-    names.update({key: getattr(gptlib, key) for key in dir(gptlib) if not key.startswith("_")})
-    for exercise in EXERCISES.values():
-        exec(exercise.solution_source, names)
-    return names
+        getattr(check, exercise.name)(a_wrong_answer_to(exercise).definition)

@@ -213,3 +213,10 @@ def test_a_picture_that_is_described_passes(tmp_path, outputs):
 ])
 def test_a_cell_is_compared_if_nbval_would_see_it_change(cell, compared):
     assert is_compared(cell) is compared
+
+
+def test_an_exercise_may_be_a_class_as_long_as_it_is(tmp_path):
+    notebook = good_chapter()
+    cell = code_cells(notebook)[2]
+    cell.source, cell.metadata["id"] = "\n".join(["class Sum:", *["    x = 1"] * 20]), "02.Sum"
+    assert problems(save(normalized(notebook), tmp_path)) == []
