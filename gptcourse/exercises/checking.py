@@ -115,7 +115,8 @@ class Check:
         It never stops the notebook, unless GPTLIB_CHECK=require.
         """
         status, text = judge(self.exercise, definition)
-        if self.exercise.bug and written_in(definition).strip() == self.exercise.stub.strip():
+        untouched = written_in(definition).strip() == self.exercise.stub.strip()
+        if self.exercise.bug and untouched and status != "todo":
             status, text = "todo", f"not done yet, the bug is still in it: {text}"
         progress.record(self.exercise.id, status)
         if status == "right" and self.exercise.kept:
