@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gptcourse import gpt
-from gptcourse.exercises import all_exercises, check, keeping, mine, progress
+from gptcourse.exercises import TODO, all_exercises, check, keeping, mine, progress
 from gptcourse.exercises.early import CALLERS, EARLY
 from gptcourse.exercises.keeping import FILE, TITLE, pieces
 from gptcourse.exercises.page import course_pieces, course_source, run
@@ -62,6 +62,14 @@ def test_a_bug_as_it_was_given_is_not_done_yet_and_no_try(name):
     assert "needs the" in repr(getattr(check, name)(torch.ones(2)))
     assert checked(name, stub + "\n# I have looked at it.\n").startswith(f"❌ {name}: ")
     assert progress.load() == {getattr(check, name).exercise.id: {"solved": False, "tries": 2}}
+
+
+def test_a_bug_that_uses_what_is_not_written_yet_is_told_once_that_it_is_not_done():
+    notebook = a_notebook()
+    notebook["TODO"] = TODO
+    cell(check.cached_attention.exercise.stub, notebook)
+    cell(check.cached_block.exercise.stub, notebook)
+    assert repr(check.cached_block(notebook["TransformerBlock"])).count("not done yet") == 1
 
 
 def test_what_is_right_is_kept_and_what_is_wrong_is_not():
