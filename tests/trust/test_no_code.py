@@ -7,8 +7,8 @@ import struct
 import sys
 
 import pytest
-import torch
 import safetensors.torch  # noqa: F401 - so that nothing is imported while a test watches
+import torch
 from course import ROOT
 from materials import known_ids, tokenizer
 
