@@ -1,7 +1,7 @@
 """What the learner's file can do already, point by point: it is run alone, in a fresh process.
 
 >>> check.my_gpt()
-my_gpt.py can do 3 of 9 things.
+my_gpt.py can do 3 of 10 things.
 done     turns text into GPT-2's own token ids, and back
 ...
 """
