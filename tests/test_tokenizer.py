@@ -1,6 +1,7 @@
 import doctest
 import errno
 import json
+import multiprocessing
 import os
 import random
 import socket
@@ -123,13 +124,21 @@ def lines_run(work, argument):
     return number
 
 
-@pytest.mark.parametrize("letters", ALPHABETS)
-def test_a_byte_of_a_long_word_takes_no_more_work_than_one_of_a_short_word(letters):
+def work_on_a_long_word(letters):
+    """Lines run to learn from it, lines run to encode it, and the most that they may be."""
     text = "".join(random.Random(0).choices(letters, k=10_000))
     tokenizer = BPETokenizer(learn_merges({text.encode(): 1}, 300))
     most = 30 * len(text.encode()) + 100 * len(tokenizer.merges)
-    assert lines_run(partial(learn_merges, n_merges=300), {text.encode(): 1}) < most
-    assert lines_run(tokenizer.encode, text) < most
+    return (lines_run(partial(learn_merges, n_merges=300), {text.encode(): 1}),
+            lines_run(tokenizer.encode, text), most)
+
+
+def test_a_byte_of_a_long_word_takes_no_more_work_than_one_of_a_short_word():
+    # In a process of its own: where another test has thrown an exception into a thread, Python
+    # 3.11 never gets through the first line that is traced.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        for learned, encoded, most in pool.map(work_on_a_long_word, ALPHABETS):
+            assert learned < most and encoded < most
 
 
 @pytest.mark.parametrize("letters", ALPHABETS)

@@ -170,7 +170,7 @@ def _by_signal(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def _by_thread(seconds: float) -> Iterator[None]:
-    finished, lock = threading.Event(), threading.Lock()
+    finished, thrown, lock = threading.Event(), threading.Event(), threading.Lock()
     learner = ctypes.c_ulong(threading.get_ident())
     throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
@@ -180,6 +180,7 @@ def _by_thread(seconds: float) -> Iterator[None]:
             with lock:
                 if not finished.is_set():
                     throw(learner, ctypes.py_object(OutOfTime))
+                    thrown.set()
             wait = _AGAIN
 
     threading.Thread(target=watch, daemon=True).start()
@@ -188,7 +189,8 @@ def _by_thread(seconds: float) -> Iterator[None]:
     finally:
         with lock:
             finished.set()
-            throw(learner, None)  # one that was thrown but has not arrived yet
+            if thrown.is_set():
+                throw(learner, None)  # it may not have arrived yet
 
 
 def attempt(function: Callable, arguments: tuple) -> Any:
