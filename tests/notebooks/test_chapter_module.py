@@ -123,7 +123,7 @@ def test_the_machine_report_works_where_no_package_is_installed(monkeypatch):
     def no_metadata(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(notebook, "version", no_metadata)
-    facts = notebook.machine().shown
+    monkeypatch.setattr(chapter, "version", no_metadata)
+    facts = chapter.machine().shown
     assert facts["gptlib"] == facts["JupyterLab"] == "not installed as a package"
     assert facts["torch"] == torch.__version__ and facts["NumPy"] == np.__version__
