@@ -114,7 +114,7 @@ def generate(
     ids = torch.zeros(len(prompts), max(ends), dtype=torch.int64)
     for row, prompt in zip(ids, prompts, strict=True):
         row[: len(prompt)] = prompt
-    cache = model.new_cache() if use_cache else None
+    cache = None if use_cache is False else model.new_cache()
 
     with evaluating(model):
         for position in range(min(lengths), ids.shape[1]):

@@ -365,13 +365,13 @@ class BPETokenizer:
         return f"<BPETokenizer of {self.vocab_size} tokens>"
 
     def _allowed(self, allowed_special: Collection[str]) -> list[str]:
-        if allowed_special == "all":
+        if isinstance(allowed_special, str) and allowed_special == "all":
             return list(self.special_tokens)
         hint = f"write {{{shown(allowed_special)}}} for a single one, or 'all'."
         names = listed("allowed_special", allowed_special, hint)
         known = list(self.special_tokens)
         for name in names:
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 raise ValueError(
                     f"{shown(name)} is no special token of this tokenizer, which has "
                     f"{', '.join(map(repr, known)) or 'none'}: leave it out, or name it when the "
