@@ -1060,9 +1060,6 @@ class MainAnswer:
     def alike(self, answer: Any, other: Any) -> bool:
         return isinstance(answer, Heard) and answer == other
 
-    def tidy(self, answer: Any, arguments: tuple) -> Any:
-        return answer
-
 
 def _text_of(heard, ids):
     return b"".join(heard.vocabulary[token] for token in ids).decode(errors="replace")

@@ -121,8 +121,8 @@ def _function_of(definition: Any) -> Any:
 
 def _is_known(name: str, piece: Piece) -> bool:
     """Whether a name is Python's, one of gpt.py's, or made within the piece itself."""
-    course = {own for one in course_pieces() for own in one.names}
-    return name in course or hasattr(builtins, name) or name in _made_within(piece.source)
+    of_course = any(name in one.names for one in course_pieces())
+    return of_course or hasattr(builtins, name) or name in _made_within(piece.source)
 
 
 def _made_within(source: str) -> set[str]:

@@ -95,9 +95,6 @@ class Beginning:
                         and abs(mean - answer[name][0]) < 0.25 * spread + 1e-6
                         for name, (mean, spread) in other.items()))
 
-    def tidy(self, answer: Any, arguments: tuple) -> Any:
-        return answer
-
 
 def _close(one, other):
     """Chance lets the spread of a few hundred drawn numbers differ a little."""

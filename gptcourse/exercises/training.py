@@ -269,9 +269,6 @@ class TrainedAnswer:
                     return found
         return None
 
-    def tidy(self, answer: Any, arguments: tuple) -> Any:
-        return answer
-
 
 def _about_steps(run, right):
     if not run.steps and run.moved:
