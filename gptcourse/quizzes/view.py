@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from gptcourse.figures import in_markup
 from gptcourse.quizzes.quiz import Question
-from gptcourse.views.base import answer_while_a_cell_runs
+from gptcourse.views.base import Page, answer_while_a_cell_runs
 
 _CHOICE = widgets.Layout(width="auto", max_width="700px")
 # Radio buttons are made for options of one line: a longer one would lie upon the next. And what is
@@ -46,7 +46,7 @@ class Quiz(widgets.VBox):
         self._score = widgets.HTML()
         self._score.add_class("gpt-quiz-apart")
         style = widgets.HTML(_STYLE, layout={"display": "none"})
-        super().__init__([style, *rows, self._score])
+        super().__init__([style, *rows, self._score, Page()])
         self.add_class("gpt-quiz")
         answer_while_a_cell_runs(self)
         self._show_score()

@@ -18,7 +18,7 @@ import torch
 
 from gptcourse import figures
 from gptcourse.figures import DRAWING, WIDTH, Picture, Stage, in_markup, showable, width_of
-from gptcourse.views.files import read, style
+from gptcourse.views.files import browser_files
 from gptcourse.views.image import KernelImage
 from gptcourse.views.session import SendableText
 from gptlib.tokenizer import END_OF_TEXT
@@ -110,16 +110,17 @@ class BaseView:
         return {**picture, **data}, {**metadata, **words}
 
 
-class _Page(anywidget.AnyWidget):
-    """What a view needs of the page around it: names for its controls, and word when it is gone.
+class Page(anywidget.AnyWidget):
+    """What a box of controls needs of the page around it.
 
     The page's own code leaves the handles of sliders without a name, so a screen reader could only
     say "slider" of each, and it gives a button's icon a letter that is in no alphabet. What is to
-    be read out when it changes must be a place that stays. And only the page knows when a view is
-    on it no more, because its cell was run again or deleted.
+    be read out when it changes must be a place that stays. Letters that are pressed on a control
+    are no commands to JupyterLab. And only the page knows when the kernel is gone, or when the box
+    is on it no more, because its cell was run again or deleted.
     """
 
-    _esm, _css = read("page.js"), style()
+    _esm, _css = browser_files("page")
 
 
 class View(BaseView, widgets.VBox):
@@ -136,7 +137,7 @@ class View(BaseView, widgets.VBox):
         row = widgets.HBox(list(controls), layout=widgets.Layout(
             flex_flow="row wrap", align_items="center", grid_gap="0 14px",
             max_width=f"{WIDTH}px"))
-        page = _Page()
+        page = Page()
         page.on_msg(lambda *_: self.leave_page())
         super().__init__([row, self._alert, *self._drawn, page])
         answer_while_a_cell_runs(self)

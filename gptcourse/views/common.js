@@ -222,7 +222,7 @@ function labeled(label, control, ...more) {
 export function textField(view, name, label) {
   const take = () => view.set({ [name]: input.value });
   const input = make("input", {
-    type: "text", spellcheck: "false", dir: "auto", "data-lm-suppress-shortcuts": "true",
+    type: "text", spellcheck: "false", dir: "auto",
     onchange: take,
     onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
   });
@@ -239,7 +239,7 @@ export function textField(view, name, label) {
 export function slider(view, name, label, last, show = String) {
   const readout = make("output", { "aria-hidden": "true" });
   const input = make("input", {
-    type: "range", min: 0, step: 1, "data-lm-suppress-shortcuts": "true",
+    type: "range", min: 0, step: 1,
     oninput: () => view.set({ [name]: Number(input.value) }),
   });
   view.on([name, "data"], () => {
@@ -255,7 +255,7 @@ export function slider(view, name, label, last, show = String) {
 /** A box to tick. */
 export function tickBox(view, name, label) {
   const input = make("input", {
-    type: "checkbox", "aria-label": label, "data-lm-suppress-shortcuts": "true",
+    type: "checkbox", "aria-label": label,
     onchange: () => view.set({ [name]: input.checked }),
   });
   view.on([name], () => { input.checked = view.get(name); });
@@ -266,7 +266,7 @@ export function tickBox(view, name, label) {
 export function choice(view, name, label, options) {
   const group = `gpt-${name}-${Math.random()}`;          // two views on a page are two groups
   const inputs = options.map(([value, text]) => make("input", {
-    type: "radio", name: group, "aria-label": text, "data-lm-suppress-shortcuts": "true",
+    type: "radio", name: group, "aria-label": text,
     onchange: () => view.set({ [name]: value }),
   }));
   view.on([name], () => options.forEach(([value], n) => {
@@ -279,7 +279,6 @@ export function choice(view, name, label, options) {
 export function button(label, action, hint = label) {
   return make("button", {
     type: "button", class: "gpt-button", "aria-label": hint, title: hint, onclick: action,
-    "data-lm-suppress-shortcuts": "true",
   }, label);
 }
 
@@ -312,7 +311,6 @@ function legend(gradient, ticks, what) {
  * `moves` maps keys to functions from place to place; `choose` is told the new place.
  */
 export function arrowKeys(container, moves, place, choose) {
-  container.setAttribute("data-lm-suppress-shortcuts", "true");
   container.addEventListener("keydown", (event) => {
     const move = moves[event.key];
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -401,6 +399,58 @@ export function askMap(view, map, frame, ask, hover) {
 
 // ------------------------------------------------------------------------------- life of a view
 
+const FOCUSABLE = "input, select, textarea, button, summary, a[href], [tabindex], [contenteditable]";
+
+/**
+ * Keep what is pressed on anything in `root`, now or later, from JupyterLab, where a letter may
+ * delete a cell. It looks for the mark on the very element that has the focus. Returns the end.
+ */
+export function ownKeys(root) {
+  return whenChanged(root, { childList: true, subtree: true, attributeFilter: ["tabindex"] }, () => {
+    for (const element of root.querySelectorAll(FOCUSABLE)) {
+      element.setAttribute("data-lm-suppress-shortcuts", "true");
+    }
+  });
+}
+
+export const GONE = "The kernel that made this is gone, so nothing answers here any more: "
+  + "run this cell again.";
+const ENDINGS = new Set(["restarting", "autorestarting", "terminating", "dead"]);
+
+/**
+ * Call `tell`, once, when the kernel behind a view is gone: restarted, ended, or another one's.
+ * `el` is what JupyterLab made for the view; it marks it on a restart. Returns the end.
+ */
+export function whenGone({ model, el }, tell) {
+  let told = false;
+  const gone = () => {
+    if (!told) tell();
+    told = true;
+  };
+  const session = model.widget_manager?.context?.sessionContext;
+  const ended = (_, status) => { if (ENDINGS.has(status)) gone(); };
+  const changed = (_, { oldValue }) => { if (oldValue) gone(); };
+  session?.statusChanged.connect(ended);
+  session?.kernelChanged.connect(changed);
+  const stop = whenChanged(el, { attributeFilter: ["class"] }, () => {
+    if (el.classList.contains("jupyter-widgets-disconnected")) gone();
+  });
+  return () => {
+    session?.statusChanged.disconnect(ended);
+    session?.kernelChanged.disconnect(changed);
+    stop();
+  };
+}
+
+/** Run `action` now, and whenever the element changes in this way. Returns the end. */
+function whenChanged(element, how, action) {
+  action();
+  if (!globalThis.MutationObserver) return () => {};
+  const observer = new MutationObserver(action);
+  observer.observe(element, how);
+  return () => observer.disconnect();
+}
+
 /**
  * Builds a view in the page and keeps it right: `build(view)` makes the elements, puts them into
  * `view.controls` and `view.stage`, and says with `view.on` what follows which settings. What
@@ -483,6 +533,12 @@ export function mount({ model, el }, build) {
   }
   say();
   guarded(build)(view);
+  undo.push(ownKeys(root));
+  undo.push(whenGone({ model, el }, () => {
+    el.classList.add("gpt-gone");
+    alert.textContent = GONE;
+    for (const part of [controls, notice, stage]) part.inert = true;
+  }));
   return () => {
     undo.forEach((step) => step());
     root.remove();

@@ -30,4 +30,5 @@ def browser_files(name: str) -> tuple[str, str]:
     """
     palette = f"const PALETTE = {json.dumps(PALETTE)};\n"
     modules = (_IMPORT.sub("", read(f"{part}.js")) for part in ("common", name))
-    return "\n".join([palette, *modules]), style("common", name)
+    own = [name] if (FOLDER / f"{name}.css").exists() else []
+    return "\n".join([palette, *modules]), style("common", *own)

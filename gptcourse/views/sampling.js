@@ -285,7 +285,6 @@ function scale(view, name, label, { low, high, step, show, toValue = Number, toP
   const readout = make("output", { "aria-hidden": "true" });
   const input = make("input", {
     type: "range", min: low, max: high, step, "aria-label": label,
-    "data-lm-suppress-shortcuts": "true",
     oninput: () => view.set({ [name]: toValue(Number(input.value)) }),
   });
   view.on([name], () => {
@@ -301,7 +300,6 @@ function scale(view, name, label, { low, high, step, show, toValue = Number, toP
 function seedField(view) {
   const input = make("input", {
     type: "number", min: 0, max: 2 ** 31 - 1, step: 1, "aria-label": "seed",
-    "data-lm-suppress-shortcuts": "true",
     onchange: () => view.set({ seed: Math.max(0, Math.floor(Number(input.value)) || 0) }),
   });
   view.on(["seed"], () => { input.value = view.get("seed"); });

@@ -1,0 +1,125 @@
+"""What a check tells: its verdict in one line, help at a click, and words in which code is code."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+
+from gptcourse.exercises.exercise import Exercise
+from gptcourse.figures import in_markup, showable
+from gptcourse.listing import Source
+
+# A sign for plain text; on a page a shape of its own, a color and a word.
+SIGNS = {"todo": "⬜", "right": "✅", "wrong": "❌", "raised": "💥"}
+# What a text about "todo" and "right" says by itself.
+_WORDS = {"wrong": "not right yet: ", "raised": "it raised an error: "}
+_COLORS = {"todo": "var(--gpt-quiet, #5b6570)", "right": "var(--jp-success-color1, #2e7d32)",
+           "wrong": "var(--jp-error-color1, #c62828)", "raised": "var(--jp-warn-color1, #c25700)"}
+_SHAPES = {                                            # in a square of 16
+    "todo": '<rect x="2.5" y="2.5" width="11" height="11" rx="2" fill="none"/>',
+    "right": '<path d="M2.5 8.5 6.5 12.5 13.5 4" fill="none"/>',
+    "wrong": '<path d="M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5" fill="none"/>',
+    "raised": '<path d="M8 2 14.5 13.5H1.5Z" fill="none"/><path d="M8 6.5V9.5M8 11.5V11.6"/>',
+}
+
+
+def sign(status: str) -> str:
+    """The sign of a status in HTML: a shape that needs no font, in its color."""
+    return (f'<svg aria-hidden="true" width="14" height="14" viewBox="0 0 16 16" '
+            f'stroke="currentColor" stroke-width="2.2" stroke-linecap="round" '
+            f'style="color: {_COLORS[status]}; vertical-align: -2px">{_SHAPES[status]}</svg>')
+
+
+_CODE = re.compile(r"""
+    `(?P<marked>[^`]+)`                                          # what is marked as code
+  | (?<![\w.`])(?:
+        \.?[A-Za-z_][\w.]*\((?:[^()]|\([^()]*\))*\)(?:\.\w+)*    # x.mean(dim=-1), range(len(ids))
+      | [A-Za-z_][\w.]*\[[^\]]*\]                                # ids[i + 1]
+      | \[[^\]]*[:.][^\]]*\]                                     # [..., :k]
+      | [A-Za-z]\w*=-?[\w.]*\w                                   # dim=-1
+      | (?:torch|nn|math|F|self|x|config)\.[A-Za-z_][\w.]*\w     # torch.cat
+      | [A-Za-z]\w*_\w*\w(?:\.\w+)*                              # keep_top_k, my_gpt.py
+      | [-+*/<>=!]= | // | \*\*
+    )""", re.VERBOSE)
+
+
+def with_code(text: str) -> str:
+    """A text in HTML in which what is code looks like it, whether it is marked as such or not."""
+    parts, end = [], 0
+    for found in _CODE.finditer(text):
+        code = in_markup(found["marked"] or found[0])
+        parts += [in_markup(text[end : found.start()]), f"<code>{code}</code>"]
+        end = found.end()
+    return "".join([*parts, in_markup(text[end:])])
+
+
+@dataclass(frozen=True, repr=False)
+class Hint:
+    """A hint in words."""
+
+    title: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"{self.title}\n{self.text}" if self.text else self.title
+
+    def _repr_html_(self) -> str:
+        return (f'<p style="margin: 0.2em 0">{in_markup(self.title)}</p><pre style="margin: 0; '
+                f'padding: 0.4em 0.8em; white-space: pre-wrap; word-break: normal">'
+                f"{in_markup(self.text)}</pre>")
+
+
+def hint(exercise: Exercise, number: int) -> Hint | Source:
+    """One of the three hints; the last is code."""
+    kind = Source if number == len(exercise.hints) else Hint
+    return kind(f"Hint {number} of {len(exercise.hints)} for {exercise.name}",
+                inspect.cleandoc(exercise.hints[number - 1]))
+
+
+def solution(exercise: Exercise) -> Source:
+    return Source(f"One way to write {exercise.name}", exercise.solution_source)
+
+
+_STYLE = """<style>
+.gpt-help { display: flex; flex-flow: row wrap; gap: 6px; margin-top: 6px; }
+.gpt-help summary {
+  display: inline-block; cursor: pointer; padding: 1px 12px; border-radius: 4px;
+  border: 1px solid var(--jp-border-color1, #aab2bb); background: var(--jp-layout-color2, #f3f4f6);
+}
+.gpt-help summary::-webkit-details-marker { display: none; }
+.gpt-help details[open] { flex: 1 1 100%; order: 1; }
+</style>"""
+
+
+def _help(exercise: Exercise) -> str:
+    """Hints and solution behind buttons, which need no kernel."""
+    parts = [(f"hint {n}", hint(exercise, n)) for n in range(1, len(exercise.hints) + 1)]
+    folded = "".join(
+        f'<details><summary data-lm-suppress-shortcuts="true">{name}</summary>'
+        f"{part._repr_html_()}</details>"
+        for name, part in [*parts, ("solution", solution(exercise))])
+    return f'{_STYLE}<div class="gpt-help">{folded}</div>'
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """What a check found out, in one line."""
+
+    exercise: Exercise
+    status: str                        # "todo", "right", "wrong" or "raised"
+    text: str
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "right"
+
+    def __repr__(self) -> str:
+        return f"{SIGNS[self.status]} {self.exercise.name}: {showable(self.text)}"
+
+    def _repr_html_(self) -> str:
+        return (f'<div role="status" style="border-left: 4px solid {_COLORS[self.status]}; '
+                f'padding: 0.3em 0.8em; line-height: 1.5; max-width: 700px">'
+                f"{sign(self.status)} <b>{in_markup(self.exercise.name)}</b>: "
+                f"{_WORDS.get(self.status, '')}{with_code(self.text)}"
+                f"{'' if self.ok else _help(self.exercise)}</div>")
