@@ -18,9 +18,10 @@ from gptcourse.exercises import (
 from gptcourse.exercises.checking import Check
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.keeping import FILE
-from gptcourse.exercises.result import SIGNS, sign
+from gptcourse.exercises.result import SIGNS
 from gptcourse.exercises.whole_file import FileReport, file_report
 from gptcourse.figures import in_markup
+from gptcourse.figures.signs import sign
 
 CHAPTERS = (tokenization, language_model, attention, blocks, model, training, generation)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -70,6 +72,9 @@ class Check:
         status, text = judge(self.exercise, definition)
         if status in ("wrong", "raised") and self._is_as_given(definition):
             status, text = "todo", f"not done yet, the bug is still in it: {text}"
+        if self._is_older(definition):
+            text = (f"{text} (The cell with your newest version did not run, so this is about the "
+                    "one before: look at the error there.)")
         progress.record(self.exercise.id, status)
         if status == "right" and self.exercise.kept:
             kept = asked(keep, self.exercise, definition, judge,
@@ -85,6 +90,16 @@ class Check:
         exercise = self.exercise
         return (bool(exercise.bug) and callable(definition)
                 and written_in(definition).strip() == exercise.stub.strip())
+
+    def _is_older(self, definition: Any) -> bool:
+        """Whether the last cell that was to define it is another one, which Python refused."""
+        in_a_notebook = "IPython" in sys.modules
+        shell = sys.modules["IPython"].get_ipython() if in_a_notebook else None
+        ran = written_in(definition)
+        begins = re.compile(rf"^(?:def|class)\s+{self.exercise.defines}\b", re.MULTILINE)
+        cells = shell.user_ns.get("In", []) if shell and ran else []
+        newest = next((cell for cell in reversed(cells) if begins.search(cell)), ran)
+        return newest.strip() != ran.strip()
 
     def hint(self, number: int = 1) -> Hint | Source:
         """1 is a nudge, 2 says the steps, 3 gives all but one line."""

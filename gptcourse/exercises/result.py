@@ -8,28 +8,13 @@ from dataclasses import dataclass
 
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.figures import in_markup, showable
+from gptcourse.figures.signs import STATUS_COLORS, sign
 from gptcourse.listing import Source
 
-# A sign for plain text; on a page a shape of its own, a color and a word.
+# For plain text; a page has shapes, which need no font.
 SIGNS = {"todo": "⬜", "right": "✅", "wrong": "❌", "raised": "💥"}
 # What a text about "todo" and "right" says by itself.
 _WORDS = {"wrong": "not right yet: ", "raised": "it raised an error: "}
-_COLORS = {"todo": "var(--gpt-quiet, #5b6570)", "right": "var(--jp-success-color1, #2e7d32)",
-           "wrong": "var(--jp-error-color1, #c62828)", "raised": "var(--jp-warn-color1, #c25700)"}
-_SHAPES = {                                            # in a square of 16
-    "todo": '<rect x="2.5" y="2.5" width="11" height="11" rx="2" fill="none"/>',
-    "right": '<path d="M2.5 8.5 6.5 12.5 13.5 4" fill="none"/>',
-    "wrong": '<path d="M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5" fill="none"/>',
-    "raised": '<path d="M8 2 14.5 13.5H1.5Z" fill="none"/><path d="M8 6.5V9.5M8 11.5V11.6"/>',
-}
-
-
-def sign(status: str) -> str:
-    """The sign of a status in HTML: a shape that needs no font, in its color."""
-    return (f'<svg aria-hidden="true" width="14" height="14" viewBox="0 0 16 16" '
-            f'stroke="currentColor" stroke-width="2.2" stroke-linecap="round" '
-            f'style="color: {_COLORS[status]}; vertical-align: -2px">{_SHAPES[status]}</svg>')
-
 
 _CODE = re.compile(r"""
     `(?P<marked>[^`]+)`                                          # what is marked as code
@@ -118,7 +103,7 @@ class Result:
         return f"{SIGNS[self.status]} {self.exercise.name}: {showable(self.text)}"
 
     def _repr_html_(self) -> str:
-        return (f'<div role="status" style="border-left: 4px solid {_COLORS[self.status]}; '
+        return (f'<div role="status" style="border-left: 4px solid {STATUS_COLORS[self.status]}; '
                 f'padding: 0.3em 0.8em; line-height: 1.5; max-width: 700px">'
                 f"{sign(self.status)} <b>{in_markup(self.exercise.name)}</b>: "
                 f"{_WORDS.get(self.status, '')}{with_code(self.text)}"
