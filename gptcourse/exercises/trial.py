@@ -142,9 +142,9 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Raise OutOfTime in the block after so many seconds, again and again until it ends.
 
     They are seconds of work, so that a busy machine makes no answer wrong; what waits or sleeps
-    gets a few times as many by the clock. The main thread gets a signal where the system has them; any other thread, and Windows, an
-    exception from a second thread. Neither can interrupt a single long operation inside torch,
-    nor a loop around a bare `except:`, which swallows it each time.
+    gets a few times as many by the clock. The main thread gets a signal where the system has them;
+    any other thread, and Windows, an exception from a second thread. Neither can interrupt a single
+    long operation inside torch, nor a loop around a bare `except:`, which swallows it each time.
     """
     main = threading.current_thread() is threading.main_thread()
     with (_by_signal if main and hasattr(signal, "setitimer") else _by_thread)(seconds):
