@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nbformat import NotebookNode, from_dict
+
 LOCAL_HOSTS = {"localhost", "127.0.0.1"}
 PATIENCE = 180_000  # milliseconds to wait for a page or a kernel; a busy machine needs some
 
@@ -101,6 +103,12 @@ class ChapterPage:
     @property
     def cells(self) -> list[dict]:
         return self.page.evaluate(STATE)["cells"]
+
+    @property
+    def notebook(self) -> NotebookNode:
+        """All of it, as it would be saved now."""
+        return from_dict(self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.content.model.toJSON()"))
 
     @property
     def foreign_requests(self) -> list[str]:
