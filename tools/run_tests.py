@@ -75,9 +75,9 @@ def parts(lax: bool) -> list[Part]:
     return [
         Part("style", [python, "-m", "ruff", "check"]),
         Part("rules of the chapters", [python, "tools/notebooks.py", "check"]),
+        Part("browser", [*pytest, BROWSER], is_pytest=True),
         Part("tests", [*pytest, "tests", *(f"--ignore={one}" for one in (BROWSER, SOLVED))],
              is_pytest=True),
-        Part("browser", [*pytest, BROWSER], is_pytest=True),
         Part("solved course", [*pytest, SOLVED], is_pytest=True),
         *(Part(path.stem, [*nbval, str(path.relative_to(ROOT))], is_pytest=True)
           for path in reversed(paths)),

@@ -33,11 +33,20 @@ STATE = """() => {
     }
     return {cells, kernel: panel.sessionContext.session?.kernel?.status ?? 'none'};
 }"""
-ALL_DONE = f"""() => {{
-    const {{cells, kernel}} = ({STATE})();
-    if (cells.some(cell => cell.errors.length)) return true;
-    return kernel === 'idle' && cells.every(cell => cell.count !== null);
-}}"""
+# Asked again and again while cells run, so it copies no outputs.
+ALL_DONE = """() => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    let all = panel.sessionContext.session?.kernel?.status === 'idle';
+    for (let i = 0; i < panel.content.model.cells.length; i++) {
+        const cell = panel.content.model.cells.get(i);
+        if (cell.type !== 'code') continue;
+        all = all && cell.executionCount !== null;
+        for (let n = 0; n < cell.outputs.length; n++) {
+            if (cell.outputs.get(n).type === 'error') return true;
+        }
+    }
+    return all;
+}"""
 
 
 class Lab:
