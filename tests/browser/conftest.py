@@ -66,7 +66,10 @@ def lab(chromium, tmp_path_factory):
         yield Lab(chromium, f"http://localhost:{port}", "for-the-tests", folder, log)
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        try:
+            server.wait(timeout=30)
+        finally:
+            server.kill()                           # a hanging one must not stay
 
 
 def free_port():
