@@ -117,7 +117,7 @@ class BaseView:
     def hear(self, content: object) -> None:
         """What the page asks for: `"picture"` is the picture as a file."""
         if content == "picture" and self.picture is not None:
-            picture, page = self.picture, self._page
+            picture, page = self.picture, self._on_page
             data = picture.data if isinstance(picture.data, bytes) else picture.data.encode()
             page.send({"picture": picture.mime_type, "width": picture.width, "words": picture.alt,
                        "name": type(self).__name__}, buffers=[data])
@@ -189,9 +189,9 @@ class View(BaseView, widgets.VBox):
         row = widgets.HBox(list(controls), layout=widgets.Layout(
             flex_flow="row wrap", align_items="center", grid_gap="0 14px",
             max_width=f"{WIDTH}px"))
-        self._page = Page(saves=True)
-        self._page.on_msg(lambda _, content, __: self.hear(content))
-        super().__init__([row, self._alert, *self._drawn, self._page])
+        self._on_page = Page(saves=True)
+        self._on_page.on_msg(lambda _, content, __: self.hear(content))
+        super().__init__([row, self._alert, *self._drawn, self._on_page])
         answer_while_a_cell_runs(self)
 
     def show(

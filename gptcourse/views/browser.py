@@ -39,7 +39,7 @@ class BrowserView(BaseView, anywidget.AnyWidget):
         self._still: Picture | None = None
         super().__init__(**{name: value for name, value in settings.items() if value is not None})
         answer_while_a_cell_runs(self)
-        self._page = self
+        self._on_page = self
         self.on_msg(lambda _, content, __: self.hear(content))
         for name, value in settings.items():
             if value is not None and self.session.has_trait(name):

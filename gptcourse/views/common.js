@@ -601,7 +601,7 @@ export function mount({ model, el }, build) {
   undo.push(whenGone({ model, el }, () => {
     el.classList.add("gpt-gone");
     alert.textContent = GONE;
-    for (const part of [controls, notice, stage]) part.inert = true;
+    for (const part of root.children) part.inert = part !== alert;
   }));
   return () => {
     undo.forEach((step) => step());
