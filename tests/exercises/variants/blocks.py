@@ -226,7 +226,7 @@ wrong_edits(
     (_ALL, "self.contract(self.gelu(self.expand(x.mean(1, keepdim=True)))).expand_as(x)",
      "All places along the last axis but one hold the same numbers"),
     (_ALL, "self.contract(self.gelu(self.expand(x.mean(1, keepdim=True))))",
-     "One place is left along axis 1"),
+     "expand reads something else, but must read x"),
     (_ALL, f"{_BENT} @ self.contract.weight.T", "contract is never called"),
     ("self.expand(x)", f"self.expand({_NN}layer_norm(x, x.shape[-1:]))",
      "expand reads a normalized x"),

@@ -255,7 +255,7 @@ wrong_edits(
     ("ordered.softmax", "logits.softmax", "of rank 1, 2, 3, but must keep 1, 2"),
     (BACK, "torch.where(order < (before < p).sum(dim=-1, keepdim=True), logits, -math.inf)",
      "not the rank of each token"),
-    ("ordered.softmax(dim=-1)", "ordered.softmax(-1).softmax(-1)", "must keep 1, 2"),
+    ("ordered.softmax(dim=-1)", "ordered.softmax(-1).softmax(-1)", "In every row equally many"),
     ("ordered.softmax(dim=-1)", "ordered.exp() / ordered.exp().sum()",
      "That is logits as it came in: nothing has"),
     (f"return {BACK}", f"kept = {NOTHING}\n    kept[..., order] = ordered\n    return kept",

@@ -260,7 +260,7 @@ wrong_edits(
      "take those of the first T"),
     (_SUM, "self.token_embedding(ids) + self.position_embedding(torch.arange(len(ids)))[:, None]",
      "must read the places 0 to 3"),
-    (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "other than the places 0 to 3"),
+    (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "must read the places 0 to 3"),
     (_ARANGE, "torch.arange(ids.numel())", "RuntimeError"),
     (_ARANGE, "torch.arange(ids)", "torch.arange takes a number"),
     (_ARANGE, "torch.arange(ids.shape[1])[:, None]", "RuntimeError"),
@@ -329,5 +329,5 @@ wrong_edits(
     "positions",
     (_ARANGE, "torch.arange(ids.shape[1]) + 1", "The bug is still in there"),
     (_ARANGE, "torch.arange(-1, ids.shape[1] - 1)", "IndexError"),
-    (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "other than the places 0 to 3"),
+    (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "must read the places 0 to 3"),
 )
