@@ -243,11 +243,13 @@ def _what_the_layers_read(answer, config, x):
 
 
 def _norm_or_bend(name, read, written):
-    if name == "expand":
-        return "expand reads a normalized x: the norm belongs to the block, not to this network." \
-            if _equal(read, F.layer_norm(written["x"], read.shape[-1:])) else None
-    bend = _bend_in_words(written["expand"], read)
-    return f"You bend with {bend}: GPT-2 has your GELU." if bend else None
+    """The likeliest things that a layer reads in place of the right one."""
+    if name == "contract":
+        bend = _bend_in_words(written["expand"], read)
+        return bend and f"You bend with {bend}: GPT-2 has your GELU."
+    if _equal(read, F.layer_norm(written["x"], read.shape[-1:])):
+        return "expand reads a normalized x: the norm belongs to the block, not to this network."
+    return None
 
 
 FEED_FORWARD = Exercise(

@@ -56,7 +56,6 @@ def _instead(trial):
 
 _CLIMB = "peak * (step + 1) / warmup_steps"
 _SHARE = "(step - warmup_steps) / max(1, steps - 1 - warmup_steps)"
-_WAVE = "(1 + math.cos(math.pi * progress)) / 2"
 
 LEARNING_RATE = Exercise(
     "06.learning_rate",

@@ -300,7 +300,6 @@ class OneProductForThree(nn.Module):
 
 WEIGHTS = "weights = self.dropout(attention_weights(queries, keys, mask))"
 MIX = "(weights @ values).transpose(1, 2).flatten(2)"
-EXPLICIT = "scores = queries @ keys.mT"
 
 
 def by_hand(shares, scale=" / math.sqrt(queries.shape[-1])"):
@@ -308,14 +307,6 @@ def by_hand(shares, scale=" / math.sqrt(queries.shape[-1])"):
     return WEIGHTS, f"scores = queries @ keys.mT{scale}\n        weights = self.dropout({shares})"
 
 
-def kernel(more, first="queries, keys, values"):
-    """torch's fused kernel in place of the weights; dropout as it should be."""
-    return f"({MIX[1:].split(')')[0]})", (
-        f"nn.functional.scaled_dot_product_attention({first}, {more}, "
-        "dropout_p=self.dropout.p * self.training)")
-
-
-SDPA = kernel("attn_mask=mask")
 BIASED, PLAIN = 'nn.Linear(C, C, bias=config["qkv_bias"])', "nn.Linear(C, C)"
 
 wrong_edits(

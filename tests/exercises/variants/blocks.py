@@ -287,15 +287,6 @@ class Block(nn.Module):
 
 
 @right("TransformerBlock")
-class WithNamesForAll(Block):
-    def forward(self, x):
-        found = self.drop(self.attention(self.attention_norm(x)))
-        middle = x + found
-        thought = self.drop(self.feed_forward(self.feed_forward_norm(middle)))
-        return middle + thought
-
-
-@right("TransformerBlock")
 class WithListsOfParts(Block):
     def forward(self, x):
         for norm, part in [(self.attention_norm, self.attention),
