@@ -8,7 +8,8 @@ MOVES = {                      # a setting of each view and another value for it
     "AttentionMicroscope": ("mask", False), "SamplingBench": ("top_k", 4),
     "ConfigExplorer": ("layers", 7), "TrainingDashboard": ("steps", 30),
     "GradientFlow": ("shortcuts", False), "NeuronExplorer": ("neuron", 3),
-    "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5), "WindowExplorer": ("stride", 2),
+    "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5),
+    "WindowExplorer": ("stride", 2),
 }
 
 
