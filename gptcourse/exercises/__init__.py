@@ -16,8 +16,9 @@ parts read, `properties` tests facts, and `errors` explains exceptions. `progres
 """
 
 from gptcourse.exercises.book import all_exercises, check
-from gptcourse.exercises.checking import NotSolved, Result
+from gptcourse.exercises.checking import NotSolved
 from gptcourse.exercises.exercise import TODO
 from gptcourse.exercises.keeping import mine
+from gptcourse.exercises.result import Result
 
 __all__ = ["TODO", "NotSolved", "Result", "all_exercises", "check", "mine"]

@@ -1,7 +1,7 @@
 """Still pictures: arrays in, a `Picture` out, which a notebook shows and a screen reader reads.
 
-Charts are matplotlib figures, diagrams are SVG. Every picture brings its own light background, so
-it reads the same on a dark page, and an alternative text that is composed from its data.
+Charts are matplotlib figures, diagrams are SVG. Every picture is drawn for a light page, and turned
+dark by a dark one (see style.py), and has an alternative text that is composed from its data.
 """
 
 from gptcourse.figures.style import CHIPS, INK, MUTED, PALETTE, SERIES, SIGNED, TEXT_SIZE, WIDTH
