@@ -161,7 +161,7 @@ def token_bars(
         for n, ((name, values), color) in enumerate(zip(series.items(), cycle(SERIES),
                                                         strict=False)):
             axes.bar(np.arange(len(names)) - 0.42 + thick * (n + 0.5), values, thick, color=color,
-                     label=drawable(name))
+                     label=cut(drawable(name), 24))
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor",
                         fontsize=SMALL_SIZE, parse_math=False)
         axes.margins(x=0.01)
