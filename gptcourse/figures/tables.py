@@ -33,9 +33,9 @@ def two_tables(labels: Sequence[str], counts, scores, row: int) -> Picture:
     labels = [visible(label, 7) for label in labels]
     width = (WIDTH - 32 - GAP) / 2
     shapes = [
-        *_table(16, width, "Counted: how often", labels, counts, row, chances[0],
+        *_table(16, width, "Counts", labels, counts, row, chances[0],
                 "divide by the row's sum"),
-        *_table(16 + width + GAP, width, "Learned: scores", labels, scores, row, chances[1],
+        *_table(16 + width + GAP, width, "Scores", labels, scores, row, chances[1],
                 "softmax of the row"),
     ]
     said = "; ".join(f"{label} {cell_text(one, False)} and {cell_text(other, False)}"
