@@ -408,7 +408,15 @@ class PlainlyTrainedAnswer(TrainedAnswer):
         return super().difference(replace(answer, modes=[True], training=False), expected)
 
     def questions(self) -> tuple:
-        return about_steps, about_reading, _about_plain_steps, about_losses
+        return about_reading, _about_steps_by_hand, about_steps, _about_plain_steps, about_losses
+
+
+def _about_steps_by_hand(run, _right):
+    if run.steps or not run.moved:
+        return None
+    return ("You move the weights by hand, which is fine, but they don't arrive where plain steps "
+            "lead: does each step begin with a fresh gradient, for backward adds to the one that "
+            "is there, and go `rate` times against it?")
 
 
 def _about_plain_steps(run, right):

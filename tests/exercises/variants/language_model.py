@@ -303,6 +303,22 @@ wrong_edits(
     ("        yield loss.item()\n", "    yield loss.item()\n", "inside of the loop"),
 )
 
+BY_HAND = """    for _ in range(steps):
+        inputs, targets = batch(ids, batch_size, context_length, generator)
+        loss = next_token_loss(model(inputs), targets)
+        loss.backward()
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight -= {}
+        yield loss.item()
+"""
+
+wrong_edits(
+    "first_train",
+    ("", BY_HAND.format("rate * weight.grad"), "does each step begin with a fresh gradient"),
+    ("", BY_HAND.format("weight.grad"), "go `rate` times against it"),
+)
+
 wrong_edits(
     "copycat",
     ("next_token_loss(model(inputs), targets)", "next_token_loss(model(inputs), inputs)",
