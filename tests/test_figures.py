@@ -341,6 +341,8 @@ def test_two_tables_need_a_label_for_every_row_and_column():
         figures.two_tables(["a", "b", "c"], np.eye(2), np.eye(2), 0)
     with pytest.raises(ValueError, match="2 labels for 3 columns"):
         figures.two_tables(["a", "b"], np.ones((2, 3)), np.eye(2), 0)
+    with pytest.raises(ValueError, match="row is 2, but the tables have rows 0 to 1"):
+        figures.two_tables(["a", "b"], np.eye(2), np.eye(2), 2)
 
 
 def test_bars_over_tokens_say_the_numbers_of_each_token_and_need_as_many_as_there_are():
@@ -349,6 +351,8 @@ def test_bars_over_tokens_say_the_numbers_of_each_token_and_need_as_many_as_ther
                            "b 0.5, 2.35.")
     with pytest.raises(ValueError, match="2 labels for 3 values"):
         figures.token_bars(["a", "b"], {"one": [1, 2, 3]}, "nats")
+    with pytest.raises(ValueError, match="no series to draw"):
+        figures.token_bars(["a", "b"], {}, "nats")
 
 
 def test_the_loop_of_training_goes_around():

@@ -149,7 +149,12 @@ def rename_bars(axes: Axes, names: Sequence[str]) -> list:
 def token_bars(
     labels: Sequence[str], series: Mapping[str, Sequence[float]], y_label: str, title: str = ""
 ) -> Picture:
-    """Upright bars over the tokens of a text, side by side for each of the series {name: (T)}."""
+    """Upright bars over the tokens of a text, side by side for each of the series {name: (T)}.
+
+    Raises a ValueError where there is no series, or one that is not as long as the text.
+    """
+    if not series:
+        raise ValueError("There is no series to draw: pass at least one, as {name: values}.")
     series = {name: as_array(values, name, dimensions=1) for name, values in series.items()}
     for values in series.values():
         check_labels(labels, len(values), "value")

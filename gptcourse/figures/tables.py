@@ -20,13 +20,16 @@ def two_tables(labels: Sequence[str], counts, scores, row: int) -> Picture:
     """A table of counts and one of scores (R, R), and the chances that one row of each gives.
 
     Counts become chances by a division, scores by a softmax. Column and row stand for the same
-    tokens; at most eight of them have room.
+    tokens; at most eight of them have room. Raises a ValueError for a row that is not there.
     """
     counts, scores = (as_array(x, name, dimensions=2)
                       for x, name in ((counts, "counts"), (scores, "scores")))
     for x in (counts, scores):
         check_labels(labels, len(x), "row")
         check_labels(labels, x.shape[1], "column")
+    if row not in range(len(labels)):
+        raise ValueError(f"row is {row!r}, but the tables have rows 0 to {len(labels) - 1}: choose "
+                         "one of them.")
     with np.errstate(invalid="ignore", divide="ignore"):
         powers = np.exp(scores[row] - scores[row].max())
         chances = counts[row] / counts[row].sum(), powers / powers.sum()
