@@ -13,6 +13,7 @@ import builtins
 import hashlib
 import inspect
 import linecache
+import os
 import re
 import sys
 import warnings
@@ -40,6 +41,7 @@ from gptlib.files import replacing
 FILE = "my_gpt.py"
 TITLE = '"""My GPT: every line of it was written, and checked, in the chapters of the course."""\n'
 START = 'if __name__ == "__main__":\n    main()\n'
+MIXED = f"<{FILE} and the course's gpt.py>"          # the source of what `mine` gives back
 
 
 class _NotKept(Exception):
@@ -52,6 +54,8 @@ def keep(exercise: Exercise, definition: Any, judge: Callable) -> str:
     `judge(exercise, definition)` says whether another version that stands there is right.
     """
     name = exercise.defines
+    if _file_of(definition) == MIXED:
+        return f"It is in {FILE} already."
     try:
         written = _with_what_it_needs(definition, name)
         with progress.one_at_a_time():
@@ -107,10 +111,21 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
     return [*imports, *(needed[start] for start in sorted(needed)), own]
 
 
+def is_of_the_course(definition: Any, name: str) -> bool:
+    """Whether it is gpt.py's, perhaps by way of `mine`, and nothing that the learner wrote."""
+    file = _file_of(definition)
+    return file == gpt.__file__ or (file == MIXED and name not in mine.own())
+
+
 def written_in(definition: Any) -> str:
     """The text of the cell that a definition stands in."""
+    return "".join(linecache.getlines(_file_of(definition)))
+
+
+def _file_of(definition: Any) -> str:
+    """The name of the file, or cell, that a definition stands in, or ""."""
     code = getattr(_function_of(definition), "__code__", None)
-    return "".join(linecache.getlines(code.co_filename)) if code else ""
+    return code.co_filename if code else ""
 
 
 def _function_of(definition: Any) -> Any:
@@ -118,7 +133,7 @@ def _function_of(definition: Any) -> Any:
     if isinstance(definition, type):
         own = (inspect.unwrap(part) for part in vars(definition).values() if callable(part))
         definition = next((part for part in own if hasattr(part, "__code__")), None)
-    return inspect.unwrap(definition) if definition else None
+    return None if definition is None else inspect.unwrap(definition)
 
 
 def _is_known(name: str, piece: Piece) -> bool:
@@ -189,7 +204,7 @@ def _write(text: str) -> None:
     mark = "utf-8-sig" if former.startswith(b"\xef\xbb\xbf") else "utf-8"
     if b"\r\n" in former:
         text = text.replace("\n", "\r\n")
-    with replacing(FILE) as temporary:
+    with replacing(os.path.realpath(FILE)) as temporary:      # a link stays one
         temporary.write_bytes(text.encode(mark))
 
 
@@ -379,10 +394,9 @@ def _mixed(text: str) -> tuple[ModuleType, list[str]]:
                 page.append("{1}\n{0} = {2}".format(*first[name], name))
             page.append(forms.get(name) or blocks.get(name) or piece.source)
     source = "\n".join([*page, *helpers])
-    name = f"<{FILE} and the course's gpt.py>"
     module = ModuleType("my_gpt")
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    vars(module).update(run(source, name, {"__name__": "my_gpt"}))
+    linecache.cache[MIXED] = (len(source), None, source.splitlines(keepends=True), MIXED)
+    vars(module).update(run(source, MIXED, {"__name__": "my_gpt"}))
     yours = [piece.names[0] for piece in course_pieces()
              if piece.kind == "definition" and piece.names[0] in {*blocks} - {*forms}]
     return module, [*yours, *(name for name in FIRST if name in blocks)]

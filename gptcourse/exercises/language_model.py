@@ -538,7 +538,7 @@ FIRST_TRAIN = Exercise(
     properties=[Property("a loss comes with each step", _losses_come_at_once, of_class=True)],
 )
 
-_TWICE = (_READ, "next_token_loss(model(inputs)[:, 1:], targets[:, :-1])")
+_TWICE = "next_token_loss(model(inputs)[:, 1:], targets[:, :-1])"
 
 COPYCAT = replace(
     FIRST_TRAIN,
@@ -546,10 +546,10 @@ COPYCAT = replace(
     kept=False,
     goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
          "over and over.",
-    bug=_TWICE,
+    bug=(_READ, _TWICE,
+         "The bug is still in there: write down which token each row of scores has read, and with "
+         "which one it is compared."),
     edits=[
-        (*_TWICE, "Write down which token each row of scores has read, and which one it is "
-         "compared with: row 1 has read inputs[:, 1], and that is targets[:, 0]."),
         (_READ, "next_token_loss(model(inputs)[:, :-1], targets[:, 1:])",
          "Now each row of scores is compared with the token after the next one: batch has moved "
          "the targets on already, so nothing is left to shift."),

@@ -1,5 +1,6 @@
 """my_gpt.py: what is right is kept there in the order of the course, and nothing in it is lost."""
 
+import ast
 import difflib
 import itertools
 import linecache
@@ -57,7 +58,8 @@ def file_text():
 @pytest.mark.parametrize("name", [one.name for one in all_exercises() if one.bug])
 def test_a_bug_as_it_was_given_is_not_done_yet_and_no_try(name):
     stub = getattr(check, name).exercise.stub
-    assert checked(name, stub).startswith(f"⬜ {name}: not done yet, the bug is still in it: ")
+    assert checked(name, stub) == (f"⬜ {name}: not done yet. This is still the code with the bug: "
+                                   "find it and mend it, then run both cells again.")
     assert progress.load() == {}
     assert "needs the" in repr(getattr(check, name)(torch.ones(2)))
     assert checked(name, stub + "\n# I have looked at it.\n").startswith(f"❌ {name}: ")
@@ -70,6 +72,23 @@ def test_a_bug_that_uses_what_is_not_written_yet_is_told_once_that_it_is_not_don
     cell(check.cached_attention.exercise.stub, notebook)
     cell(check.cached_block.exercise.stub, notebook)
     assert repr(check.cached_block(notebook["TransformerBlock"])).count("not done yet") == 1
+
+
+@pytest.mark.parametrize("source", [mine, gpt])
+@pytest.mark.parametrize("name", ["causal_mask", "GELU", "generate"])
+def test_the_version_of_the_course_is_told_as_such_and_not_kept(source, name):
+    line = repr(getattr(check, name)(getattr(source, name)))
+    assert line.startswith(f"⬜ {name}: not done yet. This is the course's own version")
+    assert not Path(FILE).exists() and progress.load() == {}
+
+
+def test_what_mine_gives_back_of_the_learner_is_right_and_kept_already():
+    checked("causal_mask")
+    before = file_text()
+    line = repr(check.causal_mask(mine.causal_mask))
+    assert line.startswith("✅") and line.endswith("It is in my_gpt.py already.")
+    assert file_text() == before
+    assert repr(check.split_heads(mine.split_heads)).startswith("⬜")
 
 
 def test_what_is_right_is_kept_and_what_is_wrong_is_not():
@@ -301,6 +320,28 @@ def test_a_definition_that_was_deleted_by_hand_comes_back_with_the_next_check():
     Path(FILE).write_text(text[:start] + text[text.index("def split_heads") :], encoding="utf-8")
     assert "Kept" in checked("causal_mask")
     assert file_text() == text
+
+
+def test_a_link_to_the_file_is_followed():
+    Path("elsewhere").mkdir()
+    Path(FILE).symlink_to(Path("elsewhere", "own.py"))
+    assert "Kept" in checked("causal_mask") and "Kept" in checked("split_heads")
+    assert Path(FILE).is_symlink() and "def split_heads" in Path("elsewhere", "own.py").read_text()
+
+
+def test_a_link_that_leads_nowhere_is_told():
+    Path(FILE).symlink_to(Path("gone", "own.py"))
+    line = checked("causal_mask")
+    assert line.startswith("✅") and "there is no folder" in line and Path(FILE).is_symlink()
+
+
+def test_a_check_reads_each_text_once(monkeypatch):
+    checked("causal_mask")
+    parsed, parse = [], ast.parse
+    monkeypatch.setattr(ast, "parse", lambda text, *more: parsed.append(text) or parse(text, *more))
+    source = check.split_heads.exercise.solution_source
+    assert "Kept" in checked("split_heads", f"# read in no other test\n{source}")
+    assert len(parsed) == len(set(parsed)) > 1
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(monkeypatch):
