@@ -24,7 +24,7 @@ from typing import Any
 
 from gptcourse import gpt
 from gptcourse.exercises import progress
-from gptcourse.exercises.early import CALLERS, EARLY
+from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.page import (
     HEADING,
@@ -60,6 +60,8 @@ def keep(exercise: Exercise, definition: Any, judge: Callable) -> str:
         written = _with_what_it_needs(definition, name)
         with progress.one_at_a_time():
             text = _read()
+            if exercise.name in FIRST and not _is_first(exercise.name, _source_in(text, name)):
+                return f"The {name} in {FILE} is the later one, which can do more, and stays."
             edited = _was_edited(text, written[-1])
             if not edited:
                 _check_helpers(text, written)
@@ -236,10 +238,16 @@ def _check_helpers(text: str, written: Sequence[Piece]) -> None:
                 "another name, or delete that one, and check again.")
 
 
+def _is_first(name: str, source: str | None) -> bool:
+    """Whether the definition of which `name` is the first form has not grown yet in the file."""
+    return FIRST[name].grown not in (source or "")
+
+
 def _left_alone(exercise: Exercise, judge: Callable) -> str:
     """The version in the file is judged, and stays, whatever comes of it."""
-    if exercise.defines in mine.own():
-        status, text = judge(exercise, getattr(mine, exercise.defines))
+    own = exercise.name if exercise.name in FIRST else exercise.defines
+    if own in mine.own():
+        status, text = judge(exercise, getattr(mine, own))
         verdict = "is right, too" if status == "right" else f"isn't right yet ({text.rstrip('.')})"
     else:
         verdict = "can't be tried, because of something else in the file"
@@ -362,7 +370,7 @@ class Mine:
             reason = error if isinstance(error, _NotKept) else (
                 f"{FILE} can't be run ({type(error).__name__}: {error}): mend it.")
             warnings.warn(f"{reason} Until then, the course's definitions are used.", stacklevel=3)
-            self._known = content, gpt, []
+            self._known = content, *_mixed("")
         return self._known[1:]
 
 
@@ -376,11 +384,14 @@ def _mixed(text: str) -> tuple[ModuleType, list[str]]:
         if any(name in dir(gpt) for name in piece.names):
             blocks[piece.names[0]] = "\n".join(helpers)
             helpers = []
+    first = {FIRST[name].of: (name, _first_source(name, blocks)) for name in FIRST}
     forms = _forms_that_fit(blocks)
     page = [piece.source for piece in theirs if piece.kind == "import"]
     for piece in course_pieces():
         if piece.names:
             name = piece.names[0]
+            if name in first:
+                page.append("{1}\n{0} = {2}".format(*first[name], name))
             page.append(forms.get(name) or blocks.get(name) or piece.source)
     source = "\n".join([*page, *helpers])
     module = ModuleType("my_gpt")
@@ -388,7 +399,16 @@ def _mixed(text: str) -> tuple[ModuleType, list[str]]:
     vars(module).update(run(source, MIXED, {"__name__": "my_gpt"}))
     yours = [piece.names[0] for piece in course_pieces()
              if piece.kind == "definition" and piece.names[0] in {*blocks} - {*forms}]
-    return module, yours
+    return module, [*yours, *(name for name in FIRST if name in blocks)]
+
+
+def _first_source(name: str, blocks: dict[str, str]) -> str:
+    """The first form of a definition: the learner's, which then stands for nothing else, or else
+    the course's."""
+    of, _, edits = FIRST[name]
+    if of in blocks and _is_first(name, blocks[of]):
+        blocks[name] = blocks.pop(of)
+    return blocks.get(name) or course_source(of, edits)
 
 
 def _forms_that_fit(blocks: Mapping[str, str]) -> dict[str, str]:

@@ -138,38 +138,43 @@ def run_training(train):
     """A trial: the whole run; `generator` is the seed of one."""
 
     def answer(model, ids, steps, batch_size, peak, warmup_steps, generator):
-        torch.manual_seed(generator + 1)       # for whoever draws from torch's own
-        before, read, modes, taken = _in_a_row(model), [], [], []
-
-        def overhear(_model, given):
-            read.append(given[0].clone())
-            modes.append(model.training)
-
-        def note(optimizer, *_):
-            group = optimizer.param_groups[0]
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad
-                         for p in model.parameters()]
-            taken.append(Step(
-                group["lr"], _in_a_row(model), nn.utils.parameters_to_vector(gradients).clone(),
-                (type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
-
-        hooks = [model.register_forward_pre_hook(overhear), register_optimizer_step_pre_hook(note)]
-        try:
-            result = train(model, ids, steps, batch_size, peak, warmup_steps,
-                           torch.Generator().manual_seed(generator))
-            if result is None or isinstance(result, (Todo, float, Tensor)):
-                return result
-            losses = list(islice(result, 3 * steps + 3))       # it may never end
-        finally:
-            for hook in hooks:
-                hook.remove()
-        if any(isinstance(loss, Todo) for loss in losses):
-            return losses[0]
-        weights = _in_a_row(model)
-        return Trained(losses, weights, not torch.equal(weights, before), model.training, read,
-                       modes, taken)
+        return watched(train, model, ids, steps, batch_size, peak, warmup_steps, generator)
 
     return answer
+
+
+def watched(train, model, ids, steps, *settings):
+    """What a run does: the last of the settings is the seed of its generator."""
+    *settings, seed = settings
+    torch.manual_seed(seed + 1)                # for whoever draws from torch's own
+    before, read, modes, taken = _in_a_row(model), [], [], []
+
+    def overhear(_model, given):
+        read.append(given[0].clone())
+        modes.append(model.training)
+
+    def note(optimizer, *_):
+        group = optimizer.param_groups[0]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad
+                     for p in model.parameters()]
+        taken.append(Step(
+            group["lr"], _in_a_row(model), nn.utils.parameters_to_vector(gradients).clone(),
+            (type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
+
+    hooks = [model.register_forward_pre_hook(overhear), register_optimizer_step_pre_hook(note)]
+    try:
+        result = train(model, ids, steps, *settings, torch.Generator().manual_seed(seed))
+        if result is None or isinstance(result, (Todo, float, Tensor)):
+            return result
+        losses = list(islice(result, 3 * steps + 3))           # it may never end
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if any(isinstance(loss, Todo) for loss in losses):
+        return losses[0]
+    weights = _in_a_row(model)
+    return Trained(losses, weights, not torch.equal(weights, before), model.training, read,
+                   modes, taken)
 
 
 def _in_a_row(model):
@@ -218,18 +223,20 @@ class TrainedAnswer:
     def trace(self, trials: list[Trial]) -> str | None:
         """The first thing in the course of the run that was not as it should be."""
         for trial in trials:
-            run, right = trial.answer, trial.expected
-            for ask in (_about_steps, _about_reading, _about_modes, _about_optimizer, _about_rates,
-                        _about_gradients, _about_losses):
-                if found := ask(run, right):
+            for ask in self.questions():
+                if found := ask(trial.answer, trial.expected):
                     return found
         return None
 
+    def questions(self) -> tuple:
+        return (about_steps, about_reading, _about_modes, _about_optimizer, _about_rates,
+                _about_gradients, about_losses)
 
-def _about_steps(run, right):
+
+def about_steps(run, right):
     if not run.steps and run.moved:
-        return ("The weights move, but by no optimizer: make torch.optim.AdamW once, before the "
-                "loop, and call its step().")
+        return ("The weights move, but by no optimizer: make torch.optim."
+                f"{right.steps[0].settings[0]} once, before the loop, and call its step().")
     if not run.steps:
         return "No optimizer takes a step, so nothing is learned: call optimizer.step()."
     if len(run.steps) != len(right.steps):
@@ -238,7 +245,7 @@ def _about_steps(run, right):
     return None
 
 
-def _about_reading(run, right):
+def about_reading(run, right):
     if len(run.read) > len(right.read):
         return (f"The model is called {len(run.read)} times in {len(right.read)} steps: once for "
                 "each is enough.")
@@ -325,7 +332,7 @@ def _about_a_gradient(step, mine, wanted):
             "next_token_loss(model(inputs), targets), all of it cut by one factor.")
 
 
-def _about_losses(run, right):
+def about_losses(run, right):
     if torch.allclose(run.weights, right.weights, rtol=1e-3, atol=1e-5):
         return "The weights are right: yield the very loss from which the gradient is computed."
     return ("The steps are right, but the weights are not where they lead: change nothing after "

@@ -16,7 +16,7 @@ import torch
 
 from gptcourse import gpt
 from gptcourse.exercises import TODO, all_exercises, check, keeping, mine, progress
-from gptcourse.exercises.early import CALLERS, EARLY
+from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.keeping import FILE, TITLE, pieces
 from gptcourse.exercises.page import course_pieces, course_source, run
 
@@ -444,6 +444,57 @@ def test_definitions_with_and_without_the_cache_mix(kept):
     expected = list(gpt.generate(gpt.GPTModel(CONFIG), [1, 2], 8, temperature=0))
     assert list(mine.generate(model, [1, 2], 8, temperature=0)) == expected
     assert {caller for caller, _ in CALLERS} | {"MultiHeadAttention"} == set(EARLY)
+
+
+def first_train_and_write(source):
+    """The losses of a short run of a table of one token, and what it writes then."""
+    torch.manual_seed(0)
+    table, generator = torch.nn.Embedding(7, 7), torch.Generator().manual_seed(1)
+    losses = list(source.first_train(table, torch.arange(60) % 7, 4, 3, 5, 2.0, generator))
+    return losses, list(source.first_generate(table, [1, 2], 8, generator=generator))
+
+
+@pytest.mark.parametrize("kept", itertools.product(["", "first", "grown"], repeat=2),
+                         ids=lambda kept: "-".join(one or "course" for one in kept))
+def test_first_forms_serve_their_chapter_and_no_later_one(kept):
+    expected = first_train_and_write(mine)
+    torch.manual_seed(0)
+    model, ids = gpt.GPTModel(CONFIG), torch.arange(40) % 13
+    later = list(gpt.generate(model, [1, 2], 8, temperature=0))
+    text = ""
+    for first, form in zip(FIRST.values(), kept, strict=True):
+        if form:
+            source = course_source(first.of, first.edits if form == "first" else ())
+            text = keeping._with_all(text, pieces(source), first.of)
+    Path(FILE).write_text(text, encoding="utf-8")
+    assert first_train_and_write(mine) == expected
+    assert list(mine.generate(model, [1, 2], 8, temperature=0)) == later
+    assert len(list(mine.train(model, ids, 2, peak=1e-3))) == 2
+    own = [first.of if form == "grown" else name
+           for (name, first), form in zip(FIRST.items(), kept, strict=True) if form]
+    assert sorted(mine.own()) == sorted(own)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_a_first_form_never_takes_the_place_of_the_grown_one(name):
+    of = FIRST[name].of
+    checked(name)
+    assert "Kept in my_gpt.py." in checked(of)
+    grown = file_text()
+    assert f"The {of} in my_gpt.py is the later one" in checked(name)
+    assert file_text() == grown
+
+
+def test_a_first_form_that_was_edited_by_hand_is_judged_as_one():
+    checked("first_generate")
+    Path(FILE).write_text(file_text().replace("[0, -1]", "[0, 0] "), encoding="utf-8")
+    assert "which you edited there; it isn't right yet" in checked("first_generate")
+
+
+def test_in_a_file_that_cannot_be_read_the_first_forms_are_the_courses():
+    Path(FILE).write_text("def broken(:\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="the course's definitions are used"):
+        assert mine.first_train.__name__ == "train"
 
 
 @pytest.mark.parametrize("start", [0, 1])
