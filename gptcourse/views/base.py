@@ -192,6 +192,7 @@ class View(BaseView, widgets.VBox):
         self._on_page = Page(saves=True)
         self._on_page.on_msg(lambda _, content, __: self.hear(content))
         super().__init__([row, self._alert, *self._drawn, self._on_page])
+        self.add_class("gpt-view")
         answer_while_a_cell_runs(self)
 
     def show(
