@@ -29,6 +29,7 @@ from gptcourse.exercises.classes import (
     no_look_ahead,
 )
 from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
+from gptcourse.exercises.listening import first_of
 from gptcourse.exercises.properties import normal
 from gptcourse.exercises.resemblance import Trial
 
@@ -674,11 +675,11 @@ def _what_it_reads(generate, n_tokens=6):
     """The tokens; pass by pass, how many the model reads, its mode, whether ways are recorded."""
     model, lengths, states = _writer(drop_rate=0.5).train(), [], []
 
-    def overhear(_model, given, out):
-        lengths.append(given[0].shape[1])
+    def overhear(_model, given, named, out):
+        lengths.append(first_of(given, named).shape[1])
         states.append((model.training, out.requires_grad))
 
-    model.register_forward_hook(overhear)
+    model.register_forward_hook(overhear, with_kwargs=True)
     tokens = generate(model, [1, 2, 3], n_tokens, 0)
     return tokens, lengths, states
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,18 @@ from torch import Tensor, nn
 Wanted = tuple[Callable[[Mapping[str, Tensor]], Tensor], str]
 
 
+def first_of(given: tuple, named: Mapping) -> Any:
+    """The first argument of a call, whether it was given by place or by name."""
+    return [*given, *named.values()][0]
+
+
 def overheard(**parts: nn.Module) -> dict[str, list[tuple[Tensor, Tensor]]]:
     """What each part reads and writes from now on, call by call, under its name."""
     calls = {name: [] for name in parts}
     for name, part in parts.items():
         part.register_forward_hook(
-            lambda _part, given, result, heard=calls[name]:
-                heard.append((given[0].clone(), result.clone())))
+            lambda _part, given, named, result, heard=calls[name]:
+                heard.append((first_of(given, named).clone(), result.clone())), with_kwargs=True)
     return calls
 
 

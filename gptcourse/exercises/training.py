@@ -16,6 +16,7 @@ from gptcourse import gpt
 from gptcourse.exercises.answers import NumberAnswer, described, number
 from gptcourse.exercises.classes import filled
 from gptcourse.exercises.exercise import Exercise, Property, Todo
+from gptcourse.exercises.listening import first_of
 from gptcourse.exercises.resemblance import Trial
 
 # ------------------------------------------------------------------------------- learning_rate
@@ -149,8 +150,8 @@ def watched(train, model, ids, steps, *settings):
     torch.manual_seed(seed + 1)                # for whoever draws from torch's own
     before, read, modes, taken = _in_a_row(model), [], [], []
 
-    def overhear(_model, given):
-        read.append(given[0].clone())
+    def overhear(_model, given, named):
+        read.append(first_of(given, named).clone())
         modes.append(model.training)
 
     def note(optimizer, *_):
@@ -161,7 +162,8 @@ def watched(train, model, ids, steps, *settings):
             group["lr"], _in_a_row(model), nn.utils.parameters_to_vector(gradients).clone(),
             (type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
 
-    hooks = [model.register_forward_pre_hook(overhear), register_optimizer_step_pre_hook(note)]
+    hooks = [model.register_forward_pre_hook(overhear, with_kwargs=True),
+             register_optimizer_step_pre_hook(note)]
     try:
         result = train(model, ids, steps, *settings, torch.Generator().manual_seed(seed))
         if result is None or isinstance(result, (Todo, float, Tensor)):

@@ -500,6 +500,28 @@ wrong_edits(
 
 
 @right("generate")
+@torch.no_grad()
+def the_model_is_called_by_name(model, ids, n_tokens, temperature=1.0, top_k=None, top_p=None,
+                                stop=None, generator=None):
+    model.eval()
+    size, device = model.config["context_length"], next(model.parameters()).device
+    text, cache = list(ids), None
+    for _ in range(n_tokens):
+        if cache is None or len(text) > size:
+            new, cache = text[-size:], [KVCache() for _ in model.blocks]
+        logits = model(ids=torch.tensor([new], device=device), cache=cache)[0, -1]
+        logits = apply_temperature(logits=logits, temperature=temperature)
+        logits = logits if top_k is None else keep_top_k(logits=logits, k=top_k)
+        logits = logits if top_p is None else keep_top_p(logits=logits, p=top_p)
+        [token] = torch.multinomial(logits.softmax(-1), 1, generator=generator).tolist()
+        if token == stop:
+            return
+        yield token
+        text.append(token)
+        new = [token]
+
+
+@right("generate")
 @torch.inference_mode()
 def with_inference_mode(model, ids, n_tokens, temperature=1.0, top_k=None, top_p=None, stop=None,
                         generator=None):

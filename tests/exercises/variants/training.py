@@ -110,7 +110,7 @@ def with_torchs_own_schedule(model, ids, steps, batch_size=16, peak=3e-3, warmup
         inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
         model.train()
         model.zero_grad()
-        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        loss = F.cross_entropy(model(ids=inputs).flatten(0, 1), targets.flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(list(model.parameters()), max_norm=1.0)
         optimizer.step()
