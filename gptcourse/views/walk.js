@@ -1,17 +1,17 @@
 // The whole GPT as a diagram to walk through: each box opens to the numbers that are really there.
 
 import PALETTE from "../figures/palette.json" with { type: "json" };
-import { button, make, mount, shortened, slider, textField, walk } from "./common.js";
+import { button, make, mount, shortened, slider, textField, tickBox, walk } from "./common.js";
 import {
   BEFORE, BEHIND, IN_A_LAYER, lengthOf, quoted, sentence, stationOf, stationsOf, stream,
 } from "./walk_numbers.js";
 import { picture, svg } from "./walk_pictures.js";
 
 const PACE = 2500;                                     // milliseconds that the play stays in a box
-const HINT = "Point at a number, or go there with the tabulator and the arrow keys, to read it.";
+const HINT = "Point at a number to read it. A circle beside a box stops the play there.";
 
 // Where the boxes of the map are: their middles from top to bottom, and the stream on the left.
-const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [29, 37, 34, 46, 88, 244];
+const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [29, 37, 34, 46, 80, 250];
 const MAP = [...BEFORE, ...IN_A_LAYER, ...BEHIND].map(([box, name, part, form, title], n) => {
   const inLayer = n >= BEFORE.length && n < BEFORE.length + IN_A_LAYER.length;
   const beyond = FRAME * (n >= BEFORE.length) + 8 * (n >= BEFORE.length + IN_A_LAYER.length);
@@ -20,12 +20,22 @@ const MAP = [...BEFORE, ...IN_A_LAYER, ...BEHIND].map(([box, name, part, form, t
 const HEIGHT = MAP.at(-1).y + BOX / 2 + 4;
 const middleOf = (box) => MAP.find((one) => one.box === box).y;
 
+/** The head of an arrow, where a path ends that came from this direction. */
+const tip = (x, y) => `m${4 * x + 3.5 * y} ${4 * y + 3.5 * x} l${-4 * x - 3.5 * y} ${-4 * y - 3.5 * x} `
+  + `l${4 * x - 3.5 * y} ${4 * y - 3.5 * x}`;
+
 const render = (context) => mount(context, (view) => {
   const state = { data: null, playing: null, tell: (words) => { told.textContent = words || HINT; } };
+  const layers = () => state.data?.shapes.weights[0] ?? 1;
   view.root.classList.add("gpt-walk");
+  const [followed, accent] = PALETTE.parts.attention;
+  view.root.style.cssText = `--gpt-followed: ${followed}; --gpt-rim: ${accent}; `
+    + `--gpt-on-fill: ${PALETTE.ink}`;
+  view.onData("data", (data) => { state.data = data; });           // before the slider asks for it
 
   const tokens = make("div", { class: "gpt-line", role: "group", "aria-label": "tokens" });
   const back = button("← back", () => go(here() - 1), "back to the box before");
+  state.allHeads = tickBox(view, "all_heads", "arcs of all heads");
   const play = button("play", () => (state.playing === null ? start() : stop()));
   const next = button("next →", () => go(here() + 1), "on to the next box");
   const counter = make("span", { class: "gpt-quiet" });
@@ -35,11 +45,12 @@ const render = (context) => mount(context, (view) => {
   const told = make("p", { class: "gpt-told gpt-quiet" }, HINT);
   const field = textField(view, "prompt", "text");
   view.controls.append(field);
-  view.stage.append(tokens, make("div", { class: "gpt-columns" }, makeMap(),
-    make("div", { class: "gpt-right" }, make("div", { class: "gpt-buttons" }, back, play, next,
-      counter), title, said, scene, told)));
+  view.stage.append(tokens, make("div", { class: "gpt-columns" },
+    make("div", { class: "gpt-left" }, make("div", { class: "gpt-buttons" }, back, play, next),
+      makeMap()),
+    make("div", { class: "gpt-right" }, make("div", { class: "gpt-top" }, title, counter), said,
+      scene, told)));
 
-  const layers = () => state.data.shapes.weights[0];
   const stations = () => stationsOf(layers());
   const here = () => stationOf(stations(), view.get("box"), view.get("layer"));
   const locked = () => Math.min(view.get("token") ?? Infinity, state.data.labels.length - 1);
@@ -123,16 +134,14 @@ const render = (context) => mount(context, (view) => {
     walk(stops, () => MAP.length, () => state.stops.indexOf(document.activeElement),
       (n) => state.stops[n].focus());
     state.stops.forEach((one, n) => { one.tabIndex = n ? -1 : 0; });
-    const layer = slider(view, "layer", "layer", () => (state.data ? layers() - 1 : 0),
-      (n) => `${n} of 0–${state.data ? layers() - 1 : 0}`);
+    const layer = slider(view, "layer", "layer", () => layers() - 1,
+      (n) => `${n} (of ${layers()})`);
     layer.style.top = `${middleOf("attention norm") - FRAME - 12}px`;
     const frame = make("div", { class: "gpt-frame", style: `left: ${STREAM - 22}px; `
       + `top: ${middleOf("attention norm") - FRAME - 14}px; `
       + `height: ${middleOf("after feed-forward") - middleOf("attention norm") + FRAME + 36}px` });
-    const map = make("div", { class: "gpt-map", style: `width: ${WIDTH}px; height: ${HEIGHT}px` },
+    return make("div", { class: "gpt-map", style: `width: ${WIDTH}px; height: ${HEIGHT}px` },
       frame, state.lines, stops, boxes, state.pill, layer);
-    return make("div", { class: "gpt-left" }, map, make("p", { class: "gpt-quiet gpt-note" },
-      "A dot on the left makes the play stop there."));
   }
 
   function toggle(box) {
@@ -146,24 +155,32 @@ const render = (context) => mount(context, (view) => {
       String(view.get("breakpoints").includes(box))));
   }
 
-  /** The stream is as thick as it is long, and the ways of the two parts beside it. */
+  /**
+   * The stream, as thick as its numbers are large, and the ways of the two parts beside it. What the
+   * token has behind it is colored.
+   */
   function drawLines() {
     const { data, row, layer } = state;
-    const lengths = Array.from({ length: 2 * layers() + 1 }, (_, n) => lengthOf(stream(data, row, n)));
-    const thick = (n) => 2.5 + 7 * lengths[n] / Math.max(...lengths);
-    const line = (from, to, width) => svg("path", { class: "gpt-stream", "stroke-width": width,
-      d: `M${STREAM} ${middleOf(from)} V${middleOf(to)}` });
+    const sizes = Array.from({ length: 2 * layers() + 1 }, (_, n) => (
+      Math.log1p(lengthOf(stream(data, row, n)))));
+    const thick = (n) => 2 + 6 * sizes[n] / Math.max(...sizes);
+    const line = (to, d, width = 1.5) => svg("path", { d, "stroke-width": width, class:
+      stationOf(stations(), to, layer) <= here() ? "gpt-way gpt-behind" : "gpt-way" });
+    const down = (from, to, width) => (
+      line(to, `M${STREAM} ${middleOf(from)} V${middleOf(to)}`, width));
     const branch = (norm, part, plus) => [
-      svg("path", { class: "gpt-branch", d: `M${STREAM} ${middleOf(norm)} H${BESIDE - 3}` }),
-      svg("path", { class: "gpt-branch", d: `M${BESIDE + 76} ${middleOf(norm)} V${middleOf(part)}` }),
-      svg("path", { class: "gpt-branch",
-        d: `M${BESIDE} ${middleOf(part)} H${STREAM + 24} V${middleOf(plus)} H${STREAM + 15}` })];
+      line(norm, `M${STREAM} ${middleOf(norm)} H${BESIDE - 2} ${tip(-1, 0)}`),
+      line(part, `M${BESIDE + 30} ${middleOf(norm)} V${middleOf(part) - BOX / 2 - 1} ${tip(0, -1)}`),
+      line(plus, `M${BESIDE} ${middleOf(part)} H${STREAM + 22} V${middleOf(plus)} H${STREAM + 13} `
+        + tip(1, 0))];
     state.lines.replaceChildren(
-      line("tokens", "position embedding", 2.5),
-      line("position embedding", "after attention", thick(2 * layer)),
-      line("after attention", "after feed-forward", thick(2 * layer + 1)),
-      line("after feed-forward", "final norm", thick(2 * layer + 2)),
-      line("final norm", "next token", 2.5),
+      down("tokens", "token embedding", 2), down("token embedding", "position embedding", 2),
+      down("position embedding", "attention norm", thick(2 * layer)),
+      down("attention norm", "after attention", thick(2 * layer)),
+      down("after attention", "feed-forward norm", thick(2 * layer + 1)),
+      down("feed-forward norm", "after feed-forward", thick(2 * layer + 1)),
+      down("after feed-forward", "final norm", thick(2 * layer + 2)),
+      down("final norm", "output head", 2), down("output head", "next token", 2),
       ...branch("attention norm", "attention", "after attention"),
       ...branch("feed-forward norm", "feed-forward", "after feed-forward"));
   }
@@ -254,8 +271,8 @@ const render = (context) => mount(context, (view) => {
     (alike.find((one) => one.textContent === textContent) ?? alike[0])?.focus({ preventScroll: true });
   }
 
-  view.onData("data", (data) => {
-    state.data = data;
+  view.on(["data"], () => {
+    if (!state.data) return;
     writeTokens();
     draw();
   });

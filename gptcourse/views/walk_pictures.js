@@ -3,8 +3,8 @@
 
 import PALETTE from "../figures/palette.json" with { type: "json" };
 import {
-  chance, largest, make, paintPixels, shortened, signedColor, signedLegend, tickBox, walk,
-  weightColor, written,
+  chance, largest, make, paintPixels, shortened, signedColor, signedLegend, walk, weightColor,
+  written,
 } from "./common.js";
 import { at, lengthOf, ofHead, quoted, stream, vectors } from "./walk_numbers.js";
 
@@ -87,9 +87,8 @@ function strip(numbers, reach, height, most = CELLS_IN_A_ROW) {
   };
 }
 
-/** Horizontal bars with a name and a number each. */
-function bars(rows) {
-  const most = Math.max(...rows.map(({ x }) => Math.abs(x)));
+/** Horizontal bars with a name and a number each; one of `most` fills the whole width. */
+function bars(rows, most = Math.max(...rows.map(({ x }) => Math.abs(x)))) {
   return make("ol", { class: "gpt-bars" }, ...rows.map(({ name, x, told, current }) => (
     make("li", { class: current ? "gpt-now" : "" }, make("bdi", {}, name),
       make("span", { class: "gpt-track" }, make("span", {
@@ -111,8 +110,10 @@ function drawTokens({ data, token }) {
 /** Vectors under each other, column by column: a sum, or what goes into a norm and comes out. */
 function drawVectors(view, state, box, layer) {
   const rows = vectors(state.data, box, layer, state.row);
-  const reach = reachOf(rows.map(({ numbers }) => numbers));
-  const strips = rows.map(({ numbers }) => strip(numbers, reach, 26));
+  const own = rows.map(({ numbers }) => reachOf([numbers]));
+  const normed = box.endsWith("norm");            // then both would be too different for one scale
+  const reach = normed ? own.at(-1) : Math.max(...own);
+  const strips = rows.map(({ numbers }, n) => strip(numbers, normed ? own[n] : reach, 26));
   const count = rows[0].numbers.length;
   const area = cursor(state, "numbers", count, (n, shown) => {
     strips.forEach((one) => one.mark(n, shown));
@@ -121,21 +122,22 @@ function drawVectors(view, state, box, layer) {
   }, (event) => strips.reduce((found, one) => found ?? one.placeOf(event), null));
   rows.forEach(({ sign, name, numbers }, n) => area.append(
     make("p", { class: "gpt-name" }, make("b", {}, sign), name,
-      make("span", { class: "gpt-number" }, `length ${written(lengthOf(numbers), 2)}`)),
-    strips[n].element));
-  const below = box.startsWith("after") ? drawGrowth(state, 2 * layer + (box === "after attention"
-    ? 1 : 2)) : drawAllTokens(view, state, box, layer, reach);
-  return [area, signedLegend(reach, "each cell is one number"), ...below];
+      make("span", { class: "gpt-number" }, `${normed && !n ? `in colors up to ±${written(own[0], 1)}, `
+        : ""}length ${written(lengthOf(numbers), 2)}`)), strips[n].element));
+  const additions = { "after attention": 2 * layer + 1, "after feed-forward": 2 * layer + 2 }[box];
+  const below = additions ? drawGrowth(state, additions)
+    : drawAllTokens(view, state, box, layer, reach, 330 - 54 * rows.length);
+  return [area, signedLegend(reach, "each cell is one number", false), ...below];
 }
 
 /** What leaves a box for every token: a line each, and a frame around the one that is followed. */
-function drawAllTokens(view, { data, token, tell }, box, layer, reach) {
+function drawAllTokens(view, { data, token, tell }, box, layer, reach, room) {
   if (data.places.length < 2) return [];
   const rows = data.places.map((_, row) => vectors(data, box, layer, row).at(-1).numbers);
   const columns = rows[0].length;
   const canvas = make("canvas", { "aria-hidden": "true" });
   paintPixels(canvas, columns, rows.length, (line, n) => signedColor(rows[line][n], reach));
-  const height = Math.min(14, Math.max(3, Math.floor(170 / rows.length)));
+  const height = Math.min(16, Math.max(2, Math.floor(room / rows.length)));
   const frame = make("div", { class: "gpt-cell", style: `left: 0; width: 100%; `
     + `top: ${100 * token / rows.length}%; height: ${100 / rows.length}%` });
   const element = make("div", {
@@ -153,29 +155,30 @@ function drawAllTokens(view, { data, token, tell }, box, layer, reach) {
       if (cell) view.set({ token: cell.line });
     },
   }, canvas, frame);
-  return [titled("The same for all tokens of the text, a line each", element)];
+  return [titled(`The same for all tokens, a line each; in the frame ${quoted(data.labels[token])}`,
+    element)];
 }
 
 /** A token's stream after each addition up to `now`, and how long it was. */
 function drawGrowth({ data, row }, now) {
   const streams = Array.from({ length: 2 * data.shapes.weights[0] + 1 }, (_, n) => (
     stream(data, row, n)));
-  const reach = reachOf(streams);
   const lengths = streams.map(lengthOf);
+  const longest = Math.max(...lengths);
   const height = Math.max(3, Math.min(16, Math.floor(170 / streams.length) - 5));
   const lines = streams.map((numbers, n) => {
     const there = n <= now;
     const name = n ? `+ ${["feed-forward", "attention"][n % 2]} ${Math.floor((n - 1) / 2)}`
       : "embeddings";
-    const cells = there ? strip(numbers, reach, height).element
+    const cells = there ? strip(numbers, reachOf([numbers]), height).element
       : make("div", { class: "gpt-strip gpt-hatched", style: `height: ${height}px` });
     return make("li", { class: n === now ? "gpt-now" : "" },
       make("span", { class: "gpt-step" }, name), cells,
       make("span", { class: "gpt-track" }, make("span", { class: "gpt-fill",
-        style: `width: ${there ? 100 * lengths[n] / Math.max(...lengths) : 0}%` })),
+        style: `width: ${there ? 100 * Math.log1p(lengths[n]) / Math.log1p(longest) : 0}%` })),
       make("span", { class: "gpt-number" }, there ? written(lengths[n], 2) : "–"));
   });
-  return [titled("The stream so far, after each addition, and its length",
+  return [titled("The stream after each addition, in colors of its own, and its length (log scale)",
     make("ol", { class: height < 12 ? "gpt-growth gpt-fine" : "gpt-growth" }, ...lines))];
 }
 
@@ -192,7 +195,7 @@ function drawNeurons(view, state, box, layer) {
   area.append(make("p", { class: "gpt-name" }, "What each neuron answers"), cells.element);
   const rows = largest(neurons, 8).map((n) => (
     { name: `neuron ${n}`, x: Math.max(neurons[n], 0), told: written(neurons[n], 2) }));
-  return [area, signedLegend(reach, "each cell is one neuron"),
+  return [area, signedLegend(reach, "each cell is one neuron", false),
     titled("Those that answer most", bars(rows))];
 }
 
@@ -246,7 +249,8 @@ function drawAttention(view, state, box, layer) {
     return place && place.column <= token ? place.column : null;
   }, largest(weights[head], 1)[0]);
   area.append(make("div", { style: `padding-left: ${GUTTER}px` }, arcs), column);
-  return [area, headRows(view, state, weights, cell, color), labelLine(data, weights[head], token, cell),
+  const top = make("div", { class: "gpt-arcs" }, state.allHeads, area);
+  return [top, headRows(view, state, weights, cell, color), labelLine(data, weights[head], token, cell),
     keyTable(data, layer, head, token)];
 }
 
@@ -320,9 +324,9 @@ function keyTable(data, layer, head, token) {
   make("tbody", {}, ...largest(weights, 4).map((key) => make("tr", {},
     make("th", { scope: "row" }, make("bdi", {}, shortened(data.labels[key], 18))),
     ...cells("td", written(products[key], 2), written(products[key] / Math.sqrt(width), 2)),
-    make("td", {}, make("span", { class: "gpt-track" }, make("span", {
+    make("td", {}, make("div", {}, make("span", { class: "gpt-track" }, make("span", {
       class: "gpt-fill", style: `width: ${100 * weights[key]}%` })),
-    make("span", { class: "gpt-number" }, chance(weights[key], 3)))))));
+    make("span", { class: "gpt-number" }, chance(weights[key], 3))))))));
 }
 
 // ------------------------------------------------------------------------- scores, probabilities
@@ -343,7 +347,7 @@ function drawChances(view, state) {
     { name: data.names[names[n]], x, told: chance(x, 3), current: names[n] === drawn }));
   const rest = 1 - chances.reduce((sum, p) => sum + p, 0);
   return [
-    titled("The same tokens with their probabilities", bars(rows)),
+    titled("The same tokens with their probabilities", bars(rows, 1)),
     make("p", { class: "gpt-quiet gpt-rest" }, data.vocabulary > rows.length
       ? `All other tokens together: ${chance(Math.max(rest, 0), 3)}` : ""),
     make("div", { class: "gpt-drawn" }, "Drawn:", make("bdi", { class: "gpt-followed" },
