@@ -16,7 +16,7 @@ export const IN_A_LAYER = [
   ["attention", "attention", "attention", "beside", "Attention: where the token looks"],
   ["after attention", "add", "block", "plus", "Attention adds to the stream"],
   ["feed-forward norm", "norm", "block", "beside", "Norm, before the neurons"],
-  ["feed-forward", "feed-forward", "block", "beside", "Feed-forward: what the neurons answer"],
+  ["feed-forward", "feed-forward", "block", "beside", "Feed-forward: the neurons answer"],
   ["after feed-forward", "add", "block", "plus", "The neurons add to the stream"],
 ];
 export const BEHIND = [

@@ -104,7 +104,8 @@ function drawTokens({ data, token }) {
     style: n === token ? "" : `background: ${PALETTE.chips[n % PALETTE.chips.length]}; `
       + `color: ${PALETTE.ink}`,
   }, make("bdi", {}, shortened(label, 24)), make("small", {}, String(data.ids[n]))));
-  return [titled("Each token, and below it its id", make("ul", { class: "gpt-chips" }, ...chips))];
+  return [titled("Each token, and below it its id", make("ul", {
+    class: chips.length > 32 ? "gpt-chips gpt-many" : "gpt-chips" }, ...chips))];
 }
 
 /** Vectors under each other, column by column: a sum, or what goes into a norm and comes out. */
