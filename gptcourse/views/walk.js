@@ -235,6 +235,7 @@ const render = (context) => mount(context, (view) => {
       if (why) state.tell(why);
       else view.set({ prompt: view.get("prompt") + text, token: null, layer: 0, box: "tokens" });
     }, why || "Append the token to the text, and start over");
+    append.setAttribute("aria-label", append.textContent);
     append.setAttribute("aria-disabled", String(Boolean(why)));
     return [button("draw again", () => view.set({ draw: (view.get("draw") + 1) % count })), append];
   };

@@ -136,5 +136,5 @@ class ModelWalk(BrowserView):
             "names": {str(n): figures.with_signs(text)
                       for n, text in zip(drawn, texts, strict=True)},
             "texts": {str(n): text for n, text in zip(drawn, texts, strict=True)
-                      if self.tokenizer.encode(text) == [n]},
+                      if figures.showable(text) == text and self.tokenizer.encode(text) == [n]},
         }

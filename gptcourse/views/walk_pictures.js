@@ -285,8 +285,8 @@ function headRows(view, { data, token, head, tell, layer }, weights, cell, color
         }
       },
       onpointerleave: () => tell(""),
-    }, make("span", { style: view.get("all_heads") || h === head ? `color: ${color(h)}` : "" },
-      fine && h !== head ? "" : `head ${h}`), canvas);
+    }, make("span", {}, ...(view.get("all_heads") ? [make("i", { style: `background: ${color(h)}` })]
+      : []), fine && h !== head ? "" : `head ${h}`), canvas);
   });
   const group = make("div", { class: "gpt-rows", role: "group", "aria-label": "heads" }, ...rows);
   walk(group, () => rows.length, () => view.get("head"), (h) => view.set({ head: h }));

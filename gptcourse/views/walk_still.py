@@ -67,7 +67,8 @@ def _draw_text(axes: Axes, walk: dict, layer: int, head: int, token: int) -> Non
     """The token that is followed, those that it looks at, and of the others as many as fit."""
     _write(axes, 16, 24, f"From ‘{walk['labels'][token]}’ to the next token", fontsize=11.5,
            fontweight="bold")
-    _write(axes, 16, 46, f"Arcs: where it looks with head {head} of layer {layer}", color=MUTED)
+    _write(axes, WIDTH - 16, 24, f"arcs: where it looks with head {head} of layer {layer}", "right",
+           color=MUTED)
     weights = weights_of(walk, "weights", layer, head, token)
     labels = [figures.visible(label, 12) for label in walk["labels"][: token + 1]]
     x, middles = 16.0, {}
@@ -80,7 +81,7 @@ def _draw_text(axes: Axes, walk: dict, layer: int, head: int, token: int) -> Non
             (x + 2, 128), width - 4, 20, boxstyle="round,pad=2,rounding_size=4",
             facecolor=FOLLOWED if n == token else PALETTE["raised"],
             edgecolor=ACCENT if n == token else PALETTE["raised"]))
-        _write(axes, x + width / 2, 138, labels[n], "center", family="monospace")
+        _write(axes, x + width / 2, 138, labels[n], "center")
         middles[n], x = x + width / 2, x + width + 4
     for key, weight in enumerate(weights):
         if key in middles and key < token and weight > 0.01:
@@ -88,7 +89,7 @@ def _draw_text(axes: Axes, walk: dict, layer: int, head: int, token: int) -> Non
 
 
 def _width_of(label: str) -> float:
-    return 8.2 * len(label) + 12
+    return 8 * len(label) + 12
 
 
 def _fitting(labels: list[str], weights: np.ndarray) -> list[int]:
@@ -128,8 +129,7 @@ def _draw_chances(axes: Axes, y: float, walk: dict, token: int, current: bool) -
     for n, (token_id, p) in enumerate(zip(walk["best"][row, :5], walk["chances"][row, :5],
                                           strict=True)):
         middle = y + 20 + 24 * n
-        _write(axes, LEFT + 84, middle, figures.visible(walk["names"][str(token_id)], 11), "right",
-               family="monospace")
+        _write(axes, LEFT + 84, middle, figures.visible(walk["names"][str(token_id)], 11), "right")
         axes.barh(middle, (RIGHT - LEFT - 94) * float(p), left=LEFT + 94, height=12,
                   color=SERIES[0])
         _write(axes, WIDTH - 16, middle, chance(float(p), 3), "right", color=MUTED)
