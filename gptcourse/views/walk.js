@@ -25,7 +25,10 @@ const tip = (x, y) => `m${4 * x + 3.5 * y} ${4 * y + 3.5 * x} l${-4 * x - 3.5 * 
   + `l${4 * x - 3.5 * y} ${4 * y - 3.5 * x}`;
 
 const render = (context) => mount(context, (view) => {
-  const state = { data: null, playing: null, tell: (words) => { told.textContent = words || HINT; } };
+  const state = { data: null, playing: null, tell: (words) => {
+    told.textContent = words || HINT;
+    told.classList.toggle("gpt-quiet", !words);
+  } };
   const layers = () => state.data?.shapes.weights[0] ?? 1;
   view.root.classList.add("gpt-walk");
   const [followed, accent] = PALETTE.parts.attention;

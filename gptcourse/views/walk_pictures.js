@@ -203,7 +203,7 @@ function drawNeurons(view, state, box, layer) {
 // ----------------------------------------------------------------------------------- attention
 
 const HEAD_COLORS = ["blue", "green", "violet", "red", "muted"];
-const [ARCS, LABELS, GUTTER] = [104, 74, 56];             // heights, and room left of the tokens
+const [ARCS, LABELS, GUTTER] = [104, 74, 60];             // heights, and room left of the tokens
 
 export function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -214,7 +214,6 @@ export function svg(tag, attributes = {}, ...children) {
 
 /** From a token back to one that it looks at; a circle where that is itself. */
 function arc(from, to, weight, color, count, cell) {
-  if (weight < 0.005) return "";
   const look = { fill: "none", stroke: color, "stroke-width": (0.6 + 9 * weight).toFixed(2),
     "stroke-linecap": "round", opacity: (0.35 + 0.6 * weight).toFixed(2) };
   const [start, end] = [from, to].map((n) => (n + 0.5) * cell);
@@ -233,13 +232,13 @@ function drawAttention(view, state, box, layer) {
   const heads = data.shapes.weights[1];
   const weights = Array.from({ length: heads }, (_, h) => (
     ofHead(data, "weights", layer, h, token)));
-  const cell = Math.min(64, (state.width - GUTTER - 2) / count);
+  const cell = Math.min(96, (state.width - GUTTER - 2) / count);
   const color = (h) => (h === head ? "var(--gpt-accent)"
     : `var(--gpt-color-${HEAD_COLORS[h % HEAD_COLORS.length]})`);
   const shown = view.get("all_heads") ? weights.map((_, h) => h).filter((h) => h !== head) : [];
   const arcs = svg("svg", { width: cell * count, height: ARCS, "aria-hidden": "true" },
     ...[...shown, head].flatMap((h) => Array.from(weights[h], (weight, key) => (
-      arc(token, key, weight, color(h), count, cell)))));
+      weight < (h === head ? 0.005 : 0.05) ? "" : arc(token, key, weight, color(h), count, cell)))));
   const column = make("div", { class: "gpt-column", hidden: true, style: `width: ${cell}px` });
   const area = cursor(state, "keys", token + 1, (key, visible) => {
     column.hidden = !visible;
@@ -296,7 +295,7 @@ function headRows(view, { data, token, head, tell, layer }, weights, cell, color
 /** The words below: all where there is room, else those that matter most. */
 function labelLine(data, weights, token, cell) {
   const order = [token, ...largest(weights, weights.length).filter((n) => n !== token)];
-  const flat = data.labels.every((label) => 7.4 * label.length < cell);
+  const flat = data.labels.every((label) => 7.4 * Math.min(label.length, 10) + 10 < cell);
   const kept = [];
   for (const n of cell >= 11.5 ? data.labels.keys() : order) {
     if (cell >= 11.5 || kept.every((m) => Math.abs(m - n) * cell >= 13)) kept.push(n);
@@ -305,12 +304,15 @@ function labelLine(data, weights, token, cell) {
   return svg("svg", { class: "gpt-labels", width: GUTTER + cell * data.labels.length + 2,
     height: LABELS, "aria-hidden": "true" }, ...kept.map((n) => {
     const x = GUTTER + (n + 0.5) * cell;
-    const strong = n === token || weights[n] > 0.1;
-    return svg("text", { x: flat ? x : x + 4, y: flat ? 14 : 8,
-      "text-anchor": flat ? "middle" : "end",
-      transform: angle ? `rotate(${angle} ${x} 6)` : "",
-      class: n === token ? "gpt-own" : strong ? "gpt-strong" : n > token ? "gpt-ahead" : "",
-    }, shortened(data.labels[n], 10));
+    const label = shortened(data.labels[n], 10);
+    const width = 7.3 * label.length;
+    const text = svg("text", { x: flat ? x : x + 1, y: 15, "text-anchor": flat ? "middle" : "end",
+      class: n === token ? "gpt-own" : weights[n] > 0.1 ? "gpt-strong" : n > token ? "gpt-ahead" : "",
+    }, label);
+    const pill = svg("rect", { x: flat ? x - width / 2 - 5 : x - width - 4, y: 3.5,
+      width: width + 10, height: 16, rx: 8 });
+    return svg("g", angle ? { transform: `rotate(${angle} ${x} 6)` } : {},
+      ...(n === token ? [pill, text] : [text]));
   }));
 }
 
