@@ -138,7 +138,7 @@ const render = (context) => mount(context, (view) => {
       (n) => state.stops[n].focus());
     state.stops.forEach((one, n) => { one.tabIndex = n ? -1 : 0; });
     const layer = slider(view, "layer", "layer", () => layers() - 1,
-      (n) => `${n} (of ${layers()})`);
+      (n) => `${n} of 0–${layers() - 1}`);
     layer.style.top = `${middleOf("attention norm") - FRAME - 12}px`;
     const frame = make("div", { class: "gpt-frame", style: `left: ${STREAM - 22}px; `
       + `top: ${middleOf("attention norm") - FRAME - 14}px; `

@@ -90,6 +90,16 @@ export function vectors(data, box, layer, row) {
   }
 }
 
+const LEAVING = { "token embedding": "token", "position embedding": "start",
+  "attention norm": "attention_norm", "feed-forward norm": "feed_forward_norm",
+  "final norm": "final_norm" };
+
+/** What leaves these boxes, for one token. */
+export function leaving(data, box, layer, row) {
+  const name = LEAVING[box];
+  return data.shapes[name].length === 3 ? at(data, name, layer, row) : at(data, name, row);
+}
+
 export function lengthOf(numbers) {
   return Math.sqrt(numbers.reduce((sum, x) => sum + x * x, 0));
 }

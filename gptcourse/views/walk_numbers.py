@@ -23,44 +23,46 @@ BOXES = (*BEFORE, *IN_A_LAYER, *BEHIND)
 # same sentences, with the numbers that it was sent.
 SENTENCES = {
     "tokens":
-        "The text is cut into {count} tokens. Token {place} is {token}. The model never sees its "
-        "letters: all it gets is the id {id}.",
+        "The text is cut into {count} tokens. {token} is token {place}, counted from 0. The model "
+        "never sees its letters: all it gets is the id {id}.",
     "token embedding":
-        "The id {id} picks row {id} out of a learned table that has a row for each of the "
-        "{vocabulary} tokens. These {width} numbers stand for {token} from now on. As a vector, "
-        "they are {length} long.",
+        "The id {id} picks row {id} out of a learned table with a row for each of the {vocabulary} "
+        "tokens it knows. These {width} numbers stand for {token} from now on. As a vector, they "
+        "are {length} long.",
     "position embedding":
         "A second table has a row for every place in a text. Row {place} is added to {token}, "
-        "number by number. The sum, {length} long, is where the token's residual stream begins.",
+        "number by number. The sum, {length} long, begins the token's residual stream, to which "
+        "every later part adds.",
     "attention norm":
         "Attention reads a copy of the stream that was evened out first. The norm takes away the "
         "mean of the {width} numbers ({mean}), divides by their spread ({spread}), then stretches "
         "and shifts each as it has learned.",
     "attention":
-        "Head {head} of {heads} compares the query of {token} with the keys of all tokens up to "
-        "it. The better a key fits, the more is taken from there: most from {most}.",
+        "Each of the {heads} heads compares a query of {token} with the keys of the tokens up to "
+        "it, and takes more where they fit better. Head {head} takes most from {most}.",
     "after attention":
-        "What the {heads} heads found is mixed into {width} numbers, {added} long, and added to "
-        "the stream of {token}. It was {before} long and is {length} long now.",
+        "What the {heads} heads took is mixed into {width} numbers, {added} long, and added to the "
+        "stream of {token}. The stream was {before} long; now it is {length} long.",
     "feed-forward norm":
         "The next part, too, reads an evened-out copy. The norm takes away the mean of the "
         "{width} numbers ({mean}), divides by their spread ({spread}), then stretches and shifts "
         "each as it has learned.",
     "feed-forward":
         "Here every token is on its own. {neurons} neurons read the numbers of {token}; {active} "
-        "of them answer with more than 0.5. Neuron {neuron} answers most: {activation}.",
+        "of them answer with more than 0.5. Neuron {neuron} has the largest answer, {activation}.",
     "after feed-forward":
-        "What the neurons found is mixed into {width} numbers, {added} long, and added to the "
-        "stream of {token}. It was {before} long and is {length} long now.",
+        "What the neurons answered is mixed into {width} numbers, {added} long, and added to the "
+        "stream of {token}. The stream was {before} long; now it is {length} long.",
     "final norm":
         "After {layers} the stream of {token} is complete. One last norm takes away the mean "
         "({mean}), divides by the spread ({spread}), then stretches and shifts each number.",
     "output head":
-        "The {width} numbers are multiplied with those of each of the {vocabulary} tokens and "
-        "summed up. That gives {vocabulary} scores, the logits: {most}.",
+        "Each of the {vocabulary} tokens has a row of {width} numbers here, too. Multiplied with "
+        "those from the norm and summed up, it gives the token's score, its logit. The highest: "
+        "{most}.",
     "next token":
-        "Softmax turns the scores into probabilities, which sum to 1: {most}. One token is drawn "
-        "by chance, the likely ones more often: {drawn}.",
+        "Softmax turns the scores into probabilities, which sum to 1: {most}. Then one token is "
+        "drawn at random, likely ones more often. This time it's {drawn}.",
 }
 TOLD_NEXT = " In the text, {next} comes next; the model gave it {chance}."
 

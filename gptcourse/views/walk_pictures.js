@@ -6,12 +6,15 @@ import {
   chance, largest, make, paintPixels, shortened, signedColor, signedLegend, walk, weightColor,
   written,
 } from "./common.js";
-import { at, lengthOf, ofHead, quoted, stream, vectors } from "./walk_numbers.js";
+import { at, leaving, lengthOf, ofHead, quoted, stream, vectors } from "./walk_numbers.js";
 
 const CELLS_IN_A_ROW = 192;                    // of a strip, so that each can be pointed at
 
 const reachOf = (lists) => Math.max(...lists.map((numbers) => (
   numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0))));
+const SHADES = Array.from({ length: 511 }, (_, n) => signedColor(n - 255, 255));
+/** As `signedColor`, in 511 steps: some pictures have thousands of cells. */
+const shade = (x, reach) => SHADES[255 + Math.round(255 * (x / (reach || 1)))];
 const titled = (title, ...children) => make("div", { class: "gpt-part" },
   make("p", { class: "gpt-name" }, title), ...children);
 
@@ -66,7 +69,7 @@ function strip(numbers, reach, height, most = CELLS_IN_A_ROW) {
   const canvas = make("canvas", { "aria-hidden": "true" });
   paintPixels(canvas, columns, lines, (line, column) => {
     const x = numbers[line * columns + column];
-    return x === undefined ? null : signedColor(x, reach);
+    return x === undefined ? null : shade(x, reach);
   });
   const frame = make("div", { class: "gpt-cell", hidden: true });
   const element = make("div", { class: "gpt-strip", style: `height: ${height}px` }, canvas, frame);
@@ -134,10 +137,11 @@ function drawVectors(view, state, box, layer) {
 /** What leaves a box for every token: a line each, and a frame around the one that is followed. */
 function drawAllTokens(view, { data, token, tell }, box, layer, reach, room) {
   if (data.places.length < 2) return [];
-  const rows = data.places.map((_, row) => vectors(data, box, layer, row).at(-1).numbers);
+  const rows = data.places.map((_, row) => leaving(data, box, layer, row));
   const columns = rows[0].length;
   const canvas = make("canvas", { "aria-hidden": "true" });
-  paintPixels(canvas, columns, rows.length, (line, n) => signedColor(rows[line][n], reach));
+  paintPixels(canvas, columns, rows.length, (line, n) => (
+    shade(Math.max(-reach, Math.min(reach, rows[line][n])), reach)));
   const height = Math.min(16, Math.max(2, Math.floor(room / rows.length)));
   const frame = make("div", { class: "gpt-cell", style: `left: 0; width: 100%; `
     + `top: ${100 * token / rows.length}%; height: ${100 / rows.length}%` });
@@ -197,7 +201,7 @@ function drawNeurons(view, state, box, layer) {
   const rows = largest(neurons, 8).map((n) => (
     { name: `neuron ${n}`, x: Math.max(neurons[n], 0), told: written(neurons[n], 2) }));
   return [area, signedLegend(reach, "each cell is one neuron", false),
-    titled("Those that answer most", bars(rows))];
+    titled("The largest answers", bars(rows))];
 }
 
 // ----------------------------------------------------------------------------------- attention

@@ -56,8 +56,8 @@ MOVES = {
     ],
     "ModelWalk": [
         ("button", "on to the next box", ["Enter", "Enter"], "Row 4 is added to ‘.’"),
-        ("button", "position embedding", ["ArrowDown", "ArrowDown"], "Head 0 of 4 compares"),
-        ("button", re.compile("^follow token 4 "), ["ArrowLeft"], "compares the query of ‘·sat’"),
+        ("button", "position embedding", ["ArrowDown", "ArrowDown"], "Head 0 takes most from"),
+        ("button", re.compile("^follow token 4 "), ["ArrowLeft"], "compares a query of ‘·sat’"),
     ],
     "SamplingBench": [
         ("slider", "temperature", ["Home"], "Entropy 8.07 bits before, 5.10 after."),

@@ -98,7 +98,7 @@ def test_a_walk_is_no_higher_than_700_pixels(opened, width):
 @pytest.mark.parametrize(("width", "columns"), [(800, 2), (780, 2), (600, 1)])
 def test_the_map_stands_beside_the_box_where_there_is_room(opened, width, columns):
     page = opened(walk(), width)
-    lefts = {page.locator(name).bounding_box()["x"] for name in (".gpt-left", ".gpt-right")}
+    lefts = {page.locator(name).bounding_box()["x"] for name in (".gpt-map", ".gpt-right")}
     assert len(lefts) == columns
 
 
@@ -178,7 +178,7 @@ def test_another_session_moves_the_page(opened):
     page = opened(walk(box="attention"))
     page.send(layer=1, head=3, token=2)
     expect(page.locator(".gpt-title")).to_have_text(re.compile("^Layer 1 · "))
-    expect(page.locator(".gpt-said")).to_contain_text("Head 3 of 4 compares the query of")
+    expect(page.locator(".gpt-said")).to_contain_text("Head 3 takes most from ‘")
     expect(page.get_by_label("layer", exact=True)).to_have_value("1")
 
 
@@ -341,7 +341,7 @@ def test_another_token_can_be_drawn_and_appended_to_the_text(opened):
     page.settle()
     assert page.saved == [["draw", 1]]
     drawn = page.locator(".gpt-drawn bdi").text_content()
-    expect(page.locator(".gpt-said")).to_contain_text(f"more often: ‘{drawn}’.")
+    expect(page.locator(".gpt-said")).to_contain_text(f"This time it's ‘{drawn}’.")
     button(page, "append it, walk on").click()
     changed = dict(page.saved)
     assert changed["prompt"] == "Do you know" + drawn.replace("·", " ")

@@ -206,7 +206,8 @@ def test_a_state_makes_the_same_walk_again():
 def test_the_repr_says_where_the_walk_is():
     walk = view()
     walk.state = {"box": "attention", "layer": 1, "head": 2}
-    assert repr(walk).startswith("<ModelWalk: Layer 1, attention: Head 2 of 4 compares the query ")
+    assert repr(walk).startswith("<ModelWalk: Layer 1, attention: Each of the 4 heads compares ")
+    assert "Head 2 takes most from ‘" in repr(walk)
     walk.box = "next token"
     assert repr(walk).startswith("<ModelWalk: Next token: Softmax turns the scores into ")
     assert "In the text" not in repr(walk)
