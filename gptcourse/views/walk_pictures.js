@@ -236,7 +236,7 @@ function drawAttention(view, state, box, layer) {
   const heads = data.shapes.weights[1];
   const weights = Array.from({ length: heads }, (_, h) => (
     ofHead(data, "weights", layer, h, token)));
-  const cell = Math.min(96, (state.width - GUTTER - 2) / count);
+  const cell = Math.min(96, (state.width - GUTTER - 10) / count);
   const color = (h) => (h === head ? "var(--gpt-accent)"
     : `var(--gpt-color-${HEAD_COLORS[h % HEAD_COLORS.length]})`);
   const shown = view.get("all_heads") ? weights.map((_, h) => h).filter((h) => h !== head) : [];
@@ -310,10 +310,11 @@ function labelLine(data, weights, token, cell) {
     const x = GUTTER + (n + 0.5) * cell;
     const label = shortened(data.labels[n], 10);
     const width = 7.3 * label.length;
-    const text = svg("text", { x: flat ? x : x + 1, y: 15, "text-anchor": flat ? "middle" : "end",
+    const y = angle === -90 ? 10 : 14;
+    const text = svg("text", { x: flat ? x : x + 1, y, "text-anchor": flat ? "middle" : "end",
       class: n === token ? "gpt-own" : weights[n] > 0.1 ? "gpt-strong" : n > token ? "gpt-ahead" : "",
     }, label);
-    const pill = svg("rect", { x: flat ? x - width / 2 - 5 : x - width - 4, y: 3.5,
+    const pill = svg("rect", { x: flat ? x - width / 2 - 5 : x - width - 4, y: y - 11.5,
       width: width + 10, height: 16, rx: 8 });
     return svg("g", angle ? { transform: `rotate(${angle} ${x} 6)` } : {},
       ...(n === token ? [pill, text] : [text]));
