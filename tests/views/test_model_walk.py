@@ -111,9 +111,10 @@ def test_the_last_boxes_hold_the_models_scores_and_their_probabilities():
 
 
 def test_tokens_are_drawn_by_their_probabilities():
-    traced, _ = trace_text(model(), tokenizer(), "cat " * 15)
+    teller, its_tokenizer = storyteller()
+    traced, _ = trace_text(teller, its_tokenizer, next(storybook.stories(1, seed=3)).text)
     places = list(range(len(traced.ids)))
-    drawn = ModelWalk.compute(model(), traced, places)["drawn"]
+    drawn = ModelWalk.compute(teller, traced, places)["drawn"]
     assert drawn.shape == (len(places), DRAWS)
     chances = torch.from_numpy(traced.logits).double().softmax(-1)
     hits = (drawn == chances.argmax(-1).numpy()[:, None]).sum()
@@ -197,6 +198,8 @@ def test_a_state_makes_the_same_walk_again():
     walk = view()
     walk.set_state({"box": "attention", "layer": 1, "head": 2, "token": 3})   # as a browser does
     walk.breakpoints, walk.draw = ["feed-forward"], 4
+    assert walk.state == {"prompt": SENTENCE, "box": "attention", "layer": 1, "head": 2, "token": 3,
+                          "breakpoints": ["feed-forward"], "all_heads": False, "draw": 4}
     other = ModelWalk(model(), tokenizer(), "A dog")
     other.state = walk.state
     assert other.state == walk.state and repr(other) == repr(walk)
