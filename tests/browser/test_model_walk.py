@@ -215,7 +215,9 @@ def test_what_a_head_looks_at_is_read_by_keys_and_heads_are_chosen_by_keys(opene
     assert f"q · k = {product:.2f}".replace("-", "−") in keys.get_attribute("aria-valuetext")
     page.get_by_role("button", name=re.compile("^head 0, most at ")).focus()
     press(page, "ArrowDown", "ArrowDown")
-    expect(page.locator(".gpt-row[aria-pressed=true]")).to_be_focused()
+    chosen = page.get_by_role("button", name=re.compile("^head 2, most at "))
+    expect(chosen).to_be_focused()
+    expect(chosen).to_have_attribute("aria-pressed", "true")
     assert page.saved == [["head", 1], ["head", 2]]
     arcs = page.locator(".gpt-arcs svg > *").count()
     page.get_by_role("checkbox", name="arcs of all heads").check()
