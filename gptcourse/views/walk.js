@@ -7,11 +7,11 @@ import {
 } from "./walk_numbers.js";
 import { picture, svg } from "./walk_pictures.js";
 
-const PACE = 2500;                                     // milliseconds that the play stays in a box
+const PACE = 4000;                                     // milliseconds that the play stays in a box
 const HINT = "Point at a number to read it. A circle beside a box stops the play there.";
 
 // Where the boxes of the map are: their middles from top to bottom, and the stream on the left.
-const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [29, 36, 34, 46, 80, 250];
+const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [29, 36, 34, 46, 80, 262];
 const MAP = [...BEFORE, ...IN_A_LAYER, ...BEHIND].map(([box, name, part, form, title], n) => {
   const inLayer = n >= BEFORE.length && n < BEFORE.length + IN_A_LAYER.length;
   const beyond = FRAME * (n >= BEFORE.length) + 8 * (n >= BEFORE.length + IN_A_LAYER.length);
