@@ -251,7 +251,10 @@ const render = (context) => mount(context, (view) => {
     if (!data || layer >= layers() || head >= data.shapes.weights[1]) return;  // the kernel says so
     const token = locked();
     const row = data.places.indexOf(token);
-    if (row < 0) return;                                     // the kernel sends its numbers
+    if (row < 0) {
+      state.tell(`The numbers of ${quoted(data.labels[token])} are still on their way.`);
+      return;
+    }
     Object.assign(state, { token, row, head, layer, width: scene.clientWidth || 560 });
     drawLines();
     markBoxes();

@@ -114,7 +114,8 @@ class ModelWalk(BrowserView):
         """The arrays and words that are on the page; they are those of all tokens, or, where that
         would be too much, of the one that is followed."""
         if self._walked is None or token not in self._walked["places"]:
-            places = list(range(len(traced.ids)))
+            # What was once too much is too much for every other token, too.
+            places = [token] if self._walked else list(range(len(traced.ids)))
             arrays = self.compute(self.model, traced, places)
             if sum(array.nbytes for array in arrays.values()) > MOST_BYTES - WORDS:
                 places = [token]

@@ -1,12 +1,14 @@
 """The walk through a model, on a page: every box, by keys and by pointer, played and stopped."""
 
 import re
+from dataclasses import replace
 
 import pytest
+from helpers import lively_model
 from page import ViewPage
 from playwright.sync_api import expect
 from test_accessibility import serious_violations
-from views.samples import model, tokenizer
+from views.samples import SMALL, model, tokenizer
 
 from gptcourse.views import ModelWalk
 from gptcourse.views.walk_numbers import BOXES
@@ -180,6 +182,19 @@ def test_another_session_moves_the_page(opened):
     expect(page.locator(".gpt-title")).to_have_text(re.compile("^Layer 1 · "))
     expect(page.locator(".gpt-said")).to_contain_text("Head 3 takes most from ‘")
     expect(page.get_by_label("layer", exact=True)).to_have_value("1")
+
+
+def test_of_a_large_model_the_page_waits_for_the_numbers_of_another_token(opened):
+    large = replace(SMALL, context_length=64, emb_dim=288, n_heads=9, n_layers=9)
+    view = ModelWalk(lively_model(config=large), tokenizer(), "The cat sat on. " * 9)
+    view.box = "token embedding"
+    page = opened(view)
+    page.get_by_role("button", name="follow token 2 ·cat", exact=True).click()
+    expect(page.locator(".gpt-told")).to_have_text("The numbers of ‘·cat’ are still on their way.")
+    view.token = 2
+    page.send(data=view.data)
+    expect(page.locator(".gpt-said")).to_contain_text("stand for ‘·cat’ from now on")
+    expect(page.locator(".gpt-told")).not_to_contain_text("on their way")
 
 
 # ---------------------------------------------------------------------------------- the numbers
