@@ -164,27 +164,29 @@ function drawAllTokens(view, { data, token, tell }, box, layer, reach, room) {
     element)];
 }
 
-/** A token's stream after each addition up to `now`, and how long it was. */
+/** A token's stream after each addition up to `now`, and how long it was; of many, those nearby. */
 function drawGrowth({ data, row }, now) {
-  const streams = Array.from({ length: 2 * data.shapes.weights[0] + 1 }, (_, n) => (
-    stream(data, row, n)));
-  const lengths = streams.map(lengthOf);
-  const longest = Math.max(...lengths);
-  const height = Math.max(3, Math.min(16, Math.floor(170 / streams.length) - 5));
-  const lines = streams.map((numbers, n) => {
+  const count = 2 * data.shapes.weights[0] + 1;
+  const first = Math.min(Math.max(now - 3, 1), Math.max(count - 6, 1));
+  const shown = [0, ...Array.from({ length: Math.min(6, count - 1) }, (_, n) => first + n)];
+  const longest = Math.max(...Array.from({ length: count }, (_, n) => (
+    lengthOf(stream(data, row, n)))));
+  const lines = shown.map((n) => {
+    const numbers = stream(data, row, n);
     const there = n <= now;
     const name = n ? `+ ${["feed-forward", "attention"][n % 2]} ${Math.floor((n - 1) / 2)}`
       : "embeddings";
-    const cells = there ? strip(numbers, reachOf([numbers]), height).element
-      : make("div", { class: "gpt-strip gpt-hatched", style: `height: ${height}px` });
+    const cells = there ? strip(numbers, reachOf([numbers]), 16).element
+      : make("div", { class: "gpt-strip gpt-hatched", style: "height: 16px" });
+    const share = Math.log1p(lengthOf(numbers)) / Math.log1p(longest);
     return make("li", { class: n === now ? "gpt-now" : "" },
       make("span", { class: "gpt-step" }, name), cells,
       make("span", { class: "gpt-track" }, make("span", { class: "gpt-fill",
-        style: `width: ${there ? 100 * Math.log1p(lengths[n]) / Math.log1p(longest) : 0}%` })),
-      make("span", { class: "gpt-number" }, there ? written(lengths[n], 2) : "–"));
+        style: `width: ${there ? 100 * share : 0}%` })),
+      make("span", { class: "gpt-number" }, there ? written(lengthOf(numbers), 2) : "–"));
   });
   return [titled("The stream after each addition, in colors of its own, and its length (log scale)",
-    make("ol", { class: height < 12 ? "gpt-growth gpt-fine" : "gpt-growth" }, ...lines))];
+    make("ol", { class: "gpt-growth" }, ...lines))];
 }
 
 function drawNeurons(view, state, box, layer) {

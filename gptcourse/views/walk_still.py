@@ -23,7 +23,7 @@ from gptcourse.figures.style import (
 from gptcourse.views.base import chance
 from gptcourse.views.walk_numbers import stream, weights_of
 
-MOST_LAYERS, ROW, LEFT, RIGHT, GAP = 3, 27, 180, 624, 18
+MOST_LAYERS, ROW, LEFT, RIGHT, GAP = 3, 27, 196, 626, 18
 ACCENT, FOLLOWED = SERIES[1], PALETTE["parts"]["attention"][0]
 
 
@@ -50,11 +50,16 @@ def _vectors(walk: dict, layer: int, row: int) -> list[tuple[str, tuple, np.ndar
     n_layers = walk["weights"].shape[0]
     rows = [("token embedding", ("tokens", "token embedding"), walk["token"][row]),
             ("+ position", ("position embedding",), walk["position"][row])]
-    for n in range(n_layers) if n_layers <= MOST_LAYERS else [layer]:
+    drawn = range(n_layers) if n_layers <= MOST_LAYERS else [layer]
+    for n in drawn:
         for part, name in (("attention", "attention"), ("feed_forward", "feed-forward")):
             boxes = (f"{name} norm", name, f"after {name}") if n == layer else ()
             rows.append((f"+ {name}, layer {n}", boxes, walk[part][n, row]))
-    rows.append(("= the stream", (), stream(walk, row, 2 * n_layers)))
+    end = stream(walk, row, 2 * n_layers)
+    if len(drawn) < n_layers:
+        others = end - sum(numbers for _, _, numbers in rows)
+        rows.append((f"+ {n_layers - len(drawn)} other layers", (), others))
+    rows.append(("= the stream", (), end))
     return [*rows, ("after the final norm", ("final norm",), walk["final_norm"][row])]
 
 
@@ -119,7 +124,8 @@ def _draw_vector(axes: Axes, y: float, name: str, numbers: np.ndarray, current: 
     axes.imshow(numbers[None], extent=(LEFT, RIGHT, y + 19, y + 1), aspect="auto", vmin=-reach,
                 vmax=reach, cmap=LinearSegmentedColormap.from_list("signed", SIGNED),
                 interpolation="nearest")
-    _write(axes, WIDTH - 16, y + 10, f"{np.linalg.norm(numbers):.2f}", "right", color=MUTED)
+    length = figures.number(float(np.linalg.norm(numbers)), 4)
+    _write(axes, WIDTH - 16, y + 10, length, "right", color=MUTED)
 
 
 def _draw_chances(axes: Axes, y: float, walk: dict, token: int, current: bool) -> None:

@@ -91,6 +91,20 @@ def test_no_box_is_cut_at_its_side_and_all_are_as_high(opened, width):
     assert len(heights) == 1
 
 
+def test_the_boxes_of_a_deep_model_need_no_more_room(opened):
+    deep = lively_model(config=replace(SMALL, n_layers=12))
+    page = opened(ModelWalk(deep, tokenizer(), "The cat sat on."), 890)
+    heights = set()
+    for box in BOXES:
+        page.send(box=box, layer=7)
+        heights.add(page.locator("#view .gpt").bounding_box()["height"])
+    assert len(heights) == 1
+    page.send(box="after feed-forward")
+    lines = page.locator(".gpt-growth li").all_inner_texts()
+    assert [line.split("\n")[0] for line in lines] == ["embeddings", *(
+        f"+ {part} {layer}" for layer in (6, 7, 8) for part in ("attention", "feed-forward"))]
+
+
 @pytest.mark.parametrize("width", [1280, 890])             # without and with the file browser
 def test_a_walk_is_no_higher_than_700_pixels(opened, width):
     page = opened(told_by_the_storyteller(), width)
