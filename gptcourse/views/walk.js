@@ -20,9 +20,15 @@ const MAP = [...BEFORE, ...IN_A_LAYER, ...BEHIND].map(([box, name, part, form, t
 const HEIGHT = MAP.at(-1).y + BOX / 2 + 4;
 const middleOf = (box) => MAP.find((one) => one.box === box).y;
 
-/** The head of an arrow, where a path ends that came from this direction. */
-const tip = (x, y) => `m${4 * x + 3.5 * y} ${4 * y + 3.5 * x} l${-4 * x - 3.5 * y} ${-4 * y - 3.5 * x} `
-  + `l${4 * x - 3.5 * y} ${4 * y - 3.5 * x}`;
+/** The head of an arrow, at the end of a path, pointing away from (x, y). */
+function tip(x, y) {
+  const [back, aside] = [4, 3.5];
+  return `m${back * x + aside * y} ${back * y + aside * x} `
+    + `l${-back * x - aside * y} ${-back * y - aside * x} `
+    + `l${back * x - aside * y} ${back * y - aside * x}`;
+}
+
+const motionIsUnwanted = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const render = (context) => mount(context, (view) => {
   const state = { data: null, playing: null, tell: (words) => {
@@ -72,7 +78,7 @@ const render = (context) => mount(context, (view) => {
   function start() {
     if (!state.data) return;
     if (here() === stations().length - 1) go(0);
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {  // to the stop, without a show
+    if (motionIsUnwanted()) {                            // to the stop at once, without a show
       let n = here() + 1;
       while (!endsAt(n)) n++;
       go(n);
@@ -90,6 +96,10 @@ const render = (context) => mount(context, (view) => {
 
   function tick() {
     if (!view.root.isConnected) return;
+    if (motionIsUnwanted()) {
+      stop();
+      return;
+    }
     const n = here() + 1;
     go(n, true);
     if (endsAt(n)) stop();
@@ -159,8 +169,8 @@ const render = (context) => mount(context, (view) => {
   }
 
   /**
-   * The stream, as thick as its numbers are large, and the ways of the two parts beside it. What the
-   * token has behind it is colored.
+   * The stream, as thick as its numbers are large, and the ways of the two parts beside it. What
+   * the token has behind it is colored.
    */
   function drawLines() {
     const { data, row, layer } = state;
@@ -173,7 +183,8 @@ const render = (context) => mount(context, (view) => {
       line(to, `M${STREAM} ${middleOf(from)} V${middleOf(to)}`, width));
     const branch = (norm, part, plus) => [
       line(norm, `M${STREAM} ${middleOf(norm)} H${BESIDE - 2} ${tip(-1, 0)}`),
-      line(part, `M${BESIDE + 30} ${middleOf(norm)} V${middleOf(part) - BOX / 2 - 1} ${tip(0, -1)}`),
+      line(part, `M${BESIDE + 30} ${middleOf(norm)} V${middleOf(part) - BOX / 2 - 1} `
+        + tip(0, -1)),
       line(plus, `M${BESIDE} ${middleOf(part)} H${STREAM + 22} V${middleOf(plus)} H${STREAM + 13} `
         + tip(1, 0))];
     state.lines.replaceChildren(
@@ -210,8 +221,8 @@ const render = (context) => mount(context, (view) => {
 
   function writeTokens() {
     tokens.replaceChildren(...state.data.labels.map((label, token) => make("button", {
-      type: "button", "data-lm-suppress-shortcuts": "true", "aria-label": `follow token ${token} ${label}`,
-      onclick: () => view.set({ token }),
+      type: "button", "data-lm-suppress-shortcuts": "true",
+      "aria-label": `follow token ${token} ${label}`, onclick: () => view.set({ token }),
     }, make("bdi", {}, shortened(label, 24)))));
   }
 
@@ -225,15 +236,25 @@ const render = (context) => mount(context, (view) => {
 
   // ----- the token that is drawn
 
+  /** Why the token that was drawn cannot be appended to the text, or nothing. */
+  function hindrance(drawn, token) {
+    const { data } = state;
+    if (token < data.labels.length - 1) {
+      return "Follow the last token to append what is drawn after it.";
+    }
+    if (data.texts[drawn] === undefined) {
+      return `${quoted(data.names[drawn])} ends the text here: draw again.`;
+    }
+    if (data.room < 1) return "The text is as long as this view can show: take a shorter one.";
+    return field.querySelector("input").readOnly
+      ? "That needs the model, so it needs the notebook." : "";
+  }
+
   state.drawButtons = (drawn, token) => {
     const { data } = state;
     const text = data.texts[drawn];
     const count = data.shapes.drawn[1];
-    const why = token < data.labels.length - 1 ? "Follow the last token to append what is drawn after it."
-      : text === undefined ? `${quoted(data.names[drawn])} ends the text here: draw again.`
-        : data.room < 1 ? "The text is as long as this view can show: take a shorter one."
-          : field.querySelector("input").readOnly ? "That needs the model, so it needs the notebook."
-            : "";
+    const why = hindrance(drawn, token);
     const append = button("append it, walk on", () => {
       if (why) state.tell(why);
       else view.set({ prompt: view.get("prompt") + text, token: null, layer: 0, box: "tokens" });
@@ -275,7 +296,8 @@ const render = (context) => mount(context, (view) => {
   function refocus({ className, textContent }) {
     const alike = [...scene.querySelectorAll("button, [tabindex]")].filter((one) => (
       one.className === className && one.tabIndex === 0));
-    (alike.find((one) => one.textContent === textContent) ?? alike[0])?.focus({ preventScroll: true });
+    const successor = alike.find((one) => one.textContent === textContent) ?? alike[0];
+    successor?.focus({ preventScroll: true });
   }
 
   view.on(["data"], () => {

@@ -4,8 +4,8 @@ import { chance, largest, rowStart, shortened, written } from "./common.js";
 
 // ------------------------------------------------------------------------------------- the boxes
 
-// In the order of the walk: name, what the map calls it, the part of the GPT whose color it has, its
-// form on the map (on the stream, beside it, or a plus where something is added), and its title.
+// In the order of the walk: name, what the map calls it, the part of the GPT whose color it has,
+// its form on the map (on the stream, beside it, or a plus where something is added), its title.
 export const BEFORE = [
   ["tokens", "text → tokens", "tokenizer", "on", "Text becomes tokens"],
   ["token embedding", "token embedding", "embedding", "on", "The id becomes a vector"],
@@ -27,9 +27,10 @@ export const BEHIND = [
 
 /** Every box of the walk in order, with its layer; those before and behind have none. */
 export function stationsOf(layers) {
+  const alone = (boxes) => boxes.map(([box]) => ({ box }));
   const inside = Array.from({ length: layers }, (_, layer) => (
     IN_A_LAYER.map(([box]) => ({ box, layer }))));
-  return [...BEFORE.map(([box]) => ({ box })), ...inside.flat(), ...BEHIND.map(([box]) => ({ box }))];
+  return [...alone(BEFORE), ...inside.flat(), ...alone(BEHIND)];
 }
 
 /** Where in the walk a box is. */

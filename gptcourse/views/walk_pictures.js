@@ -95,7 +95,8 @@ function bars(rows, most = Math.max(...rows.map(({ x }) => Math.abs(x)))) {
   return make("ol", { class: "gpt-bars" }, ...rows.map(({ name, x, told, current }) => (
     make("li", { class: current ? "gpt-now" : "" }, make("bdi", {}, name),
       make("span", { class: "gpt-track" }, make("span", {
-        class: x < 0 ? "gpt-fill gpt-below" : "gpt-fill", style: `width: ${100 * Math.abs(x) / most}%`,
+        class: x < 0 ? "gpt-fill gpt-below" : "gpt-fill",
+        style: `width: ${100 * Math.abs(x) / most}%`,
       })), make("span", { class: "gpt-number" }, told)))));
 }
 
@@ -126,8 +127,8 @@ function drawVectors(view, state, box, layer) {
   }, (event) => strips.reduce((found, one) => found ?? one.placeOf(event), null));
   rows.forEach(({ sign, name, numbers }, n) => area.append(
     make("p", { class: "gpt-name" }, make("b", {}, sign), name,
-      make("span", { class: "gpt-number" }, `${normed && !n ? `in colors up to ±${written(own[0], 1)}, `
-        : ""}length ${written(lengthOf(numbers), 2)}`)), strips[n].element));
+      make("span", { class: "gpt-number" }, normed && !n ? `in colors up to ±${written(own[0], 1)}, `
+        : "", `length ${written(lengthOf(numbers), 2)}`)), strips[n].element));
   const additions = { "after attention": 2 * layer + 1, "after feed-forward": 2 * layer + 2 }[box];
   const below = additions ? drawGrowth(state, additions)
     : drawAllTokens(view, state, box, layer, reach, 330 - 54 * rows.length);
@@ -242,9 +243,10 @@ function drawAttention(view, state, box, layer) {
   const color = (h) => (h === head ? "var(--gpt-accent)"
     : `var(--gpt-color-${HEAD_COLORS[h % HEAD_COLORS.length]})`);
   const shown = view.get("all_heads") ? weights.map((_, h) => h).filter((h) => h !== head) : [];
+  const least = (h) => (h === head ? 0.005 : 0.05);
   const arcs = svg("svg", { width: cell * count, height: ARCS, "aria-hidden": "true" },
     ...[...shown, head].flatMap((h) => Array.from(weights[h], (weight, key) => (
-      weight < (h === head ? 0.005 : 0.05) ? "" : arc(token, key, weight, color(h), count, cell)))));
+      weight < least(h) ? "" : arc(token, key, weight, color(h), count, cell)))));
   const column = make("div", { class: "gpt-column", hidden: true, style: `width: ${cell}px` });
   const area = cursor(state, "keys", token + 1, (key, visible) => {
     column.hidden = !visible;
@@ -256,8 +258,8 @@ function drawAttention(view, state, box, layer) {
   }, largest(weights[head], 1)[0]);
   area.append(make("div", { style: `padding-left: ${GUTTER}px` }, arcs), column);
   const top = make("div", { class: "gpt-arcs" }, state.allHeads, area);
-  return [top, headRows(view, state, weights, cell, color), labelLine(data, weights[head], token, cell),
-    keyTable(data, layer, head, token)];
+  return [top, headRows(view, state, weights, cell, color),
+    labelLine(data, weights[head], token, cell), keyTable(data, layer, head, token)];
 }
 
 function looked(data, layer, head, token, key) {
@@ -290,8 +292,8 @@ function headRows(view, { data, token, head, tell, layer }, weights, cell, color
         }
       },
       onpointerleave: () => tell(""),
-    }, make("span", {}, ...(view.get("all_heads") ? [make("i", { style: `background: ${color(h)}` })]
-      : []), fine && h !== head ? "" : `head ${h}`), canvas);
+    }, make("span", {}, view.get("all_heads") ? make("i", { style: `background: ${color(h)}` }) : "",
+      fine && h !== head ? "" : `head ${h}`), canvas);
   });
   const group = make("div", { class: "gpt-rows", role: "group", "aria-label": "heads" }, ...rows);
   walk(group, () => rows.length, () => view.get("head"), (h) => view.set({ head: h }));
@@ -314,7 +316,8 @@ function labelLine(data, weights, token, cell) {
     const width = 7.3 * label.length;
     const y = angle === -90 ? 10 : 14;
     const text = svg("text", { x: flat ? x : x + 1, y, "text-anchor": flat ? "middle" : "end",
-      class: n === token ? "gpt-own" : weights[n] > 0.1 ? "gpt-strong" : n > token ? "gpt-ahead" : "",
+      class: n === token ? "gpt-own" : n > token ? "gpt-ahead" : weights[n] > 0.1 ? "gpt-strong"
+        : "",
     }, label);
     const pill = svg("rect", { x: flat ? x - width / 2 - 5 : x - width - 4, y: y - 11.5,
       width: width + 10, height: 16, rx: 8 });
@@ -343,8 +346,9 @@ function keyTable(data, layer, head, token) {
 
 function drawScores(view, { data, row }) {
   const names = at(data, "best", row);
-  return [titled(`The highest of ${data.vocabulary.toLocaleString("en-US")} scores`, bars(Array.from(
-    at(data, "logits", row), (x, n) => ({ name: data.names[names[n]], x, told: written(x, 2) }))))];
+  const rows = Array.from(at(data, "logits", row), (x, n) => (
+    { name: data.names[names[n]], x, told: written(x, 2) }));
+  return [titled(`The highest of ${data.vocabulary.toLocaleString("en-US")} scores`, bars(rows))];
 }
 
 function drawChances(view, state) {

@@ -204,11 +204,12 @@ def test_of_a_large_model_the_page_waits_for_the_numbers_of_another_token(opened
     view.box = "token embedding"
     page = opened(view)
     page.get_by_role("button", name="follow token 2 ·cat", exact=True).click()
-    expect(page.locator(".gpt-told")).to_have_text("The numbers of ‘·cat’ are still on their way.")
+    told = page.locator(".gpt-told")
+    expect(told).to_have_text("The numbers of ‘·cat’ are still on their way.")
     view.token = 2
     page.send(data=view.data)
     expect(page.locator(".gpt-said")).to_contain_text("stand for ‘·cat’ from now on")
-    expect(page.locator(".gpt-told")).not_to_contain_text("on their way")
+    expect(told).not_to_contain_text("on their way")
 
 
 # ---------------------------------------------------------------------------------- the numbers
@@ -350,6 +351,16 @@ def test_where_motion_is_to_be_reduced_play_goes_to_its_stop_at_once(opened):
     assert page.evaluate("window.due") is None
     assert page.locator(".gpt-pill").evaluate(
         "pill => getComputedStyle(pill).transitionDuration") == "0s"
+
+
+def test_a_play_that_runs_ends_where_motion_becomes_unwanted(opened):
+    page = opened(walk())
+    page.evaluate(HOLD_TIME)
+    button(page, "play").click()
+    page.emulate_media(reduced_motion="reduce")
+    tick(page)
+    assert place(page)[0] == "tokens" and page.evaluate("window.due") is None
+    expect(button(page, "play")).to_be_visible()
 
 
 def test_a_play_that_runs_ends_with_its_view(opened):
