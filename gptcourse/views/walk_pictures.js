@@ -125,10 +125,12 @@ function drawVectors(view, state, box, layer) {
     const told = rows.map(({ sign, numbers }) => `${sign} ${written(numbers[n])}`);
     return `Number ${n} of these ${count}: ${told.join(" ").trim()}`;
   }, (event) => strips.reduce((found, one) => found ?? one.placeOf(event), null));
-  rows.forEach(({ sign, name, numbers }, n) => area.append(
-    make("p", { class: "gpt-name" }, make("b", {}, sign), name,
-      make("span", { class: "gpt-number" }, normed && !n ? `in colors up to ±${written(own[0], 1)}, `
-        : "", `length ${written(lengthOf(numbers), 2)}`)), strips[n].element));
+  rows.forEach(({ sign, name, numbers }, n) => {
+    const scale = normed && !n ? `in colors up to ±${written(own[0], 1)}, ` : "";
+    area.append(make("p", { class: "gpt-name" }, make("b", {}, sign), name,
+      make("span", { class: "gpt-number" }, `${scale}length ${written(lengthOf(numbers), 2)}`)),
+    strips[n].element);
+  });
   const additions = { "after attention": 2 * layer + 1, "after feed-forward": 2 * layer + 2 }[box];
   const below = additions ? drawGrowth(state, additions)
     : drawAllTokens(view, state, box, layer, reach, 330 - 54 * rows.length);
@@ -292,7 +294,8 @@ function headRows(view, { data, token, head, tell, layer }, weights, cell, color
         }
       },
       onpointerleave: () => tell(""),
-    }, make("span", {}, view.get("all_heads") ? make("i", { style: `background: ${color(h)}` }) : "",
+    }, make("span", {},
+      view.get("all_heads") ? make("i", { style: `background: ${color(h)}` }) : "",
       fine && h !== head ? "" : `head ${h}`), canvas);
   });
   const group = make("div", { class: "gpt-rows", role: "group", "aria-label": "heads" }, ...rows);
