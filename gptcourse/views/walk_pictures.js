@@ -188,7 +188,7 @@ function drawGrowth({ data, row }, now) {
         style: `width: ${there ? 100 * share : 0}%` })),
       make("span", { class: "gpt-number" }, there ? written(lengthOf(numbers), 2) : "–"));
   });
-  return [titled("The stream after each addition, in colors of its own, and its length (log scale)",
+  return [titled("The stream after each addition, and its length (bars on a log scale)",
     make("ol", { class: "gpt-growth" }, ...lines))];
 }
 
