@@ -17,19 +17,18 @@ import numpy as np
 import torch
 
 from gptcourse.figures import in_markup
+from gptcourse.figures.style import picture_style
 from gptcourse.listing import source as source
 from gptlib.training import best_device
 
 TITLES = {
-    0: "Start here", 1: "Tokenization", 3: "Attention", 4: "Blocks", 5: "The full model",
-    6: "Training", 7: "Generation",
+    0: "Start here", 1: "Tokenization", 2: "A first language model", 3: "Attention", 4: "Blocks",
+    5: "The full model", 6: "Training", 7: "Generation",
 }
 SEED = 0
 # Sums are split among the threads, so their number decides the last digits of a result: with a
 # fixed one, every machine shows the numbers of the page. Small models gain nothing from more.
 THREADS = 2
-# Left alone, JupyterLab cuts a diagram off where the page is narrower than it.
-STYLE = "<style>.jp-RenderedSVG img { max-width: 100%; height: auto; }</style>"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Chapter:
 
     def _repr_html_(self) -> str:
         """The same, with the style that the pictures of the page need."""
-        return f"{STYLE}<div>{in_markup(repr(self))}</div>"
+        return f"<style>{picture_style()}</style><div>{in_markup(repr(self))}</div>"
 
 
 def setup(chapter: int) -> Chapter:

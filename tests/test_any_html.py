@@ -11,7 +11,7 @@ from any_text import ODD_TEXTS, check_page
 import gptlib
 from gptcourse.chapter import Chapter, Machine, _table
 from gptcourse.exercises.book import Report, Row, check
-from gptcourse.exercises.checking import Hint, Result
+from gptcourse.exercises.result import Hint, Result
 from gptcourse.exercises.whole_file import FileReport
 from gptcourse.listing import Source
 from gptcourse.quizzes.quiz import Option, Question

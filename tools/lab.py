@@ -28,5 +28,6 @@ def open_jupyterlab(folder: Path, first: str, others: list[str]) -> None:
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
         f"--LabApp.app_settings_dir={SETTINGS}",  # nor does it ask the learner about news
+        f"--LabApp.extra_labextensions_path={SETTINGS / 'extensions'}",
         *others,
     ])

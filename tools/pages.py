@@ -19,7 +19,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-from gptcourse.figures.style import css_variables
+from gptcourse.figures.style import DARK_PICTURE, css_variables
 from gptlib.files import replacing
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -30,6 +30,8 @@ FORMULA = re.compile(
     r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$",
     re.DOTALL,
 )
+DARK_PICTURES = (
+    f"@media (prefers-color-scheme: dark) {{ .output_subarea > img {DARK_PICTURE} }}\n")
 NAME = re.compile(r"(<mi>(?:ln|log)</mi>)(?=<m[in]>)")  # TeX puts a thin space behind it
 
 
@@ -63,7 +65,7 @@ def page(path: Path, before: Path | None, after: Path | None) -> str:
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
     return _template("page.html", {
         "TITLE": html.escape(title[1] if title else path.stem),
-        "STYLE": css_variables() + (HERE / "page.css").read_text(encoding="utf-8")
+        "STYLE": css_variables() + DARK_PICTURES + (HERE / "page.css").read_text(encoding="utf-8")
         + _code_colors(),
         "SCRIPT": (HERE / "page.js").read_text(encoding="utf-8") if "data-view" in body else "",
         "WAY": "".join(_link(words, to) for words, to in (("← {}", before), ("{} →", after)) if to),
@@ -78,13 +80,21 @@ def _make_readable(output: NotebookNode, states: dict) -> None:
     data.pop(WIDGET_VIEW, None)
     if "_esm" in model.get("state", {}):
         output.data = NotebookNode({"text/html": _live(model)})
-    elif "image/png" in data:
-        known = output.get("metadata", {}).get("image/png", {})
-        width = f' width="{known["width"]}"' if "width" in known else ""
-        output.data = NotebookNode({"text/html": (
-            f'<img alt="{html.escape(known.get("alt", ""))}"{width} '
-            f'src="data:image/png;base64,{data["image/png"].strip()}">'
-        )})
+        return
+    for kind in ("image/png", "image/svg+xml"):
+        if kind in data:
+            output.data = NotebookNode({"text/html": _still(
+                kind, data[kind], output.get("metadata", {}).get(kind, {}))})
+            return
+
+
+def _still(kind: str, data: str, known: dict) -> str:
+    """A picture with its words."""
+    if kind == "image/svg+xml":
+        data = base64.b64encode(data.encode()).decode()
+    width = f' width="{known["width"]}"' if "width" in known else ""
+    return (f'<img alt="{html.escape(known.get("alt", ""))}"{width} '
+            f'src="data:{kind};base64,{data.strip()}">')
 
 
 def _live(model: dict) -> str:

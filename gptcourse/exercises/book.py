@@ -18,8 +18,10 @@ from gptcourse.exercises import (
 from gptcourse.exercises.checking import Check
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.keeping import FILE
+from gptcourse.exercises.result import SIGNS
 from gptcourse.exercises.whole_file import FileReport, file_report
 from gptcourse.figures import in_markup
+from gptcourse.figures.signs import sign
 
 CHAPTERS = (tokenization, language_model, attention, blocks, model, training, generation)
 
@@ -81,8 +83,8 @@ class Row:
     tries: int = 0
 
     @property
-    def sign(self) -> str:
-        return "✅" if self.solved else "❌" if self.tries else "⬜"
+    def status(self) -> str:
+        return "right" if self.solved else "wrong" if self.tries else "todo"
 
     @property
     def state(self) -> str:
@@ -104,12 +106,13 @@ class Report:
         return f"{sum(row.solved for row in self.rows)} of {len(self.rows)} exercises solved"
 
     def __repr__(self) -> str:
-        lines = [f"{row.sign} {row.exercise.id:<24} {row.state}" for row in self.rows]
+        lines = [f"{SIGNS[row.status]} {row.exercise.id:<24} {row.state}" for row in self.rows]
         return "\n".join([self.title, *lines, *self.remarks])
 
     def _repr_html_(self) -> str:
         cells = "".join(
-            f'<tr><td>{row.sign}</td><td style="text-align: left">{row.exercise.chapter:02d}</td>'
+            f'<tr><td>{sign(row.status)}</td>'
+            f'<td style="text-align: left">{row.exercise.chapter:02d}</td>'
             f'<th scope="row" style="text-align: left"><code>{in_markup(row.exercise.name)}'
             f'</code></th><td style="text-align: left; white-space: nowrap">{row.state}</td>'
             f'<td style="text-align: left">{in_markup(row.exercise.goal)}</td></tr>'

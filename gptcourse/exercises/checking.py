@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import re
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -23,9 +24,10 @@ from gptcourse.exercises.classes import unwritten
 from gptcourse.exercises.errors import meaning
 from gptcourse.exercises.exercise import TODO, Exercise, Mistake, NotDoneYet, Todo
 from gptcourse.exercises.experiments import Experiments
-from gptcourse.exercises.keeping import FILE, keep, written_in
+from gptcourse.exercises.keeping import FILE, is_of_the_course, keep, written_in
 from gptcourse.exercises.properties import settings
 from gptcourse.exercises.resemblance import Trial, relation, resemblance
+from gptcourse.exercises.result import Hint, Result, hint, solution
 from gptcourse.exercises.trial import (
     TIME_LIMIT,
     Ending,
@@ -39,16 +41,9 @@ from gptcourse.exercises.trial import (
     time_limit,
     undisturbed,
 )
-from gptcourse.figures import in_markup, showable
 from gptcourse.listing import Source
 
 SEED = 0
-SIGNS = {"todo": "⬜", "right": "✅", "wrong": "❌", "raised": "💥"}
-_COLORS = {
-    "todo": "var(--jp-border-color1, #9aa5b1)", "right": "var(--jp-success-color1, #2e7d32)",
-    "wrong": "var(--jp-error-color1, #c62828)", "raised": "var(--jp-warn-color1, #c25700)",
-}
-
 
 class NotSolved(AssertionError):
     """What GPTLIB_CHECK=require makes of every result that is not right."""
@@ -60,46 +55,6 @@ class _Verdict(Ending):
     def __init__(self, status: str, text: str):
         super().__init__(text)
         self.status, self.text = status, text
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What a check found out, in one line."""
-
-    exercise: Exercise
-    status: str                        # "todo", "right", "wrong" or "raised"
-    text: str
-
-    @property
-    def ok(self) -> bool:
-        return self.status == "right"
-
-    def __repr__(self) -> str:
-        return f"{SIGNS[self.status]} {self.exercise.name}: {showable(self.text)}"
-
-    def _repr_html_(self) -> str:
-        name, text = in_markup(self.exercise.name), in_markup(self.text)
-        more = "" if self.ok else (
-            f'<br><span style="opacity: 0.75">Stuck? <code>check.{name}.hint(1)</code></span>')
-        return (f'<div role="status" style="border-left: 4px solid {_COLORS[self.status]}; '
-                f'padding: 0.3em 0.8em; line-height: 1.5; max-width: 700px">'
-                f"{SIGNS[self.status]} <b>{name}</b>: {text}{more}</div>")
-
-
-@dataclass(frozen=True, repr=False)
-class Hint:
-    """A hint in words."""
-
-    title: str
-    text: str
-
-    def __repr__(self) -> str:
-        return f"{self.title}\n{self.text}" if self.text else self.title
-
-    def _repr_html_(self) -> str:
-        return (f'<p style="margin: 0.2em 0">{in_markup(self.title)}</p><pre style="margin: 0; '
-                f'padding: 0.4em 0.8em; white-space: pre-wrap; word-break: normal">'
-                f"{in_markup(self.text)}</pre>")
 
 
 class Check:
@@ -114,9 +69,15 @@ class Check:
 
         It never stops the notebook, unless GPTLIB_CHECK=require.
         """
-        status, text = judge(self.exercise, definition)
-        if status in ("wrong", "raised") and self._is_as_given(definition):
-            status, text = "todo", f"not done yet, the bug is still in it: {text}"
+        if asked(is_of_the_course, definition, self.exercise.defines):
+            status, text = "todo", _NOT_YOURS.format(self.exercise)
+        elif self._is_as_given(definition):
+            status, text = "todo", _STILL_THE_BUG
+        else:
+            status, text = judge(self.exercise, definition)
+        if self._is_older(definition):
+            text = (f"{text} (The cell with your newest version did not run, so this is about the "
+                    "one before: look at the error there.)")
         progress.record(self.exercise.id, status)
         if status == "right" and self.exercise.kept:
             kept = asked(keep, self.exercise, definition, judge,
@@ -133,19 +94,27 @@ class Check:
         return (bool(exercise.bug) and callable(definition)
                 and written_in(definition).strip() == exercise.stub.strip())
 
+    def _is_older(self, definition: Any) -> bool:
+        """Whether the last cell that was to define it is another one, which Python refused."""
+        in_a_notebook = "IPython" in sys.modules
+        shell = sys.modules["IPython"].get_ipython() if in_a_notebook else None
+        ran = written_in(definition)
+        begins = re.compile(rf"^(?:def|class)\s+{self.exercise.defines}\b", re.MULTILINE)
+        cells = shell.user_ns.get("In", []) if shell and ran else []
+        newest = next((cell for cell in reversed(cells) if begins.search(cell)), ran)
+        return newest.strip() != ran.strip()
+
     def hint(self, number: int = 1) -> Hint | Source:
         """1 is a nudge, 2 says the steps, 3 gives all but one line."""
         hints = self.exercise.hints
         if type(number) is not int or number not in range(1, len(hints) + 1):
             return Hint(f"There is no hint {number!r}: this exercise has hints 1 to {len(hints)}.",
                         "")
-        kind = Source if number == len(hints) else Hint
-        return kind(f"Hint {number} of {len(hints)} for {self.exercise.name}",
-                    inspect.cleandoc(hints[number - 1]))
+        return hint(self.exercise, number)
 
     def solution(self) -> Source:
         """One right answer; yours may look different."""
-        return Source(f"One way to write {self.exercise.name}", self.exercise.solution_source)
+        return solution(self.exercise)
 
     def __repr__(self) -> str:
         return f"check.{self.exercise.name}: {self.exercise.goal}"
@@ -189,6 +158,10 @@ _TWICE = ("twice with the same input, it does two different things: it must depe
 _UNREADABLE = ("the check stumbles over what it returns: return a plain value; if it is one, the "
                "mistake is in the course, and not yours.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
+_STILL_THE_BUG = ("not done yet. This is still the code with the bug: find it and mend it, then "
+                  "run both cells again.")
+_NOT_YOURS = ("not done yet. This is the course's own version, so nothing of it is kept: write "
+              "yours in a cell, and check that one, check.{0.name}({0.defines}).")
 
 
 def _check_parameters(exercise: Exercise, function: Callable) -> None:

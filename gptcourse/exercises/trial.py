@@ -15,6 +15,7 @@ import random
 import signal
 import sysconfig
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,7 +29,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TIME_LIMIT = 5.0       # seconds for all trial calls of one check together
+TIME_LIMIT = 5.0       # seconds of work for all trial calls of one check together
+_PATIENCE = 6          # times as long by the clock, where others keep the machine busy
 _AGAIN = 0.2           # seconds until a function that swallows the alarm gets the next one
 
 
@@ -139,21 +141,38 @@ class _Nowhere(io.TextIOBase):
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise OutOfTime in the block after so many seconds, again and again until it ends.
 
-    The main thread gets a signal where the system has them; any other thread, and Windows, an
-    exception from a second thread. Neither can interrupt a single long operation inside torch,
-    nor a loop around a bare `except:`, which swallows it each time.
+    They are seconds of work, so that a busy machine makes no answer wrong; what waits or sleeps
+    gets a few times as many by the clock. The main thread gets a signal where the system has them;
+    any other thread, and Windows, an exception from a second thread. Neither can interrupt a single
+    long operation inside torch, nor a loop around a bare `except:`, which swallows it each time.
     """
     main = threading.current_thread() is threading.main_thread()
     with (_by_signal if main and hasattr(signal, "setitimer") else _by_thread)(seconds):
         yield
 
 
+def _end_of(seconds: float, work: Callable[[], float]) -> Callable[[], bool]:
+    """Asks whether the time is up, by what `work` counts or, after some patience, by the clock."""
+    worked, began = work(), time.monotonic()
+    return lambda: (work() - worked >= seconds
+                    or time.monotonic() - began >= _PATIENCE * seconds)
+
+
+def _clock_of_this_thread() -> Callable[[], float]:
+    """Seconds of work of the thread that calls this, to be read in any thread; where the system
+    does not tell them, the clock's."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return time.monotonic
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+    return lambda: time.clock_gettime(clock)
+
+
 @contextmanager
 def _by_signal(seconds: float) -> Iterator[None]:
-    running = True
+    running, ends = True, _end_of(seconds, time.thread_time)
 
     def ring(_number, _frame):
-        if running:
+        if running and ends():
             raise OutOfTime
 
     former = signal.signal(signal.SIGALRM, ring)
@@ -174,11 +193,13 @@ def _by_thread(seconds: float) -> Iterator[None]:
     learner = ctypes.c_ulong(threading.get_ident())
     throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
+    ends = _end_of(seconds, _clock_of_this_thread())
+
     def watch():
         wait = seconds
         while not finished.wait(wait):
             with lock:
-                if not finished.is_set():
+                if not finished.is_set() and ends():
                     throw(learner, ctypes.py_object(OutOfTime))
                     thrown.set()
             wait = _AGAIN

@@ -1,7 +1,7 @@
 """Still pictures: arrays in, a `Picture` out, which a notebook shows and a screen reader reads.
 
-Charts are matplotlib figures, diagrams are SVG. Every picture brings its own light background, so
-it reads the same on a dark page, and an alternative text that is composed from its data.
+Charts are matplotlib figures, diagrams are SVG. Every picture is drawn for a light page, and turned
+dark by a dark one (see style.py), and has an alternative text that is composed from its data.
 """
 
 from gptcourse.figures.style import CHIPS, INK, MUTED, PALETTE, SERIES, SIGNED, TEXT_SIZE, WIDTH
@@ -11,6 +11,7 @@ from gptcourse.figures.picture import Picture
 from gptcourse.figures.canvas import DRAWING, Stage, new_axes, new_figure, png, visible, width_of
 from gptcourse.figures.cells import draw_cells, hatch, matrix
 from gptcourse.figures.attention import attention_grid, attention_heatmap, draw_heatmap, is_causal
-from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y
+from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y, token_bars
 from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
-from gptcourse.figures.diagram import PARTS, gpt_diagram, tensor_shapes
+from gptcourse.figures.tables import two_tables
+from gptcourse.figures.diagram import PARTS, gpt_diagram, tensor_shapes, training_loop

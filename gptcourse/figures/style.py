@@ -16,6 +16,12 @@ WIDTH = 700                                                          # of most p
 TEXT_SIZE, SMALL_SIZE = 10.0, 8.5                                    # points: 13 and 11 pixels
 
 
+# Pictures are drawn for a light page. On a dark one light and dark change places, and colors keep
+# their hue; what was the paper, black by then, gives way to the page.
+DARK_PICTURE = "{ filter: invert(1) hue-rotate(180deg); mix-blend-mode: lighten; }"
+PICTURES = ":is(.jp-RenderedSVG, .jp-RenderedImage, .gpt-picture) img"
+
+
 def css_variables() -> str:
     """The single colors as CSS: "blue" is var(--gpt-color-blue), another one on a dark page."""
     light, dark = (
@@ -23,3 +29,9 @@ def css_variables() -> str:
                 if isinstance(color, str))
         for colors in (PALETTE, PALETTE["dark"]))
     return f':root {{{light} }}\nbody[data-jp-theme-light="false"] {{{dark} }}\n'
+
+
+def picture_style() -> str:
+    """CSS for pictures: none is wider than its page, and they follow the page's theme."""
+    return (f"{PICTURES} {{ max-width: 100%; height: auto; }}\n"
+            f'body[data-jp-theme-light="false"] {PICTURES} {DARK_PICTURE}\n')

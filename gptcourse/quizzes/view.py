@@ -7,17 +7,20 @@ from collections.abc import Sequence
 import ipywidgets as widgets
 
 from gptcourse.figures import in_markup
-from gptcourse.quizzes.quiz import Question
-from gptcourse.views.base import answer_while_a_cell_runs
+from gptcourse.figures.signs import sign
+from gptcourse.quizzes.quiz import Option, Question
+from gptcourse.views.base import Page, answer_while_a_cell_runs
 
 _CHOICE = widgets.Layout(width="auto", max_width="700px")
 # Radio buttons are made for options of one line: a longer one would lie upon the next. And what is
 # said to a choice belongs to its question, not to the one below.
-_STYLE = """<style>
-.gpt-quiz .widget-radio-box { margin-bottom: 0; }
-.gpt-quiz .widget-radio-box label { display: flex; align-items: start; height: auto; }
-.gpt-quiz .widget-radio-box label input { order: -1; flex: none; }
-.gpt-quiz .gpt-quiz-apart { padding-top: 10px; }
+_MARKED = ", ".join(f".gpt-quiz .gpt-right-{n} label:nth-of-type({n + 1})" for n in range(6))
+_STYLE = f"""<style>
+.gpt-quiz .widget-radio-box {{ margin-bottom: 0; }}
+.gpt-quiz .widget-radio-box label {{ display: flex; align-items: start; height: auto; }}
+.gpt-quiz .widget-radio-box label input {{ order: -1; flex: none; }}
+.gpt-quiz .gpt-quiz-apart {{ padding-top: 10px; }}
+{_MARKED} {{ font-weight: 600; box-shadow: -4px 0 var(--jp-success-color1, #2e7d32); }}
 </style>"""
 
 
@@ -46,7 +49,7 @@ class Quiz(widgets.VBox):
         self._score = widgets.HTML()
         self._score.add_class("gpt-quiz-apart")
         style = widgets.HTML(_STYLE, layout={"display": "none"})
-        super().__init__([style, *rows, self._score])
+        super().__init__([style, *rows, self._score, Page()])
         self.add_class("gpt-quiz")
         answer_while_a_cell_runs(self)
         self._show_score()
@@ -63,11 +66,21 @@ class Quiz(widgets.VBox):
         if self.choices[n].value is None:
             return ""
         option = self.options[n][self.choices[n].value]
-        sign = "✅" if option is self.questions[n].right else "❌"
-        return f"{sign} {option.explanation}"
+        return f"{self._verdict(n, option)[1]} {option.explanation}"
+
+    def _verdict(self, n: int, option: Option) -> tuple[str, str]:
+        return ("right", "Right.") if option is self.questions[n].right else ("wrong", "No.")
 
     def _explain(self, n: int) -> None:
-        self._answers[n].value = _paragraph(in_markup(self.explanation(n)), "status")
+        place = self.choices[n].value
+        right = place is not None and self._verdict(n, self.options[n][place])[0] == "right"
+        for other in range(len(self.options[n])):
+            marked = right and other == place
+            (self.choices[n].add_class if marked else self.choices[n].remove_class)(
+                f"gpt-right-{other}")
+        shown = "" if place is None else (
+            f"{sign('right' if right else 'wrong')} {in_markup(self.explanation(n))}")
+        self._answers[n].value = _paragraph(shown, "status")
         self._show_score()
 
     def _show_score(self) -> None:
@@ -85,8 +98,8 @@ class Quiz(widgets.VBox):
         for n, question in enumerate(self.questions):
             options = "".join(
                 f"<li>{in_markup(option.text)}<details><summary>explained</summary>"
-                f"{'✅' if option is question.right else '❌'} {in_markup(option.explanation)}"
-                "</details></li>" for option in self.options[n])
+                f"{sign(self._verdict(n, option)[0])} {self._verdict(n, option)[1]} "
+                f"{in_markup(option.explanation)}</details></li>" for option in self.options[n])
             parts.append(f"<p><b>{n + 1}.</b> {in_markup(question.text)}</p><ul>{options}</ul>")
         return "".join(parts)
 

@@ -222,7 +222,7 @@ function labeled(label, control, ...more) {
 export function textField(view, name, label) {
   const take = () => view.set({ [name]: input.value });
   const input = make("input", {
-    type: "text", spellcheck: "false", dir: "auto", "data-lm-suppress-shortcuts": "true",
+    type: "text", spellcheck: "false", dir: "auto",
     onchange: take,
     onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
   });
@@ -239,7 +239,7 @@ export function textField(view, name, label) {
 export function slider(view, name, label, last, show = String) {
   const readout = make("output", { "aria-hidden": "true" });
   const input = make("input", {
-    type: "range", min: 0, step: 1, "data-lm-suppress-shortcuts": "true",
+    type: "range", min: 0, step: 1,
     oninput: () => view.set({ [name]: Number(input.value) }),
   });
   view.on([name, "data"], () => {
@@ -255,7 +255,7 @@ export function slider(view, name, label, last, show = String) {
 /** A box to tick. */
 export function tickBox(view, name, label) {
   const input = make("input", {
-    type: "checkbox", "aria-label": label, "data-lm-suppress-shortcuts": "true",
+    type: "checkbox", "aria-label": label,
     onchange: () => view.set({ [name]: input.checked }),
   });
   view.on([name], () => { input.checked = view.get(name); });
@@ -266,7 +266,7 @@ export function tickBox(view, name, label) {
 export function choice(view, name, label, options) {
   const group = `gpt-${name}-${Math.random()}`;          // two views on a page are two groups
   const inputs = options.map(([value, text]) => make("input", {
-    type: "radio", name: group, "aria-label": text, "data-lm-suppress-shortcuts": "true",
+    type: "radio", name: group, "aria-label": text,
     onchange: () => view.set({ [name]: value }),
   }));
   view.on([name], () => options.forEach(([value], n) => {
@@ -279,7 +279,6 @@ export function choice(view, name, label, options) {
 export function button(label, action, hint = label) {
   return make("button", {
     type: "button", class: "gpt-button", "aria-label": hint, title: hint, onclick: action,
-    "data-lm-suppress-shortcuts": "true",
   }, label);
 }
 
@@ -314,7 +313,6 @@ function legend(gradient, ticks, what, masked = true) {
  * `moves` maps keys to functions from place to place; `choose` is told the new place.
  */
 export function arrowKeys(container, moves, place, choose) {
-  container.setAttribute("data-lm-suppress-shortcuts", "true");
   container.addEventListener("keydown", (event) => {
     const move = moves[event.key];
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -401,7 +399,118 @@ export function askMap(view, map, frame, ask, hover) {
   }));
 }
 
+// -------------------------------------------------------------------------------- keeping it
+
+const CAPTION = { size: 13, lead: 19, edge: 12 };            // in CSS pixels
+
+/**
+ * A button that saves the picture of a view, with its sentence below, as a file. The kernel draws
+ * it, so where there is none, there is no button.
+ */
+export function saveButton(model) {
+  const element = button("save picture", () => model.send("picture"),
+    "Save this view as a picture, with its sentence");
+  element.classList.add("gpt-save");
+  const save = async ({ picture, width, words, name }, buffers) => {
+    if (!picture) return;
+    const file = new Blob([buffers[0]], { type: picture });
+    const address = URL.createObjectURL(await captioned(file, width, words));
+    make("a", { href: address, download: `${name}.png` }).click();
+    URL.revokeObjectURL(address);
+  };
+  model.on("msg:custom", save);
+  return { element, end: () => model.off("msg:custom", save) };
+}
+
+/** A picture of so many CSS pixels with words under it, as a PNG of twice as many. */
+async function captioned(file, width, words) {
+  const image = new Image();
+  image.src = URL.createObjectURL(file);
+  await image.decode();
+  const height = Math.round((image.naturalHeight / image.naturalWidth) * width);
+  const canvas = make("canvas");
+  const context = canvas.getContext("2d");
+  const { size, lead, edge } = CAPTION;
+  const font = `${size}px system-ui, sans-serif`;
+  context.font = font;
+  const lines = broken(words, width - 2 * edge, (text) => context.measureText(text).width);
+  canvas.width = 2 * width;
+  canvas.height = 2 * (height + lines.length * lead + edge);
+  context.scale(2, 2);
+  context.fillStyle = PALETTE.card;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, width, height);
+  URL.revokeObjectURL(image.src);
+  context.font = font;                                       // a new size has forgotten it
+  context.fillStyle = PALETTE.ink;
+  lines.forEach((line, n) => context.fillText(line, edge, height + n * lead + size));
+  return new Promise((done) => { canvas.toBlob(done, "image/png"); });
+}
+
+/** A text as lines of at most this width. */
+export function broken(text, width, measure) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trimStart();
+    if (lines.at(-1) && measure(longer) > width) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines;
+}
+
 // ------------------------------------------------------------------------------- life of a view
+
+const FOCUSABLE = "input, select, textarea, button, summary, a[href], [tabindex], [contenteditable]";
+
+/**
+ * Keep what is pressed on anything in `root`, now or later, from JupyterLab, where a letter may
+ * delete a cell. It looks for the mark on the very element that has the focus. Returns the end.
+ */
+export function ownKeys(root) {
+  return whenChanged(root, { childList: true, subtree: true, attributeFilter: ["tabindex"] }, () => {
+    for (const element of root.querySelectorAll(FOCUSABLE)) {
+      element.setAttribute("data-lm-suppress-shortcuts", "true");
+    }
+  });
+}
+
+export const GONE = "The kernel that made this is gone, so nothing answers here any more: "
+  + "run this cell again.";
+const ENDINGS = new Set(["restarting", "autorestarting", "terminating", "dead"]);
+
+/**
+ * Call `tell`, once, when the kernel behind a view is gone: restarted, ended, or another one's.
+ * `el` is what JupyterLab made for the view; it marks it on a restart. Returns the end.
+ */
+export function whenGone({ model, el }, tell) {
+  let told = false;
+  const gone = () => {
+    if (!told) tell();
+    told = true;
+  };
+  const session = model.widget_manager?.context?.sessionContext;
+  const ended = (_, status) => { if (ENDINGS.has(status)) gone(); };
+  const changed = (_, { oldValue }) => { if (oldValue) gone(); };
+  session?.statusChanged.connect(ended);
+  session?.kernelChanged.connect(changed);
+  const stop = whenChanged(el, { attributeFilter: ["class"] }, () => {
+    if (el.classList.contains("jupyter-widgets-disconnected")) gone();
+  });
+  return () => {
+    session?.statusChanged.disconnect(ended);
+    session?.kernelChanged.disconnect(changed);
+    stop();
+  };
+}
+
+/** Run `action` now, and whenever the element changes in this way. Returns the end. */
+function whenChanged(element, how, action) {
+  action();
+  if (!globalThis.MutationObserver) return () => {};
+  const observer = new MutationObserver(action);
+  observer.observe(element, how);
+  return () => observer.disconnect();
+}
 
 /**
  * Builds a view in the page and keeps it right: `build(view)` makes the elements, puts them into
@@ -485,6 +594,17 @@ export function mount({ model, el }, build) {
   }
   say();
   guarded(build)(view);
+  if (model.send) {
+    const saving = saveButton(model);
+    root.append(saving.element);
+    undo.push(saving.end);
+  }
+  undo.push(ownKeys(root));
+  undo.push(whenGone({ model, el }, () => {
+    el.classList.add("gpt-gone");
+    alert.textContent = GONE;
+    for (const part of root.children) part.inert = part !== alert;
+  }));
   return () => {
     undo.forEach((step) => step());
     root.remove();

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from gptcourse.figures.style import PALETTE, css_variables
+from gptcourse.figures.style import PALETTE, css_variables, picture_style
 
 FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
@@ -18,7 +18,8 @@ def read(file: str) -> str:
 
 def style(*names: str) -> str:
     """These styles, after the colors and what is the same on every page."""
-    return "\n".join([css_variables(), *(read(f"{name}.css") for name in ("shared", *names))])
+    own = (read(f"{name}.css") for name in ("shared", *names))
+    return "\n".join([css_variables(), picture_style(), *own])
 
 
 def browser_files(name: str, *parts: str) -> tuple[str, str]:
@@ -30,4 +31,5 @@ def browser_files(name: str, *parts: str) -> tuple[str, str]:
     """
     palette = f"const PALETTE = {json.dumps(PALETTE)};\n"
     modules = (_IMPORT.sub("", read(f"{part}.js")) for part in ("common", *parts, name))
-    return "\n".join([palette, *modules]), style("common", name)
+    own = [name] if (FOLDER / f"{name}.css").exists() else []
+    return "\n".join([palette, *modules]), style("common", *own)

@@ -1,30 +1,49 @@
-const name = (view) => {
-  view.querySelectorAll(".noUi-handle").forEach((handle) => {
+// What a view of the kernel needs of the page around it: see `Page` in base.py.
+
+import { GONE, make, ownKeys, saveButton, whenGone } from "./common.js";
+
+/** Sliders have a handle without a name, and a button's icon is a letter of no alphabet. */
+function name(view) {
+  for (const handle of view.querySelectorAll(".noUi-handle")) {
     const label = handle.closest(".widget-inline-hbox")?.querySelector(".widget-label");
     if (label) handle.setAttribute("aria-label", label.textContent);
-  });
-  view.querySelectorAll(".widget-button i").forEach((icon) => {
+  }
+  for (const icon of view.querySelectorAll(".widget-button i")) {
     icon.setAttribute("aria-hidden", "true");
-  });
+  }
   view.querySelector(".gpt-sentence .widget-html-content")?.setAttribute("role", "status");
-};
+}
+
+function giveUp(view) {
+  view.classList.add("gpt-gone");
+  for (const part of view.children) part.inert = true;
+  view.prepend(make("div", { class: "gpt-alert", role: "alert" }, GONE));
+}
+
 export default () => {
-  let shown = 0;                         // how often the view is on the page
+  let shown = 0;                             // how often the view is on the page
   return {
     render({ model, el }) {
       shown += 1;
       el.hidden = true;
-      let observer;
+      const undo = [];
       const begin = () => {
         const view = el.closest(".widget-vbox");
         if (!view) return requestAnimationFrame(begin);
-        name(view);
-        observer = new MutationObserver(() => name(view));
+        const observer = new MutationObserver(() => name(view));
         observer.observe(view, { childList: true, subtree: true });
+        name(view);
+        if (model.get("saves")) {
+          const saving = saveButton(model);
+          view.append(saving.element);
+          undo.push(saving.end, () => saving.element.remove());
+        }
+        undo.push(() => observer.disconnect(), ownKeys(view));
+        undo.push(whenGone({ model, el }, () => giveUp(view)));
       };
       begin();
       return () => {
-        observer?.disconnect();
+        undo.forEach((end) => end());
         shown -= 1;
         // A cell that is moved takes its view away and brings it back.
         setTimeout(() => { if (!shown) model.send("gone"); }, 1000);

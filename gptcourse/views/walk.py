@@ -36,8 +36,7 @@ class ModelWalk(BrowserView):
     Each box shows what is there for the token that is followed. From Python, the settings are
     `prompt`, `box` (such as "attention" or "after attention"), `layer`, `head`, `token` (None is
     the last one), `breakpoints` (the boxes at which the play stops), `all_heads` (for the arcs of
-    all heads of a layer) and `draw` (which of a few draws of the next token is shown). `state` has
-    them all as a dictionary, and takes them back.
+    all heads of a layer) and `draw` (which of a few draws of the next token is shown).
 
     The models of this course learned that a story begins after `<|endoftext|>`; where the
     tokenizer has that token, it comes first, visibly.
@@ -61,24 +60,7 @@ class ModelWalk(BrowserView):
         self._traced: tuple[str, Trace] | None = None
         self._walked: dict | None = None
         super().__init__(session, prompt=text)
-        self.follow("prompt", "box", "layer", "head", "token", "draw")
-
-    @property
-    def state(self) -> dict:
-        """All settings: `walk.state = state` makes another walk show the same."""
-        names = ("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw")
-        return {name: getattr(self, name) for name in names}
-
-    @state.setter
-    def state(self, state: dict) -> None:
-        unknown = [name for name in state if name not in self.state]
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is no setting of a walk: choose from "
-                             f"{', '.join(self.state)}.")
-        with self.held(), self.hold_trait_notifications():
-            for name, value in state.items():
-                setattr(self, name, value)
-        self.refresh()
+        self.follow("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw")
 
     @staticmethod
     def compute(model: GPTModel, traced: Trace, places: Sequence[int]) -> dict[str, np.ndarray]:

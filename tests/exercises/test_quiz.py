@@ -1,5 +1,6 @@
 """The quizzes: five questions each, one right option, an explanation for each option."""
 
+import html
 import subprocess
 import sys
 
@@ -38,9 +39,10 @@ def test_a_choice_is_explained_and_counted(chapter):
     for n, question in enumerate(view.questions):
         for place, option in enumerate(view.options[n]):
             view.choices[n].value = place
-            sign = "✅" if option is question.right else "❌"
-            assert view.explanation(n) == f"{sign} {option.explanation}"
-            assert sign in view._answers[n].value
+            right = option is question.right
+            assert view.explanation(n) == f"{'Right.' if right else 'No.'} {option.explanation}"
+            assert html.escape(view.explanation(n)) in view._answers[n].value
+            assert (f"gpt-right-{place}" in view.choices[n]._dom_classes) is right
         view.choices[n].value = view.options[n].index(question.right)
     assert repr(view) == f"<Quiz {chapter}: 5 of 5 right>" and "5 of 5" in view._score.value
 

@@ -240,7 +240,7 @@ def test_what_is_not_there_is_said_in_a_sentence_and_the_walk_goes_on(state, sen
 
 
 def test_an_unknown_setting_is_told_which_there_are():
-    with pytest.raises(ValueError, match="'boks' is no setting of a walk: choose from prompt, box"):
+    with pytest.raises(ValueError, match="ModelWalk has no 'boks': its state has prompt, box, "):
         view().state = {"boks": "attention"}
 
 
