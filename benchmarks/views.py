@@ -32,6 +32,7 @@ from gptcourse.views import (
     ConfigExplorer,
     GenerationStepper,
     GradientFlow,
+    ModelWalk,
     NeuronExplorer,
     SamplingBench,
     TimeMachine,
@@ -48,9 +49,11 @@ from gptlib.tokenizer import BPETokenizer
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.append(str(TESTS / "browser"))
 
-# Moves every slider of a page in turn, and adds up the time that its handlers take.
+# Moves every slider of a page in turn, and what else it is moved by, and adds up the time that its
+# handlers take.
 MOVES = """async (moves) => {
-  const controls = [...document.querySelectorAll("#view :is([type=range], [type=radio])")];
+  const moved = "[type=range], [type=radio], .gpt-box";
+  const controls = [...document.querySelectorAll(`#view :is(${moved})`)];
   const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   let work = 0;
   const later = window.requestAnimationFrame.bind(window);
@@ -64,7 +67,7 @@ MOVES = """async (moves) => {
     const control = controls[n % controls.length];
     work = 0;
     const started = performance.now();
-    if (control.type === "radio") control.click();
+    if (control.type !== "range") control.click();
     else {
       const [low, high] = [Number(control.min || 0), Number(control.max || 100)];
       control.value = low + ((n * 0.37) % 1) * (high - low);
@@ -90,6 +93,7 @@ def views() -> dict[str, BaseView]:
         "AttentionExplorer": AttentionExplorer(model, tokenizer, text),
         "AttentionExplorer, 30 layers x 9 heads": AttentionExplorer(large, tokenizer, text),
         "AttentionMicroscope": AttentionMicroscope(model, tokenizer, text),
+        "ModelWalk": ModelWalk(model, tokenizer, text),
         "SamplingBench": SamplingBench(model, tokenizer, "Once upon a time"),
         "SamplingBench, 50,257 tokens": SamplingBench(*vast(), "Once"),
         "TimeMachine": TimeMachine([(p.step, p.model) for p in points], tokenizer, text),
@@ -202,14 +206,15 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-        print("| view | where | median ms | 95 % below |\n|---|---|---|---|")
+        print("| view | where | median ms | 95 % below | kilobytes sent |\n|---|---|---|---|---|")
         for name, view in views().items():
             of_the_browser = isinstance(view, BrowserView)
             times = on_the_page(browser, view, moves) if of_the_browser else in_the_kernel(
                 view, moves)
             where = "browser" if of_the_browser else "kernel"
+            sent = f"{len(view.data) / 1000:.0f}" if of_the_browser else "–"
             print(f"| {name} | {where} | {statistics.median(times):.1f} | "
-                  f"{np.percentile(times, 95):.1f} |", flush=True)
+                  f"{np.percentile(times, 95):.1f} | {sent} |", flush=True)
         browser.close()
     print("\n| with 30 layers x 9 heads x 576 | median ms | the model alone | ratio |\n"
           "|---|---|---|---|")

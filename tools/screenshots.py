@@ -38,6 +38,8 @@ dashboard = TrainingDashboard(ids[:-900], ids[-900:], tokenizer)
 dashboard.steps.value, dashboard.layers.value = 60, 1
 """
 VIEWS = {
+    "walk": "walk = ModelWalk(model, tokenizer, session=at_the_name_head('it was gone.'))\n"
+            "walk.box = 'attention'\nwalk",
     # Where the hero must come next, this head looks back at the name.
     "attention": "AttentionExplorer(model, tokenizer, session=at_the_name_head('it was gone.'))",
     "microscope": "AttentionMicroscope(model, tokenizer, session=at_the_name_head('very shy.'))",

@@ -11,6 +11,7 @@ from gptcourse.views.stepper import GenerationStepper
 from gptcourse.views.time_machine import TimeMachine
 from gptcourse.views.tokenizer import TokenizerExplorer
 from gptcourse.views.training import TrainingDashboard
+from gptcourse.views.walk import ModelWalk
 from gptcourse.views.windows import WindowExplorer
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ConfigExplorer",
     "GenerationStepper",
     "GradientFlow",
+    "ModelWalk",
     "NeuronExplorer",
     "SamplingBench",
     "Session",

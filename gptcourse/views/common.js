@@ -290,20 +290,22 @@ export function weightLegend() {
   return legend(`linear-gradient(90deg, ${steps.join(", ")})`, ticks, "weight");
 }
 
-/** What the colors of signed numbers mean; `what` names those that go as far as `reach`. */
-export function signedLegend(reach, what) {
+/** What the colors of signed numbers mean; `what` names those that go as far as `reach`, and
+ * `masked` says whether some are hidden. */
+export function signedLegend(reach, what, masked = true) {
   const steps = SIGNED.map(css).join(", ");
   const ticks = [-reach, 0, reach].map((x, n) => make("span", { style: `left: ${50 * n}%` },
     written(x, 1)));
-  return legend(`linear-gradient(90deg, ${steps})`, ticks, what);
+  return legend(`linear-gradient(90deg, ${steps})`, ticks, what, masked);
 }
 
-function legend(gradient, ticks, what) {
+function legend(gradient, ticks, what, masked = true) {
   return make("div", { class: "gpt-legend" }, make("span", {}, what),
     make("div", { class: "gpt-scale" },
       make("div", { class: "gpt-ramp", style: `background: ${gradient}` }),
       make("div", { class: "gpt-ticks" }, ...ticks)),
-    make("span", { class: "gpt-swatch gpt-hatched" }), make("span", {}, "masked"));
+    ...(masked ? [make("span", { class: "gpt-swatch gpt-hatched" }), make("span", {}, "masked")]
+      : []));
 }
 
 /**

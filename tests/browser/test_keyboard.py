@@ -26,6 +26,7 @@ CELLS = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
     "AttentionExplorer": "AttentionExplorer(model, tokenizer, 'The cat sat.')",
     "AttentionMicroscope": "AttentionMicroscope(model, tokenizer, 'The cat sat.')",
+    "ModelWalk": "ModelWalk(model, tokenizer, 'The cat sat.')",
     "SamplingBench": "SamplingBench(model, tokenizer, 'The cat')",
     "ConfigExplorer": "ConfigExplorer()",
     "TrainingDashboard": "TrainingDashboard(ids * 10, ids, tokenizer, floor=0.5)",
@@ -52,6 +53,11 @@ MOVES = {
         ("slider", "query", ["Home"], "weight 1.000000. The output equals the model's"),
         ("checkbox", "causal mask", ["Space"], "away from the model's."),
         ("checkbox", "scale by √D", ["Space"], ", not scaled "),
+    ],
+    "ModelWalk": [
+        ("button", "on to the next box", ["Enter", "Enter"], "Row 4 is added to ‘.’"),
+        ("button", "position embedding", ["ArrowDown", "ArrowDown"], "Head 0 takes most from"),
+        ("button", re.compile("^follow token 4 "), ["ArrowLeft"], "compares a query of ‘·sat’"),
     ],
     "SamplingBench": [
         ("slider", "temperature", ["Home"], "Entropy 8.07 bits before, 0.00 after."),

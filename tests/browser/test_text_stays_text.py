@@ -16,6 +16,7 @@ PROMPT = f"{MARKUP} The cat"
 IN_THE_BROWSER = {
     "AttentionExplorer": lambda: views.AttentionExplorer(model(), ODD, PROMPT),
     "AttentionMicroscope": lambda: views.AttentionMicroscope(model(), ODD, PROMPT),
+    "ModelWalk": lambda: views.ModelWalk(model(), ODD, PROMPT),
     "SamplingBench": lambda: views.SamplingBench(model(), ODD, PROMPT),
     "TimeMachine": lambda: views.TimeMachine(checkpoints(), ODD, PROMPT),
 }

@@ -453,7 +453,8 @@ def use_view(given: tuple[str, str]) -> None:
 
 
 READING_VIEWS = ("TokenizerExplorer", "WindowExplorer", "AttentionExplorer", "SamplingBench",
-                 "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine")
+                 "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine",
+                 "ModelWalk")
 
 
 # ------------------------------------------------------------------------------------ my_gpt.py

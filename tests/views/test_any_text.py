@@ -18,6 +18,7 @@ WITH_TEXT = {
     "WindowExplorer": lambda text: views.WindowExplorer(ODD, text * 20 + TEXT),
     "AttentionExplorer": lambda text: views.AttentionExplorer(model(), ODD, text),
     "AttentionMicroscope": lambda text: views.AttentionMicroscope(model(), ODD, text),
+    "ModelWalk": lambda text: views.ModelWalk(model(), ODD, text),
     "SamplingBench": lambda text: views.SamplingBench(model(), ODD, text),
     "NeuronExplorer": lambda text: views.NeuronExplorer(model(), ODD, text),
     "GenerationStepper": lambda text: views.GenerationStepper(model(), ODD, text),

@@ -10,6 +10,7 @@ from gptcourse.views import (
     AttentionExplorer,
     AttentionMicroscope,
     GenerationStepper,
+    ModelWalk,
     NeuronExplorer,
     SamplingBench,
     TimeMachine,
@@ -33,6 +34,7 @@ def model():
 @pytest.mark.parametrize("make", [
     lambda gpt2: AttentionExplorer(model(), gpt2, "The cat sat."),
     lambda gpt2: AttentionMicroscope(model(), gpt2, "The cat sat."),
+    lambda gpt2: ModelWalk(model(), gpt2, "The cat sat."),
     lambda gpt2: NeuronExplorer(model(), gpt2, "The cat sat."),
     lambda gpt2: SamplingBench(model(), gpt2, "The cat"),
     lambda gpt2: GenerationStepper(model(), gpt2, "The cat"),

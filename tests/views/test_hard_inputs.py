@@ -19,6 +19,7 @@ READERS = {
     "AttentionExplorer": lambda text, model: views.AttentionExplorer(model, tokenizer(), text),
     "AttentionMicroscope": lambda text, model: views.AttentionMicroscope(model, tokenizer(), text),
     "SamplingBench": lambda text, model: views.SamplingBench(model, tokenizer(), text),
+    "ModelWalk": lambda text, model: views.ModelWalk(model, tokenizer(), text),
     "NeuronExplorer": lambda text, model: views.NeuronExplorer(model, tokenizer(), text),
     "GenerationStepper": lambda text, model: views.GenerationStepper(model, tokenizer(), text),
     "TimeMachine": lambda text, model: views.TimeMachine(

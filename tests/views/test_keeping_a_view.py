@@ -9,7 +9,7 @@ MOVES = {                      # a setting of each view and another value for it
     "ConfigExplorer": ("layers", 7), "TrainingDashboard": ("steps", 30),
     "GradientFlow": ("shortcuts", False), "NeuronExplorer": ("neuron", 3),
     "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5),
-    "WindowExplorer": ("stride", 2),
+    "WindowExplorer": ("stride", 2), "ModelWalk": ("box", "attention"),
 }
 
 

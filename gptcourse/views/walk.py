@@ -1,0 +1,123 @@
+"""One walk through the whole GPT: from a token to the probabilities of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import traitlets
+
+from gptcourse import figures
+from gptcourse.figures import DRAWING
+from gptcourse.views.attention import checked_head, checked_token
+from gptcourse.views.base import MOST_TOKENS, trace_text
+from gptcourse.views.browser import MOST_BYTES, BrowserView
+from gptcourse.views.files import browser_files
+from gptcourse.views.session import SendableText, Session
+from gptcourse.views.twin import twin
+from gptcourse.views.walk_numbers import (
+    BOXES,
+    DRAWS,
+    IN_A_LAYER,
+    SENTENCES,
+    TOLD_NEXT,
+    numbers_of,
+    sentence,
+)
+from gptlib.model import GPTModel
+from gptlib.trace import Trace
+
+WORDS = 60_000                        # bytes of a view that are left to labels
+
+
+class ModelWalk(BrowserView):
+    """The whole GPT as a diagram that you walk through, in the numbers of a real model.
+
+    Each box shows what is there for the token that is followed. From Python, the settings are
+    `prompt`, `box` (such as "attention" or "after attention"), `layer`, `head`, `token` (None is
+    the last one), `breakpoints` (the boxes at which the play stops), `all_heads` (for the arcs of
+    all heads of a layer) and `draw` (which of a few draws of the next token is shown).
+
+    The models of this course learned that a story begins after `<|endoftext|>`; where the
+    tokenizer has that token, it comes first, visibly.
+    """
+
+    _esm, _css = browser_files("walk", "walk_numbers", "walk_pictures")
+
+    prompt = SendableText().tag(sync=True)
+    box = traitlets.Enum(BOXES, BOXES[0]).tag(sync=True)
+    layer = traitlets.Int(0).tag(sync=True)
+    head = traitlets.Int(0).tag(sync=True)
+    token = traitlets.Int(None, allow_none=True).tag(sync=True)
+    breakpoints = traitlets.List(traitlets.Enum(BOXES)).tag(sync=True)
+    draw = traitlets.Int(0, min=0, max=DRAWS - 1).tag(sync=True)
+    all_heads = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, model, tokenizer, text: str | None = None, session: Session | None = None):
+        """`tokenizer` is the one that the model was trained with. Without a text, the view shows
+        the session's; with one, it becomes the session's."""
+        self.model, self.tokenizer = twin(model), tokenizer
+        self._traced: tuple[str, Trace] | None = None
+        self._walked: dict | None = None
+        super().__init__(session, prompt=text)
+        self.follow("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw")
+
+    @staticmethod
+    def compute(model: GPTModel, traced: Trace, places: Sequence[int]) -> dict[str, np.ndarray]:
+        """What every box holds for the tokens at `places`: arrays by name, as `numbers_of` has."""
+        return numbers_of(model, traced, places)
+
+    def update(self) -> None:
+        traced = self._trace()
+        layer, head = checked_head(traced, self.layer, self.head)
+        token = checked_token(traced, self.token)
+        walk = self._walk(traced, token)
+        told = sentence(walk, self.box, layer, head, token, self.draw)
+        where = f"Layer {layer}, {self.box}" if self.box in IN_A_LAYER else self.box.capitalize()
+        self.show(f"{where}: {told} {self.notice}".strip(), box=self.box, layer=layer, head=head,
+                  token=token, labels=traced.labels, walk=walk)
+
+    def still(self) -> figures.Picture:
+        from gptcourse.views.walk_still import draw_walk  # matplotlib takes a while
+
+        with DRAWING:
+            figure = draw_walk(**{name: self.shown[name]
+                                  for name in ("walk", "box", "layer", "head", "token")})
+            return figures.Picture(figures.png(figure), "", figures.WIDTH)
+
+    def _trace(self) -> Trace:
+        """One pass of the model per text."""
+        if self._traced is None or self._traced[0] != self.prompt:
+            traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
+            self._traced, self.notice, self._walked = (self.prompt, traced), notice, None
+        return self._traced[1]
+
+    def _walk(self, traced: Trace, token: int) -> dict:
+        """The arrays and words that are on the page; they are those of all tokens, or, where that
+        would be too much, of the one that is followed."""
+        if self._walked is None or token not in self._walked["places"]:
+            # What was once too much is too much for every other token, too.
+            places = [token] if self._walked else list(range(len(traced.ids)))
+            arrays = self.compute(self.model, traced, places)
+            if sum(array.nbytes for array in arrays.values()) > MOST_BYTES - WORDS:
+                places = [token]
+                arrays = self.compute(self.model, traced, places)
+            words = {"places": places, **self._words(traced, arrays)}
+            self.send_data(arrays, sentences={**SENTENCES, "told next": TOLD_NEXT}, **words)
+            self._walked = {**arrays, **words}
+        return self._walked
+
+    def _words(self, traced: Trace, arrays: dict) -> dict:
+        """Tokens by their ids, and which of those drawn can be appended to the text."""
+        drawn = sorted({*arrays["best"].flat, *arrays["drawn"].flat})
+        texts = self.tokenizer.tokens([int(n) for n in drawn])
+        most = min(MOST_TOKENS, traced.config.context_length)
+        return {
+            "labels": [figures.with_signs(label) for label in traced.labels],
+            "ids": traced.ids.tolist(), "vocabulary": traced.config.vocab_size,
+            "room": most - len(traced.ids),
+            "names": {str(n): figures.with_signs(text)
+                      for n, text in zip(drawn, texts, strict=True)},
+            "texts": {str(n): text for n, text in zip(drawn, texts, strict=True)
+                      if figures.showable(text) == text and self.tokenizer.encode(text) == [n]},
+        }
