@@ -22,14 +22,14 @@ def style(*names: str) -> str:
     return "\n".join([css_variables(), picture_style(), *own])
 
 
-def browser_files(name: str) -> tuple[str, str]:
+def browser_files(name: str, *parts: str) -> tuple[str, str]:
     """The ES module and the style of a view that draws in the browser.
 
     A view's own module imports from `./common.js`, and that the colors, so that each can be read
     and run by itself; on a page there are no files to import from, and what they import stands in
-    front of them instead.
+    front of them instead. So do modules that only this view has, its `parts`.
     """
     palette = f"const PALETTE = {json.dumps(PALETTE)};\n"
-    modules = (_IMPORT.sub("", read(f"{part}.js")) for part in ("common", name))
+    modules = (_IMPORT.sub("", read(f"{part}.js")) for part in ("common", *parts, name))
     own = [name] if (FOLDER / f"{name}.css").exists() else []
     return "\n".join([palette, *modules]), style("common", *own)
