@@ -4,7 +4,8 @@ import { arc, make, rowStart, shortened, svg, walk } from "./common.js";
 
 export const MOST_IN_A_LINE = 30;
 export const LEAST = 0.03;                     // a weight below it has no arc
-const TALL = 190;                              // how high the arcs may be, in CSS pixels
+const [TALL, LIFT] = [190, 24];                // how high arcs may be, and those of other heads more
+const BEYOND = 30;                             // pixels outside, where arcs from or to there end
 const TYPE = { least: 10.5, most: 14 };        // smaller than that, words are slanted instead
 const GAP = { least: 7, most: 24 };
 
@@ -14,11 +15,11 @@ export function firstInLine(count, token) {
   return Math.max(0, last - MOST_IN_A_LINE + 1);
 }
 
-/** Every weight from 0.03 on among the tokens from `first` to before `end`. */
-export function arcsOf(triangle, first, end) {
+/** Every weight from 0.03 on of `count` tokens that begins or ends from `first` to before `end`. */
+export function arcsOf(triangle, count, first, end) {
   const found = [];
-  for (let query = first; query < end; query++) {
-    for (let key = first; key <= query; key++) {
+  for (let query = first; query < count; query++) {
+    for (let key = query < end ? 0 : first; key <= Math.min(query, end - 1); key++) {
       const weight = triangle[rowStart(query) + key];
       if (weight >= LEAST) found.push({ query, key, weight });
     }
@@ -93,13 +94,18 @@ export function arcsOverWords(view, locked, hover, tell) {
       words.style.fontSize = `${line.size}px`;
       words.style.height = `${line.depth}px`;
       place = (look) => {
-        const [from, to] = [look.query, look.key].map((n) => line.places[n - first]);
+        const from = line.places[look.query - first] ?? room + BEYOND;
+        const to = line.places[look.key - first] ?? -BEYOND;
         return arc(from, to, look.weight, look.color, room, 1, TALL, look.lift);
       };
+      const step = Math.min(5, LIFT / heads.length);
       drawn = heads.flatMap(({ triangle, color, head }, nth) => (
-        arcsOf(triangle, first, end).map((look) => ({ ...look, color, head, lift: 5 * nth }))));
+        arcsOf(triangle, buttons().length, first, end).map((look) => (
+          { ...look, color, head, lift: step * nth }))));
       picture.setAttribute("width", room);
-      picture.setAttribute("height", TALL);
+      picture.setAttribute("height", TALL + LIFT);
+      picture.setAttribute("viewBox", `0 ${-LIFT} ${room} ${TALL + LIFT}`);
+      pale.classList.toggle("gpt-crowded", heads.length > 2);
       pale.replaceChildren(...drawn.map((look) => {
         const element = place(look);
         element.addEventListener("pointerenter", view.guarded(() => {

@@ -63,7 +63,7 @@ export function headsSentence(labels, rows, token, direction, rounded = false) {
 
 const ARCS_HINT = "An arc leads from a token back to one that it looks at, the wider the more; "
   + `weights below ${LEAST} have none.`;
-const HINT = "Rows look at columns. Point at a cell for its weight, click to stay with its token.";
+const HINT = "Rows look at columns; a click on a cell stays with it.";
 
 const render = (context) => mount(context, (view) => {
   const state = { data: null, exact: null, hovered: null };
@@ -90,9 +90,9 @@ const render = (context) => mount(context, (view) => {
   const chips = tokenChips(view, locked, hover);
   const arcs = arcsOverWords(view, locked, hover, tellArc);
   const over = make("div", { class: "gpt-over" },
-    make("div", { class: "gpt-pickers" }, arcTitle, headChips), arcs.element, cutLine, arcPointed);
+    make("div", { class: "gpt-pickers" }, arcTitle, headChips), arcs.element, cutLine);
   const right = make("div", { class: "gpt-right" }, title, map, pointed);
-  view.stage.append(chips.element, over, said, make("div", { class: "gpt-columns" },
+  view.stage.append(chips.element, over, said, arcPointed, make("div", { class: "gpt-columns" },
     make("div", { class: "gpt-left" },
       make("p", { class: "gpt-heading" }, "All heads"), mosaic, weightLegend()), right));
   const place = () => ({
@@ -116,7 +116,11 @@ const render = (context) => mount(context, (view) => {
   }
 
   const asArcs = () => view.get("look") === "arcs";
-  const paint = () => (asArcs() ? paintArcs() : paintChips());
+  const paint = () => {
+    if (asArcs()) paintArcs();
+    else paintChips();
+    said.style.minHeight = `${said.offsetHeight}px`;         // a shorter sentence moves nothing
+  };
 
   function hover(n) {
     if (n === state.hovered) return;
@@ -154,7 +158,7 @@ const render = (context) => mount(context, (view) => {
   function sizeMosaic() {
     const [layers, heads] = state.data.shapes.weights;
     const beside = 60 + 3 * heads;                           // numbers of layers, "mean", gaps
-    const room = Math.min(480, mosaic.parentElement.clientWidth || 460) - beside;
+    const room = Math.min(560, mosaic.parentElement.clientWidth || 460) - beside;
     const high = asArcs() ? 200 : 340;
     const side = Math.min(76, Math.max(16, high / layers - 3), room / (heads + 1));
     mosaic.style.setProperty("--side", `${Math.floor(side)}px`);
@@ -355,7 +359,8 @@ const render = (context) => mount(context, (view) => {
     if (view.get("layer") >= layers || view.get("head") >= heads) return;   // the kernel says so
     takeHead();
     chips.element.hidden = right.hidden = asArcs();
-    over.hidden = !asArcs();
+    over.hidden = arcPointed.hidden = !asArcs();
+    said.style.minHeight = "";
     sizeMosaic();
     markHead();
     markHeadChips();
@@ -379,7 +384,7 @@ const render = (context) => mount(context, (view) => {
   view.onLook(draw);
 });
 
-const LARGEST = 380;                         // pixels of the enlarged head, with its labels
+const LARGEST = 370;                         // pixels of the enlarged head, with its labels
 
 /** How large a cell can be, and what room the labels need beside it: less for a long text. */
 function layout(canvas, labels, room) {
