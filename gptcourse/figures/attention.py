@@ -107,7 +107,7 @@ def label_places(count: int, cell: float, kept: Sequence[int] = ()) -> list[int]
     """Which of the labels that stand `cell` pixels apart have room: those that are `kept` come
     first, the earlier before the later, then every nth of the others."""
     apart = math.ceil(13 / cell)                 # labels of 11 pixels touch where cells are small
-    places: list[int] = []
+    places = []
     for place in [*kept, *range(0, count, apart)]:
         if all(abs(place - other) >= apart for other in places):
             places.append(place)

@@ -4,7 +4,7 @@ import { arc, make, rowStart, shortened, svg, walk } from "./common.js";
 
 export const MOST_IN_A_LINE = 30;
 export const LEAST = 0.03;                     // a weight below it has no arc
-const [TALL, LIFT] = [190, 24];                // how high arcs may be, and those of other heads more
+const [TALL, LIFT] = [190, 24];                // how high arcs may be, and how much more for heads
 const BEYOND = 30;                             // pixels outside, where arcs from or to there end
 const TYPE = { least: 10.5, most: 14 };        // smaller than that, words are slanted instead
 const GAP = { least: 7, most: 24 };
@@ -84,7 +84,8 @@ export function arcsOverWords(view, locked, hover, tell) {
       const measure = make("canvas").getContext("2d");
       measure.font = `100px ${getComputedStyle(words).fontFamily || "sans-serif"}`;
       const shown = [...buttons()].slice(first, end);
-      const line = lineUp(shown.map((word) => measure.measureText(word.textContent).width / 100), room);
+      const widths = shown.map((word) => measure.measureText(word.textContent).width / 100);
+      const line = lineUp(widths, room);
       buttons().forEach((word, n) => { word.hidden = n < first || n >= end; });
       shown.forEach((word, n) => {
         word.style.left = `${line.places[n]}px`;

@@ -80,11 +80,21 @@ class AttentionExplorer(BrowserView):
                   heads=heads, **result)
 
     def still(self) -> figures.Picture:
+        if self.look == "arcs":
+            return self._arcs()
         token, most = self.shown["token"], np.argsort(-self.shown["row"], kind="stable")[:4]
         kept = {"row": ((token,), (token, *most)), "column": ((token, *most), (token,))}
         rows, columns = kept[self.shown["direction"]]
         return figures.attention_heatmap(self.shown["weights"], self.shown["labels"],
                                          rows=rows, columns=columns)
+
+    def _arcs(self) -> figures.Picture:
+        shown = self.shown
+        heads = {"mean": shown["weights"]} if self.mean else {
+            head: self._trace()[f"blocks.{shown['layer']}.attention.weights"][head]
+            for head in shown["heads"]}
+        return figures.attention_arcs(heads, shown["labels"], shown["token"],
+                                      column=self.direction == "column")
 
     def _trace(self) -> Trace:
         """One pass of the model per text; every head's weights go to the page together."""

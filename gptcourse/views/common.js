@@ -213,12 +213,11 @@ export function sharpContext(canvas, width, height) {
 
 // -------------------------------------------------------------------------------- attention arcs
 
-const HEAD_COLORS = ["blue", "orange", "green", "violet", "teal", "red", "brown", "muted"];
 export const ARCS = 104;                          // how high the picture of arcs is, in CSS pixels
 
 /** The color of a head's arcs, the same wherever they are drawn. */
 export function headColor(head) {
-  return `var(--gpt-color-${HEAD_COLORS[head % HEAD_COLORS.length]})`;
+  return `var(--gpt-color-${PALETTE.heads[head % PALETTE.heads.length]})`;
 }
 
 export function svg(tag, attributes = {}, ...children) {

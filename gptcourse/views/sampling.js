@@ -93,7 +93,7 @@ export function drawMany(probabilities, count, seed) {
 // ---------------------------------------------------------------------------------------- view
 
 const ROWS = 18;
-const MOST_OTHERS = 20;
+const MOST_OTHERS = 12;
 const DRAWS = 200;
 const NAMES = { temperature: "temperature", topK: "top_k", topP: "top_p", minP: "min_p" };
 const OFF = { temperature: 1, top_k: 0, top_p: 1, min_p: 0 };

@@ -1,8 +1,8 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  askMap, chance, drawTriangle, labelPlaces, largest, lookOf, looks, make, mount, sharpContext, shortened,
-  slider, tokenChips, triangleRow, weightColor, weightLegend, written,
+  askMap, chance, drawTriangle, labelPlaces, largest, lookOf, looks, make, mount, sharpContext,
+  shortened, slider, tokenChips, triangleRow, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
