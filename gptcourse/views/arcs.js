@@ -51,9 +51,9 @@ export function lineUp(widths, room) {
 
 /**
  * The line and its arcs. Pointing at a word, or at an arc, calls `hover` with a token, leaving it
- * with null; `tell` is called with the arc. A click on a word chooses it, and so do arrow keys.
+ * with null; `tell` is called with the arc. A click on a word calls `choose`; arrow keys choose, too.
  */
-export function arcsOverWords(view, locked, hover, tell) {
+export function arcsOverWords(view, locked, hover, tell, choose) {
   const pale = svg("g", { class: "gpt-pale" });
   const strong = svg("g", { class: "gpt-strong" });
   const picture = svg("svg", { "aria-hidden": "true" }, pale, strong);
@@ -73,7 +73,7 @@ export function arcsOverWords(view, locked, hover, tell) {
 
     write(labels) {
       words.replaceChildren(...labels.map((label, n) => make("button", {
-        type: "button", class: "gpt-word", onclick: () => view.set({ token: n }),
+        type: "button", class: "gpt-word", onclick: (event) => choose(n, event),
         onpointerenter: view.guarded(() => hover(n)),
         onpointerleave: view.guarded(() => hover(null)),
       }, make("bdi", {}, shortened(label)))));

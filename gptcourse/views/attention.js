@@ -73,7 +73,8 @@ const render = (context) => mount(context, (view) => {
   const title = make("p", { class: "gpt-heading" });
   const map = make("canvas", { class: "gpt-map", role: "img" });
   const pointed = make("p", { class: "gpt-quiet gpt-said" }, HINT);
-  const headChips = make("div", { class: "gpt-pick", role: "group", "aria-label": "heads in arcs" });
+  const headChips = make("div",
+    { class: "gpt-pick", role: "group", "aria-label": "heads in arcs" });
   const arcTitle = make("p", { class: "gpt-heading" });
   const arcPointed = make("p", { class: "gpt-quiet gpt-said" }, ARCS_HINT);
   const cutLine = make("p", { class: "gpt-quiet gpt-cut" });
@@ -83,12 +84,15 @@ const render = (context) => mount(context, (view) => {
     choice(view, "direction", "direction", [["row", "what the token looks at"],
       ["column", "who looks at the token"]]),
     choice(view, "look", "show", [["map", "as a map"], ["arcs", "as arcs"]]),
+    button("cut here", () => cut(locked()),
+      "Cut the text after the chosen token; Alt and a click cut it after any other"),
   );
   const count = () => state.data.labels.length;
   const locked = () => Math.min(view.get("token") ?? Infinity, count() - 1);
   const token = () => state.hovered ?? locked();
-  const chips = tokenChips(view, locked, hover);
-  const arcs = arcsOverWords(view, locked, hover, tellArc);
+  const choose = (token, { altKey }) => (altKey ? cut(token) : view.set({ token }));
+  const chips = tokenChips(view, locked, hover, choose);
+  const arcs = arcsOverWords(view, locked, hover, tellArc, choose);
   const over = make("div", { class: "gpt-over" },
     make("div", { class: "gpt-pickers" }, arcTitle, headChips), arcs.element, cutLine);
   const right = make("div", { class: "gpt-right" }, title, map, pointed);
@@ -98,6 +102,13 @@ const render = (context) => mount(context, (view) => {
   const place = () => ({
     layer: view.get("layer"), head: view.get("head"), mean: view.get("mean"),
   });
+
+  /** Cut the text after a token, which is the last one then. */
+  function cut(n) {
+    const bytes = new TextEncoder().encode(view.get("prompt")).subarray(0, state.data.ends[n]);
+    const prompt = new TextDecoder().decode(bytes, { stream: true });      // whole characters only
+    if (prompt) view.set({ prompt, token: null });
+  }
 
   // ----- one token's weights over the text
 
@@ -147,7 +158,7 @@ const render = (context) => mount(context, (view) => {
         const label = here.mean ? `layer ${layer}, mean of heads` : `layer ${layer}, head ${head}`;
         cells.push(make("button", {
           type: "button", class: "gpt-head gpt-hatched", "aria-label": label, title: label,
-          onclick: () => choose(layer, head),
+          onclick: () => enlarge(layer, head),
         }, canvas));
       }
     }
@@ -165,7 +176,7 @@ const render = (context) => mount(context, (view) => {
     mosaic.classList.toggle("gpt-fine", side < count());
   }
 
-  function choose(layer, head) {
+  function enlarge(layer, head) {
     const heads = state.data.shapes.weights[1];
     view.set({ layer, ...(head === heads ? { mean: true } : { head, mean: false }),
       ...(view.get("heads").length ? { heads: [] } : {}) });
@@ -192,7 +203,7 @@ const render = (context) => mount(context, (view) => {
   }, ([layer, head]) => {
     const [layers, heads] = state.data.shapes.weights;
     if (layer < 0 || layer >= layers || head < 0 || head > heads) return;
-    choose(layer, head);
+    enlarge(layer, head);
     mosaic.querySelectorAll("button")[layer * (heads + 1) + head].focus();
   });
 

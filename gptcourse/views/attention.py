@@ -6,7 +6,7 @@ import numpy as np
 import traitlets
 
 from gptcourse import figures
-from gptcourse.views.base import trace_text
+from gptcourse.views.base import beginning, trace_text
 from gptcourse.views.browser import MOST_BYTES, BrowserView, pack
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
@@ -109,10 +109,16 @@ class AttentionExplorer(BrowserView):
             self._rounded = weights.nbytes > MOST_BYTES - 20_000         # the labels need some
             if self._rounded:                                            # as fine as the colors
                 weights = np.round(255 * np.sqrt(weights)).astype(np.uint8)
-            self.send_data({"weights": weights}, labels=[figures.with_signs(label)
-                                                    for label in traced.labels])
+            self.send_data({"weights": weights}, ends=self._ends(traced),
+                           labels=[figures.with_signs(label) for label in traced.labels])
             self._traced, self.notice = (self.prompt, traced), notice
         return self._traced[1]
+
+    def _ends(self, traced: Trace) -> list[int]:
+        """After how many bytes of the text each token ends."""
+        start = len(beginning(self.tokenizer))
+        sizes = [len(self.tokenizer.decode_bytes([token])) for token in traced.ids[start:].tolist()]
+        return [0] * start + np.cumsum(sizes).tolist()
 
 
 def checked_head(traced: Trace, layer: int, head: int) -> tuple[int, int]:

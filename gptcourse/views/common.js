@@ -389,7 +389,7 @@ export function walk(container, count, place, choose, forth = ["ArrowDown"], bac
  * The tokens of a text as chips. Pointing at one calls `hover` with its place, leaving it with
  * null; a click chooses it, and so do the arrow keys. `locked()` is the place that is chosen.
  */
-export function tokenChips(view, locked, hover) {
+export function tokenChips(view, locked, hover, choose = (token) => view.set({ token })) {
   const element = make("div", { class: "gpt-chips", role: "group", "aria-label": "tokens" });
   const buttons = () => element.querySelectorAll("button");
   walk(element, () => buttons().length, locked, (token) => {
@@ -402,7 +402,7 @@ export function tokenChips(view, locked, hover) {
     write(labels) {
       element.replaceChildren(...labels.flatMap((label, n) => {
         const button = make("button", {
-          type: "button", class: "gpt-chip", onclick: () => view.set({ token: n }),
+          type: "button", class: "gpt-chip", onclick: (event) => choose(n, event),
           onpointerenter: view.guarded(() => hover(n)),
           onpointerleave: view.guarded(() => hover(null)),
         }, make("bdi", {}, label), make("small", {}, " "));

@@ -359,7 +359,7 @@ def test_a_text_is_seen_whole_enter_applies_it_and_shift_with_enter_begins_a_lin
     one = field.bounding_box()["height"]
     field.fill(SENTENCE * 9)
     page.settle()
-    assert field.bounding_box()["height"] > one + 20
+    assert field.bounding_box()["height"] > one + 15
     assert field.evaluate("field => field.scrollHeight <= field.clientHeight")
     field.fill("A dog")
     page.keyboard.press("Shift+Enter")
@@ -367,6 +367,22 @@ def test_a_text_is_seen_whole_enter_applies_it_and_shift_with_enter_begins_a_lin
     page.keyboard.type("ran")
     page.keyboard.press("Enter")
     assert page.saved == [["prompt", "A dog\nran"]] and field.input_value() == "A dog\nran"
+
+
+@pytest.mark.parametrize("look", ["map", "arcs"])
+def test_the_text_can_be_cut_after_a_token(opened, look):
+    view = AttentionExplorer(model(), tokenizer(), "The cät sat.")
+    view.look = look
+    labels = view.shown["labels"]
+    page = opened(view)
+    token = next(n for n, label in enumerate(labels) if "".join(labels[1:n + 1]) == "The c")
+    page.get_by_role("button", name=re.compile(f"^token {token + 2} ")).click(modifiers=["Alt"])
+    assert page.saved == [["prompt", "The cä"]]              # a letter of two tokens
+    page.get_by_role("button", name=re.compile(f"^token {token + 1} ")).click()
+    page.get_by_role("button", name=re.compile("^Cut the text after")).click()
+    assert page.saved[1:] == [["token", token + 1], ["prompt", "The c"], ["token", None]]
+    page.get_by_role("button", name=re.compile("^token 0 ")).click(modifiers=["Alt"])
+    assert len(page.saved) == 4                              # nothing would be left
 
 
 # ------------------------------------------------------------------------------ attention as arcs
