@@ -128,7 +128,6 @@ export function arcsOverWords(view, locked, hover, tell, choose) {
         const { text, weight } = name(n);
         word.classList.toggle("gpt-current", n === current);
         word.classList.toggle("gpt-looked", weight >= 0.1);
-        word.classList.toggle("gpt-masked", Number.isNaN(weight));
         word.tabIndex = n === locked() ? 0 : -1;
         word.setAttribute("aria-pressed", String(n === locked()));
         word.setAttribute("aria-label", text);
