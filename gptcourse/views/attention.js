@@ -79,13 +79,16 @@ const render = (context) => mount(context, (view) => {
   const arcPointed = make("p", { class: "gpt-quiet gpt-said" }, ARCS_HINT);
   const cutLine = make("p", { class: "gpt-quiet gpt-cut" });
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
+  const text = textField(view, "prompt", "text");
+  const cutButton = button("cut here", () => cut(locked()),
+    "Cut the text after the chosen token; Alt and a click cut it after any other");
+  cutButton.classList.add("gpt-cut-here");
   view.controls.append(
-    textField(view, "prompt", "text"),
+    text,
     choice(view, "direction", "direction", [["row", "what the token looks at"],
       ["column", "who looks at the token"]]),
     choice(view, "look", "show", [["map", "as a map"], ["arcs", "as arcs"]]),
-    button("cut here", () => cut(locked()),
-      "Cut the text after the chosen token; Alt and a click cut it after any other"),
+    cutButton,
   );
   const count = () => state.data.labels.length;
   const locked = () => Math.min(view.get("token") ?? Infinity, count() - 1);
@@ -105,6 +108,7 @@ const render = (context) => mount(context, (view) => {
 
   /** Cut the text after a token, which is the last one then. */
   function cut(n) {
+    if (text.querySelector("textarea").readOnly) return;                   // no model reads it
     const bytes = new TextEncoder().encode(view.get("prompt")).subarray(0, state.data.ends[n]);
     const prompt = new TextDecoder().decode(bytes, { stream: true });      // whole characters only
     if (prompt) view.set({ prompt, token: null });
