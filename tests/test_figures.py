@@ -36,6 +36,7 @@ def texts(picture: Picture) -> list[str]:
 STILLS = {
     "attention_heatmap": lambda: figures.attention_heatmap(CAUSAL, WORDS, "One head"),
     "attention_grid": lambda: figures.attention_grid(CAUSAL.expand(2, 3, 3, 3)),
+    "attention_arcs": lambda: figures.attention_arcs({0: CAUSAL, 3: CAUSAL}, WORDS, 2),
     "matrix": lambda: figures.matrix([[1.5, -2.0]], ["q"], ["a", "b"], signed=True),
     "lines": lambda: figures.lines({"training": ([1, 2], [3.0, 2.5])}, "step", "loss", floor=2.0),
     "bars": lambda: figures.bars(["a", "b"], [3, 1], "Counts", highlight="a", unit=" ms"),
@@ -74,6 +75,36 @@ def test_the_same_picture_twice_has_the_same_bytes(draw):
 @every_still
 def test_a_picture_fits_a_page(draw):
     assert draw().width <= figures.WIDTH
+
+
+def test_of_too_many_labels_every_nth_stands_and_the_kept_ones_in_any_case():
+    places = figures.attention.label_places
+    assert places(5, 20) == [0, 1, 2, 3, 4]
+    assert places(9, 8) == [0, 2, 4, 6, 8]
+    assert places(9, 8, [5]) == [0, 2, 5, 8]
+    assert places(9, 8, [8, 7]) == [0, 2, 4, 6, 8]             # the second would touch the first
+
+
+def test_arcs_lead_from_each_token_back_to_those_it_looks_at():
+    picture = figures.attention_arcs({3: CAUSAL}, WORDS, 2)
+    curves = re.findall(r'd="M([\d.]+) 190 C.* ([\d.]+) 190" .*?stroke-width="([\d.]+)"',
+                        picture.data.replace("/><", "/>\n<"))
+    widths = {(start, end): float(width) for start, end, width in curves}
+    left, cell = 56, 52
+    middle = [f"{left + cell * (n + 0.5):.1f}" for n in range(3)]
+    assert widths == {(middle[query], middle[key]): pytest.approx(10 * CAUSAL[query, key].item(),
+                                                                  abs=0.01)
+                      for query in range(3) for key in range(query)}
+    assert picture.data.count("<circle") == 3                  # each looks at itself, too
+    assert texts(picture) == [figures.visible(word) for word in WORDS]
+    assert "·sat looks most at: head 3 " in picture.alt
+
+
+def test_of_many_tokens_thirty_stand_in_a_line_of_arcs():
+    words = [str(n) for n in range(64)]
+    shown = texts(figures.attention_arcs({0: torch.eye(64)}, words, 63))
+    assert shown == words[34:]
+    assert texts(figures.attention_arcs({0: torch.eye(64)}, words, 31)) == words[2:32]
 
 
 def test_the_widest_pictures_fit_a_page():
@@ -385,6 +416,7 @@ def test_a_color_of_the_palette_is_written_nowhere_else():
 
 WITH_WORDS = {
     "attention_heatmap": lambda text: figures.attention_heatmap(np.eye(2), [text, text], text[:16]),
+    "attention_arcs": lambda text: figures.attention_arcs({0: CAUSAL}, [text] * 3, 1),
     "attention_grid": lambda text: figures.attention_grid(CAUSAL.expand(2, 3, 3, 3), text[:40]),
     "matrix": lambda text: figures.matrix([[1] * 6], [text], [text] * 6, title=text[:16]),
     "lines": lambda text: figures.lines({text: ([1, 2], [3, 4])}, text[:40], text[:40], 2.0,

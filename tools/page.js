@@ -38,7 +38,7 @@ for (const place of document.querySelectorAll("[data-view]")) {
   const code = new Blob([parts.module], { type: "text/javascript" });
   const module = await import(URL.createObjectURL(code));
   await module.default.render({ model: modelOf(Object.fromEntries(entries)), el });
-  for (const field of el.querySelectorAll("input[type=text]")) {
+  for (const field of el.querySelectorAll("textarea")) {
     field.readOnly = true;
     field.title = "Another text needs the model, so it needs the notebook.";
   }

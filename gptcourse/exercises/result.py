@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from gptcourse.exercises.exercise import Exercise
-from gptcourse.figures import in_markup, showable
+from gptcourse.figures import PALETTE, in_markup, showable
 from gptcourse.figures.signs import STATUS_COLORS, sign
 from gptcourse.listing import Source
 
@@ -66,14 +66,15 @@ def solution(exercise: Exercise) -> Source:
     return Source(f"One way to write {exercise.name}", exercise.solution_source)
 
 
-_STYLE = """<style>
-.gpt-help { display: flex; flex-flow: row wrap; gap: 6px; margin-top: 6px; }
-.gpt-help summary {
+_STYLE = f"""<style>
+.gpt-help {{ display: flex; flex-flow: row wrap; gap: 6px; margin-top: 6px; }}
+.gpt-help summary {{
   display: inline-block; cursor: pointer; padding: 1px 12px; border-radius: 4px;
-  border: 1px solid var(--jp-border-color1, #aab2bb); background: var(--jp-layout-color2, #f3f4f6);
-}
-.gpt-help summary::-webkit-details-marker { display: none; }
-.gpt-help details[open] { flex: 1 1 100%; order: 1; }
+  border: 1px solid var(--jp-border-color1, {PALETTE["edge"]});
+  background: var(--jp-layout-color2, {PALETTE["raised"]});
+}}
+.gpt-help summary::-webkit-details-marker {{ display: none; }}
+.gpt-help details[open] {{ flex: 1 1 100%; order: 1; }}
 </style>"""
 
 

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def attention_heatmap(weights, labels: Sequence[str], title: str = "") -> Picture:
+def attention_heatmap(
+    weights, labels: Sequence[str], title: str = "", rows: Sequence[int] = (),
+    columns: Sequence[int] = (),
+) -> Picture:
     """How much each token (row) takes from each token (column).
 
     weights (T, T), labels (T). Where no token looks ahead, the cells above the diagonal are
-    hatched. Up to twelve tokens the numbers stand in the cells.
+    hatched. Up to twelve tokens the numbers stand in the cells. Where the labels are too many,
+    every nth stands, and those of these `rows` and `columns` in any case.
     """
     weights = as_array(weights, "weights", dimensions=2)
     labels = [visible(label) for label in labels]
@@ -33,7 +37,7 @@ def attention_heatmap(weights, labels: Sequence[str], title: str = "") -> Pictur
     with DRAWING:
         figure = new_figure(side + 180, side + 130)
         axes = new_axes(figure, title)
-        draw_heatmap(axes, weights, labels, side / len(weights))
+        draw_heatmap(axes, weights, labels, side / len(weights), rows=rows, columns=columns)
     masked = "; no token looks ahead" if is_causal(weights) else ""
     strongest = np.argmax(weights, axis=-1)
     pairs = [f"{labels[row]} at {labels[column]} ({weights[row, column]:.2f})"
@@ -77,7 +81,8 @@ def attention_grid(attention, title: str = "") -> Picture:
 
 
 def draw_heatmap(
-    axes: Axes, weights: np.ndarray, labels: Sequence[str], cell: float, values: bool = True
+    axes: Axes, weights: np.ndarray, labels: Sequence[str], cell: float, values: bool = True,
+    rows: Sequence[int] = (), columns: Sequence[int] = (),
 ):
     """Draw weights (T, T) into `axes`, cells of `cell` pixels; returns matplotlib's image."""
     T = len(weights)
@@ -85,11 +90,10 @@ def draw_heatmap(
         _hatch_triangles(axes, T, [(0, 0)])
     image = axes.imshow(_without_future(weights), cmap="cividis", norm=_weight_scale(),
                         interpolation="nearest", interpolation_stage="rgba")
-    apart = math.ceil(13 / cell)                 # labels of 11 pixels touch where cells are small
-    places = range(0, T, apart)
-    named = [labels[place] for place in places]
+    across, down = (label_places(T, cell, kept) for kept in (columns, rows))
     size = max(SMALL_SIZE, min(TEXT_SIZE, 0.72 * cell))
-    set_ticks(axes, places, named, places, named, size, rotation=90 if T > 4 else 0)
+    set_ticks(axes, across, [labels[place] for place in across],
+              down, [labels[place] for place in down], size, rotation=90 if T > 4 else 0)
     axes.set_ylabel("looks …", fontsize=TEXT_SIZE, color=MUTED)
     axes.set_xlabel("… at", fontsize=TEXT_SIZE, color=MUTED)
     if values and T <= 12:
@@ -97,6 +101,17 @@ def draw_heatmap(
         write_cells(axes, shown, image.norm(shown), "cividis", whole=False)
     _color_bar(axes.figure, axes, image)
     return image
+
+
+def label_places(count: int, cell: float, kept: Sequence[int] = ()) -> list[int]:
+    """Which of the labels that stand `cell` pixels apart have room: those that are `kept` come
+    first, the earlier before the later, then every nth of the others."""
+    apart = math.ceil(13 / cell)                 # labels of 11 pixels touch where cells are small
+    places = []
+    for place in [*kept, *range(0, count, apart)]:
+        if all(abs(place - other) >= apart for other in places):
+            places.append(place)
+    return sorted(places)
 
 
 def is_causal(weights: np.ndarray) -> bool:

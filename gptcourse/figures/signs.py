@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gptcourse.figures.style import PALETTE
+
 STATUS_COLORS = {
-    "todo": "var(--gpt-quiet, #5b6570)", "right": "var(--jp-success-color1, #2e7d32)",
+    "todo": f"var(--gpt-quiet, {PALETTE['muted']})", "right": "var(--jp-success-color1, #2e7d32)",
     "wrong": "var(--jp-error-color1, #c62828)", "raised": "var(--jp-warn-color1, #c25700)",
 }
 _SHAPES = {                                            # in a square of 16

@@ -1,8 +1,10 @@
 // Every head of a model as one mosaic, one head enlarged, one token's weights over the text.
 
+import { LEAST, MOST_IN_A_LINE, arcsOverWords, firstInLine } from "./arcs.js";
 import {
-  arrowKeys, askMap, choice, drawTriangle, largest, lookOf, looks, make, mount, paintPixels,
-  rowStart, sharpContext, shortened, textField, tokenChips, weightColor, weightLegend, written,
+  arrowKeys, askMap, button, choice, drawTriangle, headColor, labelPlaces, largest, lookOf, looks,
+  make, mount, paintPixels, rowStart, sharpContext, shortened, textField, tokenChips, weightColor,
+  weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -47,9 +49,21 @@ export function sentence(labels, weights, token, direction, rounded = false) {
     + `${rounded ? `about ${written(sum, 1)}` : written(sum, digits)}.`;
 }
 
+/** What several heads make of one token: where each looks most, `rows` by their numbers. */
+export function headsSentence(labels, rows, token, direction, rounded = false) {
+  const most = rows.map(({ head, weights }) => {
+    const [place] = largest(weights.map((weight) => (Number.isNaN(weight) ? -1 : weight)), 1);
+    return `head ${head} ‘${labels[place]}’ ${written(weights[place], rounded ? 2 : 4)}`;
+  });
+  const verb = direction === "row" ? "looks most at" : "is looked at most by";
+  return `Token ${token} ‘${labels[token]}’ ${verb}: ${most.join(", ")}.`;
+}
+
 // ---------------------------------------------------------------------------------------- view
 
-const HINT = "Rows look at columns. Point at a cell for its weight, click to stay with its token.";
+const ARCS_HINT = "An arc leads from a token back to one that it looks at, the wider the more; "
+  + `weights below ${LEAST} have none.`;
+const HINT = "Rows look at columns; a click on a cell stays with it.";
 
 const render = (context) => mount(context, (view) => {
   const state = { data: null, exact: null, hovered: null };
@@ -59,23 +73,46 @@ const render = (context) => mount(context, (view) => {
   const title = make("p", { class: "gpt-heading" });
   const map = make("canvas", { class: "gpt-map", role: "img" });
   const pointed = make("p", { class: "gpt-quiet gpt-said" }, HINT);
+  const headChips = make("div",
+    { class: "gpt-pick", role: "group", "aria-label": "heads in arcs" });
+  const arcTitle = make("p", { class: "gpt-heading" });
+  const arcPointed = make("p", { class: "gpt-quiet gpt-said" }, ARCS_HINT);
+  const cutLine = make("p", { class: "gpt-quiet gpt-cut" });
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
+  const text = textField(view, "prompt", "text");
+  const cutButton = button("cut here", () => cut(locked()),
+    "Cut the text after the chosen token; Alt and a click cut it after any other");
+  cutButton.classList.add("gpt-cut-here");
   view.controls.append(
-    textField(view, "prompt", "text"),
+    text,
     choice(view, "direction", "direction", [["row", "what the token looks at"],
       ["column", "who looks at the token"]]),
+    choice(view, "look", "show", [["map", "as a map"], ["arcs", "as arcs"]]),
+    cutButton,
   );
   const count = () => state.data.labels.length;
   const locked = () => Math.min(view.get("token") ?? Infinity, count() - 1);
   const token = () => state.hovered ?? locked();
-  const chips = tokenChips(view, locked, hover);
-  view.stage.append(chips.element, said, make("div", { class: "gpt-columns" },
+  const choose = (token, { altKey }) => (altKey ? cut(token) : view.set({ token }));
+  const chips = tokenChips(view, locked, hover, choose);
+  const arcs = arcsOverWords(view, locked, hover, tellArc, choose);
+  const over = make("div", { class: "gpt-over" },
+    make("div", { class: "gpt-pickers" }, arcTitle, headChips), arcs.element, cutLine);
+  const right = make("div", { class: "gpt-right" }, title, map, pointed);
+  view.stage.append(chips.element, over, said, arcPointed, make("div", { class: "gpt-columns" },
     make("div", { class: "gpt-left" },
-      make("p", { class: "gpt-heading" }, "All heads"), mosaic, weightLegend()),
-    make("div", { class: "gpt-right" }, title, map, pointed)));
+      make("p", { class: "gpt-heading" }, "All heads"), mosaic, weightLegend()), right));
   const place = () => ({
     layer: view.get("layer"), head: view.get("head"), mean: view.get("mean"),
   });
+
+  /** Cut the text after a token, which is the last one then. */
+  function cut(n) {
+    if (text.querySelector("textarea").readOnly) return;                   // no model reads it
+    const bytes = new TextEncoder().encode(view.get("prompt")).subarray(0, state.data.ends[n]);
+    const prompt = new TextDecoder().decode(bytes, { stream: true });      // whole characters only
+    if (prompt) view.set({ prompt, token: null });
+  }
 
   // ----- one token's weights over the text
 
@@ -93,11 +130,18 @@ const render = (context) => mount(context, (view) => {
       state.rounded);
   }
 
+  const asArcs = () => view.get("look") === "arcs";
+  const paint = () => {
+    if (asArcs()) paintArcs();
+    else paintChips();
+    said.style.minHeight = `${said.offsetHeight}px`;         // a shorter sentence moves nothing
+  };
+
   function hover(n) {
     if (n === state.hovered) return;
     state.hovered = n;
-    paintChips();
-    drawMap();
+    paint();
+    if (!asArcs()) drawMap();
   }
 
   // ----- every head
@@ -118,7 +162,7 @@ const render = (context) => mount(context, (view) => {
         const label = here.mean ? `layer ${layer}, mean of heads` : `layer ${layer}, head ${head}`;
         cells.push(make("button", {
           type: "button", class: "gpt-head gpt-hatched", "aria-label": label, title: label,
-          onclick: () => choose(layer, head),
+          onclick: () => enlarge(layer, head),
         }, canvas));
       }
     }
@@ -129,15 +173,17 @@ const render = (context) => mount(context, (view) => {
   function sizeMosaic() {
     const [layers, heads] = state.data.shapes.weights;
     const beside = 60 + 3 * heads;                           // numbers of layers, "mean", gaps
-    const room = Math.min(400, (view.root.clientWidth || 460) - beside);
-    const side = Math.min(76, Math.max(24, 460 / layers), room / (heads + 1));
+    const room = Math.min(560, mosaic.parentElement.clientWidth || 460) - beside;
+    const high = asArcs() ? 200 : 340;
+    const side = Math.min(76, Math.max(16, high / layers - 3), room / (heads + 1));
     mosaic.style.setProperty("--side", `${Math.floor(side)}px`);
     mosaic.classList.toggle("gpt-fine", side < count());
   }
 
-  function choose(layer, head) {
+  function enlarge(layer, head) {
     const heads = state.data.shapes.weights[1];
-    view.set(head === heads ? { layer, mean: true } : { layer, head, mean: false });
+    view.set({ layer, ...(head === heads ? { mean: true } : { head, mean: false }),
+      ...(view.get("heads").length ? { heads: [] } : {}) });
   }
 
   function markHead() {
@@ -161,9 +207,86 @@ const render = (context) => mount(context, (view) => {
   }, ([layer, head]) => {
     const [layers, heads] = state.data.shapes.weights;
     if (layer < 0 || layer >= layers || head < 0 || head > heads) return;
-    choose(layer, head);
+    enlarge(layer, head);
     mosaic.querySelectorAll("button")[layer * (heads + 1) + head].focus();
   });
+
+  // ----- arcs over the text, of one head or of several
+
+  const headsInArcs = () => [...new Set([view.get("head"), ...view.get("heads")])]
+    .sort((a, b) => a - b);
+  const tokenOf = ({ query, key }) => (view.get("direction") === "row" ? query : key);
+
+  function drawArcs() {
+    const first = firstInLine(count(), locked());
+    const end = Math.min(count(), first + MOST_IN_A_LINE);
+    state.rows = place().mean
+      ? [{ head: "mean", triangle: state.triangle, color: "var(--gpt-accent)" }]
+      : headsInArcs().map((head) => ({
+        head, color: headColor(head), triangle: head === view.get("head") ? state.triangle
+          : headWeights(state.data, { layer: view.get("layer"), head }),
+      }));
+    arcs.draw(state.rows, first, end, over.clientWidth || 700, tokenOf);
+    arcTitle.textContent = state.rows.length === 1 ? title.textContent
+      : `Layer ${view.get("layer")}, ${state.rows.length} heads`;
+    cutLine.replaceChildren();
+    if (count() <= MOST_IN_A_LINE) return;
+    cutLine.append(`${MOST_IN_A_LINE} tokens have room in a line: these are tokens ${first} to `
+      + `${end - 1} of 0 to ${count() - 1}. `,
+    ...(first > 0 ? [button("‹ earlier", () => view.set({ token: first - 1 }))] : []),
+    ...(end < count() ? [button("later ›", () => view.set({
+      token: Math.min(end + MOST_IN_A_LINE, count()) - 1 }))] : []));
+  }
+
+  function paintArcs() {
+    const direction = view.get("direction");
+    const rows = state.rows.map(({ head, triangle }) => (
+      { head, weights: weightsOf(triangle, count(), token(), direction) }));
+    arcs.paint(token(), (n) => {
+      const weight = Math.max(...rows.map(({ weights }) => weights[n]));
+      const given = rows.map(({ head, weights }) => (
+        `${rows.length > 1 ? `head ${head} ` : ""}${written(weights[n], state.rounded ? 2 : 4)}`));
+      return { weight, text: `token ${n} ${state.data.labels[n]}, ${Number.isNaN(weight) ? "masked"
+        : `${direction === "column" ? "gets" : "gives"} ${given.join(", ")}`}` };
+    }, tokenOf);
+    said.textContent = rows.length === 1
+      ? sentence(state.data.labels, rows[0].weights, token(), direction, state.rounded)
+      : headsSentence(state.data.labels, rows, token(), direction, state.rounded);
+  }
+
+  function tellArc(look) {
+    arcPointed.textContent = look ? `${look.head === "mean" ? "Mean" : `Head ${look.head}`}: `
+      + lookOf(state.data.labels, look.query, look.key, look.weight, state.rounded ? 2 : 4)
+      : ARCS_HINT;
+  }
+
+  function makeHeadChips() {
+    const all = Array.from({ length: state.data.shapes.weights[1] }, (_, head) => head);
+    const show = (heads) => view.set({ mean: false, head: heads.includes(view.get("head"))
+      ? view.get("head") : heads[0], heads: heads.length > 1 ? heads : [] });
+    const toggle = (head) => {
+      const shown = place().mean ? [] : headsInArcs();
+      const heads = shown.includes(head) ? shown.filter((other) => other !== head)
+        : [...shown, head];
+      if (heads.length) show(heads);
+    };
+    headChips.replaceChildren(...all.map((head) => make("button", {
+      type: "button", "aria-label": `arcs of head ${head}`, title: `head ${head}`,
+      style: `--head: ${headColor(head)}`, onclick: () => toggle(head),
+    }, `${head}`)), make("button", {
+      type: "button", "aria-label": "arcs of all heads", title: "all heads, or one again",
+      onclick: () => show(headsInArcs().length < all.length ? all : [view.get("head")]),
+    }, "all"));
+  }
+
+  function markHeadChips() {
+    const heads = state.data.shapes.weights[1];
+    const shown = place().mean ? [] : headsInArcs();
+    headChips.querySelectorAll("button").forEach((chip, n) => {
+      chip.setAttribute("aria-pressed",
+        String(n < heads ? shown.includes(n) : shown.length === heads));
+    });
+  }
 
   // ----- one head enlarged
 
@@ -194,38 +317,42 @@ const render = (context) => mount(context, (view) => {
     }
   }
 
-  /** All labels where there is room; else those of the token and of what it weighs most. */
+  /** All labels where there is room; else every nth, and those of the token and of what it weighs
+   * most. */
   function drawLabels(context, ink, quiet) {
-    const { left, top, cell, all } = shape;
+    const { left, top, cell, size, family } = shape;
     const weights = weightsOf(state.triangle, count(), token(), view.get("direction"));
     const strong = largest(weights, count()).filter((n) => weights[n] > 0.02).slice(0, 4);
-    const rows = view.get("direction") === "row" ? [token()] : strong;
-    const columns = view.get("direction") === "row" ? strong : [token()];
+    const lists = [[token()], [token(), ...strong]];
+    const [rows, columns] = view.get("direction") === "row" ? lists : lists.reverse();
+    if (state.cell) columns.unshift(state.cell.key);
     context.textBaseline = "middle";
-    const write = (n, kept, draw) => {
-      if (!all && !kept.includes(n)) return;
-      if (!all && kept.slice(0, kept.indexOf(n)).some((m) => Math.abs(m - n) * cell < 12)) return;
+    const write = (n, kept) => {
       context.fillStyle = kept.includes(n) ? ink : quiet;
-      context.font = `${kept.includes(n) && all ? "600 " : ""}${shape.size}px ${shape.family}`;
-      draw(shortened(state.data.labels[n]));
+      context.font = `${kept.includes(n) ? "600 " : ""}${size}px ${family}`;
+      context.fillText(shape.names[n], 0, 0);
     };
-    for (let n = 0; n < count(); n++) {
-      write(n, rows, (label) => {
-        context.textAlign = "right";
-        context.fillText(label, left - 5, top + (n + 0.5) * cell);
-      });
-      write(n, columns, (label) => {
-        context.save();
-        context.translate(left + (n + 0.5) * cell, top - 5);
-        context.rotate(-Math.PI / 2);
-        context.textAlign = "left";
-        context.fillText(label, 0, 0);
-        context.restore();
-      });
+    for (const n of labelPlaces(count(), cell, rows, size)) {
+      context.save();
+      context.translate(left - 5, top + (n + 0.5) * cell);
+      context.textAlign = "right";
+      write(n, rows);
+      context.restore();
+    }
+    for (const n of labelPlaces(count(), cell, columns, size)) {
+      context.save();
+      context.translate(left + (n + 0.5) * cell, top - 5);
+      context.rotate(-Math.PI / 2);
+      context.textAlign = "left";
+      write(n, columns);
+      context.restore();
     }
   }
 
   askMap(view, map, () => shape, (cell) => {
+    const moved = cell?.key !== state.cell?.key;
+    state.cell = cell;
+    if (moved) drawMap();
     pointed.textContent = cell ? lookOf(state.data.labels, cell.query, cell.key,
       state.triangle[rowStart(cell.query) + cell.key], state.rounded ? 2 : 6) : HINT;
     return cell && (view.get("direction") === "row" ? cell.query : cell.key);
@@ -246,36 +373,48 @@ const render = (context) => mount(context, (view) => {
     const [layers, heads] = state.data?.shapes.weights ?? [0, 0];
     if (view.get("layer") >= layers || view.get("head") >= heads) return;   // the kernel says so
     takeHead();
+    chips.element.hidden = right.hidden = asArcs();
+    over.hidden = arcPointed.hidden = !asArcs();
+    said.style.minHeight = "";
     sizeMosaic();
     markHead();
-    paintChips();
-    drawMap();
+    markHeadChips();
+    if (asArcs()) drawArcs();
+    paint();
+    if (!asArcs()) drawMap();
   };
   view.onData("data", (data) => {
-    Object.assign(state, { data, exact: null, hovered: null });
+    Object.assign(state, { data, exact: null, hovered: null, cell: null });
     chips.write(data.labels);
+    arcs.write(data.labels);
     makeMosaic();
+    makeHeadChips();
     draw();
   });
   view.onData("exact", (exact) => {
     state.exact = exact;
     draw();
   });
-  view.on(["layer", "head", "mean", "token", "direction"], draw);
+  view.on(["layer", "head", "heads", "mean", "token", "direction", "look"], draw);
   view.onLook(draw);
 });
 
-/** How large a cell can be, and what room the labels need beside it. */
+const LARGEST = 364;                         // pixels of the enlarged head, with its labels
+
+/** How large a cell can be, and what room the labels need beside it: less for a long text. */
 function layout(canvas, labels, room) {
   const context = canvas.getContext("2d");
   const family = getComputedStyle(canvas).fontFamily;
-  context.font = `600 12px ${family}`;
-  const widest = Math.max(...labels.map((label) => context.measureText(shortened(label)).width));
-  const left = Math.ceil(Math.min(widest, 110)) + 8;
-  const cell = Math.min(34, (Math.min(room, 620) - left - 2) / labels.length);
-  const all = cell >= 10;
-  const size = all ? Math.min(12, 0.95 * cell) : 11;
-  return { left, top: left, cell, count: labels.length, all, family, size };
+  const names = labels.map((label) => shortened(label, labels.length > 24 ? 9 : 14));
+  const place = (size) => {
+    context.font = `600 ${size}px ${family}`;
+    const widest = Math.max(...names.map((name) => context.measureText(name).width));
+    const left = Math.ceil(widest) + 8;
+    return { left, cell: Math.min(34, (Math.min(room, LARGEST) - left - 2) / labels.length) };
+  };
+  const size = Math.min(12, Math.max(9.5, 0.95 * place(12).cell));
+  const { left, cell } = place(size);
+  return { left, top: left, cell, count: labels.length, names, family, size };
 }
 
 export default { render };

@@ -6,7 +6,7 @@ import numpy as np
 import traitlets
 
 from gptcourse import figures
-from gptcourse.views.base import trace_text
+from gptcourse.views.base import beginning, trace_text
 from gptcourse.views.browser import MOST_BYTES, BrowserView, pack
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
@@ -19,14 +19,15 @@ class AttentionExplorer(BrowserView):
 
     Point at a token to see what it looks at, click to stay there; click a head to enlarge it.
     From Python, the same settings are `prompt`, `layer`, `head`, `token` (None is the last one),
-    `mean` for the mean of a layer's heads, and `direction`: "row" for what the token looks at,
-    "column" for who looks at it.
+    `mean` for the mean of a layer's heads, `direction`: "row" for what the token looks at,
+    "column" for who looks at it, and `look`: "map" for the head enlarged, "arcs" for arcs over the
+    words, where the other `heads` of the layer can be seen along with `head`.
 
     The models of this course learned that a story begins after `<|endoftext|>`; where the
     tokenizer has that token, it comes first, visibly.
     """
 
-    _esm, _css = browser_files("attention")
+    _esm, _css = browser_files("attention", "arcs")
 
     prompt = SendableText().tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
@@ -34,6 +35,8 @@ class AttentionExplorer(BrowserView):
     token = traitlets.Int(None, allow_none=True).tag(sync=True)
     mean = traitlets.Bool(False).tag(sync=True)
     direction = traitlets.Enum(("row", "column"), "row").tag(sync=True)
+    look = traitlets.Enum(("map", "arcs"), "map").tag(sync=True)
+    heads = traitlets.List(traitlets.Int()).tag(sync=True)
     exact = traitlets.Bytes().tag(sync=True)     # the enlarged head, where `data` is rounded
 
     def __init__(self, model, tokenizer, text: str | None = None, session: Session | None = None):
@@ -42,7 +45,7 @@ class AttentionExplorer(BrowserView):
         self.model, self.tokenizer = twin(model), tokenizer
         self._traced: tuple[str, Trace] | None = None
         super().__init__(session, prompt=text)
-        self.follow("prompt", "layer", "head", "token", "mean", "direction")
+        self.follow("prompt", "layer", "head", "token", "mean", "direction", "look", "heads")
 
     @staticmethod
     def compute(
@@ -60,17 +63,38 @@ class AttentionExplorer(BrowserView):
         traced = self._trace()
         layer, head = checked_head(traced, self.layer, self.head)
         token = checked_token(traced, self.token)
+        heads = sorted({head, *(checked_head(traced, layer, other)[1] for other in self.heads)})
         result = self.compute(traced, layer, head, token, self.mean, self.direction)
         if self._rounded:
             self.exact = pack({"weights": _lower(result["weights"])}, layer=layer, head=head,
                               mean=self.mean)
         where = f"Mean of layer {layer}" if self.mean else f"Layer {layer}, head {head}"
-        summary = f"{where}: {_sentence(traced.labels, token, self.direction, result)}"
-        self.show(f"{summary} {self.notice}".strip(), layer=layer, head=head, token=token,
-                  mean=self.mean, direction=self.direction, labels=traced.labels, **result)
+        said = _sentence(traced.labels, token, self.direction, result)
+        if self.look == "arcs" and len(heads) > 1 and not self.mean:
+            where = f"Layer {layer}, {len(heads)} heads"
+            rows = {head: self.compute(traced, layer, head, token, direction=self.direction)["row"]
+                    for head in heads}
+            said = _heads_sentence(traced.labels, token, self.direction, rows)
+        self.show(f"{where}: {said} {self.notice}".strip(), layer=layer, head=head, token=token,
+                  mean=self.mean, direction=self.direction, labels=traced.labels, look=self.look,
+                  heads=heads, **result)
 
     def still(self) -> figures.Picture:
-        return figures.attention_heatmap(self.shown["weights"], self.shown["labels"])
+        if self.look == "arcs":
+            return self._arcs()
+        token, most = self.shown["token"], np.argsort(-self.shown["row"], kind="stable")[:4]
+        kept = {"row": ((token,), (token, *most)), "column": ((token, *most), (token,))}
+        rows, columns = kept[self.shown["direction"]]
+        return figures.attention_heatmap(self.shown["weights"], self.shown["labels"],
+                                         rows=rows, columns=columns)
+
+    def _arcs(self) -> figures.Picture:
+        shown = self.shown
+        heads = {"mean": shown["weights"]} if self.mean else {
+            head: self._trace()[f"blocks.{shown['layer']}.attention.weights"][head]
+            for head in shown["heads"]}
+        return figures.attention_arcs(heads, shown["labels"], shown["token"],
+                                      column=self.direction == "column")
 
     def _trace(self) -> Trace:
         """One pass of the model per text; every head's weights go to the page together."""
@@ -85,10 +109,16 @@ class AttentionExplorer(BrowserView):
             self._rounded = weights.nbytes > MOST_BYTES - 20_000         # the labels need some
             if self._rounded:                                            # as fine as the colors
                 weights = np.round(255 * np.sqrt(weights)).astype(np.uint8)
-            self.send_data({"weights": weights}, labels=[figures.with_signs(label)
-                                                    for label in traced.labels])
+            self.send_data({"weights": weights}, ends=self._ends(traced),
+                           labels=[figures.with_signs(label) for label in traced.labels])
             self._traced, self.notice = (self.prompt, traced), notice
         return self._traced[1]
+
+    def _ends(self, traced: Trace) -> list[int]:
+        """After how many bytes of the text each token ends."""
+        start = len(beginning(self.tokenizer))
+        sizes = [len(self.tokenizer.decode_bytes([token])) for token in traced.ids[start:].tolist()]
+        return [0] * start + np.cumsum(sizes).tolist()
 
 
 def checked_head(traced: Trace, layer: int, head: int) -> tuple[int, int]:
@@ -115,6 +145,15 @@ def checked_token(traced: Trace, token: int | None, name: str = "token") -> int:
 def _lower(weights: np.ndarray) -> np.ndarray:
     """Row after row up to the diagonal.  (..., T, T) -> (..., T (T + 1) / 2)"""
     return weights[(..., *np.tril_indices(weights.shape[-1]))].astype(np.float32)
+
+
+def _heads_sentence(labels, token: int, direction: str, rows: dict[int, np.ndarray]) -> str:
+    """Where each of several heads looks most."""
+    labels = [figures.visible(label) for label in labels]
+    most = ", ".join(f"head {head} ‘{labels[row.argmax()]}’ {row.max():.3f}"
+                     for head, row in rows.items())
+    verb = "looks most at" if direction == "row" else "is looked at most by"
+    return f"token {token} ‘{labels[token]}’ {verb}: {most}."
 
 
 def _sentence(labels, token: int, direction: str, result: dict) -> str:

@@ -78,6 +78,20 @@ export function lookOf(labels, query, key, weight, digits) {
     : `‘${labels[query]}’ looks at ‘${labels[key]}’ with weight ${weight.toFixed(digits)}.`;
 }
 
+/**
+ * Which of the labels that stand `cell` pixels apart have room in this size of type: those that are
+ * `kept` come first, the earlier before the later, then every nth of the others.
+ */
+export function labelPlaces(count, cell, kept, size) {
+  const every = Math.ceil((0.95 * size) / cell);
+  const others = Array.from({ length: Math.ceil(count / every) }, (_, n) => n * every);
+  const places = [];
+  for (const n of [...kept, ...others]) {
+    if (places.every((m) => Math.abs(m - n) * cell >= 0.95 * size)) places.push(n);
+  }
+  return places;
+}
+
 // -------------------------------------------------------------------------------------- colors
 
 const CIVIDIS = (
@@ -197,6 +211,40 @@ export function sharpContext(canvas, width, height) {
   return context;
 }
 
+// -------------------------------------------------------------------------------- attention arcs
+
+export const ARCS = 104;                          // how high the picture of arcs is, in CSS pixels
+
+/** The color of a head's arcs, the same wherever they are drawn. */
+export function headColor(head) {
+  return `var(--gpt-color-${PALETTE.heads[head % PALETTE.heads.length]})`;
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/**
+ * From one token back to one that it looks at, as wide as its weight is large; a circle where that
+ * is itself. The tokens stand in a line below, `count` cells of `cell` pixels; `lift` raises the
+ * arc, so that several heads' do not hide each other.
+ */
+export function arc(from, to, weight, color, count, cell, height = ARCS, lift = 0) {
+  const look = { fill: "none", stroke: color, "stroke-width": Math.max(0.7, 10 * weight).toFixed(2),
+    "stroke-linecap": "round", opacity: (0.35 + 0.6 * weight).toFixed(2) };
+  const [start, end] = [from, to].map((n) => (n + 0.5) * cell);
+  if (from === to) {
+    const radius = 5 + 4 * weight;
+    return svg("circle", { ...look, cx: start, cy: height - radius - 5 - lift, r: radius });
+  }
+  const rise = 16 + ((height - 28) * Math.abs(from - to)) / Math.max(count - 1, 1) + lift;
+  return svg("path", { ...look, d: `M${start} ${height} C${start} ${height - 1.33 * rise} `
+    + `${end} ${height - 1.33 * rise} ${end} ${height}` });
+}
+
 // ----------------------------------------------------------------------------- elements, controls
 
 /** An element with attributes, listeners (`onclick`) and children. */
@@ -218,13 +266,17 @@ function labeled(label, control, ...more) {
 
 // Each control below shows the setting `name` of the view, changes it, and follows it.
 
-/** A line of text, taken over on enter and when it is left. */
+/** A text, seen whole; taken over on enter and when it is left. Shift and enter begin a line. */
 export function textField(view, name, label) {
   const take = () => view.set({ [name]: input.value });
-  const input = make("input", {
-    type: "text", spellcheck: "false", dir: "auto",
+  const input = make("textarea", {
+    rows: 1, spellcheck: "false", dir: "auto",
     onchange: take,
-    onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
+    onkeydown: (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      take();
+    },
   });
   view.on([name], () => { if (input.value !== view.get(name)) input.value = view.get(name); });
   const field = labeled(label, input);
@@ -339,7 +391,7 @@ export function walk(container, count, place, choose, forth = ["ArrowDown"], bac
  * The tokens of a text as chips. Pointing at one calls `hover` with its place, leaving it with
  * null; a click chooses it, and so do the arrow keys. `locked()` is the place that is chosen.
  */
-export function tokenChips(view, locked, hover) {
+export function tokenChips(view, locked, hover, choose = (token) => view.set({ token })) {
   const element = make("div", { class: "gpt-chips", role: "group", "aria-label": "tokens" });
   const buttons = () => element.querySelectorAll("button");
   walk(element, () => buttons().length, locked, (token) => {
@@ -352,12 +404,13 @@ export function tokenChips(view, locked, hover) {
     write(labels) {
       element.replaceChildren(...labels.flatMap((label, n) => {
         const button = make("button", {
-          type: "button", class: "gpt-chip", onclick: () => view.set({ token: n }),
+          type: "button", class: "gpt-chip", onclick: (event) => choose(n, event),
           onpointerenter: view.guarded(() => hover(n)),
           onpointerleave: view.guarded(() => hover(null)),
         }, make("bdi", {}, label), make("small", {}, " "));
         return label.endsWith("↵") ? [button, make("span", { class: "gpt-break" })] : [button];
       }));
+      element.classList.toggle("gpt-many", labels.length > 40);
     },
     /** `look(n)` says a chip's color, or null for a hatched one, its number, and its name. */
     paint(current, look) {

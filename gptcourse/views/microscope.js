@@ -42,7 +42,16 @@ function reach(...lists) {
   return Math.max(...lists.map((list) => list.reduce((most, x) => Math.max(most, Math.abs(x)), 0)));
 }
 
+/** The keys whose rows are shown: all, or of many those that are `kept` and the heaviest. */
+export function keysShown(weights, kept) {
+  if (weights.length <= MOST_ROWS + 1) return [...weights.keys()];
+  return [...new Set([...kept, ...largest(weights, MOST_ROWS)])].slice(0, MOST_ROWS)
+    .sort((a, b) => a - b);
+}
+
 // ---------------------------------------------------------------------------------------- view
+
+const MOST_ROWS = 16;
 
 const render = (context) => mount(context, (view) => {
   view.root.classList.add("gpt-microscope");
@@ -51,13 +60,16 @@ const render = (context) => mount(context, (view) => {
   const heads = make("tr");
   const body = make("tbody", { class: "gpt-keys" });
   const foot = make("tr");
-  const table = make("table", {}, make("thead", {}, heads), body, make("tfoot", {}, foot));
-  const scroller = make("div", { class: "gpt-scroller" }, table);
+  const rest = make("th", { colspan: 8 });
+  const table = make("table", {}, make("thead", {}, heads), body,
+    make("tfoot", {}, make("tr", { class: "gpt-rest" }, rest), foot));
   const legend = make("div");
   const products = numberList();
   const outputs = numberList();
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
-  view.stage.append(scroller, legend, said, ...products.elements, ...outputs.elements);
+  view.stage.append(said, make("div", { class: "gpt-columns" },
+    make("div", {}, make("div", { class: "gpt-frame" }, table), legend),
+    make("div", {}, ...products.elements, ...outputs.elements)));
 
   const count = () => state.head.shapes.keys[0];
   const width = () => state.head.shapes.keys[1];
@@ -122,8 +134,9 @@ const render = (context) => mount(context, (view) => {
     body.replaceChildren(...state.rows.map((row) => row.element));
     state.output = strip("output");
     state.total = make("td");
-    foot.replaceChildren(make("th", { scope: "row", colspan: "5" }, "sum"), state.total,
-      make("td", {}, "output"), make("td", {}, state.output));
+    foot.replaceChildren(...[0, 1, 2, 3].map(() => make("td")),
+      make("th", { scope: "row" }, "sum"), state.total, make("td", {}, "output"),
+      make("td", {}, state.output));
     state.reaches = make("span");
     legend.replaceChildren(signedLegend(state.reach.qk, "q and k"));
     legend.firstChild.append(state.reaches);
@@ -155,10 +168,23 @@ const render = (context) => mount(context, (view) => {
       + `weight × v and output to ±${written(most, 1)}`;
   }
 
+  /** Of many keys, those that matter; what the others weigh together stands below. */
+  function showRows() {
+    const { weights } = state.steps;
+    const shown = keysShown(weights, [locked(), token()]);
+    state.rows.forEach(({ element }, n) => { element.hidden = !shown.includes(n); });
+    const left = count() - shown.length;
+    const weight = weights.reduce((sum, x, n) => sum + (shown.includes(n) ? 0 : x), 0);
+    rest.parentElement.hidden = !left;
+    rest.textContent = `${left} other keys weigh ${written(weight, 4)} together: the arrow keys `
+      + "reach each";
+  }
+
   // ----- what the query makes of one key
 
   function paintNumbers() {
     const { steps } = state;
+    showRows();
     state.rows.forEach(({ element }, n) => {
       element.tabIndex = n === locked() ? 0 : -1;
       element.classList.toggle("gpt-current", n === key());
@@ -194,6 +220,7 @@ const render = (context) => mount(context, (view) => {
   walk(body, count, locked, (key) => {
     state.pointed = null;
     view.set({ key });
+    state.rows[key].element.hidden = false;
     state.rows[key].element.focus();
   });
 
@@ -205,21 +232,9 @@ const render = (context) => mount(context, (view) => {
     state.steps = stages(state.head, { token: token(), ...settings });
     paintTable();
     paintNumbers();
-    reveal();
   }
   view.on(["token", "scale", "mask"], draw);
   view.on(["key"], () => state.head && paintNumbers());
-  view.onLook(reveal);                       // a row has no place before the view is on the page
-
-  /** Scroll the table, and nothing else, to its chosen row, should that be out of sight. */
-  function reveal() {
-    if (!state.head) return;
-    const row = state.rows[locked()].element;
-    const middle = row.offsetTop - scroller.clientHeight / 2;
-    if (Math.abs(middle - scroller.scrollTop) > 0.4 * scroller.clientHeight) {
-      scroller.scrollTop = middle;
-    }
-  }
 });
 
 /** Numbers as colored boxes, with how each came about in small above it. */
@@ -229,11 +244,14 @@ function numberList() {
   return {
     elements: [title, list],
     show(text, numbers, most, origin) {
+      const many = numbers.length > 16;                 // then their origins are hints
       title.textContent = text;
+      list.classList.toggle("gpt-many", many);
       list.replaceChildren(...Array.from(numbers, (x, n) => {
         const ground = signedColor(x, most);
-        return make("li", { style: `background: ${css(ground)}; color: ${inkOn(ground)}` },
-          make("small", {}, origin(n)), make("b", {}, written(x)));
+        return make("li", { style: `background: ${css(ground)}; color: ${inkOn(ground)}`,
+          title: many ? origin(n) : null },
+        ...(many ? [] : [make("small", {}, origin(n))]), make("b", {}, written(x, many ? 2 : 3)));
       }));
     },
   };

@@ -93,6 +93,7 @@ export function drawMany(probabilities, count, seed) {
 // ---------------------------------------------------------------------------------------- view
 
 const ROWS = 18;
+const MOST_OTHERS = 12;
 const DRAWS = 200;
 const NAMES = { temperature: "temperature", topK: "top_k", topP: "top_p", minP: "min_p" };
 const OFF = { temperature: 1, top_k: 0, top_p: 1, min_p: 0 };
@@ -251,11 +252,11 @@ const render = (context) => mount(context, (view) => {
     others.append(make("span", {}, `${view.get("draws")} drawn with seed ${view.get("seed")}: `
       + `${state.times.size} different tokens, `
       + (draws ? `${draws} draws beyond these rows:` : "none beyond these rows.")));
-    for (const [rank, count] of rest.slice(0, 40)) {
+    for (const [rank, count] of rest.slice(0, MOST_OTHERS)) {
       others.append(make("span", { class: "gpt-other" }, make("bdi", {}, nameOf(rank)),
         count > 1 ? ` × ${count}` : ""));
     }
-    if (rest.length > 40) others.append(`and ${rest.length - 40} more`);
+    if (rest.length > MOST_OTHERS) others.append(`and ${rest.length - MOST_OTHERS} more`);
   }
 
   view.onData("data", (data) => {

@@ -1,8 +1,8 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  askMap, chance, drawTriangle, largest, lookOf, looks, make, mount, sharpContext, shortened,
-  slider, tokenChips, triangleRow, weightColor, weightLegend, written,
+  askMap, chance, drawTriangle, labelPlaces, largest, lookOf, looks, make, mount, sharpContext,
+  shortened, slider, tokenChips, triangleRow, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -59,10 +59,10 @@ const render = (context) => mount(context, (view) => {
   const stepName = (n) => state.data.steps[n].toLocaleString("en");
   const chips = tokenChips(view, locked, hover);
   view.stage.append(said, make("div", { class: "gpt-columns" },
-    make("div", { class: "gpt-left" }, lossTitle, curve, sampleTitle, sample, sampleEnd,
-      make("p", { class: "gpt-heading" }, "How probable each token of the text was to it"),
-      chips.element, detail),
-    make("div", { class: "gpt-right" }, mapTitle, map, pointed, weightLegend())));
+    make("div", { class: "gpt-left" }, lossTitle, curve, sampleTitle, sample, sampleEnd),
+    make("div", { class: "gpt-right" }, mapTitle, map, pointed, weightLegend())),
+  make("p", { class: "gpt-heading" }, "How probable each token of the text was to it"),
+  chips.element, detail);
 
   function draw() {
     if (!state.data) return;
@@ -186,12 +186,12 @@ const render = (context) => mount(context, (view) => {
   let shape = null;                          // where the cells of the map are, and its labels
 
   function drawMap() {
-    const room = Math.min(map.parentElement.clientWidth || 440, 520);
+    const room = Math.min(map.parentElement.clientWidth || 360, 360);
     const look = looks(view.root);
     const font = `11px ${look("font-family")}`;
     const measure = map.getContext("2d");
     measure.font = font;
-    const names = state.data.labels.map((label) => shortened(label, 12));
+    const names = state.data.labels.map((label) => shortened(label, count() > 24 ? 9 : 12));
     const widths = names.map((name) => measure.measureText(name).width);
     const left = 10 + Math.ceil(Math.max(...widths));
     const cell = Math.min(28, (room - left - 2) / count());
@@ -206,28 +206,27 @@ const render = (context) => mount(context, (view) => {
     map.setAttribute("aria-label", `${mapTitle.textContent}. ${detail.textContent}`);
   }
 
-  /** All names where there is room; else those of the token and of what it looks at most. */
+  /** All names where there is room; else every nth, and those of the token and of what it looks at
+   * most. */
   function drawNames(context, names, ink, quiet) {
     const { left, top, cell, font } = shape;
-    const strong = largest(triangleRow(state.triangle, token()), 3);
+    const columns = [token(), ...largest(triangleRow(state.triangle, token()), 3)];
     context.font = font;
     context.textBaseline = "middle";
-    names.forEach((name, n) => {
-      context.fillStyle = n === token() || strong.includes(n) ? ink : quiet;
-      if (cell >= 9.5 || n === token()) {
-        context.textAlign = "right";
-        context.fillText(name, left - 5, top + (n + 0.5) * cell);
-      }
-      const near = strong.slice(0, strong.indexOf(n)).some((m) => Math.abs(m - n) * cell < 11);
-      if (cell >= 9.5 || (strong.includes(n) && !near)) {
-        context.save();
-        context.translate(left + (n + 0.5) * cell, top - 5);
-        context.rotate(-Math.PI / 2);
-        context.textAlign = "left";
-        context.fillText(name, 0, 0);
-        context.restore();
-      }
-    });
+    context.textAlign = "right";
+    for (const n of labelPlaces(count(), cell, [token()], 11)) {
+      context.fillStyle = n === token() ? ink : quiet;
+      context.fillText(names[n], left - 5, top + (n + 0.5) * cell);
+    }
+    context.textAlign = "left";
+    for (const n of labelPlaces(count(), cell, columns, 11)) {
+      context.fillStyle = columns.includes(n) ? ink : quiet;
+      context.save();
+      context.translate(left + (n + 0.5) * cell, top - 5);
+      context.rotate(-Math.PI / 2);
+      context.fillText(names[n], 0, 0);
+      context.restore();
+    }
   }
 
   askMap(view, map, () => shape, (cell) => {

@@ -1,11 +1,13 @@
 // The whole GPT as a diagram to walk through: each box opens to the numbers that are really there.
 
 import PALETTE from "../figures/palette.json" with { type: "json" };
-import { button, make, mount, shortened, slider, textField, tickBox, walk } from "./common.js";
+import {
+  button, make, mount, shortened, slider, svg, textField, tickBox, walk,
+} from "./common.js";
 import {
   BEFORE, BEHIND, IN_A_LAYER, lengthOf, quoted, sentence, stationOf, stationsOf, stream,
 } from "./walk_numbers.js";
-import { picture, svg } from "./walk_pictures.js";
+import { picture } from "./walk_pictures.js";
 
 const PACE = 4000;                                     // milliseconds that the play stays in a box
 const HINT = "Point at a number to read it. A circle beside a box stops the play there.";

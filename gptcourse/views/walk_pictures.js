@@ -3,8 +3,8 @@
 
 import PALETTE from "../figures/palette.json" with { type: "json" };
 import {
-  chance, largest, make, paintPixels, shortened, signedColor, signedLegend, walk, weightColor,
-  written,
+  ARCS, arc, chance, headColor, largest, make, paintPixels, shortened, signedColor, signedLegend, svg,
+  walk, weightColor, written,
 } from "./common.js";
 import { at, leaving, lengthOf, ofHead, quoted, stream, vectors } from "./walk_numbers.js";
 
@@ -211,29 +211,7 @@ function drawNeurons(view, state, box, layer) {
 
 // ----------------------------------------------------------------------------------- attention
 
-const HEAD_COLORS = ["blue", "green", "violet", "red", "muted"];
-const [ARCS, LABELS, GUTTER] = [104, 74, 60];             // heights, and room left of the tokens
-
-export function svg(tag, attributes = {}, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-/** From a token back to one that it looks at; a circle where that is itself. */
-function arc(from, to, weight, color, count, cell) {
-  const look = { fill: "none", stroke: color, "stroke-width": (0.6 + 9 * weight).toFixed(2),
-    "stroke-linecap": "round", opacity: (0.35 + 0.6 * weight).toFixed(2) };
-  const [start, end] = [from, to].map((n) => (n + 0.5) * cell);
-  if (from === to) {
-    const radius = 5 + 4 * weight;
-    return svg("circle", { ...look, cx: start, cy: ARCS - radius - 5, r: radius });
-  }
-  const height = 16 + (ARCS - 28) * (from - to) / Math.max(count - 1, 1);
-  return svg("path", { ...look, d: `M${start} ${ARCS} C${start} ${ARCS - 1.33 * height} `
-    + `${end} ${ARCS - 1.33 * height} ${end} ${ARCS}` });
-}
+const [LABELS, GUTTER] = [74, 60];             // height, and room left of the tokens
 
 function drawAttention(view, state, box, layer) {
   const { data, token, head } = state;
@@ -242,8 +220,7 @@ function drawAttention(view, state, box, layer) {
   const weights = Array.from({ length: heads }, (_, h) => (
     ofHead(data, "weights", layer, h, token)));
   const cell = Math.min(96, (state.width - GUTTER - 10) / count);
-  const color = (h) => (h === head ? "var(--gpt-accent)"
-    : `var(--gpt-color-${HEAD_COLORS[h % HEAD_COLORS.length]})`);
+  const color = (h) => (h === head ? "var(--gpt-accent)" : headColor(h));
   const shown = view.get("all_heads") ? weights.map((_, h) => h).filter((h) => h !== head) : [];
   const least = (h) => (h === head ? 0.005 : 0.05);
   const arcs = svg("svg", { width: cell * count, height: ARCS, "aria-hidden": "true" },

@@ -60,7 +60,8 @@ MOVES = {
         ("button", re.compile("^follow token 4 "), ["ArrowLeft"], "compares a query of ‘·sat’"),
     ],
     "SamplingBench": [
-        ("slider", "temperature", ["Home"], "Entropy 8.07 bits before, 0.00 after."),
+        ("slider", "temperature", ["Home"], "Of 270 tokens, 1 can be drawn."),
+        ("slider", "temperature", ["End"], "Of 270 tokens, 270 can be drawn."),
         ("slider", "top-k", ["ArrowRight"], "Of 270 tokens, 1 can be drawn."),
     ],
     "ConfigExplorer": [("slider", "layers", ["ArrowRight"], "170,095,104 parameters")],

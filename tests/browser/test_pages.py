@@ -75,8 +75,12 @@ def test_a_view_follows_the_colors_of_the_page(page):
 
 def test_a_text_that_no_model_would_read_cannot_be_typed(page):
     field = page.get_by_role("textbox", name="text")
+    before = field.input_value()
     assert not field.is_editable() and "needs the notebook" in field.get_attribute("title")
     assert page.get_by_role("radio", name="who looks at the token").is_editable()
+    assert page.get_by_role("button", name=re.compile("^Cut the text")).count() == 0
+    page.get_by_role("button", name=re.compile("^token 1 ")).click(modifiers=["Alt"])
+    assert field.input_value() == before
 
 
 def test_a_view_of_the_kernel_is_a_picture_with_words(page):

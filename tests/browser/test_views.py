@@ -5,17 +5,18 @@ import io
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from helpers import lively_model
 from lab_notebook import write_notebook
 from page import ViewPage
 from PIL import Image
 from playwright.sync_api import expect
-from views.samples import MAKERS, SMALL, model, tokenizer
+from views.samples import MAKERS, SMALL, checkpoints, model, tokenizer
 
 import gptcourse.views
 from gptcourse import figures
-from gptcourse.views import AttentionExplorer, AttentionMicroscope, SamplingBench
+from gptcourse.views import AttentionExplorer, AttentionMicroscope, SamplingBench, TimeMachine
 from gptcourse.views.browser import BrowserView
 from gptcourse.views.image import KernelImage
 from gptlib.model import GPTModel
@@ -46,6 +47,19 @@ def opened(chromium):
 
 def explorer() -> AttentionExplorer:
     return AttentionExplorer(model(), tokenizer(), SENTENCE)
+
+
+def long_model():
+    """One that reads as many tokens as a view shows."""
+    return lively_model(config=replace(SMALL, context_length=64))
+
+
+def arcs(text: str = SENTENCE, **settings) -> AttentionExplorer:
+    view = AttentionExplorer(long_model(), tokenizer(), text)
+    view.look = "arcs"
+    for name, value in settings.items():
+        setattr(view, name, value)
+    return view
 
 
 def microscope() -> AttentionMicroscope:
@@ -97,7 +111,7 @@ def test_a_view_without_data_says_why_and_still_takes_a_text(opened, name):
     view.data, view.error = b"", "There is nothing to draw."
     page = opened(view)
     assert page.get_by_role("alert").text_content() == "There is nothing to draw."
-    assert page.locator("input[type=text]").count() == view.has_trait("prompt")
+    assert page.locator("textarea").count() == view.has_trait("prompt")
 
 
 @every_browser_view
@@ -126,6 +140,48 @@ def test_a_view_is_readable_on_a_dark_page(opened, name):
     page.settle()
     ink = page.locator(".gpt").evaluate("root => getComputedStyle(root).color")
     assert ink == "rgb(250, 250, 250)"
+
+
+LONG = {
+    "map": lambda: AttentionExplorer(long_model(), tokenizer(), SENTENCE * 12),
+    "arcs": lambda: arcs(SENTENCE * 4, heads=[1, 2, 3]),
+    "microscope": lambda: AttentionMicroscope(long_model(), tokenizer(), SENTENCE * 12),
+    "bench": lambda: SamplingBench(long_model(), tokenizer(), SENTENCE * 4),
+    "time": lambda: TimeMachine(checkpoints(), tokenizer(), SENTENCE * 12),
+}
+
+
+@pytest.mark.parametrize("width", [1000, 884, 520])
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_text_fits_the_screen_and_nothing_scrolls_in_a_view(opened, name, width):
+    view = LONG[name]()
+    if name == "bench":
+        view.draws = 200
+    page = opened(view, width + 16)                          # a page has margins
+    root = page.locator(".gpt")
+    assert root.evaluate("root => root.scrollWidth <= root.clientWidth")
+    assert root.evaluate("""root => [...root.querySelectorAll("*")].filter(part =>
+        /auto|scroll/.test(getComputedStyle(part).overflow)
+        && (part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight))
+        .map(part => part.className)""") == []
+    edge = root.bounding_box()["x"] + root.bounding_box()["width"]
+    assert root.evaluate("""(root, edge) => [...root.querySelectorAll("*:not(path)")].filter(part =>
+        part.getBoundingClientRect().right > edge + 1).map(part => part.className)""", edge) == []
+    assert width < 1000 or root.bounding_box()["height"] <= 700
+
+
+@pytest.mark.parametrize("name", ["map", "arcs", "microscope", "time"])
+@pytest.mark.parametrize("width", [1000, 520])
+def test_nothing_jumps_while_the_pointer_moves(opened, name, width):
+    page = opened(LONG[name](), width + 16)
+    places = page.locator("tbody tr:visible, .gpt-chip:visible, .gpt-word:visible").all()
+    page.settle()
+    heights = set()
+    for place in places[::7]:
+        place.hover()
+        page.settle()
+        heights.add(page.locator(".gpt").bounding_box()["height"])
+    assert len(heights) == 1 and len(places) >= 14
 
 
 # -------------------------------------------------------------------- pictures from the kernel
@@ -181,10 +237,10 @@ def test_pointing_at_a_token_previews_its_weights_and_a_click_stays_with_them(op
     assert said(page).startswith(f"Token {last} ")
     page.get_by_role("button", name=re.compile("^token 2 ")).hover()
     assert said(page).startswith("Token 2 ") and page.saved == []
-    page.locator("input[type=text]").hover()
+    page.locator("textarea").hover()
     assert said(page).startswith(f"Token {last} ")
     page.get_by_role("button", name=re.compile("^token 2 ")).click()
-    page.locator("input[type=text]").hover()
+    page.locator("textarea").hover()
     assert said(page).startswith("Token 2 ") and page.saved == [["token", 2]]
 
 
@@ -300,6 +356,144 @@ def test_a_new_text_goes_to_the_kernel_and_its_answer_is_drawn(opened):
     assert chips.count() == len(view.shown["labels"])
 
 
+def test_a_text_is_seen_whole_enter_applies_it_and_shift_with_enter_begins_a_line(opened):
+    page = opened(explorer(), 520)
+    field = page.get_by_label("text", exact=True)
+    one = field.bounding_box()["height"]
+    field.fill(SENTENCE * 9)
+    page.settle()
+    assert field.bounding_box()["height"] > one + 15
+    assert field.evaluate("field => field.scrollHeight <= field.clientHeight")
+    field.fill("A dog")
+    page.keyboard.press("Shift+Enter")
+    assert page.saved == []
+    page.keyboard.type("ran")
+    page.keyboard.press("Enter")
+    assert page.saved == [["prompt", "A dog\nran"]] and field.input_value() == "A dog\nran"
+
+
+@pytest.mark.parametrize("look", ["map", "arcs"])
+def test_the_text_can_be_cut_after_a_token(opened, look):
+    view = AttentionExplorer(model(), tokenizer(), "The cät sat.")
+    view.look = look
+    labels = view.shown["labels"]
+    page = opened(view)
+    token = next(n for n, label in enumerate(labels) if "".join(labels[1:n + 1]) == "The c")
+    page.get_by_role("button", name=re.compile(f"^token {token + 2} ")).click(modifiers=["Alt"])
+    assert page.saved == [["prompt", "The cä"]]              # a letter of two tokens
+    page.get_by_role("button", name=re.compile(f"^token {token + 1} ")).click()
+    page.get_by_role("button", name=re.compile("^Cut the text after")).click()
+    assert page.saved[1:] == [["token", token + 1], ["prompt", "The c"], ["token", None]]
+    page.get_by_role("button", name=re.compile("^token 0 ")).click(modifiers=["Alt"])
+    assert len(page.saved) == 4                              # nothing would be left
+
+
+# ------------------------------------------------------------------------------ attention as arcs
+
+
+def strong(page) -> int:
+    page.settle()
+    return page.locator(".gpt-strong > *").count()
+
+
+def test_the_arcs_of_a_token_are_its_weights_as_wide_as_they_are_large(opened):
+    view = arcs(layer=1, head=2, token=5)
+    page = opened(view)
+    weights = [weight for weight in view.shown["row"] if weight >= 0.03]
+    widths = page.locator(".gpt-strong > *").evaluate_all(
+        "arcs => arcs.map(arc => Number(arc.getAttribute('stroke-width')))")
+    assert widths == pytest.approx([max(0.7, 10 * weight) for weight in weights], abs=0.01)
+    drawn = (np.tril(view.shown["weights"]) >= 0.03).sum()
+    assert page.locator(".gpt-pale > *").count() == drawn > len(weights)
+    assert not page.locator("canvas.gpt-map").is_visible()
+
+
+def test_arcs_begin_and_end_at_their_words(opened):
+    view = arcs(token=5)
+    page = opened(view)
+    words = [word.bounding_box() for word in page.locator(".gpt-word").all()]
+    middles = [word["x"] + word["width"] / 2 for word in words]
+    keys = [key for key, weight in enumerate(view.shown["row"][:5]) if weight >= 0.03]
+    ends = page.locator(".gpt-strong > path").evaluate_all("""arcs => arcs.map(arc => {
+        const left = arc.ownerSVGElement.getBoundingClientRect().x;
+        return [0, arc.getTotalLength()].map(at => left + arc.getPointAtLength(at).x);
+    })""")
+    assert ends == [pytest.approx([middles[5], middles[key]], abs=1) for key in keys]
+    assert len({word["y"] for word in words}) == 1                       # in one line
+
+
+def test_pointing_at_a_word_or_an_arc_tells_its_weights(opened):
+    view = arcs(layer=1, head=2)
+    page = opened(view)
+    page.locator(".gpt-word").nth(3).hover()
+    assert said(page).startswith("Token 3 ") and page.saved == []
+    page.locator("textarea").hover()
+    page.locator(".gpt-pale > path").first.dispatch_event("pointerenter")
+    triangle = np.tril(view.shown["weights"])
+    query, key = next((q, k) for q, k in np.argwhere(triangle >= 0.03) if q > k)
+    labels = [label.replace(" ", "·") for label in view.shown["labels"]]
+    told = (f"Head 2: ‘{labels[query]}’ looks at ‘{labels[key]}’ with weight "
+            f"{triangle[query, key]:.4f}.")
+    assert page.get_by_text(told, exact=True).is_visible()
+    assert said(page).startswith(f"Token {query} ")
+
+
+def test_arrow_keys_move_along_the_words_each_of_which_says_its_weight(opened):
+    view = arcs(token=3)
+    page = opened(view)
+    label = view.shown["labels"][2].replace(" ", "·")
+    name = f"token 2 {label}, gives {view.shown['row'][2]:.4f}"
+    assert page.get_by_role("button", name=name, exact=True).count() == 1
+    page.locator(".gpt-word").nth(3).click()
+    page.keyboard.press("ArrowLeft")
+    assert said(page).startswith("Token 2 ")
+    page.keyboard.press("Home")
+    page.settle()
+    assert page.saved[-1] == ["token", 0]
+    assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+
+
+def test_several_heads_of_a_layer_are_seen_at_once_each_in_its_color(opened):
+    view = arcs(token=5)
+    page = opened(view)
+    page.get_by_role("button", name="arcs of head 2", exact=True).click()
+    assert page.saved == [["heads", [0, 2]]]
+    view.heads = [0, 2]
+    colors = set(page.locator(".gpt-strong > *").evaluate_all(
+        "arcs => arcs.map(arc => arc.getAttribute('stroke'))"))
+    assert len(colors) == 2
+    told = view.shown["summary"]
+    assert re.sub(r"\d\.\d+", "", said(page)) == "T" + re.sub(
+        r"\d\.\d+", "", told[told.index("token 5") + 1:])
+    page.get_by_role("button", name="arcs of all heads", exact=True).click()
+    page.settle()
+    assert len(page.locator(".gpt-pick [aria-pressed=true]").all()) == SMALL.n_heads + 1
+    page.get_by_role("button", name="layer 1, head 3", exact=True).click()
+    page.settle()
+    pressed = page.locator(".gpt-pick [aria-pressed=true]")
+    assert [chip.get_attribute("aria-label") for chip in pressed.all()] == ["arcs of head 3"]
+
+
+def test_who_looks_at_a_token_are_the_arcs_that_end_there(opened):
+    view = arcs(token=2, direction="column")
+    assert strong(opened(view)) == (view.shown["row"] >= 0.03).sum() > 1
+
+
+def test_of_a_long_text_the_last_thirty_tokens_stand_in_the_line_and_others_can_be_reached(opened):
+    view = arcs(SENTENCE * 7)
+    page = opened(view, 1000)
+    count = len(view.shown["labels"])
+    shown = page.locator(".gpt-word:visible")
+    assert shown.count() == 30 < count
+    assert page.get_by_text(f"these are tokens {count - 30} to {count - 1} of").is_visible()
+    assert strong(page) == (view.shown["row"] >= 0.03).sum()            # also those that leave it
+    page.get_by_role("button", name="earlier").click()
+    page.settle()
+    assert page.saved == [["token", count - 31]]
+    assert shown.last.get_attribute("aria-label").startswith(
+        f"token {max(count - 31, 29)} ")
+
+
 # --------------------------------------------------------------------------- AttentionMicroscope
 
 
@@ -358,19 +552,30 @@ def test_an_output_that_is_the_models_to_the_last_bit_is_called_so(opened):
     assert "The output equals the model's." in said(opened(view))
 
 
-def test_the_chosen_key_of_a_long_text_is_in_sight_from_the_beginning(opened):
-    large = lively_model(config=replace(SMALL, context_length=64))
-    view = AttentionMicroscope(large, tokenizer(), SENTENCE * 9)
-    view.key = view.token = 40
+def test_of_many_keys_the_heaviest_are_shown_with_the_chosen_one_and_the_querys_own(opened):
+    view = AttentionMicroscope(long_model(), tokenizer(), SENTENCE * 9)
+    view.token, view.key = 40, 3
     page = opened(view)
-    row, box = (page.locator(place).bounding_box() for place in
-                ("tbody tr[aria-current=true]", ".gpt-scroller"))
-    assert box["y"] < row["y"] and row["y"] + row["height"] < box["y"] + box["height"]
+    weights = view.shown["weights"]
+    shown = [int(n) for n in page.locator("tbody tr:visible").evaluate_all(
+        "rows => rows.map(row => [...row.parentNode.children].indexOf(row))")]
+    assert {3, 40, *np.argsort(-weights)[:14]} <= set(shown) and len(shown) == 16
+    others = len(weights) - 16
+    left = 1 - weights[shown].sum()
+    expect(page.locator(".gpt-rest")).to_contain_text(f"{others} other keys weigh {left:.4f}")
+    page.locator("tbody tr[aria-current=true]").focus()
+    page.keyboard.press("ArrowDown")                       # to a key that may not be among them
+    page.settle()
+    assert page.saved == [["key", 4]]
+    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
 
 
 def test_every_step_of_the_microscope_is_seen_without_scrolling_beside_a_side_bar(opened):
-    scroller = opened(microscope(), 640).locator(".gpt-scroller")
-    assert scroller.evaluate("box => box.scrollWidth <= box.clientWidth")
+    page = opened(microscope(), 640)
+    table, frame = (page.locator(f".gpt-frame{part}").bounding_box() for part in (" table", ""))
+    assert table["width"] <= frame["width"]
+    headings = page.get_by_role("columnheader").all()
+    assert all(heading.is_visible() for heading in headings) and len(headings) == 8
 
 
 # ------------------------------------------------------------------------------- SamplingBench

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from helpers import lively_model
 from in_node import in_node
 from samples import SMALL, model, tokenizer
 
+from gptcourse import figures
 from gptcourse.views import AttentionExplorer
 from gptlib.attention import attention_weights, causal_mask
 from gptlib.config import GPTConfig
@@ -121,6 +124,94 @@ def test_a_rounded_mosaic_is_as_fine_as_its_colors_and_the_enlarged_head_is_exac
     triangle = np.frombuffer(large.exact[4 + header:], dtype="<f4")
     np.testing.assert_array_equal(triangle[-64:], shown)
     assert b'"layer": 17, "head": 4, "mean": false' in large.exact[:4 + header]
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 99), (2, 6)])
+def test_every_weight_from_three_hundredths_on_is_an_arc(tmp_path, first, end):
+    explorer = view()
+    weights, end = explorer.shown["weights"], min(end, len(explorer.shown["labels"]))
+    place = {"layer": 0, "head": 0, "mean": False, "token": 0, "direction": "row",
+             "first": first, "end": end}
+    found = {(look["query"], look["key"]): look["weight"]
+             for look in page(explorer, [place], tmp_path)[0]["arcs"]}
+    line = range(first, end)
+    expected = {(query, key): weights[query, key] for query, key in np.argwhere(weights >= 0.03)
+                if query in line or key in line}
+    assert found == pytest.approx(expected, abs=1e-6) and len(found) > 5
+
+
+def test_words_stand_side_by_side_where_they_can_be_read_and_slanted_where_not(tmp_path):
+    widths = [0.6 * len(word) for word in ("<|endoftext|>", "The", "cat", "sat", "on", "mat.")]
+    rooms = [900, 420, 210, 80]
+    answers = in_node("lines.mjs", AttentionExplorer._esm, tmp_path, widths=widths, rooms=rooms,
+                      chosen=[[5, 2], [30, 29], [34, 33], [64, 63], [64, 40], [64, 33], [64, 3]],
+                      labels=[[6, 20, [3]], [12, 5, [11]], [12, 5, [6, 5]]])
+    assert answers["first"] == [0, 0, 4, 34, 34, 4, 0]
+    slants = [line["slant"] for line in answers["lines"]]
+    assert slants == [0, 0, 55, 90]
+    for line, room in zip(answers["lines"], rooms, strict=True):
+        assert line["places"] == sorted(line["places"]) and line["places"][-1] <= room
+        assert 10.5 <= line["size"] <= 14 or line["slant"]
+        if not line["slant"]:
+            ends = np.multiply.outer([-0.5, 0.5], widths) * line["size"] + line["places"]
+            assert (ends[0, 1:] > ends[1, :-1] + 6.9).all() and ends[1, -1] <= room
+
+
+def test_every_nth_label_stands_and_the_chosen_ones_do_in_any_case(tmp_path):
+    few, many, near = in_node(
+        "lines.mjs", AttentionExplorer._esm, tmp_path, widths=[1], rooms=[9], chosen=[],
+        labels=[[6, 20, [3]], [12, 5, [11]], [12, 5, [6, 5]]])["labels"]
+    assert sorted(few) == [0, 1, 2, 3, 4, 5]
+    assert sorted(many) == [0, 3, 6, 11]                        # 9 would touch the chosen 11
+    assert sorted(near) == [0, 3, 6, 9]                         # the chosen 5 would touch the 6
+
+
+def test_several_heads_are_told_head_by_head():
+    explorer = view()
+    explorer.set_state({"look": "arcs", "heads": [0, 2], "token": 4})
+    rows = [explorer.compute(trace(model(), ids_of(SENTENCE)), 0, head, 4)["row"]
+            for head in (0, 2)]
+    told = [f"head {head} ‘{explorer.shown['labels'][row.argmax()].replace(' ', '·')}’ "
+            f"{row.max():.3f}" for head, row in zip((0, 2), rows, strict=True)]
+    assert explorer.shown["heads"] == [0, 2]
+    assert repr(explorer).startswith("<AttentionExplorer: Layer 0, 2 heads: token 4 ‘")
+    assert repr(explorer).endswith(f" looks most at: {', '.join(told)}.>")
+    explorer.mean = True
+    assert repr(explorer).startswith("<AttentionExplorer: Mean of layer 0: token 4 ")
+
+
+def test_a_head_that_the_model_does_not_have_is_explained():
+    explorer = view()
+    explorer.heads = [1, 9]
+    assert explorer.error == "head is 9, but this model has 4 heads: choose 0 to 3."
+    explorer.heads = [1]
+    assert explorer.error == ""
+
+
+def test_arcs_are_kept_as_a_picture_of_arcs():
+    explorer = view()
+    explorer.set_state({"look": "arcs", "heads": [2], "token": 4})
+    picture = explorer.picture
+    assert picture.mime_type == "image/svg+xml" and picture.alt == explorer.shown["summary"]
+    weights = trace(model(), ids_of(SENTENCE))["blocks.0.attention.weights"]
+    assert picture.data.count("<path") + picture.data.count("<circle") == (
+        weights[[0, 2]] >= 0.03).sum()
+    strong = re.findall(r'stroke="(#\w+)"[^>]* opacity="0\.(?:[4-9]|3[5-9])', picture.data)
+    assert len(strong) == (weights[[0, 2], 4] >= 0.03).sum()
+    assert set(strong) == {figures.PALETTE[name] for name in ("blue", "green")}
+
+
+def test_the_still_map_keeps_the_labels_of_what_is_chosen(large, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(figures, "attention_heatmap", lambda *_, **options: kept.update(options))
+    large.token = 41
+    large.still()
+    strongest = np.argsort(-large.shown["row"], kind="stable")[:4]
+    assert kept["rows"] == (41,) and kept["columns"] == (41, *strongest)
+    large.direction = "column"
+    large.still()
+    assert kept["columns"] == (41,) and kept["rows"][0] == 41
+    large.token, large.direction = None, "row"
 
 
 def test_settings_from_the_browser_reach_shown():

@@ -1,6 +1,7 @@
 """What the views of the browser share: the way of the numbers into the page, and of errors."""
 
 import json
+import re
 import threading
 
 import matplotlib
@@ -15,7 +16,7 @@ from gptcourse.views.base import chance
 from gptcourse.views.browser import MOST_BYTES, BrowserView, pack
 from gptcourse.views.files import browser_files
 
-MODULE, _ = browser_files("attention")
+MODULE, _ = browser_files("attention", "arcs")
 
 
 class Halver(BrowserView):
@@ -113,13 +114,15 @@ def test_a_module_runs_by_itself_in_its_folder_too(tmp_path):
     """The import that a page replaces is the one that Node and editors follow."""
     from gptcourse.views.files import FOLDER
 
-    for name in ("attention", "microscope"):
+    for name in ("attention", "arcs", "microscope"):
         own = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
-        used = own.split("import {")[1].split("}")[0].replace("\n", " ").split(",")
-        shared = (FOLDER / "common.js").read_text(encoding="utf-8")
-        for function in filter(None, map(str.strip, used)):
-            assert f"export function {function}(" in shared
-            assert own.count(function) > 1, f"{name}.js imports {function} in vain"
+        imports = re.findall(r"^import \{([^}]*)\} from \"\./(\w+\.js)\";", own, re.MULTILINE)
+        assert "common.js" in dict(map(reversed, imports))
+        for used, file in imports:
+            shared = (FOLDER / file).read_text(encoding="utf-8")
+            for function in filter(None, map(str.strip, used.split(","))):
+                assert re.search(rf"^export (function|const) {function}\b", shared, re.MULTILINE)
+                assert own.count(function) > 1, f"{name}.js imports {function} in vain"
 
 
 def test_more_than_a_megabyte_is_refused_in_a_sentence():
