@@ -29,6 +29,7 @@ CELLS = {
     "SamplingBench": "SamplingBench(model, tokenizer, 'The cat')",
     "ConfigExplorer": "ConfigExplorer()",
     "TrainingDashboard": "TrainingDashboard(ids * 10, ids, tokenizer, floor=0.5)",
+    "watch": "watch(iter([3.0, 2.0]), floor=0.5)",
     "GradientFlow": "GradientFlow()",
     "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
     "TimeMachine": "TimeMachine([(0, small(1)), (9, small(2))], tokenizer, 'The cat sat.')",
@@ -141,7 +142,7 @@ def test_every_view_has_a_cell_and_keys():
     everyone = {name for name in gptcourse.views.__all__
                 if issubclass(getattr(gptcourse.views, name), BaseView)}
     assert set(CELLS) == everyone
-    assert {*MOVES, "TrainingDashboard"} == everyone
+    assert {*MOVES, "TrainingDashboard", "watch"} == everyone
 
 
 @pytest.mark.parametrize("name", MOVES)
