@@ -138,7 +138,8 @@ class View(BaseView, widgets.VBox):
             flex_flow="row wrap", align_items="center", grid_gap="0 14px",
             max_width=f"{WIDTH}px"))
         page = Page()
-        page.on_msg(lambda *_: self.leave_page())
+        page.on_msg(lambda _, content, __: self.leave_page() if content == "gone"
+                    else self.enter_page())
         super().__init__([row, self._alert, *self._drawn, page])
         answer_while_a_cell_runs(self)
 
@@ -170,6 +171,9 @@ class View(BaseView, widgets.VBox):
         self._alert.value = paragraph(message, ERROR_COLOR, "alert") if message else ""
         for part in self._drawn:                          # pale, for it is what was there before
             (part.add_class if message else part.remove_class)("gpt-stale")
+
+    def enter_page(self) -> None:
+        """The view was put on a page, where somebody may look at it."""
 
     def leave_page(self) -> None:
         """The view was taken from the page. It can be shown again."""

@@ -75,10 +75,9 @@ class LossAxes:
                                       markersize=4)
         self._floor = axes.axhline(0 if floor is None else floor, color=figures.MUTED,
                                    linewidth=1.2, linestyle=(0, (5, 4)), visible=floor is not None)
-        curves = {"training": self._training, "validation": self._validation,
-                  "former runs": self._former[0] if n_former else None}
-        names = ["training", *["validation"] * validated, *["former runs"] * bool(n_former)]
-        axes.legend([curves[name] for name in names], names, loc="upper right", frameon=False,
+        named = {"training": self._training, **({"validation": self._validation} if validated
+                                                else {})}
+        axes.legend(named.values(), named, loc="upper right", frameon=False,
                     fontsize=figures.TEXT_SIZE, labelcolor=figures.INK)
         axes.locator_params(axis="x", integer=True, nbins=6)
         axes.set_ylim(0, 0.006)                           # leaves room for the longest labels

@@ -35,6 +35,7 @@ export default () => {
         name(view);
         undo.push(() => observer.disconnect(), ownKeys(view));
         undo.push(whenGone({ model, el }, () => giveUp(view)));
+        model.send("here");
       };
       begin();
       return () => {
