@@ -97,6 +97,8 @@ class watch(View):  # noqa: N801 - reads as what it does: for step in watch(run)
         output, started, failed = _Output(self), time.monotonic(), None
         self._stopping.clear()
         self._set_running(True)
+        self._sentence.value = paragraph("The stop button ends it after the step under way, and "
+                                         "so does ■ in the notebook's toolbar.")
         try:
             with _asking(self._stopping):
                 yield from self._watched()
@@ -198,7 +200,7 @@ class watch(View):  # noqa: N801 - reads as what it does: for step in watch(run)
     def _end(self, failed: Exception | None, seconds: float) -> None:
         """The last picture, and below the view a sentence that is the same on every machine."""
         self.refresh()
-        self._status.value = ""
+        self._status.value = paragraph("\N{NO-BREAK SPACE}")      # its line stays
         self._sentence.value = paragraph(f"Ended after step {self.step:,}. It took "
                                          f"{clock(seconds)}.")
         if failed:

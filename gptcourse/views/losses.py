@@ -77,8 +77,9 @@ class LossAxes:
                                    linewidth=1.2, linestyle=(0, (5, 4)), visible=floor is not None)
         named = {"training": self._training, **({"validation": self._validation} if validated
                                                 else {})}
-        axes.legend(named.values(), named, loc="upper right", frameon=False,
-                    fontsize=figures.TEXT_SIZE, labelcolor=figures.INK)
+        self._legend = axes.legend(
+            named.values(), named, loc="upper right", frameon=False, fontsize=figures.TEXT_SIZE,
+            labelcolor=figures.INK)
         axes.locator_params(axis="x", integer=True, nbins=6)
         axes.set_ylim(0, 0.006)                           # leaves room for the longest labels
         self.set_scale(PLAIN)
@@ -112,23 +113,26 @@ class LossAxes:
             line.set_data(other["step"], self.height(other["loss"]))
         self._training.set_data(result["step"], self.height(result["loss"]))
         self._validation.set_data(result["validation_step"], self.height(result["validation"]))
+        self._legend.set_visible(len(result["step"]) > 0)
         self.axes.set_xlim(0, 1.02 * max([n_steps, *(len(other["step"]) for other in former)]))
         lines = [*self._former, self._training, self._validation]
         seen = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines])
         self._fit(seen[np.isfinite(seen)], expected)
 
     def _fit(self, seen: np.ndarray, expected: float) -> None:
-        """Have the axis reach over all that is `seen`."""
+        """Have the axis reach over all that is `seen`, and down to the floor where it is drawn."""
+        if self.scale != PLAIN:
+            seen = seen[seen > (LEAST_ABOVE if self.scale == ABOVE else 0)]
+        if not seen.size:
+            seen = np.array([expected])
+        if self.scale != ABOVE and (self.floor or 0) > 0:
+            seen = np.append(seen, self.floor)
+        low, high = seen.min(), seen.max()
         if self.scale == PLAIN:
-            if not seen.size:
-                self.axes.set_ylim(0, 1.1 * expected)
-                return
-            low = seen.min() if self.floor is None else min(seen.min(), self.floor)
-            pad = 0.06 * (seen.max() - low) or 0.1
-            self.axes.set_ylim(low - pad, seen.max() + pad)
-            return
-        seen = seen[seen >= LEAST_ABOVE] if (seen >= LEAST_ABOVE).any() else np.array([expected])
-        self.axes.set_ylim(seen.min() / 1.3, seen.max() * 1.3)
+            pad = 0.06 * (high - low) or 0.1
+            self.axes.set_ylim(low - pad, high + pad)
+        else:
+            self.axes.set_ylim(low / 1.3, high * 1.3)
 
 
 def tell(model, tokenizer, first: int, stopping: threading.Event) -> str:

@@ -409,6 +409,8 @@ def test_the_loss_is_shown_on_a_log_scale_and_above_the_floor(view, scale, chang
     assert view._loss.axes.get_yscale() == "log"
     np.testing.assert_allclose(view._loss._training.get_ydata(), view.shown["loss"] - change)
     assert view._loss._floor.get_visible() is (scale == losses.LOG)
+    low, high = view._loss.axes.get_ylim()
+    assert high > 5 and (low < 0.5) is (scale == losses.LOG)    # down to the floor, if it is drawn
 
 
 def test_before_a_run_the_picture_says_what_to_expect_of_it(view):
