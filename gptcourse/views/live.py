@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import textwrap
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from IPython import get_ipython
 from IPython.display import display
 
 from gptcourse import figures
+from gptcourse.figures import DRAWING
 from gptcourse.views.base import QUIET_COLOR, View, button, paragraph
 from gptcourse.views.losses import (
     ABOVE,
@@ -34,6 +36,8 @@ from gptlib.checks import shown
 from gptlib.training import Step, TrainingRun
 
 FIRST_STORY = 10                     # the step after which it comes; then 20, 40, 80 and so on
+STILL_STORIES = 3                    # the last ones, in the still picture
+HEIGHT = 290                         # of the curve, in pixels
 UNKNOWN = math.nan                   # of a plain loop, whose steps tell their losses only
 
 
@@ -200,6 +204,8 @@ class watch(View):  # noqa: N801 - reads as what it does: for step in watch(run)
     def _end(self, failed: Exception | None, seconds: float) -> None:
         """The last picture, and below the view a sentence that is the same on every machine."""
         self.refresh()
+        if self._record.stories:
+            self.picture = self.still()
         self._status.value = paragraph("\N{NO-BREAK SPACE}")      # its line stays
         self._sentence.value = paragraph(f"Ended after step {self.step:,}. It took "
                                          f"{clock(seconds)}.")
@@ -212,15 +218,37 @@ class watch(View):  # noqa: N801 - reads as what it does: for step in watch(run)
         else:
             print(self.shown["summary"])
 
+    def still(self) -> figures.Picture:
+        """The curve with the last stories below it, for pages where no widget can be."""
+        stories = self._record.stories[-STILL_STORIES:]
+        with DRAWING:
+            figure = figures.new_figure(figures.WIDTH, HEIGHT + 90 * len(stories))
+            places = figure.add_gridspec(
+                1 + len(stories), 1, height_ratios=[HEIGHT, *[90] * len(stories)])
+            curve = self._new_curve(figure, places[0])
+            curve.set_scale(self.scale.value)
+            curve.draw(self.shown, self._total or self.step)
+            for place, (step, story) in enumerate(stories, 1):
+                axes = figures.new_axes(figure, f"What it writes after {step:,} steps",
+                                        position=places[place])
+                axes.set_axis_off()
+                words = figures.visible(" ".join(story.split()), limit=228)
+                axes.text(0, 1, textwrap.fill(words, 76), va="top", fontsize=figures.TEXT_SIZE,
+                          color=figures.INK, parse_math=False, in_layout=False)
+            return figures.Picture(figures.png(figure), self.shown["summary"], figures.WIDTH)
+
     def _set_running(self, running: bool) -> None:
         self._running = running
         self.stop_button.disabled = not running
 
     def _build(self) -> None:
-        figure = figures.new_figure(figures.WIDTH, 290)
-        validated = isinstance(self.steps, TrainingRun) and self.steps.validation_ids is not None
-        self._curve = LossAxes(figure, self.floor, validated=validated)
+        figure = figures.new_figure(figures.WIDTH, HEIGHT)
+        self._curve = self._new_curve(figure)
         self._stage = figures.Stage(figure, self._curve.axes)
+
+    def _new_curve(self, figure, position=111) -> LossAxes:
+        validated = isinstance(self.steps, TrainingRun) and self.steps.validation_ids is not None
+        return LossAxes(figure, self.floor, position, validated)
 
 
 class _Output:

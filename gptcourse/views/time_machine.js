@@ -125,7 +125,7 @@ const render = (context) => mount(context, (view) => {
       + `from ${written(losses[0])} to ${written(losses[last()])}.`);
   }
 
-  /** The steps below the curve, as many as have room; always the one that is shown. */
+  /** The steps below the curve, as many as have room; first the one that is shown, then the last. */
   function drawSteps(context, x, width, y, look) {
     context.textAlign = "right";
     context.fillStyle = look("--gpt-quiet");
@@ -134,7 +134,8 @@ const render = (context) => mount(context, (view) => {
     let free = -Infinity;
     x.forEach((_, n) => {
       const room = context.measureText(stepName(n)).width / 2 + 4;
-      if (n !== here() && (x[n] - room < free || Math.abs(x[n] - x[here()]) < 2.4 * room)) return;
+      const isNear = (other) => n !== other && Math.abs(x[n] - x[other]) < 2.4 * room;
+      if (n !== here() && (x[n] - room < free || isNear(here()) || isNear(last()))) return;
       context.fillStyle = look(n === here() ? "--gpt-ink" : "--gpt-quiet");
       context.fillText(stepName(n), Math.min(x[n], width - room), y);
       free = x[n] + room;

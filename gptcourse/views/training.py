@@ -46,7 +46,7 @@ from gptlib.optimizer import share_of_peak
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.training import Step, TrainConfig, TrainingRun
 
-MOST_FORMER = 5                  # runs that are kept for comparison
+MOST_FORMER = 4                  # runs that are kept for comparison
 MEASURED_STEPS = 3               # of which the one in the middle tells how long a step takes
 RATES = [factor * 10.0**power for power in range(-5, 0) for factor in (1, 2, 3, 5)] + [1.0]
 
@@ -105,8 +105,10 @@ class TrainingDashboard(View):
         self.progress = widgets.IntProgress(
             0, 0, 1, layout={"width": "160px", "flex": "0 1 auto"}, tooltip="How far the run is")
         self._plan, self._status, self._sample, self._runs = (widgets.HTML() for _ in range(4))
+        self._sample.layout.min_height = "84px"          # four lines, so that nothing jumps
+        buttons = widgets.HBox(self._buttons, layout={"flex_flow": "row wrap"})
         super().__init__(
-            [*self._settings, self.scale, widgets.HBox(self._buttons), self._plan],
+            [*self._settings, self.scale, buttons, self._plan],
             [widgets.HBox([self.progress, self._status]), self._sample, self._runs])
         self.children[0].layout.max_width = "880px"      # three sliders beside each other
         self._drawn = []                     # a run stays true, whatever is wrong with a slider
@@ -323,9 +325,9 @@ class TrainingDashboard(View):
         passes = training.steps * tokens / len(self.train_ids)
         parameters = sum(parameters_by_part(config).values())
         seconds = self._expected_seconds(config, training)
-        return (f"Start trains a model of {parameters:,} parameters on {training.steps:,} batches "
-                f"of {training.batch_size} × {config.context_length} tokens: it reads the text "
-                f"{passes:.1f} times{f', in {_about(seconds)}' if seconds else ''}.")
+        return (f"Start trains {parameters:,} parameters on {training.steps:,} batches of "
+                f"{training.batch_size} × {config.context_length} tokens, {passes:.1f} times the "
+                f"text{f': {_about(seconds)}' if seconds else ''}.")
 
     def _expected_seconds(self, config: GPTConfig, training: TrainConfig) -> float | None:
         """How long a run will take: as long for each step as the last one of this size took, or
@@ -406,7 +408,7 @@ class TrainingDashboard(View):
             other.disabled = True
 
     def _build(self) -> None:
-        figure = figures.new_figure(figures.WIDTH, 270)
+        figure = figures.new_figure(figures.WIDTH, 260)
         grid = figure.add_gridspec(2, 5)
         self._loss = LossAxes(figure, self.floor, grid[:, :3], self.validation_ids is not None,
                               MOST_FORMER)
@@ -494,22 +496,22 @@ def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
     curves."""
     if not runs:
         return ""
-    above = [] if floor is None else ["above the floor"]
-    names = ["optimizer", "learning rate", "steps", "batch", "width", "layers", "loss", *above,
-             "time"]
-    rows = []
+    above = [] if floor is None else ["above floor"]
+    names = ["optimizer", "rate", "steps", "batch", "width", "layers", "loss", *above, "time"]
+    rows = [("th", f"color: {QUIET_COLOR}", names)]
     for n, run in enumerate(runs):
         distance = [] if floor is None else [f"{run.loss - floor:.3f}".replace("-", "−")]
-        words = [{"adamw": "AdamW", "muon": "Muon"}[run.training.optimizer],
-                 figures.number(run.training.learning_rate),
-                 f"{len(run.result['step']):,} of {run.training.steps:,}",
-                 str(run.training.batch_size), str(run.model.emb_dim), str(run.model.n_layers),
-                 f"{run.loss:.3f}", *distance, clock(run.seconds)]
-        cells = "".join(f'<td style="padding: 0 14px 0 0">{word}</td>' for word in words)
         style = "font-weight: bold" if n == len(runs) - 1 else f"color: {QUIET_COLOR}"
-        rows.append(f'<tr style="{style}">{cells}</tr>')
-    heads = "".join(f'<th scope="col" style="padding: 0 14px 0 0; text-align: left">{name}</th>'
-                    for name in names)
-    return (f'<table style="color: {TEXT_COLOR}; line-height: 1.35; text-align: left; '
-            f'font-variant-numeric: tabular-nums"><tr style="color: {QUIET_COLOR}">{heads}</tr>'
-            f"{''.join(rows)}</table>")
+        rows.append(("td", style, [
+            {"adamw": "AdamW", "muon": "Muon"}[run.training.optimizer],
+            figures.number(run.training.learning_rate), f"{len(run.result['step']):,}",
+            run.training.batch_size, run.model.emb_dim, run.model.n_layers, f"{run.loss:.3f}",
+            *distance, clock(run.seconds) if run.seconds else "…"]))
+    cell = "padding: 0 clamp(5px, 2vw - 10px, 16px) 0 0"                  # on any page
+    lines = "".join(
+        f'<tr style="{style}">'
+        + "".join(f'<{kind} style="{cell}">{word}</{kind}>' for word in words) + "</tr>"
+        for kind, style, words in rows)
+    return (f'<div style="overflow-x: auto"><table style="color: {TEXT_COLOR}; font-size: 12px; '
+            f'line-height: 1.4; text-align: left; font-variant-numeric: tabular-nums">{lines}'
+            "</table></div>")

@@ -1,3 +1,4 @@
+import io
 import math
 import signal
 import threading
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from samples import SMALL, TEXT, learners_model, tokenizer
 
 from gptcourse import gpt
@@ -166,6 +168,17 @@ def test_stories_come_after_steps_that_double_and_after_the_last():
     assert [step for step, _ in view.shown["stories"]] == [10, 20, 25]
     block = view._stories.value
     assert block.index("after 25 steps") < block.index("after 10 steps")
+
+
+def test_the_picture_that_is_kept_has_the_last_stories_below_the_curve():
+    view = watch(training(), tokenizer())
+    begun = Image.open(io.BytesIO(view.picture.data))
+    list(view)
+    kept = Image.open(io.BytesIO(view.picture.data))
+    assert kept.height == begun.height + 2 * 90 * 3 and kept.width == begun.width
+    below = np.asarray(kept)[begun.height:]
+    assert (below != below[0, 0]).any(axis=-1).sum() > 2000          # which is written on
+    assert view.picture.alt == view.shown["summary"]
 
 
 def test_the_learners_own_model_tells_stories_too():
