@@ -1,4 +1,4 @@
-"""A training in a cell draws while the cell runs, and the notebook's stop button ends it in peace."""
+"""A training in a cell draws while the cell runs, and the stop button ends it in peace."""
 
 import json
 

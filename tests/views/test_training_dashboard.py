@@ -47,7 +47,8 @@ def test_what_is_on_screen_is_the_history_of_the_run(view):
                                   [step.gradient_norm for step in history])
     assert view.shown["validation"][-1] == history[-1].validation_loss
     assert view.shown["samples"][-1][0] == 12
-    assert f"training loss {history[-1].loss:.3f}" in repr(view) and "floor 0.500" in repr(view)
+    assert f"training loss {history[-1].loss:.3f}" in repr(view)
+    assert "above the floor of 0.500" in repr(view)
 
 
 def test_the_view_trains_as_a_bare_run_with_the_same_settings_does(view):
@@ -411,7 +412,7 @@ def test_the_loss_is_shown_on_a_log_scale_and_above_the_floor(view, scale, chang
     np.testing.assert_allclose(view._loss._training.get_ydata(), view.shown["loss"] - change)
     assert view._loss._floor.get_visible() is (scale == losses.LOG)
     low, high = view._loss.axes.get_ylim()
-    assert high > 5 and (low < 0.5) is (scale == losses.LOG)    # down to the floor, if it is drawn
+    assert high > 5 and (low < 0.5) == (scale == losses.LOG)    # down to the floor, if it is drawn
 
 
 def test_before_a_run_the_picture_says_what_to_expect_of_it(view):
