@@ -1,4 +1,5 @@
 # make lab        opens the course in JupyterLab (the first time it installs what that needs)
+# make fresh CHAPTER=03   a fresh copy of a chapter; yours stays beside it
 # make test       proves that everything works (10 minutes)
 # make trust      tries what a long life may bring: 100,000 inputs, and more (an hour)
 # make lowest     tries the library's tests with the lowest versions that pyproject.toml allows
@@ -14,7 +15,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV = .venv
 VENV_PYTHON = $(VENV)/bin/python
 
-.PHONY: lab test trust lowest chapters site screenshots storyteller
+.PHONY: lab fresh test trust lowest chapters site screenshots storyteller
 
 # `installed` holds the folder that the installation was made in. Where this one was moved or copied
 # since, or the Python behind it is gone, it is made again.
@@ -24,6 +25,9 @@ endif
 
 lab: $(VENV)/installed
 	@$(VENV_PYTHON) tools/notebooks.py lab $(LAB_ARGS)
+
+fresh: $(VENV)/installed
+	@$(VENV_PYTHON) tools/notebooks.py fresh $(CHAPTER)
 
 test: $(VENV)/installed-for-tests
 	@$(VENV_PYTHON) tools/run_tests.py $(TEST_ARGS)

@@ -1,15 +1,71 @@
-"""What chapters measure: models in which one thing is other than it should be."""
+"""What chapters measure: what counting comes to, and models in which one thing is other than it
+should be."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from types import MethodType
+from typing import NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from gptlib.attention import KVCache, MultiHeadAttention, causal_mask, merge_heads, split_heads
+from gptlib.corpus import storybook
 from gptlib.model import GPTModel
+from gptlib.tokenizer import BPETokenizer
+
+
+def counted_table(ids: Tensor, vocab_size: int) -> nn.Embedding:
+    """A language model that looks at one token: as scores, the logarithm of how often each token
+    came after it in a text, ids (N)."""
+    counts = torch.zeros(vocab_size, vocab_size)                             # (V, V)
+    counts.index_put_((ids[:-1], ids[1:]), torch.ones(len(ids) - 1), accumulate=True)
+    counts[counts.sum(dim=1) == 0] = 1                   # after an unread token, anything may come
+    return nn.Embedding(vocab_size, vocab_size, _weight=counts.log()).requires_grad_(False)
+
+
+class Counted(NamedTuple):
+    """What counting comes to, with a context of so many tokens."""
+
+    rows: int              # the contexts that occur
+    loss: float            # nats per token, on the text that was counted
+    new_loss: float        # and on a new one
+    strange: float         # share of the new text's contexts that were never counted
+
+
+def counting(ids: Sequence[int], new_ids: Sequence[int], context: int, vocab_size: int,
+             spare: float = 0.01) -> Counted:
+    """Count which token follows which `context` tokens; `spare` of a tally goes to every token, so
+    that no chance is 0."""
+    def cut(row: Sequence[int], size: int) -> list[tuple[int, ...]]:
+        return list(zip(*(row[n:] for n in range(size)), strict=False))
+
+    times = Counter(cut(ids, context + 1))
+    rows = Counter()
+    for sequence, count in times.items():
+        rows[sequence[:-1]] += count
+
+    def loss(row: Sequence[int]) -> float:
+        sequences = cut(row, context + 1)
+        return -sum(math.log((times[one] + spare) / (rows[one[:-1]] + spare * vocab_size))
+                    for one in sequences) / len(sequences)
+
+    contexts = cut(new_ids, context)
+    strange = sum(one not in rows for one in contexts) / len(contexts)
+    return Counted(len(rows), loss(ids), loss(new_ids), strange)
+
+
+def perfect_surprises(text: str, tokenizer: BPETokenizer) -> Tensor:
+    """What each token of a story costs a reader who knows the grammar and sees where words end, in
+    nats.  -> (T)"""
+    ends = accumulate(map(len, tokenizer.tokens(tokenizer.encode(text))), initial=0)
+    seen = (text[: end + (not text[end : end + 1].isalpha())] if end else "" for end in ends)
+    return torch.tensor([storybook.nats_of_beginning(part) for part in seen]).diff()
 
 
 def with_attention(model: GPTModel, attention: Callable) -> GPTModel:

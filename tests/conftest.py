@@ -5,8 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 NO_NETWORK = ROOT / "tests" / "no_network"
 
@@ -33,13 +31,3 @@ def guard_against_the_network():
 
 
 guard_against_the_network()
-
-
-def pytest_collection_modifyitems(items):
-    """Muon came with torch 2.9: with an older one, the tests that name it are left out."""
-    import torch
-
-    if not hasattr(torch.optim, "Muon"):
-        for item in items:
-            if "muon" in item.nodeid:
-                item.add_marker(pytest.mark.skip(reason="torch has no Muon yet"))

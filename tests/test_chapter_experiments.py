@@ -1,12 +1,51 @@
-"""Models in which one thing is other than it should be, and nothing else."""
+"""What counting comes to; models in which one thing is other than it should be, nothing else."""
+
+import math
 
 import pytest
 import torch
 from helpers import lively_model, random_ids
 
-from gptcourse.experiments import with_attention
+from gptcourse.experiments import counted_table, counting, perfect_surprises, with_attention
 from gptlib import generate, patch, record
 from gptlib.attention import attention, causal_mask
+from gptlib.corpus import storybook
+from gptlib.storyteller import storyteller
+
+
+def test_a_counted_table_gives_each_token_the_share_of_times_that_it_followed():
+    table = counted_table(torch.tensor([0, 1, 3, 0, 1, 3, 0, 2, 3]), 5)
+    chances = table.weight.softmax(dim=-1)                                   # (V, V)
+    torch.testing.assert_close(chances[0], torch.tensor([0, 2 / 3, 1 / 3, 0, 0]))
+    torch.testing.assert_close(chances[3], torch.tensor([1.0, 0, 0, 0, 0]))
+    torch.testing.assert_close(chances[4], torch.full((5,), 0.2))            # it was never read
+
+
+def test_counting_with_one_token_agrees_with_the_table():
+    ids, new = [0, 1, 3, 0, 1, 3, 0, 2, 3], [0, 2, 3, 0, 1]
+    counted = counting(ids, new, 1, 5, spare=1e-9)
+    logs = counted_table(torch.tensor(ids), 5).weight.log_softmax(dim=-1)
+    for row, loss in ((ids, counted.loss), (new, counted.new_loss)):
+        assert math.isclose(loss, -logs[row[:-1], row[1:]].mean().item(), rel_tol=1e-5)
+    assert counted.rows == 4 and counted.strange == 0
+
+
+def test_longer_contexts_have_more_rows_and_more_of_a_new_text_is_strange():
+    ids, new = [0, 1, 0, 2, 0, 1, 1], [0, 2, 1, 1]
+    counted = counting(ids, new, 2, 3)
+    assert counted.rows == 4                             # 01, 10, 02, 20; 11 has nothing after it
+    assert counted.strange == 2 / 3                      # 02 is known, 21 and 11 are not
+    never = (0.01) / (0.03)                              # each of the three gets the same
+    after_02 = 0.01 / 1.03
+    assert math.isclose(counted.new_loss, -(math.log(after_02) + math.log(never)) / 2)
+
+
+def test_what_the_tokens_of_a_story_cost_the_perfect_reader_adds_up_to_the_story():
+    _, tokenizer = storyteller()
+    for story in storybook.stories(3, seed=4):
+        costs = perfect_surprises(story.text, tokenizer)
+        assert len(costs) == len(tokenizer.encode(story.text))
+        assert costs.min() > -1e-6 and math.isclose(costs.sum(), story.nats, rel_tol=1e-5)
 
 
 def test_a_model_with_the_right_attention_is_the_same_model():

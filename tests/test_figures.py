@@ -41,6 +41,9 @@ STILLS = {
     "bars": lambda: figures.bars(["a", "b"], [3, 1], "Counts", highlight="a", unit=" ms"),
     "gpt_diagram": lambda: figures.gpt_diagram({"attention"}),
     "token_strip": lambda: figures.token_strip(WORDS, [464, 3797, 3332]),
+    "token_bars": lambda: figures.token_bars(WORDS, {"a": [1, 2, 3], "b": [3, 1, 0]}, "nats"),
+    "two_tables": lambda: figures.two_tables(WORDS, np.eye(3), np.ones((3, 3)), 1),
+    "training_loop": figures.training_loop,
 }
 every_still = pytest.mark.parametrize("draw", STILLS.values(), ids=STILLS)
 
@@ -313,6 +316,51 @@ def test_a_bar_is_as_long_as_a_tensor_has_numbers_per_token_and_is_cut_into_head
     assert "weights (1, 4, 7, 64)" in picture.alt
 
 
+def test_two_tables_turn_the_same_row_into_chances_each_in_its_own_way():
+    counts = np.array([[1.0, 3.0], [2.0, 2.0]])
+    picture = figures.two_tables(["a", "b"], counts, np.log(counts), row=0)
+    assert "the row of a is marked" in picture.alt
+    assert picture.alt.endswith("a 0.25 and 0.25; b 0.75 and 0.75.")
+    other = figures.two_tables(["a", "b"], counts, np.zeros((2, 2)), row=1)
+    assert other.alt.endswith("a 0.50 and 0.50; b 0.50 and 0.50.")
+    words = texts(picture)
+    assert words.count("0.25") == 2 and words.count("3") == 1 and words.count("1.10") == 1
+    bars = [float(w) for w in re.findall(r'height="8" width="([\d.]+)"', picture.data)]
+    assert bars[0] == bars[2] and bars[1] == bars[3] == pytest.approx(3 * bars[0], rel=0.01)
+
+
+def test_a_score_of_minus_infinity_gets_no_chance():
+    counts = np.array([[0.0, 2.0], [1.0, 1.0]])
+    with np.errstate(divide="ignore"):
+        picture = figures.two_tables(["a", "b"], counts, np.log(counts), row=0)
+    assert picture.alt.endswith("a 0.00 and 0.00; b 1.00 and 1.00.") and "−∞" in texts(picture)
+
+
+def test_two_tables_need_a_label_for_every_row_and_column():
+    with pytest.raises(ValueError, match="3 labels for 2 rows"):
+        figures.two_tables(["a", "b", "c"], np.eye(2), np.eye(2), 0)
+    with pytest.raises(ValueError, match="2 labels for 3 columns"):
+        figures.two_tables(["a", "b"], np.ones((2, 3)), np.eye(2), 0)
+    with pytest.raises(ValueError, match="row is 2, but the tables have rows 0 to 1"):
+        figures.two_tables(["a", "b"], np.eye(2), np.eye(2), 2)
+
+
+def test_bars_over_tokens_say_the_numbers_of_each_token_and_need_as_many_as_there_are():
+    picture = figures.token_bars([" a", "b"], {"one": [1, 0.5], "two": [0, 2.346]}, "nats", "All")
+    assert picture.alt == ("All. Bars of nats over 2 tokens, for one and two: ·a 1, 0; "
+                           "b 0.5, 2.35.")
+    with pytest.raises(ValueError, match="2 labels for 3 values"):
+        figures.token_bars(["a", "b"], {"one": [1, 2, 3]}, "nats")
+    with pytest.raises(ValueError, match="no series to draw"):
+        figures.token_bars(["a", "b"], {}, "nats")
+
+
+def test_the_loop_of_training_goes_around():
+    picture = figures.training_loop()
+    assert {"batch", "model", "loss", "gradient", "step", "again"} <= {*texts(picture)}
+    assert picture.data.count("<path") == 2 * 7                        # a line and a head for each
+
+
 def test_the_words_of_a_chart_are_as_exact_as_they_are_asked_to_be():
     rising = {"a": ([1, 2], [6.9, 0.829])}
     assert "from 7 at 1 to 0.8 at 2" in figures.lines(rising, "x", "y", digits=1).alt
@@ -345,6 +393,9 @@ WITH_WORDS = {
     "token_strip": lambda text: figures.token_strip([text, text], [1, 2], text),
     "tensor_shapes": lambda text: figures.tensor_shapes({text: (1, 2, 3), "x": (1, 4, 2, 8)}),
     "window_strip": lambda text: figures.window_strip([text] * 9, [[0, 1], [2, 3]], [1] * 9, 0),
+    "token_bars": lambda text: figures.token_bars([text, "b"], {text: [1, 2], "c": [3, 4]},
+                                                  text[:40], text[:40]),
+    "two_tables": lambda text: figures.two_tables([text, "b"], np.eye(2), np.zeros((2, 2)), 0),
 }
 
 
@@ -352,7 +403,7 @@ def test_every_figure_that_takes_words_is_tried_with_any_text():
     drawn = {name for name, thing in vars(figures).items() if inspect.isfunction(thing)
              and not name.startswith("_")
              and inspect.signature(thing).return_annotation == "Picture"}
-    assert drawn == {*WITH_WORDS, "gpt_diagram"}            # which refuses all but its parts
+    assert drawn == {*WITH_WORDS, "gpt_diagram", "training_loop"}      # which take none but parts
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)

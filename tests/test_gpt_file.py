@@ -1,7 +1,12 @@
-"""gptcourse/gpt.py as one whole: it runs alone, and it is the GPT of the library and of OpenAI."""
+"""gptcourse/gpt.py as one whole: it runs alone, and it is the GPT of the library and of OpenAI.
+
+With GPT_FILE in the environment, all of it is asked of that file: of a learner's my_gpt.py, say.
+"""
 
 import copy
+import importlib.util
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +21,7 @@ from helpers import TINY, lively_model, random_ids
 from parity.gpt2_peer import CONFIG, mapped, peer
 from torch import nn
 
-from gptcourse import gpt
+import gptcourse.gpt
 from gptlib import (
     GPT_CONFIG_124M,
     BPETokenizer,
@@ -32,7 +37,10 @@ from gptlib.corpus import storybook
 from gptlib.optimizer import share_of_peak
 from gptlib.storyteller import storyteller
 
-FILE = Path(gpt.__file__)
+FILE = Path(os.environ.get("GPT_FILE", gptcourse.gpt.__file__))
+specification = importlib.util.spec_from_file_location("gpt", FILE)
+gpt = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(gpt)
 T = TINY.context_length
 KINDS = [{}, {"qkv_bias": False}, {"tie_weights": True}]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=str)

@@ -10,9 +10,10 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
-from course import CourseError, read, write
+from course import CourseError, chapter_number, read, write
 from execution import clear_outputs, normalized
 from nbformat import NotebookNode
 
@@ -42,14 +43,30 @@ def hand_out(chapters: Sequence[Path], folder: Path) -> list[str]:
             handed_out[chapter.name] = edition
         elif current is None:
             lines.append(
-                f"{copy.name} cannot be read as a notebook any more and stays as it is. To get a "
-                "fresh copy, rename it and run this again."
+                f"{copy.name} cannot be read as a notebook any more and stays as it is. For a "
+                f"fresh copy beside it: {_command(copy)}."
             )
         elif known != edition:
             lines.append(_newer_edition(copy))
     with replacing(folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps(handed_out, indent=1) + "\n", encoding="utf-8")
     return [*lines, f"Your copies of the chapters are in {_shown(folder)}."]
+
+
+def fresh(chapter: Path, folder: Path) -> list[str]:
+    """Put a fresh copy of a chapter in the place of the learner's, which stays beside it."""
+    copy, lines = folder / chapter.name, []
+    if copy.exists():
+        aside = _free_name(copy)
+        os.replace(copy, aside)
+        lines = [f"Yours is now {aside.name}, and {copy.name} is as new."]
+    return [*lines, *hand_out([chapter], folder)]
+
+
+def _free_name(copy: Path) -> Path:
+    """A name for the learner's own version that nobody has yet: 03_attention_mine.ipynb."""
+    names = (f"{copy.stem}_mine{'' if n == 1 else n}.ipynb" for n in count(1))
+    return next(copy.with_name(name) for name in names if not copy.with_name(name).exists())
 
 
 def digest(notebook: NotebookNode) -> str:
@@ -103,11 +120,14 @@ def _is_text(value: object) -> bool:
 
 
 def _newer_edition(copy: Path) -> str:
-    mine = f"{copy.stem}_mine.ipynb"
     return (
-        f"{copy.name}: there is a newer edition; yours has changes and stays as it is. "
-        f"To get the new one, rename yours (to {mine}, for example) and run this again."
+        f"{copy.name}: there is a newer edition; yours has changes and stays as it is. For the new "
+        f"one beside it: {_command(copy)}."
     )
+
+
+def _command(copy: Path) -> str:
+    return f"make fresh CHAPTER={chapter_number(copy)}"
 
 
 def _shown(path: Path) -> str:

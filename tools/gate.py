@@ -19,11 +19,13 @@ from nbformat import NotebookNode
 
 MAX_LINES = 12
 MIN_COMPARED = 0.9
+MAX_LONG = 0.2
 
 TAGS = {
     "exercise": "the learner writes this cell; its metadata has the id of the exercise",
     "check": "checks an exercise; shows something else once the exercise is solved",
     "quiz": "a question with options",
+    "long": "takes seconds, or needs one that does; nbval runs it, other tests leave it out",
     "nbval-ignore-output": "the output depends on the machine; the metadata has the `reason`",
 }
 # Names that make outputs which differ from run to run, or that break views: see CONTRIBUTING.md.
@@ -106,6 +108,8 @@ def _source_problems(cell: NotebookNode) -> Iterator[str]:
     except SyntaxError:
         yield "is not plain Python: magics, `!commands` and `?` can fail unseen; take them out."
         return
+    if "long" in tags(cell) and "mine" in _names(tree):
+        yield "is tagged long but uses `mine`, so the solved chapter has to run it: take one off."
     for name in sorted(_names(tree) & FORBIDDEN_NAMES):
         yield f"uses {name}, which shows something else every time or breaks a view: avoid it."
 
@@ -184,6 +188,9 @@ def _whole_problems(notebook: NotebookNode) -> Iterator[str]:
     if ignored > 1:
         yield f"{ignored} cells are tagged nbval-ignore-output, but one at most may be."
     cells = code_cells(notebook)
+    n_long = sum("long" in tags(cell) for cell in cells)
+    if n_long > MAX_LONG * len(cells):
+        yield f"{n_long} of {len(cells)} code cells are tagged long, {MAX_LONG:.0%} at most may be."
     n_compared = sum(map(is_compared, cells))
     if not cells:
         yield "has no code cell."

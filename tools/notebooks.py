@@ -2,6 +2,7 @@
 
     python tools/notebooks.py lab                 your own copies, opened in JupyterLab
     python tools/notebooks.py workbook            your own copies only
+    python tools/notebooks.py fresh 02            a fresh copy, beside yours
     python tools/notebooks.py execute [02 ...]    run chapters, store what they show
     python tools/notebooks.py check [02 ...]      the rules that every chapter keeps; with
                                                   --seconds also how long each one runs
@@ -21,7 +22,7 @@ from course import SITE, WORKBOOK, CourseError, chapters, prepare_environment
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        usage="notebooks.py {lab,workbook,execute,check,site} ...",
+        usage="notebooks.py {lab,workbook,fresh,execute,check,site} ...",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("execute", "check", "site"):
@@ -30,8 +31,10 @@ def main() -> int:
         "--seconds", action="store_true", help="run the chapters, too, and take the time"
     )
     commands.choices["site"].add_argument("--into", type=Path, default=SITE, help="the folder")
-    for name in ("workbook", "lab"):
-        commands.add_parser(name).add_argument(
+    commands.add_parser("fresh").add_argument("chapters", nargs="*", help="such as 02")
+    for name in ("workbook", "lab", "fresh"):
+        command = commands.choices.get(name) or commands.add_parser(name)
+        command.add_argument(
             "--into", type=Path, default=WORKBOOK, help="the folder for your copies"
         )
     arguments, others = parser.parse_known_args()
@@ -46,6 +49,8 @@ def main() -> int:
             return run_check(arguments.chapters, arguments.seconds)
         if arguments.command == "site":
             return run_site(arguments.chapters, arguments.into)
+        if arguments.command == "fresh":
+            return run_fresh(arguments.chapters, arguments.into)
         return run_workbook(arguments.into, open_lab=arguments.command == "lab", lab_args=others)
     except (CourseError, OSError) as error:
         print(error, file=sys.stderr)
@@ -93,15 +98,29 @@ def run_site(names: list[str], folder: Path) -> int:
     return 0
 
 
+def run_fresh(names: list[str], folder: Path) -> int:
+    from copies import fresh
+
+    if not names:
+        raise CourseError("No chapter is named: make fresh CHAPTER=03 gives a fresh copy of 03.")
+    for path in chapters(names):
+        for line in fresh(path, folder):
+            print(line)
+    return 0
+
+
 def run_workbook(folder: Path, open_lab: bool, lab_args: list[str]) -> int:
     from copies import hand_out
+    from learner import progress
 
     for line in hand_out(chapters(), folder):
         print(line)
+    line, current = progress(chapters(), folder)
+    print(line)
     if open_lab:
         from lab import open_jupyterlab
 
-        open_jupyterlab(folder, first=chapters()[0].name, others=lab_args)
+        open_jupyterlab(folder, first=current.name, others=lab_args)
     return 0
 
 

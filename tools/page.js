@@ -15,7 +15,6 @@ function modelOf(state) {
       handlers[event] = (handlers[event] ?? []).filter((other) => other !== handler);
     },
     save_changes() {},
-    send() {},
   };
 }
 

@@ -11,8 +11,10 @@ import base64
 import html
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from course import read
 from execution import WIDGET_VIEW, executed
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
@@ -36,18 +38,48 @@ NAME = re.compile(r"(<mi>(?:ln|log)</mi>)(?=<m[in]>)")  # TeX puts a thin space 
 
 
 def write_pages(paths: list[Path], folder: Path) -> list[Path]:
-    """Run each chapter and write it to `folder` as a page; the first one is also index.html."""
+    """Run each chapter and write it to `folder` as a page, and index.html with the contents."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = []
+    texts = {"index.html": contents(paths)}
     for number, path in enumerate(paths):
         beside = [paths[n] if 0 <= n < len(paths) else None for n in (number - 1, number + 1)]
-        text = page(path, *beside)
-        names = [f"{path.stem}.html", *(["index.html"] if number == 0 else [])]
-        for name in names:
-            with replacing(folder / name) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        pages.append(folder / names[0])
-    return pages
+        texts[f"{path.stem}.html"] = page(path, *beside)
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def contents(paths: list[Path]) -> str:
+    """The chapters with their promises, and a search through all of them."""
+    chapters, sections = [], []
+    for path in paths:
+        found = list(_sections(path))
+        title, promise = found[0]["chapter"], _PROMISE.search(read(path).cells[0].source)
+        words = f"<p>{html.escape(promise[1])}</p>" if promise else ""
+        chapters.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a>{words}</li>')
+        sections += found
+    body = _template("contents.html", {
+        "CHAPTERS": "\n".join(chapters),
+        "SECTIONS": json.dumps(sections, ensure_ascii=False).replace("<", "\\u003c"),
+    })
+    return _whole_page("GPT from scratch", body, way="", script="search.js")
+
+
+_PROMISE = re.compile(r"^\*\*(.+?)\*\*", re.MULTILINE | re.DOTALL)
+_MARKUP = re.compile(r"[*`|>#]|\[([^\]]*)\]\([^)]*\)")
+
+
+def _sections(path: Path) -> Iterator[dict[str, str]]:
+    """The headings of a chapter, each with its text up to the next."""
+    prose = "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+    parts = re.split(r"^#+ (.+)$", prose, flags=re.MULTILINE)
+    for heading, text in zip(parts[1::2], parts[2::2], strict=True):
+        yield {
+            "page": f"{path.stem}.html", "chapter": parts[1], "heading": heading.replace("`", ""),
+            "place": heading.replace("`", "").replace(" ", "-"),
+            "text": " ".join(_MARKUP.sub(lambda found: found[1] or "", text).split()),
+        }
 
 
 def page(path: Path, before: Path | None, after: Path | None) -> str:
@@ -63,13 +95,20 @@ def page(path: Path, before: Path | None, after: Path | None) -> str:
     exporter = HTMLExporter(template_name="basic")
     body, _ = exporter.from_notebook_node(notebook)
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
+    way = [_link("← {}", before) if before else "<span></span>",
+           '<a href="index.html">contents</a>',
+           _link("{} →", after) if after else "<span></span>"]
+    return _whole_page(title[1] if title else path.stem, body, "".join(way),
+                       "page.js" if "data-view" in body else "")
+
+
+def _whole_page(title: str, body: str, way: str, script: str) -> str:
     return _template("page.html", {
-        "TITLE": html.escape(title[1] if title else path.stem),
+        "TITLE": html.escape(title),
         "STYLE": css_variables() + DARK_PICTURES + (HERE / "page.css").read_text(encoding="utf-8")
         + _code_colors(),
-        "SCRIPT": (HERE / "page.js").read_text(encoding="utf-8") if "data-view" in body else "",
-        "WAY": "".join(_link(words, to) for words, to in (("← {}", before), ("{} →", after)) if to),
-        "BODY": body,
+        "SCRIPT": (HERE / script).read_text(encoding="utf-8") if script else "",
+        "WAY": way, "BODY": body,
     })
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters
 
 AT_A_TIME = 2  # parts that run side by side
-SOLVED = "tests/notebooks/test_exercises.py"  # takes as long as all the others
+BROWSER, SOLVED = "tests/browser", "tests/notebooks/test_solved.py"  # they take minutes each
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ def main() -> int:
 
 
 def parts(lax: bool) -> list[Part]:
-    """Everything there is to run, the longest first."""
-    python, pytest = sys.executable, [sys.executable, "-m", "pytest"]
+    """Everything there is to run, the longest first; of the chapters, that is the last ones."""
+    python = sys.executable
+    pytest = [python, "-m", "pytest", "--color=no"]
     compare = "--nbval-lax" if lax else "--nbval"
     nbval = [
         *pytest, compare, "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}",
-        "--color=no", "-q", "-p", "no:cacheprovider",
+        "-q", "-p", "no:cacheprovider",
     ]
     try:
         paths = chapters()
@@ -74,9 +75,12 @@ def parts(lax: bool) -> list[Part]:
     return [
         Part("style", [python, "-m", "ruff", "check"]),
         Part("rules of the chapters", [python, "tools/notebooks.py", "check"]),
-        Part("tests", [*pytest, "--color=no", "tests", f"--ignore={SOLVED}"], is_pytest=True),
-        Part("solved chapters", [*pytest, "--color=no", SOLVED], is_pytest=True),
-        *(Part(path.stem, [*nbval, str(path.relative_to(ROOT))], is_pytest=True) for path in paths),
+        Part("browser", [*pytest, BROWSER], is_pytest=True),
+        Part("tests", [*pytest, "tests", *(f"--ignore={one}" for one in (BROWSER, SOLVED))],
+             is_pytest=True),
+        Part("solved course", [*pytest, SOLVED], is_pytest=True),
+        *(Part(path.stem, [*nbval, str(path.relative_to(ROOT))], is_pytest=True)
+          for path in reversed(paths)),
     ]
 
 

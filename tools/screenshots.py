@@ -67,7 +67,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder) / "00_views.ipynb"
         nbformat.write(new_notebook(cells=cells), path)
-        [page_path] = write_pages([path], Path(folder) / "site")
+        _, page_path = write_pages([path], Path(folder) / "site")
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )

@@ -10,8 +10,9 @@
 The exercises of a chapter stand in a module of its name (`attention`, ...), their parts in
 `exercise`, their sources in `page`; `book` lists them all and makes `check`. `checking` judges an
 answer: `trial` calls it without harm, `answers` compares, `classes` builds, and where it is wrong,
-`resemblance` looks at the numbers, `experiments` calls it in other ways, `properties` tests facts,
-and `errors` explains exceptions. `progress` remembers, `keeping` writes the learner's file.
+`resemblance` looks at the numbers, `experiments` calls it in other ways, `listening` hears what its
+parts read, `properties` tests facts, and `errors` explains exceptions. `progress` remembers,
+`keeping` writes the learner's file.
 """
 
 from gptcourse.exercises.book import all_exercises, check

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from itertools import product
 
 import torch
@@ -67,17 +66,6 @@ CAUSAL_MASK = Exercise(
          "Yours is True where looking is forbidden; here True means allowed, so turn it around."),
         (".tril()", "",
          "Everything is allowed: keep only the lower triangle, the past."),
-        (".tril()", ".tril(1)",
-         "The triangle reaches one token too far: every token sees the very one it must predict."),
-        ("torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()",
-         "torch.eye(n_tokens, dtype=torch.bool)",
-         "Only the diagonal is allowed: a token would never see another one."),
-        (", dtype=torch.bool", "",
-         "The triangle is right, but made of 1 and 0: dtype=torch.bool makes it True and False."),
-        ("torch.ones", "torch.zeros",
-         "Nobody may look at anything: begin with ones, or turn your comparison around."),
-        ("n_tokens, n_tokens, dtype=torch.bool).tril()", "n_tokens, dtype=torch.bool)",
-         "This is a single row: each token needs a row of its own, with a place for every token."),
     ],
     symptoms=[_past_and_future],
     hints=(
@@ -187,16 +175,6 @@ ATTENTION_WEIGHTS = Exercise(
          "counts in the sum that softmax divided by: set the scores to minus infinity before it."),
         (" / math.sqrt(queries.shape[-1])", "",
          "The scores are not divided by the square root of D, the width of a query."),
-        ("math.sqrt(queries.shape[-1])", "queries.shape[-1]",
-         "The scores are divided by D itself; it must be its square root."),
-        ("/ math.sqrt(queries.shape[-1])", "* math.sqrt(queries.shape[-1])",
-         "The scores are multiplied by the square root of D; they must be divided by it."),
-        ("math.sqrt(queries.shape[-1])", "math.sqrt(keys.shape[-2])",
-         "The scores are divided by the square root of the number of keys; it must be that of D, "
-         "the last axis of the queries."),
-        ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[-2])",
-         "The scores are divided by the square root of the number of queries; it must be that of "
-         "D, the last axis of the queries."),
         ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[1])",
          "You take axis 1 for the width, which is D only where there are two axes: count from the "
          "end, queries.shape[-1]."),
@@ -205,25 +183,11 @@ ATTENTION_WEIGHTS = Exercise(
         ("softmax(dim=-1)", "softmax(dim=1)",
          "The softmax runs along axis 1, as it also may where no dim is given: with a batch in "
          "front that is not the axis of the keys, and dim=-1 always is."),
-        ("scores.masked_fill(~mask, -math.inf).softmax(dim=-1)",
-         "scores.masked_fill(~mask, -math.inf)",
-         "These are still scores: the softmax, which makes shares of them, is missing."),
-        ("~mask", "mask",
-         "The mask is used the wrong way around: True means that a query may look, so minus "
-         "infinity goes where it is False, which is ~mask."),
-        ("-math.inf", "math.inf",
-         "Forbidden scores are set to plus infinity: it is minus infinity that gets no share."),
-        ("-math.inf", "0",
-         "Forbidden scores are set to 0, but softmax gives a score of 0 a share like any other: "
-         "only minus infinity gets none."),
         ("queries @ keys.transpose(-2, -1)", "keys @ queries.transpose(-2, -1)",
          "Queries and keys are swapped: rows must stand for queries and columns for keys."),
         ("keys.transpose(-2, -1)", "keys.transpose(0, 1)",
          "With transpose(0, 1) you swap the first two axes, which are the last two of a matrix "
          "only: count from the end, keys.transpose(-2, -1)."),
-        ("keys.transpose(-2, -1)", "keys",
-         "The keys are not transposed: to meet every query, they stand in columns, "
-         "keys.transpose(-2, -1)."),
     ],
     symptoms=[_shares_in_words],
     hints=(
@@ -249,19 +213,13 @@ ATTENTION_WEIGHTS = Exercise(
     batched={"queries": 2, "keys": 2},
 )
 
-_TOO_LATE = next(edit for edit in ATTENTION_WEIGHTS.edits if edit[1].endswith("* mask"))
-
-PEEKING_HEAD = replace(
-    ATTENTION_WEIGHTS,
-    id="03.peeking_head",
-    definition="attention_weights",
+PEEKING_HEAD = ATTENTION_WEIGHTS.with_bug(
+    "03.peeking_head",
     goal="Find the bug: in training, the loss falls below what is possible, and what the model "
          "then writes is nonsense.",
-    bug=_TOO_LATE[:2],
-    kept=False,
-    edits=[(*_TOO_LATE[:2], "What a later token holds still gets in: change its key, and the shares"
-            " of earlier queries change, though its own share stays 0. Add up a row, too."),
-           *(edit for edit in ATTENTION_WEIGHTS.edits if edit is not _TOO_LATE)],
+    bug=(".masked_fill(~mask, -math.inf).softmax(dim=-1)", ".softmax(dim=-1) * mask",
+         "What a later token holds still gets in: change its key, and the shares of earlier "
+         "queries change, though its own share stays 0. Add up a row, too."),
     hints=(
         "The mask is used, and every forbidden weight is 0. But a weight is a quotient: what "
         "stands below the line when softmax divides, and whose scores are in it?",
@@ -310,32 +268,12 @@ SPLIT_HEADS = Exercise(
          ".reshape(B, n_heads, T, C // n_heads)",
          "The shape is right, but view alone fills it in reading order and mixes the tokens up: "
          "cut the last axis first, as (B, T, H, D), and transpose then."),
-        (".transpose(1, 2)", "",
-         "The heads are cut, but still stand behind the tokens, as (B, T, H, D): swap axes 1 and "
-         "2 with transpose(1, 2)."),
-        ("n_heads, C // n_heads).transpose(1, 2)", "C // n_heads, n_heads).permute(0, 3, 1, 2)",
-         "Each head gets every H-th number; it must get D neighbors: the last axis becomes (H, D), "
-         "in this order."),
         ("n_heads, C // n_heads)", "C // n_heads, n_heads)",
          "The number of heads and their width are swapped: the last axis becomes (H, D), in this "
          "order, before you transpose; x.split takes the width of a piece, x.chunk the number."),
-        ("transpose(1, 2)", "permute(2, 0, 1, 3)",
-         "The heads stand before the batch; the order is (B, H, T, D)."),
-        ("transpose(1, 2)", "permute(0, 2, 3, 1)",
-         "The last two axes are swapped; the order is (B, H, T, D)."),
-        ("transpose(1, 2)", "transpose(-2, -1)",
-         "You swap heads and width, the last two axes: it is tokens and heads that change places, "
-         "transpose(1, 2)."),
-        ("x.view(B, T, n_heads, C // n_heads).transpose(1, 2)", "x",
-         "Nothing was cut: view(B, T, n_heads, C // n_heads) cuts the last axis into pieces."),
-        (".transpose(1, 2)", ".transpose(1, 2).flatten(0, 1)",
-         "Batch and heads have become one axis: keep an axis for each, (B, H, T, D)."),
         ("x.view(B, T, n_heads, C // n_heads).transpose(1, 2)",
          "torch.cat(x.chunk(n_heads, dim=-1), dim=1)",
          "The heads need an axis of their own, which torch.stack makes, and torch.cat does not."),
-        ("C // n_heads", "C / n_heads",
-         "The operator / gives a decimal number, even where nothing is left over: sizes are whole, "
-         "so divide with //."),
     ],
     symptoms=[_where_they_came_from],
     hints=(
@@ -477,29 +415,13 @@ MULTI_HEAD_ATTENTION = Exercise(
     use=run_filled,
     structure=fits(gpt.MultiHeadAttention, [WIDE, NARROW, ONE_HEAD]),
     edits=[
-        ("causal_mask(x.shape[1])", "torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)",
-         "Every token looks at every other, later ones too: make the causal mask of T tokens."),
-        ("(weights @ values).transpose(1, 2).flatten(2)",
-         "(weights @ values).reshape(x.shape)",
-         "The heads are merged without moving them back: transpose(1, 2) comes first, so that the "
-         "pieces of one token stand side by side, and then flatten(2) joins them."),
-        ("return self.output(mixed)", "return mixed",
-         "The output projection is never used: self.output(...) is the last step."),
-        ("split_heads(self.key(x), self.n_heads)", "split_heads(self.query(x), self.n_heads)",
-         "The keys come from self.query: each of the three has a projection of its own."),
-        ("split_heads(self.value(x), self.n_heads)", "split_heads(self.key(x), self.n_heads)",
-         "The values come from self.key: each of the three has a projection of its own."),
         ("split_heads(self.value(x), self.n_heads)", "split_heads(x, self.n_heads)",
          "The values are x itself: self.value(x) projects it first."),
         ("(queries, keys, mask)", "(keys, queries, mask)",
          "Queries and keys are swapped: attention_weights takes the queries first."),
-        ("self.output = nn.Linear(C, C)", 'self.output = nn.Linear(C, C, bias=config["qkv_bias"])',
-         "The output projection has a bias in every GPT-2; qkv_bias is about the other three."),
         ('self.query = nn.Linear(C, C, bias=config["qkv_bias"])', "self.query = nn.Linear(C, C)",
          "Whether queries, keys and values add a bias is the configuration's: "
          'bias=config["qkv_bias"].'),
-        ('self.n_heads = config["n_heads"]', "self.n_heads = 1",
-         "All of it is one head: self.n_heads comes from the configuration."),
     ],
     hints=(
         "__init__ needs four linear layers, all from C to C, and a dropout. forward has the steps "

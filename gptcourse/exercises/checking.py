@@ -24,7 +24,7 @@ from gptcourse.exercises.classes import unwritten
 from gptcourse.exercises.errors import meaning
 from gptcourse.exercises.exercise import TODO, Exercise, Mistake, NotDoneYet, Todo
 from gptcourse.exercises.experiments import Experiments
-from gptcourse.exercises.keeping import FILE, keep, written_in
+from gptcourse.exercises.keeping import FILE, is_of_the_course, keep, written_in
 from gptcourse.exercises.properties import settings
 from gptcourse.exercises.resemblance import Trial, relation, resemblance
 from gptcourse.exercises.result import Hint, Result, hint, solution
@@ -69,9 +69,12 @@ class Check:
 
         It never stops the notebook, unless GPTLIB_CHECK=require.
         """
-        status, text = judge(self.exercise, definition)
-        if status in ("wrong", "raised") and self._is_as_given(definition):
-            status, text = "todo", f"not done yet, the bug is still in it: {text}"
+        if asked(is_of_the_course, definition, self.exercise.defines):
+            status, text = "todo", _NOT_YOURS.format(self.exercise)
+        elif self._is_as_given(definition):
+            status, text = "todo", _STILL_THE_BUG
+        else:
+            status, text = judge(self.exercise, definition)
         if self._is_older(definition):
             text = (f"{text} (The cell with your newest version did not run, so this is about the "
                     "one before: look at the error there.)")
@@ -155,6 +158,10 @@ _TWICE = ("twice with the same input, it does two different things: it must depe
 _UNREADABLE = ("the check stumbles over what it returns: return a plain value; if it is one, the "
                "mistake is in the course, and not yours.")
 _NOT_DONE = "not done yet. Write your lines in place of TODO, then run both cells again."
+_STILL_THE_BUG = ("not done yet. This is still the code with the bug: find it and mend it, then "
+                  "run both cells again.")
+_NOT_YOURS = ("not done yet. This is the course's own version, so nothing of it is kept: write "
+              "yours in a cell, and check that one, check.{0.name}({0.defines}).")
 
 
 def _check_parameters(exercise: Exercise, function: Callable) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gptcourse.exercises.exercise import Property
-from gptcourse.exercises.properties import CHANGED_IN_PLACE, settings
+from gptcourse.exercises.properties import same_gradients, settings
 
 
 def unwritten(definition: Any) -> list[str]:
@@ -85,8 +85,12 @@ def misfit(mine: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | No
                 return f"{name} is a layer, but must be a parameter: nn.Parameter(...)."
             if name.startswith(f"{nearest}."):
                 return f"{nearest} is a parameter, but must be a layer, which has {name}."
+            part, _, own = name.rpartition(".")
+            if nearest.startswith(f"{part}."):
+                return (f"{part} is a layer without {own}: take the one that you wrote yourself, "
+                        "and not torch's, for trained weights find their place by name.")
             return (f"it has no {name}, but {nearest}, of the same shape: trained weights find "
-                    f"their place by name, so call it {name.rsplit('.', 1)[0]}.")
+                    f"their place by name, so call it {part or own}.")
         return (f"it has no {name} of shape {shape}: make it in __init__, as a layer or an "
                 "nn.Parameter, under this name, by which trained weights find their place.")
     for name in extra:
@@ -112,35 +116,15 @@ def _short(argument: Any) -> str:
 def gradients_reach_all(arguments: Callable[[Generator], tuple], solution: type) -> Property:
     """Every parameter, and x, gets the gradient that it gets in the solution."""
 
-    def broken(cls: type) -> str | None:
-        try:
-            ours, theirs = (_gradients(one, arguments) for one in (cls, solution))
-        except RuntimeError:
-            return CHANGED_IN_PLACE
-        for name, expected in theirs.items():
-            gradient = ours.get(name)
-            if gradient is None:
-                return (f"the numbers are right, but no gradient reaches {name}, so it would never "
-                        "learn: stay with torch operations, without .data, .detach() or .item().")
-            if not torch.allclose(gradient, expected, rtol=1e-3, atol=1e-4):
-                return (f"the numbers are right, but the gradient of {name} is not: something on "
-                        "the way is cut off by .detach(), .data or no_grad().")
-        return None
+    def run(cls: type) -> tuple[Tensor, dict[str, Tensor]]:
+        config, x = arguments(torch.Generator().manual_seed(1))
+        module = filled(cls(config)).eval()
+        leaves = dict(module.named_parameters())
+        if x.is_floating_point():
+            leaves["x"] = x.requires_grad_()
+        return module(x), leaves
 
-    return Property("gradients reach every parameter", broken, of_class=True)
-
-
-def _gradients(cls: type, arguments: Callable[[Generator], tuple]) -> dict[str, Tensor | None]:
-    config, x = arguments(torch.Generator().manual_seed(1))
-    module = filled(cls(config)).eval()
-    if x.is_floating_point():
-        x.requires_grad_()
-    result = module(x)
-    weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype).view(result.shape)
-    if result.requires_grad:
-        (result * weights).sum().backward()
-    found = {name: parameter.grad for name, parameter in module.named_parameters()}
-    return {**found, "x": x.grad} if x.requires_grad else found
+    return same_gradients("gradients reach every parameter", run, solution, of_class=True)
 
 
 def forward_leaves_it_alone(arguments: Callable[[Generator], tuple]) -> Property:
@@ -186,17 +170,17 @@ def dropout_in_training_only(arguments: Callable[[Generator], tuple]) -> Propert
     return Property("dropout in training only", broken, of_class=True)
 
 
-def no_look_ahead(arguments: Callable[[Generator], tuple], axis: int = 1) -> Property:
+def no_look_ahead(arguments: Callable[[Generator], tuple]) -> Property:
     """The last token of the input changes; nothing may change at those before it."""
 
     def broken(answer: Callable) -> str | None:
         config, x = arguments(torch.Generator().manual_seed(3))
         changed = x.clone()
-        last = changed.select(axis, -1)
-        last.copy_(last + 1 if x.is_floating_point() else (last + 1) % config["vocab_size"])
-        before, after = (answer(config, one) for one in (x, changed))
-        if torch.allclose(before.narrow(axis, 0, before.shape[axis] - 1),
-                          after.narrow(axis, 0, after.shape[axis] - 1), rtol=1e-4, atol=1e-5):
+        changed[:, -1] += 1
+        if not x.is_floating_point():
+            changed %= config["vocab_size"]
+        before, after = (answer(config, one)[:, :-1] for one in (x, changed))
+        if torch.allclose(before, after, rtol=1e-4, atol=1e-5):
             return None
         return ("a change of the last token changes what comes out for those before it: no token "
                 "may see the future.")

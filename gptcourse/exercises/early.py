@@ -1,7 +1,10 @@
 """Definitions that grow: how gpt.py's source is edited into the form of an earlier chapter.
 
 The cache comes in chapter 7. Until then no layer knows of it, and `generate` reads everything anew.
+In chapter 2, `train` and `generate` have the first and plainest of their forms.
 """
+
+from typing import NamedTuple
 
 EARLY = {
     "MultiHeadAttention": [
@@ -49,3 +52,49 @@ EARLY = {
 # Who calls whom with the cache: a caller that hands it on needs a callee that takes it.
 CALLERS = (("TransformerBlock", "MultiHeadAttention"), ("GPTModel", "TransformerBlock"),
            ("generate", "GPTModel"))
+
+
+class First(NamedTuple):
+    """How a definition begins, under a name of its own: it takes other arguments then."""
+
+    of: str                            # its name in gpt.py
+    grown: str                         # an argument that only the later form has
+    edits: list[tuple[str, str]]
+
+
+FIRST = {
+    "first_train": First("train", "peak", [
+        ("steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):",
+         "steps, batch_size, context_length, rate, generator=None):"),
+        ("    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), "
+         "weight_decay=0.1)\n"
+         "    for step in range(steps):\n"
+         "        for group in optimizer.param_groups:\n"
+         '            group["lr"] = learning_rate(step, steps, warmup_steps, peak)\n',
+         "    optimizer = torch.optim.SGD(model.parameters(), lr=rate)\n"
+         "    for _ in range(steps):\n"),
+        ('model.config["context_length"], generator)\n        model.train()\n',
+         "context_length, generator)\n"),
+        ("        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", ""),
+        ("        model.eval()\n", ""),
+    ]),
+    "first_generate": First("generate", "temperature", [
+        ("n_tokens, temperature=1.0, top_k=None, top_p=None, stop=None,\n"
+         "             generator=None):", "n_tokens, stop=None, generator=None):"),
+        ("    model.eval()\n"
+         "    ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]\n",
+         "    ids = list(ids)\n"),
+        ('        if len(ids) > model.config["context_length"]:     '
+         "# the window slides: each token moves\n"
+         '            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in '
+         "model.blocks]\n"
+         "        logits = model(torch.tensor([new]), cache)[0, -1]                    # (V)\n"
+         "        logits = apply_temperature(logits, temperature)\n"
+         "        if top_k is not None:\n"
+         "            logits = keep_top_k(logits, top_k)\n"
+         "        if top_p is not None:\n"
+         "            logits = keep_top_p(logits, top_p)\n",
+         "        logits = model(torch.tensor([ids]))[0, -1]                           # (V)\n"),
+        ("        ids.append(token)\n        new = [token]\n", "        ids.append(token)\n"),
+    ]),
+}

@@ -110,6 +110,13 @@ _MEANINGS = {
         "__init__ makes the parts and returns nothing: leave its return out.",
     r"is not a Module subclass":
         "A class stands where a layer belongs: make one with round brackets, as in Layer(config).",
+    r'missing the required "forward"':
+        "A list of layers cannot be called: call each of its layers, one after the other, in a "
+        "loop.",
+    r"must be tuple of ints, not dict":
+        "A size is a whole number, and this is the whole configuration: config[\"emb_dim\"].",
+    r"arg is an empty sequence|iterable argument is empty":
+        "min and max need something to choose from: ask first whether there is anything left.",
     r"has no len\(\)":
         "There is a single thing where several belong: a list, or nn.ModuleList for layers.",
     r"'dict' object has no attribute":

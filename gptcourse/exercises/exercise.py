@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any, NoReturn
 
@@ -87,13 +87,13 @@ class Exercise:
     goal: str                                    # one sentence
     returns: Kind                                # what kind of thing comes back
     cases: Callable[[Generator], Sequence[tuple]]    # the arguments of each trial call
-    edits: Sequence[tuple[str, str, str]]        # known mistakes: old lines, new lines, what to say
     hints: tuple[str, str, str]                  # a nudge, pseudo-code, all but one line
+    edits: Sequence[tuple[str, str, str]] = ()   # known mistakes: old lines, new lines, what to say
     definition: str = ""                         # where it is not called as in the id
     holes: Sequence[str] = ("__init__", "forward")   # the methods of a class that are to be written
     # How gpt.py's source is edited into the form that it has in this chapter: (old, new) each.
     earlier_form: Sequence[tuple[str, str]] = ()
-    bug: tuple[str, str] | None = None           # find the bug: the stub is right but for this edit
+    bug: tuple[str, str, str] | None = None      # find the bug: the stub is right but for this edit
     # Where the most is given: the lines that are to be written, and what stands in their place.
     blanks: Sequence[tuple[str, str]] = ()
     kept: bool = True                            # False where another exercise keeps the definition
@@ -140,18 +140,26 @@ class Exercise:
     def stub(self) -> str:
         """What the notebook has: the solution without its body, or with the bug to be found."""
         if self.bug or self.blanks:
-            return reduce(lambda source, edit: edited(source, *edit),
+            return reduce(lambda source, edit: edited(source, *edit[:2]),
                           self.blanks or [self.bug], self.solution_source)
         return blanked(self.solution_source, self.holes)
 
     @cached_property
     def mistakes(self) -> list[Mistake]:
-        made = []
-        for old, new, told in self.edits:
+        made, bug = [], [self.bug] if self.bug else []
+        for old, new, told in [*bug, *self.edits]:
             source = edited(self.solution_source, old, new)
             definition = defined(source, self.defines)
             made.append(Mistake(source, told, definition, self.use(definition)))
         return made
+
+    def with_bug(self, identity: str, goal: str, bug: tuple[str, str, str],
+                 hints: tuple[str, str, str],
+                 edits: Sequence[tuple[str, str, str]] = ()) -> Exercise:
+        """The same definition, judged alike, but given whole, with a bug that is to be found."""
+        others = [edit for edit in self.edits if edit[:2] != bug[:2]]
+        return replace(self, id=identity, goal=goal, definition=self.defines, kept=False, bug=bug,
+                       edits=[*edits, *others], hints=hints)
 
     @property
     def parameters(self) -> list[str]:

@@ -51,6 +51,9 @@ class ScoresAnswer(TensorAnswer):
 
     def trace(self, trials: list[Trial]) -> str | None:
         """Which tokens are left."""
+        if any(trial.answer.shape != trial.expected.shape for trial in trials):
+            return ("Return a score for every token, each at its own place: those that are ruled "
+                    "out have -inf.")
         if all(self._same_odds(trial.answer, trial.arguments["logits"]) for trial in trials):
             return ("These scores give the same probabilities as those that came in: nothing has "
                     "changed.")
@@ -59,8 +62,8 @@ class ScoresAnswer(TensorAnswer):
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
         if all(answer.equal(~expected) for answer, expected in left):
             return "Just those tokens are ruled out that should stay: turn the choice around."
-        if any(answer.all() for answer, _ in left):
-            return None                                  # where no token is ruled out at all
+        if all(answer.all() for answer, _ in left):
+            return None                                  # that is told where numbers are compared
         if not any(answer.any() for answer, _ in left):
             return ("No token is left in any row: scatter and masked_fill leave a tensor as it is "
                     "and return a new one, so keep what they return, or else look at the "
@@ -72,11 +75,7 @@ class ScoresAnswer(TensorAnswer):
                 expected for _, expected in left):
             return ("In every row equally many tokens are left, but how many it takes differs from "
                     "row to row.")
-        if all((answer | expected).equal(answer) for answer, expected in left):
-            return "All the right tokens are left, but some others, too."
-        if all((answer & expected).equal(answer) for answer, expected in left):
-            return "Too few tokens are left: some that should stay are ruled out."
-        return None
+        return _ranks_left(trials[0].arguments["logits"], *left[0])
 
     def _not_finite(self, answer: Tensor, expected: Tensor) -> str | None:
         return super()._not_finite(answer.masked_fill(answer == -math.inf, 0), expected)
@@ -92,6 +91,18 @@ class ScoresAnswer(TensorAnswer):
 def _equally_many(left):
     """Whether in every trial all rows have the same number of tokens left."""
     return all(len(tokens.sum(dim=-1).unique()) == 1 for tokens in left)
+
+
+def _ranks_left(logits, left, wanted):
+    """By their ranks, the tokens that are left in the first wrong row, and those that should be."""
+    width = logits.shape[-1]
+    for scores, *rows in zip(*(x.reshape(-1, width) for x in (logits, left, wanted)), strict=True):
+        if not rows[0].equal(rows[1]):
+            ranks = scores.argsort(descending=True).argsort() + 1
+            ours, theirs = (", ".join(map(str, sorted(ranks[row].tolist()))) for row in rows)
+            return ("The best token of a row has rank 1: where it first goes wrong, you keep those "
+                    f"of rank {ours}, but must keep {theirs}.")
+    return None
 
 
 # --------------------------------------------------------------------------- apply_temperature
@@ -114,8 +125,6 @@ def _keeps_several(answer):
 
 
 _ALL = "keep_top_k(logits, 1) if temperature == 0 else logits / temperature"
-_COLD, _WARM = "keep_top_k(logits, 1)", "logits / temperature"
-_BEST = "logits.amax(dim=-1, keepdim=True)"
 
 APPLY_TEMPERATURE = Exercise(
     "07.apply_temperature",
@@ -123,42 +132,17 @@ APPLY_TEMPERATURE = Exercise(
     returns=ScoresAnswer("scores", ("V",), leading=True),
     cases=lambda generator: list(_scores_to_heat(generator)),
     edits=[
-        (_WARM, "logits * temperature",
-         "You multiply by the temperature: divide by it, so that a low one widens the gaps between "
-         "the scores."),
         (_ALL, "logits * temperature",
-         "You multiply by the temperature: divide by it. And 0 needs a line of its own."),
-        (_ALL, _WARM,
+         "You multiply by the temperature: divide by it, so that a low one widens the gaps between "
+         "the scores. And 0 needs a line of its own."),
+        (_ALL, "logits / temperature",
          "Divided by temperature 0, scores become infinite: give it a line of its own, where only "
          "the best token of each row keeps a score."),
-        (_ALL, "logits * (1 / temperature)",
-         "Nothing can be divided by temperature 0: give it a line of its own, where only the best "
-         "token of each row keeps a score."),
+        ("logits / temperature", "logits.softmax(dim=-1) / temperature",
+         "You divide the probabilities: divide the scores, before the softmax, which comes later."),
         (_ALL, "(logits / temperature).softmax(dim=-1)",
          "These are probabilities: return scores, for the softmax comes later. And nothing can be "
          "divided by temperature 0: give it a line of its own."),
-        (_COLD, "logits.clone()",
-         "At temperature 0 the scores stay as they are, which is what temperature 1 does: 0 leaves "
-         "only the best token, all others get -inf."),
-        (_COLD, "logits.argmax(dim=-1)",
-         "At temperature 0 you return the best token: return scores as always, in which all other "
-         "tokens have -inf."),
-        (_COLD, "logits.masked_fill(logits < logits.max(), -math.inf)",
-         "At temperature 0 only the best token of the whole tensor is left, so some rows have "
-         "none: look for the best in each row, with dim=-1."),
-        ("temperature == 0", "temperature < 1",
-         "You leave only the best token for every temperature below 1: only 0 does that, so "
-         "compare the temperature itself with 0."),
-        ("temperature == 0", "temperature != 0",
-         "The two cases are swapped: only at temperature 0 the best token alone is left, for all "
-         "others the scores are divided."),
-        (_WARM, "logits ** (1 / temperature)",
-         "You raise the scores to a power: it is the probabilities that may be raised to 1 / T, "
-         "which divides the scores by T."),
-        (_WARM, "logits.softmax(dim=-1) / temperature",
-         "You divide the probabilities: divide the scores, before the softmax, which comes later."),
-        (_WARM, "logits // temperature",
-         "The operator // rounds every quotient down to a whole number: divide with /."),
     ],
     hints=(
         "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
@@ -187,25 +171,16 @@ def _scores_and_k(generator):
         yield 2 * normal(generator, *shape) - 1, k
 
 
-_EQUALS_KEPT = (
-    "Where several tokens share the k-th best score, you keep all of them, so more than k are "
-    "left: keep the tokens by their places, from argsort or topk(k).indices, instead of by their "
-    "scores.")
-
-
 def _keeps_too_many(answer):
     logits = torch.tensor([[1.0, 3.0, 2.0, 2.0, 2.0, 0.0], [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]])
-    kept = answer(logits.clone(), 3).isfinite().sum(dim=-1).tolist()
-    if kept == [3, 3]:
-        return None
-    return _EQUALS_KEPT if min(kept) >= 3 else (
-        f"of six tokens, some of which share a score, k = 3 keeps {min(kept)}: keep exactly k, by "
-        "their places, from argsort or topk(k).indices.")
+    for kept in answer(logits.clone(), 3).isfinite().sum(dim=-1).tolist():
+        if kept != 3:
+            return (f"of six tokens, some of which share a score, k = 3 keeps {kept}: keep exactly "
+                    "k, by their places, from argsort or topk(k).indices, and not by their scores.")
+    return None
 
 
-_ORDER = "logits.argsort(dim=-1, descending=True, stable=True)"
 _KEPT = "logits.scatter(-1, order[..., k:], -math.inf)"
-_BORDER = "logits.topk(k, dim=-1).values"
 
 KEEP_TOP_K = Exercise(
     "07.keep_top_k",
@@ -213,37 +188,9 @@ KEEP_TOP_K = Exercise(
     returns=ScoresAnswer("scores", ("V",), leading=True),
     cases=lambda generator: list(_scores_and_k(generator)),
     edits=[
-        (_KEPT, _BORDER,
-         "Only the k scores are left, and nobody knows any more to which tokens they belong: "
-         "return a score for every token, with -inf for the others."),
-        (_KEPT, "order[..., :k]",
-         "These are the ids of the k best tokens: return scores, with -inf for the others."),
-        (_KEPT, f"logits.masked_fill(logits < {_BORDER}[..., -1:], -math.inf)", _EQUALS_KEPT),
-        ("descending=True", "descending=False",
-         "You keep the worst tokens: the best have the largest scores, so sort in descending "
-         "order."),
-        ("order[..., k:]", "order[..., k + 1 :]",
-         "One token too many is left: the k-th best score stands at place k - 1 of the sorted "
-         "row."),
-        ("order[..., k:]", "order[..., k - 1 :]",
-         "One token too few is left: the k-th best must stay, too."),
-        (_KEPT, "torch.where(torch.arange(logits.shape[-1]) < k, logits, -math.inf)",
-         "You keep the first k tokens of the vocabulary: keep those with the best scores."),
-        (_KEPT, "logits.masked_fill(logits < logits.flatten().topk(k).values[-1], -math.inf)",
-         "You keep the k best of the whole tensor: keep k in each row, with dim=-1."),
-        (_KEPT, f"logits.masked_fill(logits < {_BORDER}[..., -1], -math.inf)",
-         "The border of each row has lost its axis, so it cannot be compared with the row: keep "
-         "it, with [..., -1:] or keepdim=True."),
-        (_KEPT, "logits.masked_fill(logits < logits.sort(dim=-1).values[..., k - 1 : k], "
-                "-math.inf)",
-         "You sort in ascending order, so the border is the k-th worst score: sort with "
-         "descending=True."),
         (_KEPT, "logits.masked_fill(order >= k, -math.inf)",
          "A sort names the token at each rank, not the rank of each token: put the scores back "
          "with scatter, or use argsort twice."),
-        ("", f"    order = {_ORDER}\n    kept = torch.full_like(logits, -math.inf)\n"
-             "    kept[..., order[..., :k]] = logits[..., order[..., :k]]\n    return kept\n",
-         "In each row you write at the places of all rows: scatter and gather go row by row."),
         (_KEPT, "torch.full_like(logits, -math.inf).scatter(-1, order[..., :k], logits)",
          "Here scatter writes the first k scores of each row: give it those of the best tokens, "
          "logits.gather(-1, best)."),
@@ -289,7 +236,6 @@ def _misses_the_exact_sum(answer):
 
 
 _SUMS = "probabilities.cumsum(dim=-1)"
-_CUT = "masked_fill(before >= p, -math.inf)"
 _BACK = "logits.scatter(-1, order, ordered)"
 
 KEEP_TOP_P = Exercise(
@@ -301,48 +247,17 @@ KEEP_TOP_P = Exercise(
         (f"{_SUMS} - probabilities", _SUMS,
          "The token that reaches p is dropped, so what is left stays below p: rule a token out "
          "where the better ones alone have reached p already."),
-        (_CUT, f"masked_fill(({_SUMS} > p) & (torch.arange(logits.shape[-1]) > 0), "
-               "-math.inf)",
-         "The token that reaches p is dropped, unless it is the best one: rule a token out where "
-         "the better ones alone have reached p already."),
-        ("ordered.softmax(dim=-1)", "logits.softmax(dim=-1)",
-         "The scores are sorted, but the probabilities are not: take the softmax of the sorted "
-         "ones."),
         ("", "    probabilities = logits.softmax(dim=-1)\n    before = "
              "probabilities.cumsum(dim=-1) - probabilities\n"
              "    return logits.masked_fill(before >= p, -math.inf)\n",
          "You add up the probabilities in the order of the vocabulary: sort the tokens first, the "
          "best ones in front."),
-        ("descending=True", "descending=False",
-         "You begin with the worst tokens: begin with the best, by a sort with descending=True."),
-        (f"ordered.{_CUT}\n    return {_BACK}", f"logits.{_CUT}\n    return ordered",
-         "What is ruled out is counted in sorted order, but the scores are not sorted: bring the "
-         "two into the same order, with scatter."),
         (_BACK, "torch.where(order < (before < p).sum(dim=-1, keepdim=True), logits, -math.inf)",
          "A sort names the token at each rank, not the rank of each token: put the scores back "
          "with scatter, or sort the order once more, order.argsort(dim=-1), for the ranks."),
-        (f"ordered.{_CUT}", f"logits.{_CUT}",
+        ("ordered.masked_fill", "logits.masked_fill",
          "You put the unsorted scores back to the places of the sorted ones: rule out among the "
          "sorted scores, and scatter these."),
-        ("ordered.softmax(dim=-1)", "ordered.softmax(dim=-1).softmax(dim=-1)",
-         "The softmax is applied twice, so all probabilities come close to each other: once is "
-         "enough."),
-        ("", "    return logits.masked_fill(logits.softmax(dim=-1) < p, -math.inf)\n",
-         "You keep the tokens that have probability p by themselves: it is their sum that must "
-         "reach p, the best ones first."),
-        ("", "    shares = logits.softmax(dim=-1)\n    return logits.masked_fill("
-             "shares < p * shares.amax(dim=-1, keepdim=True), -math.inf)\n",
-         "This is min-p, which compares each token with the best one: top-p adds up probabilities, "
-         "the best ones first, until they reach p."),
-        ("ordered.softmax(dim=-1)", "ordered",
-         "You add up scores: add up probabilities, after a softmax."),
-        ("before >= p", "before >= 1 - p",
-         "You keep probability 1 - p: keep p, the fewest best tokens that reach it."),
-        (_CUT, f"masked_fill(torch.cat([({_SUMS} > p)[..., :1], ({_SUMS} > p)[..., :-1]], -1), "
-               "-math.inf)",
-         "You shift the mask by one place, so that the token that reaches p stays, but the first "
-         "place of the mask keeps its old value: the best token must always stay, "
-         "remove[..., 0] = False."),
     ],
     hints=(
         "Sort the tokens, the best in front, and add their probabilities up from the left. A "
@@ -401,7 +316,12 @@ class CacheAnswer(SeveralAnswers):
         return super().malformed(answer, expected)
 
     def trace(self, trials: list[Trial]) -> str | None:
-        """Whether only the earlier tokens are wrong, or only the new ones."""
+        """Whether tokens are missing, or only the earlier ones are wrong, or only the new ones."""
+        for got, wanted in zip(trials[0].answer[:2], trials[0].expected[:2], strict=True):
+            if isinstance(got, Tensor) and got.dim() == 4 and got.shape[2] != wanted.shape[2]:
+                return (f"Of {wanted.shape[2]} tokens, {got.shape[2]} are in the cache at the end: "
+                        "in every call, append all new ones to those that are kept, by torch.cat "
+                        "along the axis of the tokens, dim=2, and keep the longer ones.")
         if any(self.malformed(trial.answer, trial.expected) for trial in trials):
             return None
         right = []                                           # of each part: earlier ones, new ones
@@ -449,7 +369,6 @@ _GROW = "torch.cat([self.keys, keys], dim=2)"
 _KEYS = f"            keys = {_GROW}                       # (B, H, S, D)\n"
 _GROW_TOO = "torch.cat([self.values, values], dim=2)"
 _VALUES = f"            values = {_GROW_TOO}                 # (B, H, S, D)\n"
-_HEAD = f"    def extend(self, keys, values):{' ' * 42}# (B, H, T, D) each\n"
 _KEEP = "self.keys, self.values, self.length = keys, values, keys.shape[2]"
 
 KV_CACHE = Exercise(
@@ -471,20 +390,9 @@ KV_CACHE = Exercise(
          "values, keys.shape[2]\n        return keys, values",
          "Only the first tokens are kept: store the longer keys and values in self, in every "
          "call."),
-        (_HEAD, _HEAD + "        keys, values = keys[:, :, -1:], values[:, :, -1:]\n",
-         "Only the last of the new tokens is kept: a prompt brings many at once, and all are "
-         "needed."),
-        (_VALUES, "",
-         "Only the keys have grown: the values of earlier tokens are needed, too."),
-        (_KEYS + _VALUES,
-         "            keys, values = self.keys + keys, self.values + values\n",
-         "You add the new numbers to the old ones: append them, with torch.cat."),
         (", keys.shape[2]\n", ", self.length + 1\n",
          "The length grows by one in each call, but a prompt brings many tokens at once: it is the "
          "number of all of them, keys.shape[2]."),
-        (", keys.shape[2]\n", ", len(keys)\n",
-         "len(keys) is the size of the first axis, the texts: tokens are counted along the third, "
-         "keys.shape[2]."),
         (", keys.shape[2]\n", ", self.length + keys.shape[2]\n",
          "The earlier tokens are counted twice: keys holds all of them already when you count."),
         ("        if self.length > 0:\n" + _KEYS + _VALUES,
@@ -562,7 +470,8 @@ def _only_with_the_cache(solution):
             wanted = filled(solution(config)).eval()(x)
         alone = answer(config, x)
         if alone.shape != wanted.shape or not torch.allclose(alone, wanted, rtol=1e-4, atol=1e-4):
-            return None
+            return ("It is wrong without a cache, too: compare it with yours of the earlier "
+                    "chapter, which did all the rest.")
         return ("All at once, without a cache, it is right: look at what becomes of the cache, and "
                 "at where the new tokens stand after those in it.")
 
@@ -587,26 +496,12 @@ CACHED_ATTENTION = Exercise(
         (_MASK, "causal_mask(T)",
          "The mask has T columns, but there are S keys, those from the cache too: take the last T "
          "rows of causal_mask(S)."),
-        (_MASK, "causal_mask(S)",
-         "The mask has a row for every key, but there are only T queries: take the last T rows, "
-         "causal_mask(S)[-T:]."),
         (_MASK, "torch.ones(T, S, dtype=torch.bool)",
          "Every query looks at every key: among several new tokens, too, none may see a later "
          "one."),
         ("keys, values = cache.extend(keys, values)", "cache.extend(keys, values)",
          "The layer attends to the new tokens only: extend the cache in every call, and use what "
          "it gives back, keys, values = cache.extend(keys, values)."),
-        ("keys, values = cache.extend(", "values, keys = cache.extend(",
-         "Keys and values change places: the cache gives the keys first."),
-        ("if cache is not None:", "if True:",
-         "Without a cache there is nothing to extend: where it is None, keys and values are those "
-         "of x."),
-        ("            keys, values = cache.extend(keys, values)",
-         "            queries, values = cache.extend(queries, values)",
-         "It is keys and values that are kept: a query is needed once, for its own token."),
-        ("(weights @ values).transpose(1, 2).flatten(2)", "(weights @ values).reshape(x.shape)",
-         "The heads are merged without moving them back: transpose(1, 2) comes first, then "
-         "flatten(2)."),
     ],
     symptoms=[_only_with_the_cache(gpt.MultiHeadAttention)],
     hints=(
@@ -638,22 +533,14 @@ CACHED_BLOCK = replace(
     id="07.cached_block",
     definition="TransformerBlock",
     goal="Find the bug: with the cache, this block lets a model write fast, and nonsense. Why?",
-    bug=("self.attention_norm(x), cache)", "self.attention_norm(x))"),
+    bug=("self.attention_norm(x), cache)", "self.attention_norm(x))",
+         "The cache comes in, but nobody gets it: attention needs it, as its second argument."),
     structure=fits(gpt.TransformerBlock, [WIDE, NARROW, ONE_HEAD]),
     edits=[
-        ("self.attention_norm(x), cache)", "self.attention_norm(x))",
-         "The cache comes in, but nobody gets it: attention needs it, as its second argument."),
         ("self.feed_forward(self.feed_forward_norm(x))",
          "self.feed_forward(self.feed_forward_norm(x), cache)",
          "The feed-forward network treats each token by itself, so it needs no cache: only "
          "attention looks back."),
-        ("self.attention(self.attention_norm(x), cache)",
-         "self.attention(self.attention_norm(x, cache))",
-         "The cache landed in the norm: it is the second argument of self.attention(...)."),
-        ("self.attention_norm(x), cache)", "self.attention_norm(x)), cache",
-         "The cache landed in the dropout: it is the second argument of self.attention(...)."),
-        ("x = x + self.dropout(self.attention(", "x = self.dropout(self.attention(",
-         "The residual stream is lost: each half adds to x what it has computed."),
     ],
     symptoms=[_only_with_the_cache(gpt.TransformerBlock)],
     hints=(
@@ -714,34 +601,11 @@ CACHED_MODEL = Exercise(
         ("torch.arange(past, past + ids.shape[1]", "torch.arange(ids.shape[1]",
          "Each call counts its positions from 0 again: the first new token stands after all those "
          "in the cache, at position cache[0].length."),
-        ("torch.arange(past, past + ids.shape[1]", "torch.arange(past, ids.shape[1]",
-         "The positions end too early: they run from past up to past + ids.shape[1]."),
-        ("cache[0].length if cache else 0", "cache[0].length + 1 if cache else 0",
-         "The positions are one too far: with past tokens in the cache, at positions 0 to "
-         "past - 1, the next one is past."),
-        ("cache[0].length if cache else 0", "len(cache) if cache else 0",
-         "len(cache) is the number of layers: how many tokens there are so far is "
-         "cache[0].length."),
-        ("cache[0].length if cache else 0", "cache[0].length",
-         "Without a cache there is nothing to pick from: then past is 0, and each block gets "
-         "None."),
-        ("cache[0].length if cache else 0", "cache.length if cache else 0",
-         "The cache is a list with one for each layer: all have the same length, that of "
-         "cache[0]."),
         ("cache[layer] if cache else None", "cache[0] if cache else None",
          "All blocks share one cache, so each finds keys of the others in it: block number layer "
          "gets cache[layer]."),
         ("cache[layer] if cache else None", "cache",
          "Each block gets the whole list: it needs the cache of its own layer, cache[layer]."),
-        ("block(x, cache[layer] if cache else None)", "block(x)",
-         "The blocks never get their caches: hand each its own, cache[layer]."),
-        ("self.token_embedding(ids) + self.position_embedding(positions)",
-         "self.token_embedding(ids)",
-         "The positions are left out: add their embeddings to those of the tokens."),
-        ("self.output_head(self.final_norm(x))", "self.output_head(x)",
-         "The final norm is never used: it comes right before the output head."),
-        ("            x = block(x,", "            block(x,",
-         "What a block returns is not used: x = block(x, ...)."),
     ],
     symptoms=[_only_with_the_cache(gpt.GPTModel)],
     hints=(
@@ -850,6 +714,9 @@ def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, 
     right = gpt.generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
                          torch.Generator().manual_seed(generator))
     right = list(right)
+    if stop is not None:
+        return ("It is `stop` that goes wrong: as soon as it is drawn, return, before it is handed "
+                "out, and hand out nothing after it.")
     if len(got) != len(right):
         return None
     place = next(n for n, pair in enumerate(zip(got, right, strict=True)) if pair[0] != pair[1])
@@ -866,18 +733,21 @@ def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, 
     if top_k is None and top_p is None and temperature == 1:
         return ("The draws differ, though nothing is filtered: take one number of torch.multinomial"
                 " for each token, with generator=generator, from the softmax of all V scores.")
-    return None
+    if top_k is not None and top_p is not None:
+        return ("Each filter alone is right, the two together are not: after the temperature comes "
+                "top_k, and then top_p.")
+    if top_k is None and top_p is None:
+        return ("At temperatures 0 and 1 it is right: at any, the scores first go through "
+                "apply_temperature, and the softmax is taken of what it returns.")
+    name = "top_p" if top_k is None else "top_k"
+    return (f"Without a filter it is right, with {name} it is not: after the temperature, where "
+            f"{name} is not None, the scores become what keep_{name} returns.")
 
 
-_DRAW = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
 _SLIDE = ('        if len(ids) > model.config["context_length"]:     '
           "# the window slides: each token moves\n"
           '            new, cache = ids[-model.config["context_length"] :], '
           "[KVCache() for _ in model.blocks]\n")
-_K = "        if top_k is not None:\n            logits = keep_top_k(logits, top_k)\n"
-_P = "        if top_p is not None:\n            logits = keep_top_p(logits, top_p)\n"
-_HEAT = "        logits = apply_temperature(logits, temperature)\n"
-_STOP = "        if token == stop:\n            return\n"
 
 GENERATE = Exercise(
     "07.generate",
@@ -889,28 +759,9 @@ GENERATE = Exercise(
     edits=[
         ("        yield token\n", "",
          "It never yields: `yield token` belongs into the loop, after the look at `stop`."),
-        (_HEAT, "",
-         "The temperature is not used: apply_temperature comes first, before the filters."),
-        (_K, "", "top_k is not used: where it is not None, keep_top_k filters the scores."),
-        (_HEAT + _K + _P, _K + _P + _HEAT,
-         "The temperature comes after the filters: it comes first, for it changes how many tokens "
-         "it takes to reach top_p."),
-        (_K + _P, _P + _K,
-         "top_p comes before top_k: keep the k best first, then those of them that reach p."),
-        (_STOP + "        yield token\n", "        yield token\n" + _STOP,
-         "`stop` itself is handed out: look whether it came before you yield."),
-        ("            return\n", "            continue\n",
-         "`stop` is left out, but the text goes on after it: where token == stop, return."),
-        ("[0, -1]                    # (V)", "[0, 0]                     # (V)",
-         "You take the scores at the first position: those at the last one say what comes next."),
-        (_DRAW, "logits.argmax().item()",
-         "You always take the best token: draw one, torch.multinomial of the probabilities."),
         (_SLIDE, "",
          "The text outgrows the context: when it is longer, the model reads its last "
          "context_length tokens, with new caches."),
-        ("        new = [token]\n", "",
-         "The model reads the prompt again and again: after it, only the new token, new = "
-         "[token]."),
         ("        new = [token]\n", "        new = ids\n",
          "The caches hold the earlier tokens already, so the model must read the new one only: new "
          "= [token]."),
@@ -1085,20 +936,9 @@ MAIN = Exercise(
     use=run_main,
     blanks=[(_SPLIT, "    seen, unseen = TODO\n"), (_LOOP + _MEASURE + _WRITE, "    TODO\n")],
     edits=[
-        (_LOOP, "    train(model, seen, steps=800)\n",
-         "train only begins when someone asks for its losses: go through them in a loop, for loss "
-         "in train(...)."),
         ("train(model, seen,", "train(model, ids,",
          "The model is trained on all of the text, so nothing is held out: give train only what "
          "it may see."),
-        ("evaluate(model, unseen)", "evaluate(model, seen)",
-         "You measure on what the model was trained on: what was held out says what it has "
-         "learned."),
-        ("tokenizer.decode(generate(model, [end], 200, stop=end))",
-         "generate(model, [end], 200, stop=end)",
-         "This prints a generator: go through its tokens, tokenizer.decode does so."),
-        ("sys.argv[1]", '"text.txt"',
-         "The file is the one that the command line names: sys.argv[1]."),
     ],
     hints=(
         "All that is needed has been written: train yields losses, evaluate returns one, generate "

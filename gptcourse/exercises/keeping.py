@@ -13,6 +13,7 @@ import builtins
 import hashlib
 import inspect
 import linecache
+import os
 import re
 import sys
 import warnings
@@ -23,7 +24,7 @@ from typing import Any
 
 from gptcourse import gpt
 from gptcourse.exercises import progress
-from gptcourse.exercises.early import CALLERS, EARLY
+from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.page import (
     HEADING,
@@ -40,6 +41,7 @@ from gptlib.files import replacing
 FILE = "my_gpt.py"
 TITLE = '"""My GPT: every line of it was written, and checked, in the chapters of the course."""\n'
 START = 'if __name__ == "__main__":\n    main()\n'
+MIXED = f"<{FILE} and the course's gpt.py>"          # the source of what `mine` gives back
 
 
 class _NotKept(Exception):
@@ -52,10 +54,14 @@ def keep(exercise: Exercise, definition: Any, judge: Callable) -> str:
     `judge(exercise, definition)` says whether another version that stands there is right.
     """
     name = exercise.defines
+    if _file_of(definition) == MIXED:
+        return f"It is in {FILE} already."
     try:
         written = _with_what_it_needs(definition, name)
         with progress.one_at_a_time():
             text = _read()
+            if exercise.name in FIRST and not _is_first(exercise.name, _source_in(text, name)):
+                return f"The {name} in {FILE} is the later one, which can do more, and stays."
             edited = _was_edited(text, written[-1])
             if not edited:
                 _check_helpers(text, written)
@@ -105,10 +111,21 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
     return [*imports, *(needed[start] for start in sorted(needed)), own]
 
 
+def is_of_the_course(definition: Any, name: str) -> bool:
+    """Whether it is gpt.py's, perhaps by way of `mine`, and nothing that the learner wrote."""
+    file = _file_of(definition)
+    return file == gpt.__file__ or (file == MIXED and name not in mine.own())
+
+
 def written_in(definition: Any) -> str:
     """The text of the cell that a definition stands in."""
+    return "".join(linecache.getlines(_file_of(definition)))
+
+
+def _file_of(definition: Any) -> str:
+    """The name of the file, or cell, that a definition stands in, or ""."""
     code = getattr(_function_of(definition), "__code__", None)
-    return "".join(linecache.getlines(code.co_filename)) if code else ""
+    return code.co_filename if code else ""
 
 
 def _function_of(definition: Any) -> Any:
@@ -116,7 +133,7 @@ def _function_of(definition: Any) -> Any:
     if isinstance(definition, type):
         own = (inspect.unwrap(part) for part in vars(definition).values() if callable(part))
         definition = next((part for part in own if hasattr(part, "__code__")), None)
-    return inspect.unwrap(definition) if definition else None
+    return None if definition is None else inspect.unwrap(definition)
 
 
 def _is_known(name: str, piece: Piece) -> bool:
@@ -187,7 +204,7 @@ def _write(text: str) -> None:
     mark = "utf-8-sig" if former.startswith(b"\xef\xbb\xbf") else "utf-8"
     if b"\r\n" in former:
         text = text.replace("\n", "\r\n")
-    with replacing(FILE) as temporary:
+    with replacing(os.path.realpath(FILE)) as temporary:      # a link stays one
         temporary.write_bytes(text.encode(mark))
 
 
@@ -221,10 +238,16 @@ def _check_helpers(text: str, written: Sequence[Piece]) -> None:
                 "another name, or delete that one, and check again.")
 
 
+def _is_first(name: str, source: str | None) -> bool:
+    """Whether the definition of which `name` is the first form has not grown yet in the file."""
+    return FIRST[name].grown not in (source or "")
+
+
 def _left_alone(exercise: Exercise, judge: Callable) -> str:
     """The version in the file is judged, and stays, whatever comes of it."""
-    if exercise.defines in mine.own():
-        status, text = judge(exercise, getattr(mine, exercise.defines))
+    own = exercise.name if exercise.name in FIRST else exercise.defines
+    if own in mine.own():
+        status, text = judge(exercise, getattr(mine, own))
         verdict = "is right, too" if status == "right" else f"isn't right yet ({text.rstrip('.')})"
     else:
         verdict = "can't be tried, because of something else in the file"
@@ -347,7 +370,7 @@ class Mine:
             reason = error if isinstance(error, _NotKept) else (
                 f"{FILE} can't be run ({type(error).__name__}: {error}): mend it.")
             warnings.warn(f"{reason} Until then, the course's definitions are used.", stacklevel=3)
-            self._known = content, gpt, []
+            self._known = content, *_mixed("")
         return self._known[1:]
 
 
@@ -361,20 +384,31 @@ def _mixed(text: str) -> tuple[ModuleType, list[str]]:
         if any(name in dir(gpt) for name in piece.names):
             blocks[piece.names[0]] = "\n".join(helpers)
             helpers = []
+    first = {FIRST[name].of: (name, _first_source(name, blocks)) for name in FIRST}
     forms = _forms_that_fit(blocks)
     page = [piece.source for piece in theirs if piece.kind == "import"]
     for piece in course_pieces():
         if piece.names:
             name = piece.names[0]
+            if name in first:
+                page.append("{1}\n{0} = {2}".format(*first[name], name))
             page.append(forms.get(name) or blocks.get(name) or piece.source)
     source = "\n".join([*page, *helpers])
-    name = f"<{FILE} and the course's gpt.py>"
     module = ModuleType("my_gpt")
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    vars(module).update(run(source, name, {"__name__": "my_gpt"}))
+    linecache.cache[MIXED] = (len(source), None, source.splitlines(keepends=True), MIXED)
+    vars(module).update(run(source, MIXED, {"__name__": "my_gpt"}))
     yours = [piece.names[0] for piece in course_pieces()
              if piece.kind == "definition" and piece.names[0] in {*blocks} - {*forms}]
-    return module, yours
+    return module, [*yours, *(name for name in FIRST if name in blocks)]
+
+
+def _first_source(name: str, blocks: dict[str, str]) -> str:
+    """The first form of a definition: the learner's, which then stands for nothing else, or else
+    the course's."""
+    of, _, edits = FIRST[name]
+    if of in blocks and _is_first(name, blocks[of]):
+        blocks[name] = blocks.pop(of)
+    return blocks.get(name) or course_source(of, edits)
 
 
 def _forms_that_fit(blocks: Mapping[str, str]) -> dict[str, str]:

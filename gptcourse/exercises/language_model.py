@@ -1,24 +1,219 @@
-"""Exercises about what a language model learns from: windows of a text, and its surprise at them.
-
-`batch` is asked for in chapter 1, `next_token_loss` in chapter 6.
-"""
+"""Exercises of chapter 2: surprise, windows of a text, and the first loops that learn and write."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gptcourse import gpt
-from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
-from gptcourse.exercises.exercise import Exercise, Property
+from gptcourse.exercises.answers import (
+    IdsAnswer,
+    SeveralAnswers,
+    TensorAnswer,
+    described,
+    number,
+)
+from gptcourse.exercises.early import FIRST
+from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
 from gptcourse.exercises.properties import gradient_reaches, normal
+from gptcourse.exercises.training import (
+    TrainedAnswer,
+    about_losses,
+    about_reading,
+    about_steps,
+    watched,
+)
+
+# ----------------------------------------------------------------------------- next_token_loss
+
+
+@dataclass(frozen=True)
+class LossAnswer(TensorAnswer):
+    """A single number as a tensor, with what a beginner should know about it."""
+
+    def malformed(self, answer: Any, expected: Tensor) -> str | None:
+        if isinstance(answer, (int, float)) and not isinstance(answer, bool):
+            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
+                    "gradient can flow back through it: leave out .item() and float().")
+        if isinstance(answer, Tensor) and answer.shape != expected.shape:
+            return (f"your {self.name} has shape {tuple(answer.shape)}, but must be one number, of "
+                    "shape (): average over all tokens.")
+        return super().malformed(answer, expected)
+
+    def _place(self, index: tuple) -> str:
+        return f"the {self.name}"
+
+
+def _scores(generator, B, T, V):
+    return 2 * normal(generator, B, T, V), torch.randint(V, (B, T), generator=generator)
+
+
+def _scores_and_targets(generator):
+    """Sizes all different; some targets are improbable; a text of one token."""
+    for sizes in ((2, 3, 5), (3, 5, 4), (4, 2, 7), (1, 6, 3), (5, 1, 8)):
+        yield _scores(generator, *sizes)
+
+
+def _fails_for_large_scores(answer):
+    logits = torch.tensor([[[300.0, 0.0, -200.0], [1000.0, -50.0, 1000.5]]])
+    targets = torch.tensor([[1, 2]])
+    expected = gpt.next_token_loss(logits, targets).item()
+    got = float(answer(logits.clone(), targets.clone()))
+    if math.isclose(got, expected, rel_tol=1e-4):
+        return None
+    return (f"the numbers are right, but for scores of several hundred it gives {got:.4g} instead "
+            f"of {expected:.4g}: exp() grows beyond every number there, or softmax gives a 0 that "
+            "has no logarithm. log_softmax takes both steps at once, safely.")
+
+
+def _what_the_gradient_says(answer, logits, targets):
+    """Which scores the loss wants higher: at each position just that of its target, by as much as
+    it wants the others of the position lower."""
+    logits = logits.clone().requires_grad_()
+    loss, with_others = (answer(logits, x) for x in (targets, (targets + 1) % logits.shape[-1]))
+    if loss.shape != () or not loss.requires_grad:
+        return None
+    pull = torch.autograd.grad(-loss, logits, materialize_grads=True)[0]     # (B, T, V)
+    if loss == with_others or not (loss.isfinite() and pull.isfinite().all() and pull.any()):
+        return None                                  # which is told elsewhere
+    wanted, counted = pull.argmax(dim=-1), (pull != 0).any(dim=-1)           # (B, T)
+    for words, one, other, seen in (
+        ("You move the targets on by one, but they are the next tokens already",
+         wanted[:, :-1], targets[:, 1:], counted[:, :-1]),
+        ("You compare each position with the target before it",
+         wanted[:, 1:], targets[:, :-1], counted[:, 1:]),
+    ):
+        if seen.any() and seen.all() and not counted.all() and torch.equal(one, other):
+            return f"{words}: position t of logits belongs to position t of targets."
+    if not counted.all():
+        return _left_out(counted, targets)
+    if (pull.sum(dim=-1).abs() > 1e-3 * pull.abs().amax()).any():
+        return ("If all scores at one position grow by the same, the loss changes, as it does not "
+                "with a softmax over the vocabulary, dim=-1, which compares each with all others "
+                "of its position, and with no more; mind a reshape that cuts rows anew, too.")
+    if not torch.equal(wanted, targets):
+        text, place = (wanted != targets).nonzero()[0].tolist()
+        return (f"Scores and targets do not belong together: at position {place} of text {text}, "
+                f"token {wanted[text, place]} is taken for the true one, but it is "
+                f"{targets[text, place]}; an axis was moved, or rows were cut anew, in one of the "
+                "two.")
+    return None
+
+
+def _left_out(counted, targets):
+    """Of which tokens (B, T) the scores make no difference."""
+    if counted.sum() == 1 < min(targets.shape):
+        return "One single token decides: add up the surprises of all, and divide by their number."
+    texts, places = counted.any(dim=1).tolist(), counted.any(dim=0).tolist()
+    axes = ((texts, "text of the batch"), (places, "token of each text"))
+    for counting, words in (
+        (True, "Only the {} counts: all of them do. Let no `return` stand within the loop, and add "
+               "up all that it finds."),
+        (False, "The {} is left out: each counts, the first and the last one, too."),
+    ):
+        for some, what in axes:
+            for which, place in (("first", 0), ("last", -1)):
+                if some.count(counting) == 1 and some[place] == counting:
+                    return words.format(f"{which} {what}")
+    text, place = (~counted).nonzero()[0].tolist()
+    return (f"Position {place} of text {text}, with target {targets[text, place]}, makes no "
+            "difference to it: every token counts, whatever its id.")
+
+
+_LOGS = "logits.log_softmax(dim=-1)"
+
+NEXT_TOKEN_LOSS = Exercise(
+    "02.next_token_loss",
+    goal="Measure how much a text surprises a model.",
+    returns=LossAnswer("loss", ()),
+    cases=lambda generator: list(_scores_and_targets(generator)),
+    edits=[
+        ("-log_probabilities", "log_probabilities",
+         "The minus sign is missing: the logarithm of a probability is negative, a surprise is "
+         "not."),
+        (".log_softmax(dim=-1)", "",
+         "These are scores, not yet probabilities: the softmax over the vocabulary is missing, and "
+         "its logarithm."),
+        (_LOGS, "logits.log_softmax(dim=1)",
+         "The softmax runs over the tokens of the text: it must run over the vocabulary, dim=-1."),
+        (_LOGS, "logits.softmax(dim=-1).log_softmax(dim=-1)",
+         "The softmax is applied twice: torch's cross_entropy and log_softmax take raw scores and "
+         "do it themselves."),
+        (_LOGS, "-logits.softmax(dim=-1)",
+         "The logarithm is missing: this is the mean probability of the true tokens."),
+        (_LOGS, "logits.softmax(dim=-1)",
+         "The logarithm is missing: this is minus the mean probability of the true tokens."),
+        (_LOGS, "logits.softmax(dim=-1) - 1",
+         "This is 1 minus the probability: surprise is minus its logarithm, which adds up over a "
+         "text."),
+        ("", "    return -logits.softmax(dim=-1).gather(-1, targets[..., None]).mean().log()",
+         "You average the probabilities and take the logarithm then: take the logarithm of each, "
+         "and average these."),
+        (".mean()", ".sum()",
+         "These are the surprises of all tokens added up: take their mean, so that the loss does "
+         "not depend on the size of the batch."),
+        ("", "    return nn.functional.cross_entropy(logits, targets)",
+         "torch's cross_entropy looks for the vocabulary on the second axis: flatten B and T into "
+         "one, logits.flatten(0, 1) and targets.flatten()."),
+        ("", "    B, T, V = logits.shape\n"
+             "    return nn.functional.cross_entropy(logits.reshape(B, V, T), targets)",
+         "A reshape to (B, V, T) cuts the scores into other rows, it does not turn the axes: "
+         "flatten B and T, or use transpose(1, 2)."),
+        (".gather(-1, targets[..., None])", "[..., targets]",
+         "You look up all targets at every position: each position has one of its own, and gather "
+         "picks just that."),
+        (".gather(-1, targets[..., None])", "[targets]",
+         "By [targets] you take whole texts, for square brackets pick along the first axis: "
+         "gather picks within each row."),
+        (".gather(-1, targets[..., None])", "[:, targets]",
+         "By [:, targets] you take positions, the second axis: the targets are places in the "
+         "vocabulary, the last axis, where gather(-1, ...) picks."),
+        ("targets[..., None]", "targets[None]",
+         "The new axis of targets stands in front: it belongs at the end, targets[..., None], so "
+         "that each position has one place to look at."),
+        ("gather(-1,", "gather(1,",
+         "You gather along the tokens: the ids are places in the vocabulary, so it is "
+         "gather(-1, ...)."),
+        (_LOGS, "logits - logits.amax(dim=-1, keepdim=True)",
+         "You subtract the largest score of each row: subtract the logarithm of the sum of all "
+         "exponentials, which is logsumexp."),
+        (_LOGS, "logits - logits.exp().mean(dim=-1, keepdim=True).log()",
+         "You average the exponentials of a row: a softmax divides by their sum."),
+        (_LOGS, "logits - logits.exp().sum(dim=-1, keepdim=True)",
+         "The logarithm of the sum is missing: log softmax is the score less the logarithm of the "
+         "sum of all exponentials."),
+        (_LOGS, "-1 / logits.softmax(dim=-1)",
+         "This is 1 divided by the probability: surprise is the logarithm of that."),
+    ],
+    symptoms=[_what_the_gradient_says],
+    hints=(
+        "With three tokens you did it for one position: softmax, then minus the logarithm of one "
+        "entry. Here are B times T positions, and the target of each says which entry counts.",
+        """
+        1. the logarithm of the softmax, over the vocabulary: (B, T, V)
+        2. from each row the entry of its target: gather along the last axis picks it, and needs
+           targets of shape (B, T, 1)
+        3. minus the mean over all of them
+        """,
+        """
+        log_probabilities = logits.log_softmax(dim=-1)        # (B, T, V)
+        true_ones = log_probabilities.gather(-1, targets[..., None])
+        return ...                                            # one number, above 0
+        """,
+    ),
+    properties=[
+        Property("safe for large scores", _fails_for_large_scores),
+        gradient_reaches(("logits",), lambda generator: _scores(generator, 2, 3, 5),
+                         gpt.next_token_loss),
+    ],
+)
 
 # --------------------------------------------------------------------------------------- batch
 
@@ -130,7 +325,7 @@ _WINDOWS = SeveralAnswers(tuple(
     for name in ("inputs", "targets")))
 
 BATCH = Exercise(
-    "01.batch",
+    "02.batch",
     goal="Draw windows from random places of a text: the examples that a model learns from.",
     returns=_WINDOWS,
     cases=lambda generator: list(_texts(generator)),
@@ -194,188 +389,309 @@ BATCH = Exercise(
     ],
 )
 
-# ----------------------------------------------------------------------------- next_token_loss
+# --------------------------------------------------------------------------------- first_train
 
 
-@dataclass(frozen=True)
-class LossAnswer(TensorAnswer):
-    """A single number as a tensor, with what a beginner should know about it."""
+def run_first_training(train):
+    """A trial: the whole run; `generator` is the seed of one."""
 
-    def malformed(self, answer: Any, expected: Tensor) -> str | None:
-        if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
-                    "gradient can flow back through it: leave out .item() and float().")
-        if isinstance(answer, Tensor) and answer.shape != expected.shape:
-            return (f"your {self.name} has shape {tuple(answer.shape)}, but must be one number, of "
-                    "shape (): average over all tokens.")
-        return super().malformed(answer, expected)
+    def answer(model, ids, steps, batch_size, context_length, rate, generator):
+        return watched(train, model, ids, steps, batch_size, context_length, rate, generator)
 
-    def _place(self, index: tuple) -> str:
-        return f"the {self.name}"
+    return answer
 
 
-def _scores(generator, B, T, V):
-    return 2 * normal(generator, B, T, V), torch.randint(V, (B, T), generator=generator)
+class PlainlyTrainedAnswer(TrainedAnswer):
+    """The losses of a run and the weights to which it leads; a table has no mode."""
+
+    def difference(self, answer: Any, expected: Any) -> str | None:
+        return super().difference(replace(answer, modes=[True], training=False), expected)
+
+    def questions(self) -> tuple:
+        return about_reading, _about_steps_by_hand, about_steps, _about_plain_steps, about_losses
 
 
-def _scores_and_targets(generator):
-    """Sizes all different; some targets are improbable; a text of one token."""
-    for sizes in ((2, 3, 5), (3, 5, 4), (4, 2, 7), (1, 6, 3), (5, 1, 8)):
-        yield _scores(generator, *sizes)
-
-
-def _fails_for_large_scores(answer):
-    logits = torch.tensor([[[300.0, 0.0, -200.0], [1000.0, -50.0, 1000.5]]])
-    targets = torch.tensor([[1, 2]])
-    expected = gpt.next_token_loss(logits, targets).item()
-    got = float(answer(logits.clone(), targets.clone()))
-    if math.isclose(got, expected, rel_tol=1e-4):
+def _about_steps_by_hand(run, _right):
+    if run.steps or not run.moved:
         return None
-    return (f"the numbers are right, but for scores of several hundred it gives {got:.4g} instead "
-            f"of {expected:.4g}: exp() grows beyond every number there, or softmax gives a 0 that "
-            "has no logarithm. log_softmax takes both steps at once, safely.")
+    return ("You move the weights by hand, which is fine, but they don't arrive where plain steps "
+            "lead: does each step begin with a fresh gradient, for backward adds to the one that "
+            "is there, and go `rate` times against it?")
 
 
-def _what_the_gradient_says(answer, logits, targets):
-    """Which scores the loss wants higher: at each position just that of its target, by as much as
-    it wants the others of the position lower."""
-    logits = logits.clone().requires_grad_()
-    loss, with_others = (answer(logits, x) for x in (targets, (targets + 1) % logits.shape[-1]))
-    if loss.shape != () or not loss.requires_grad:
-        return None
-    pull = torch.autograd.grad(-loss, logits, materialize_grads=True)[0]     # (B, T, V)
-    if loss == with_others or not (loss.isfinite() and pull.isfinite().all() and pull.any()):
-        return None                                  # which is told elsewhere
-    wanted, counted = pull.argmax(dim=-1), (pull != 0).any(dim=-1)           # (B, T)
-    for words, one, other, seen in (
-        ("You move the targets on by one, but they are the next tokens already",
-         wanted[:, :-1], targets[:, 1:], counted[:, :-1]),
-        ("You compare each position with the target before it",
-         wanted[:, 1:], targets[:, :-1], counted[:, 1:]),
-    ):
-        if seen.any() and seen.all() and not counted.all() and torch.equal(one, other):
-            return f"{words}: position t of logits belongs to position t of targets."
-    if not counted.all():
-        return _left_out(counted, targets)
-    if (pull.sum(dim=-1).abs() > 1e-3 * pull.abs().amax()).any():
-        return ("If all scores at one position grow by the same, the loss changes, as it does not "
-                "with a softmax over the vocabulary, dim=-1, which compares each with all others "
-                "of its position, and with no more; mind a reshape that cuts rows anew, too.")
-    if not torch.equal(wanted, targets):
-        text, place = (wanted != targets).nonzero()[0].tolist()
-        return (f"Scores and targets do not belong together: at position {place} of text {text}, "
-                f"token {wanted[text, place]} is taken for the true one, but it is "
-                f"{targets[text, place]}; an axis was moved, or rows were cut anew, in one of the "
-                "two.")
+def _about_plain_steps(run, right):
+    for step, (mine, wanted) in enumerate(zip(run.steps, right.steps, strict=True)):
+        if mine.settings[0] != wanted.settings[0]:
+            return (f"The optimizer is {mine.settings[0]}, but must be torch.optim.SGD, which "
+                    "takes just the plain step.")
+        if not math.isclose(mine.rate, wanted.rate, rel_tol=1e-4):
+            return (f"Each step goes {number(mine.rate)} times its gradient, but must go "
+                    f"{number(wanted.rate)} times: give the optimizer lr=rate.")
+        if not torch.allclose(mine.weights, wanted.weights, rtol=1e-3, atol=1e-5):
+            return ("Every step has the right gradient, but something else moves the weights, too: "
+                    "leave that to one optimizer, made once, before the loop.")
+        if not torch.allclose(mine.gradient, wanted.gradient, rtol=1e-3, atol=1e-6):
+            return _about_a_plain_gradient(step, mine.gradient, wanted.gradient)
     return None
 
 
-def _left_out(counted, targets):
-    """Of which tokens (B, T) the scores make no difference."""
-    if counted.sum() == 1 < min(targets.shape):
-        return "One single token decides: add up the surprises of all, and divide by their number."
-    texts, places = counted.any(dim=1).tolist(), counted.any(dim=0).tolist()
-    axes = ((texts, "text of the batch"), (places, "token of each text"))
-    for counting, words in (
-        (True, "Only the {} counts: all of them do. Let no `return` stand within the loop, and add "
-               "up all that it finds."),
-        (False, "The {} is left out: each counts, the first and the last one, too."),
-    ):
-        for some, what in axes:
-            for which, place in (("first", 0), ("last", -1)):
-                if some.count(counting) == 1 and some[place] == counting:
-                    return words.format(f"{which} {what}")
-    text, place = (~counted).nonzero()[0].tolist()
-    return (f"Position {place} of text {text}, with target {targets[text, place]}, makes no "
-            "difference to it: every token counts, whatever its id.")
+def _about_a_plain_gradient(step, mine, wanted):
+    if not mine.any():
+        return ("optimizer.step() finds no gradient, or only zeros: loss.backward() must come "
+                "before it, and zero_grad() not between the two.")
+    cosine = torch.cosine_similarity(mine, wanted, dim=0)
+    if cosine < -0.9999:
+        return ("The weights move uphill: the optimizer goes against the gradient by itself, so "
+                "the loss needs no minus sign.")
+    if step:
+        return (f"The gradient is right in step 0, but not in step {step}: backward adds to the "
+                "gradient that is there, so forget it first, with optimizer.zero_grad().")
+    return ("The gradient is another one than it should be: it must be that of "
+            "next_token_loss(model(inputs), targets).")
 
 
-_LOGS = "logits.log_softmax(dim=-1)"
+def _table(V: int, generator: Generator) -> nn.Embedding:
+    """A model of one token: a row of scores for each."""
+    return nn.Embedding(V, V, _weight=normal(generator, V, V)).double()
 
-NEXT_TOKEN_LOSS = Exercise(
-    "06.next_token_loss",
-    goal="Measure how much a text surprises a model.",
-    returns=LossAnswer("loss", ()),
-    cases=lambda generator: list(_scores_and_targets(generator)),
+
+def _to_learn_from(generator):
+    """Several sizes; a single step; T = 1."""
+    for V, N, steps, batch_size, T, rate in ((7, 60, 5, 3, 4, 2.0), (5, 33, 3, 2, 6, 0.5),
+                                             (9, 40, 1, 4, 3, 3.0), (6, 25, 4, 5, 1, 1.5)):
+        ids = torch.randint(V, (N,), generator=generator)
+        yield _table(V, generator), ids, steps, batch_size, T, rate, N
+
+
+def _losses_come_at_once(train):
+    generator = Generator().manual_seed(1)
+    model, read = _table(7, generator), []
+    model.register_forward_pre_hook(lambda *_: read.append(1))
+    run = train(model, torch.arange(50) % 7, 4, 2, 3, 0.5, generator)
+    if not hasattr(run, "__next__"):
+        return ("all numbers are right, but they come together, after the last step: write "
+                "`yield loss.item()` inside of the loop, so that each can be seen at once.")
+    next(run)
+    return None if len(read) == 1 else (
+        f"when the first loss comes, {len(read)} batches have been read: yield each loss after its "
+        "own step.")
+
+
+_READ = "next_token_loss(model(inputs), targets)"
+_CLEAR = "        optimizer.zero_grad()\n        loss.backward()\n"
+
+FIRST_TRAIN = Exercise(
+    "02.first_train",
+    definition="train",
+    goal="The loop by which every language model learns: draw a batch, measure the loss, step "
+         "downhill, again.",
+    returns=PlainlyTrainedAnswer(),
+    cases=lambda generator: list(_to_learn_from(generator)),
+    use=run_first_training,
+    changes_inputs=True,
+    earlier_form=FIRST["first_train"].edits,
     edits=[
-        ("-log_probabilities", "log_probabilities",
-         "The minus sign is missing: the logarithm of a probability is negative, a surprise is "
-         "not."),
-        (".log_softmax(dim=-1)", "",
-         "These are scores, not yet probabilities: the softmax over the vocabulary is missing, and "
-         "its logarithm."),
-        (_LOGS, "logits.log_softmax(dim=1)",
-         "The softmax runs over the tokens of the text: it must run over the vocabulary, dim=-1."),
-        (_LOGS, "logits.softmax(dim=-1).log_softmax(dim=-1)",
-         "The softmax is applied twice: torch's cross_entropy and log_softmax take raw scores and "
-         "do it themselves."),
-        (_LOGS, "-logits.softmax(dim=-1)",
-         "The logarithm is missing: this is the mean probability of the true tokens."),
-        (_LOGS, "logits.softmax(dim=-1)",
-         "The logarithm is missing: this is minus the mean probability of the true tokens."),
-        (_LOGS, "logits.softmax(dim=-1) - 1",
-         "This is 1 minus the probability: surprise is minus its logarithm, which adds up over a "
-         "text."),
-        ("", "    return -logits.softmax(dim=-1).gather(-1, targets[..., None]).mean().log()",
-         "You average the probabilities and take the logarithm then: take the logarithm of each, "
-         "and average these."),
-        (".mean()", ".sum()",
-         "These are the surprises of all tokens added up: take their mean, so that the loss does "
-         "not depend on the size of the batch."),
-        ("", "    return nn.functional.cross_entropy(logits, targets)",
-         "torch's cross_entropy looks for the vocabulary on the second axis: flatten B and T into "
-         "one, logits.flatten(0, 1) and targets.flatten()."),
-        ("", "    B, T, V = logits.shape\n"
-             "    return nn.functional.cross_entropy(logits.reshape(B, V, T), targets)",
-         "A reshape to (B, V, T) cuts the scores into other rows, it does not turn the axes: "
-         "flatten B and T, or use transpose(1, 2)."),
-        (".gather(-1, targets[..., None])", "[..., targets]",
-         "You look up all targets at every position: each position has one of its own, and gather "
-         "picks just that."),
-        (".gather(-1, targets[..., None])", "[targets]",
-         "By [targets] you take whole texts, for square brackets pick along the first axis: "
-         "gather picks within each row."),
-        (".gather(-1, targets[..., None])", "[:, targets]",
-         "By [:, targets] you take positions, the second axis: the targets are places in the "
-         "vocabulary, the last axis, where gather(-1, ...) picks."),
-        ("targets[..., None]", "targets[None]",
-         "The new axis of targets stands in front: it belongs at the end, targets[..., None], so "
-         "that each position has one place to look at."),
-        ("gather(-1,", "gather(1,",
-         "You gather along the tokens: the ids are places in the vocabulary, so it is "
-         "gather(-1, ...)."),
-        (_LOGS, "logits - logits.amax(dim=-1, keepdim=True)",
-         "You subtract the largest score of each row: subtract the logarithm of the sum of all "
-         "exponentials, which is logsumexp."),
-        (_LOGS, "logits - logits.exp().mean(dim=-1, keepdim=True).log()",
-         "You average the exponentials of a row: a softmax divides by their sum."),
-        (_LOGS, "logits - logits.exp().sum(dim=-1, keepdim=True)",
-         "The logarithm of the sum is missing: log softmax is the score less the logarithm of the "
-         "sum of all exponentials."),
-        (_LOGS, "-1 / logits.softmax(dim=-1)",
-         "This is 1 divided by the probability: surprise is the logarithm of that."),
+        ("        yield loss.item()\n", "",
+         "It never yields: `yield loss.item()` is the last line of the loop."),
+        ("        yield loss.item()\n",
+         "        yield next_token_loss(model(inputs), targets).item()\n",
+         "This is the loss after the step: yield the one from which the gradient was computed."),
+        (_READ, "next_token_loss(model(inputs), inputs)",
+         "The scores are compared with the inputs, which the model has just read: compare them "
+         "with the targets."),
+        (_READ, f"{_READ}.item()",
+         "You take the number out of the tensor too early, and with it goes the way back: call "
+         "backward on the tensor, and .item() at the end."),
+        (_READ, "next_token_loss(inputs, targets)",
+         "You give next_token_loss ids in place of scores: it takes the scores first, "
+         "model(inputs), and then the targets."),
+        (_READ, "model(inputs, targets)",
+         "The model takes the inputs only, and returns scores: next_token_loss makes the loss of "
+         "these and the targets."),
+        ("loss.backward()", "optimizer.backward(loss)",
+         "An optimizer has no backward: backward belongs to the loss, loss.backward()."),
+        ("batch(ids, batch_size, context_length, generator)",
+         "batch(ids, context_length, batch_size, generator)",
+         "batch_size and context_length are swapped: batch takes the number of windows first, and "
+         "then their length."),
+        ("torch.optim.SGD(model.parameters(), lr=rate)", "torch.optim.SGD(model, lr=rate)",
+         "You give the optimizer the model: give it what it is to move, model.parameters()."),
     ],
-    symptoms=[_what_the_gradient_says],
     hints=(
-        "Step 1 of the chapter did it for one position and every possible target. Here are B "
-        "times T positions, and the target of each says which entry of its row counts.",
+        "You have seen every line of it in this chapter, one at a time. Which of them happen once, "
+        "before the loop, and which in every step?",
         """
-        1. the logarithm of the softmax, over the vocabulary: (B, T, V)
-        2. from each row the entry of its target: gather along the last axis picks it, and needs
-           targets of shape (B, T, 1)
-        3. minus the mean over all of them
+        1. once: torch.optim.SGD of the model's parameters, with lr=rate
+        2. in each of so many steps: a batch, and the loss of the model's scores for it
+        3. forget the last gradient (zero_grad), compute the new one (backward), step
+        4. yield the loss, as a plain number
         """,
         """
-        log_probabilities = logits.log_softmax(dim=-1)        # (B, T, V)
-        true_ones = log_probabilities.gather(-1, targets[..., None])
-        return ...                                            # one number, above 0
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+        for _ in range(steps):
+            inputs, targets = batch(ids, batch_size, context_length, generator)
+            loss = next_token_loss(model(inputs), targets)
+            ...                                       # three lines: forget, backward, step
+            yield loss.item()
         """,
     ),
-    properties=[
-        Property("safe for large scores", _fails_for_large_scores),
-        gradient_reaches(("logits",), lambda generator: _scores(generator, 2, 3, 5),
-                         gpt.next_token_loss),
-    ],
+    properties=[Property("a loss comes with each step", _losses_come_at_once, of_class=True)],
 )
 
-EXERCISES = (BATCH, NEXT_TOKEN_LOSS)
+_TWICE = "next_token_loss(model(inputs)[:, 1:], targets[:, :-1])"
+
+COPYCAT = replace(
+    FIRST_TRAIN,
+    id="02.copycat",
+    kept=False,
+    goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
+         "over and over.",
+    bug=(_READ, _TWICE,
+         "The bug is still in there: write down which token each row of scores has read, and with "
+         "which one it is compared."),
+    edits=[
+        (_READ, "next_token_loss(model(inputs)[:, :-1], targets[:, 1:])",
+         "Now each row of scores is compared with the token after the next one: batch has moved "
+         "the targets on already, so nothing is left to shift."),
+        (_READ, "next_token_loss(model(inputs)[:, :-1], targets[:, :-1])",
+         "Rows and targets belong together now, but the last token of each window is left out: it "
+         "has a target, too."),
+        *(edit for edit in FIRST_TRAIN.edits if "inputs), inputs" in edit[1]),
+    ],
+    hints=(
+        "Take the window 3 1 4 1, whose targets are 1 4 1 5. Which tokens has the model read when "
+        "it gives the row of scores number 1? With which target is that row compared?",
+        """
+        1. row t of model(inputs) has read inputs[:, t]
+        2. batch gives targets[:, t], the token that follows it: they belong together as they are
+        3. so compare all rows with all targets
+        """,
+        """
+        inputs, targets = batch(ids, batch_size, context_length, generator)
+        loss = ...                                    # of all scores and all targets
+        """,
+    ),
+)
+
+# ------------------------------------------------------------------------------ first_generate
+
+
+def run_first_generation(generate):
+    """A trial: all tokens, as a list; `generator` is the seed of one."""
+
+    def answer(model, ids, n_tokens, stop, generator):
+        torch.manual_seed(generator + 1)                   # for whoever draws from torch's own
+        tokens = generate(model, ids, n_tokens, stop, Generator().manual_seed(generator))
+        if tokens is None or isinstance(tokens, (Todo, int, Tensor, str)):
+            return tokens
+        tokens = list(islice(tokens, 2 * n_tokens + 20))   # they may never end
+        return TODO if any(isinstance(token, Todo) for token in tokens) else tokens
+
+    return answer
+
+
+class WrittenAnswer(IdsAnswer):
+    """The ids that a model wrote, one by one."""
+
+    def malformed(self, answer: Any, expected: list[int]) -> str | None:
+        if not isinstance(answer, (list, tuple)):
+            return (f"you return {described(answer)}, but must hand out one token after the other: "
+                    "write `yield token` inside of the loop.")
+        return super().malformed(answer, expected)
+
+
+def _to_write_on(generator):
+    """One token and several; to a stop, to none; a stop that comes at once; nothing to write."""
+    for V, ids, n_tokens, stop, seed in (
+        (7, [3], 9, None, 1), (11, [1, 5, 2], 12, None, 2), (5, [4, 0], 40, 3, 3),
+        (9, [8, 8, 1, 7], 30, 2, 4), (300, [7], 6, None, 5), (4, [2, 1, 0, 3, 2], 0, None, 6),
+    ):
+        yield _table(V, generator).float().requires_grad_(False), ids, n_tokens, stop, seed
+
+
+def _draws_in_words(answer, model, ids, n_tokens, stop, generator):
+    """Where the first wrong token comes, and what may be the matter with it."""
+    got = answer(model, [*ids], n_tokens, stop, generator)
+    seed = Generator().manual_seed(generator)
+    right = list(FIRST_GENERATE.solution(model, ids, n_tokens, stop, seed))
+    wrong = [n for n, pair in enumerate(zip(got, right, strict=False)) if pair[0] != pair[1]]
+    if not wrong:
+        return None
+    if wrong[0]:
+        return (f"The first {wrong[0]} tokens are right, then they go astray: each is drawn from "
+                "the row of the token that was drawn before it, so append what you draw.")
+    return ("Even the first token differs: take the scores at the last position, their softmax, "
+            "and one draw of torch.multinomial, with generator=generator.")
+
+
+def _tokens_come_at_once(generate):
+    generator = Generator().manual_seed(1)
+    model, read = _table(7, generator).float(), []
+    model.register_forward_pre_hook(lambda *_: read.append(1))
+    run = generate(model, [1, 2], 5, None, generator)
+    if not hasattr(run, "__next__"):
+        return ("the tokens are right, but come all together, after the last one: write `yield "
+                "token` inside of the loop, so that each can be read at once.")
+    next(run)
+    return None if len(read) == 1 else (
+        "when the first token comes, others have been drawn already: yield each at once.")
+
+
+_DRAWN = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
+_UNTIL = "        if token == stop:\n            return\n"
+
+FIRST_GENERATE = Exercise(
+    "02.first_generate",
+    definition="generate",
+    goal="Let the model write: draw a token, append it, again.",
+    returns=WrittenAnswer(),
+    cases=lambda generator: list(_to_write_on(generator)),
+    use=run_first_generation,
+    earlier_form=FIRST["first_generate"].edits,
+    edits=[
+        ("        yield token\n", "",
+         "It never yields: `yield token` belongs into the loop, after the look at `stop`."),
+        ("        ids.append(token)\n", "",
+         "Every token is drawn from the same row, as if nothing had been written yet: append each "
+         "to ids, so that the next one follows it."),
+        ("[0, -1]   ", "[0, 0]   ",
+         "You take the scores at the first position: those at the last one say what comes next."),
+        (_DRAWN, "logits.argmax().item()",
+         "You always take the best token: draw one, torch.multinomial of the probabilities."),
+        ("logits.softmax(dim=-1)", "logits",
+         "torch.multinomial needs probabilities, and these are still scores: the softmax is "
+         "missing."),
+        (_UNTIL, "", "The text goes on after `stop`: where token == stop, return."),
+        (_UNTIL + "        yield token\n", "        yield token\n" + _UNTIL,
+         "`stop` itself is handed out: look whether it came before you yield."),
+        ("            return\n", "            continue\n",
+         "`stop` is left out, but the text goes on after it: where token == stop, return."),
+        ("torch.tensor([ids])", "torch.tensor(ids)",
+         "The model reads a batch, (B, T): a single text needs one more pair of brackets, "
+         "torch.tensor([ids])."),
+    ],
+    symptoms=[_draws_in_words],
+    hints=(
+        "At the start of the chapter you did this with a table of counts: draw from the row of the "
+        "last token, append, again. Where does a model have the row of the last token?",
+        """
+        1. a copy of ids, so that the caller's list stays as it is
+        2. in each of n_tokens rounds: the model's scores for the batch [ids], at the last position
+        3. their softmax, and one draw of torch.multinomial with the generator, as a plain number
+        4. return if it is `stop`; else yield it, and append it
+        """,
+        """
+        ids = list(ids)
+        for _ in range(n_tokens):
+            logits = model(torch.tensor([ids]))[0, -1]
+            token = ...                               # softmax, one draw, .item()
+            if token == stop:
+                return
+            yield token
+            ids.append(token)
+        """,
+    ),
+    properties=[Property("each token as it comes", _tokens_come_at_once, of_class=True)],
+)
+
+EXERCISES = (NEXT_TOKEN_LOSS, BATCH, FIRST_TRAIN, COPYCAT, FIRST_GENERATE)

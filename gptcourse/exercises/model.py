@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ from gptcourse.exercises.classes import (
 )
 from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import Exercise, Property, Todo
-from gptcourse.exercises.properties import normal, overheard
+from gptcourse.exercises.listening import first_misread, overheard
+from gptcourse.exercises.properties import normal
 
 
 def _config(V, N, C, H, L, **more):
@@ -72,7 +74,7 @@ class Beginning:
                     "mean, so write std=0.02.")
         if name.endswith("bias"):
             return " Every bias begins at 0, and its name ends with bias."
-        if wanted == 0.02:
+        if _close(wanted, 0.02):
             return ""
         causes = {
             1: "It is as large as the others, though it writes to the residual stream: "
@@ -80,10 +82,6 @@ class Beginning:
             1 / math.sqrt(L): "You divide by the root of L, but each of the L blocks writes twice: "
                               "2L.",
             1 / (2 * L): "You divide by 2L: divide by its root.",
-            1 / L: "You divide by L: divide by the root of 2L.",
-            math.sqrt(2 * L): "You multiply by the root of 2L: divide by it.",
-            1 / math.sqrt(2): "You divide by the root of 2: divide by that of 2L, where L is the "
-                              "number of blocks, len(model.blocks).",
         }
         return next((f" {words}" for ratio, words in causes.items()
                      if _close(got, 0.02 * ratio) and not _close(wanted, 0.02 * ratio)), "")
@@ -159,40 +157,6 @@ INIT_WEIGHTS = Exercise(
          "All matrices begin alike: the two in each block that write to the stream, "
          "attention.output and feed_forward.contract, are drawn smaller, and only once: look for "
          "an if that should be elif, or for == where a name only ends so."),
-        (_RESIDUAL, '"attention.output.weight"',
-         "feed_forward.contract writes to the stream, too, once in every block."),
-        (_RESIDUAL, '"feed_forward.contract.weight"',
-         "attention.output writes to the stream, too, once in every block."),
-        (_RESIDUAL, '("output.weight", "contract.weight", "output_head.weight")',
-         "The output head is no part of a block and writes nothing to the stream: it begins with "
-         "0.02, like the embeddings."),
-        (f"name.endswith({_RESIDUAL}):\n            {_SCALED}",
-         f"name.endswith({_RESIDUAL}):\n            parameter /= math.sqrt(2 * len(model.blocks))",
-         "You make smaller what is in there already: draw it anew, with the smaller spread."),
-        ("elif parameter.dim() == 2:\n            nn.init.normal_(parameter, std=0.02)",
-         "elif parameter.dim() == 2:\n            nn.init.uniform_(parameter, -0.02, 0.02)",
-         "These are drawn evenly between two bounds: GPT-2 draws from a normal distribution, "
-         "nn.init.normal_(..., std=0.02)."),
-        ("elif parameter.dim() == 2:\n            nn.init.normal_(parameter, std=0.02)",
-         "elif parameter.dim() == 2:\n            nn.init.xavier_normal_(parameter)",
-         "Xavier's rule makes the spread depend on the width: in GPT-2 it is 0.02 for all."),
-        ("elif parameter.dim() == 2:\n            nn.init.normal_(parameter, std=0.02)",
-         "elif parameter.dim() == 2:\n            nn.init.normal_(parameter, std=0.02**2)",
-         "std is the spread itself, 0.02, and not its square, the variance."),
-        ("elif parameter.dim() == 2", 'elif "embedding" not in name and parameter.dim() == 2',
-         "The two embeddings are left as they were: they are matrices like the others."),
-        ("elif parameter.dim() == 2", 'elif "embedding" in name',
-         "Only the embeddings are drawn: all other matrices, those of query, key, value, expand "
-         "and the head, begin with 0.02, too."),
-        ('elif name.endswith("bias"):', "else:",
-         "Whatever is no matrix becomes 0, and with it the scale of the norms, so that nothing "
-         "would pass: zeros for what ends with bias only."),
-        ('        elif name.endswith("bias"):\n            nn.init.zeros_(parameter)\n', "",
-         "The biases are not set: they begin at 0."),
-        ("elif parameter.dim() == 2:\n            nn.init.normal_(parameter, std=0.02)",
-         "elif parameter.dim() == 2:\n            parameter = 0.02 * torch.randn(parameter.shape)",
-         "With parameter = ... you give the name to a new tensor, and the model keeps the old one: "
-         "nn.init.normal_(parameter, ...) changes its numbers."),
     ],
     hints=(
         "model.named_parameters() gives pairs: a name such as blocks.0.attention.output.weight, "
@@ -237,39 +201,20 @@ def _some_ids(generator):
 def _off_the_path(answer, config, ids):
     """What the first part reads, on the way of the stream, that it should not."""
     model = answer.build(config)
-    path = {"token_embedding": model.token_embedding,
-            "position_embedding": model.position_embedding,
-            **{f"blocks[{n}]": block for n, block in enumerate(model.blocks)},
-            "final_norm": model.final_norm, "output_head": model.output_head}
-    calls = overheard(**path)
-    result = model(ids)
-    stream = {}                                          # what has been written, by whom
-    for name, heard in calls.items():
-        if not heard:
-            return f"{name} is never called: call it like a function."
-        if len(heard) > 1:
-            return f"{name} is called {len(heard)} times: once is enough."
-        (read, stream[name]), = heard
-        wanted, words = _on_the_path(ids, stream)
-        if name == "position_embedding" and read.dim() > 1:
-            read = read[0]                               # the same for every text
-        if read.shape != wanted.shape or not torch.allclose(read.to(wanted), wanted, atol=1e-5):
-            return f"{name} reads something other than {words}."
-    if result.shape != stream[name].shape or not torch.equal(result, stream[name]):
-        return "Something is done with what output_head returns: that is the result already."
-    return None
-
-
-def _on_the_path(ids, stream):
-    """What the last part in `stream` should have read, and what that is."""
-    *before, name = stream
-    if name == "token_embedding":
-        return ids, "ids"
-    if name == "position_embedding":
-        return torch.arange(ids.shape[1]), f"the places 0 to {ids.shape[1] - 1}"
-    if name == "blocks[0]":
-        return sum(stream[part] for part in before), "the sum of the two embeddings"
-    return stream[before[-1]], f"what {before[-1]} returns"
+    blocks = {f"blocks[{n}]": block for n, block in enumerate(model.blocks)}
+    reads = {
+        "token_embedding": (lambda written: ids, "ids"),
+        "position_embedding": (lambda written: torch.arange(ids.shape[1]),
+                               f"the places 0 to {ids.shape[1] - 1}"),
+        "blocks[0]": (lambda written: written["token_embedding"] + written["position_embedding"],
+                      "the sum of the two embeddings"),
+    }
+    stream = [*blocks, "final_norm", "output_head"]
+    for before, name in pairwise(stream):
+        reads[name] = lambda written, before=before: written[before], f"what {before} returns"
+    parts = {name: getattr(model, name) for name in reads if name not in blocks}
+    return first_misread(model, ids, {**parts, **blocks}, reads,
+                         (lambda written: written["output_head"], "what output_head returns"))
 
 
 def _ties_where_asked(cls):
@@ -326,34 +271,19 @@ def _drops_at_the_entrance(cls):
             "embeddings, once.")
 
 
-_MODEL = {
-    "definition": "GPTModel",
-    "earlier_form": EARLY["GPTModel"],
-    "returns": TensorAnswer("logits", ("B", "T", "V"), rtol=1e-3, atol=1e-4),
-    "cases": lambda generator: list(_ids(generator)),
-    "use": partial(run_filled, x="ids"),
-    "structure": fits(gpt.GPTModel, [DEEP, SHORT, TIED]),
-    "symptoms": [_off_the_path],
-    "properties": [
-        no_look_ahead(_some_ids),
-        gradients_reach_all(_some_ids, gpt.GPTModel),
-        forward_leaves_it_alone(_some_ids),
-        dropout_in_training_only(_some_ids),
-        Property("drops at the entrance", _drops_at_the_entrance, of_class=True),
-        Property("tied where asked", _ties_where_asked, of_class=True),
-        Property("begins as init_weights says", _begins_small, of_class=True),
-        Property("remembers its configuration", _knows_its_config, of_class=True),
-    ],
-    "batched": {"ids": 1},
-}
 _BLOCKS = 'nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))'
-_HEAD = 'nn.Linear(config["emb_dim"], config["vocab_size"], bias=False)'
 _TIE = "self.output_head.weight = self.token_embedding.weight"
 
 PARTS = Exercise(
     "05.parts",
+    definition="GPTModel",
+    earlier_form=EARLY["GPTModel"],
     goal=("Make all parts that forward uses, tie the head to the token embedding where tie_weights "
           "says so, and let init_weights draw the weights."),
+    returns=TensorAnswer("logits", ("B", "T", "V"), rtol=1e-3, atol=1e-4),
+    cases=lambda generator: list(_ids(generator)),
+    use=partial(run_filled, x="ids"),
+    structure=fits(gpt.GPTModel, [DEEP, SHORT, TIED]),
     holes=("__init__",),
     kept=False,
     edits=[
@@ -363,46 +293,14 @@ PARTS = Exercise(
         (_BLOCKS, 'nn.ModuleList([TransformerBlock(config)] * config["n_layers"])',
          "[block] * L is the same block L times, with one set of weights: make each anew, in a "
          "loop."),
-        (_BLOCKS, "nn.ModuleList([TransformerBlock(config)])",
-         "There is a single block: make config[\"n_layers\"] of them."),
-        ('range(config["n_layers"])', 'range(config["n_heads"])',
-         "The number of blocks is config[\"n_layers\"]; the heads are inside of each."),
-        ('nn.Embedding(config["context_length"], config["emb_dim"])',
-         'nn.Embedding(config["vocab_size"], config["emb_dim"])',
-         "A position is a place in the context: the table has config[\"context_length\"] rows."),
-        ('nn.Embedding(config["vocab_size"], config["emb_dim"])',
-         'nn.Embedding(config["emb_dim"], config["vocab_size"])',
-         "nn.Embedding takes the number of rows first, one for each token, and then their width."),
-        (', config["vocab_size"], bias=False)', ', config["vocab_size"])',
-         "The head has no bias: bias=False."),
-        (_HEAD, 'nn.Linear(config["vocab_size"], config["emb_dim"], bias=False)',
-         "nn.Linear takes the width that comes in first: the head makes V scores of C numbers."),
-        ('LayerNorm(config["emb_dim"])', 'nn.LayerNorm(config["emb_dim"])',
-         "That is torch's norm, whose numbers are called weight and bias: take your own LayerNorm, "
-         "with scale and shift."),
         (f'        if config.get("tie_weights"):\n            {_TIE}\n', "",
          "With tie_weights in the configuration, the head uses the matrix of the token embedding: "
          f"{_TIE}."),
         ('        if config.get("tie_weights"):\n            self', "        self",
          "You tie the weights always: only if config.get(\"tie_weights\") says so."),
-        ('config.get("tie_weights")', 'config["tie_weights"]',
-         "GPT-2's configuration has no tie_weights: config.get(\"tie_weights\") gives None then."),
         (_TIE, "self.output_head = self.token_embedding",
          "You put the whole layer in place of the head: an embedding looks up rows and cannot "
          "multiply by them; share only its weight."),
-        (_TIE, "self.output_head = self.token_embedding.weight",
-         "The matrix has taken the place of the whole head, which must stay a layer: assign it to "
-         "the head's weight."),
-        (_TIE, "self.output_head.weight = self.position_embedding.weight",
-         "The head has got the position embedding: it needs the table of the tokens."),
-        ('nn.Dropout(config["drop_rate"])', 'config["drop_rate"]',
-         "That is only the rate: nn.Dropout(config[\"drop_rate\"]) is the layer."),
-        ("init_weights(self)", "self.init_weights()",
-         "init_weights is a function beside the class: init_weights(self)."),
-        ("init_weights(self)", "init_weights()",
-         "init_weights needs the model, which is self in here: init_weights(self)."),
-        ("init_weights(self)", "init_weights(config)",
-         "init_weights needs the model, which is self in here: init_weights(self), last of all."),
     ],
     hints=(
         "forward is given: it uses every part by its name, and shows what each is called with. "
@@ -427,92 +325,37 @@ PARTS = Exercise(
         init_weights(self)
         """,
     ),
-    **_MODEL,
+    symptoms=[_off_the_path],
+    properties=[
+        no_look_ahead(_some_ids),
+        gradients_reach_all(_some_ids, gpt.GPTModel),
+        forward_leaves_it_alone(_some_ids),
+        dropout_in_training_only(_some_ids),
+        Property("drops at the entrance", _drops_at_the_entrance, of_class=True),
+        Property("tied where asked", _ties_where_asked, of_class=True),
+        Property("begins as init_weights says", _begins_small, of_class=True),
+        Property("remembers its configuration", _knows_its_config, of_class=True),
+    ],
+    batched={"ids": 1},
 )
 
 _ARANGE = "torch.arange(ids.shape[1], device=ids.device)            # (T)"
-_LOOP = "for block in self.blocks:\n            x = block(x)"
 _STEP = "x = block(x)                                                     # (B, T, C)"
 _END = "return self.output_head(self.final_norm(x))"
 
-GPT_MODEL = Exercise(
-    "05.GPTModel",
+GPT_MODEL = replace(
+    PARTS,
+    id="05.GPTModel",
     goal="Send ids through the whole model: entrance, dropout, blocks, norm, head.",
     holes=("forward",),
+    kept=True,
     edits=[
-        (_ARANGE, "torch.arange(1, ids.shape[1] + 1)",
-         "You count the positions from 1: the first token stands at position 0."),
-        (_ARANGE, "ids",
-         "You give the ids to position_embedding: it needs the places, 0, 1, 2, and so on."),
-        (_ARANGE, "torch.arange(ids.shape[0])",
-         "You take a place for each text of the batch: take one for each token, ids.shape[1]."),
-        (_ARANGE, "torch.arange(ids.shape[1] - 1)",
-         "You take one place less than there are tokens: torch.arange(T) ends with T - 1 already."),
-        (_ARANGE, "ids.shape[1]",
-         "You give a single number to position_embedding: it needs a tensor of all places, from "
-         "torch.arange."),
-        ("self.position_embedding(positions)", "positions",
-         "You add the numbers of the places themselves: look up their rows, "
-         "self.position_embedding(positions)."),
-        (_ARANGE, "torch.arange(ids.numel()).view(ids.shape)",
-         "You go on counting from one text of the batch to the next: each of them begins at "
-         "position 0."),
-        (_ARANGE, "torch.zeros_like(ids)",
-         "Every token gets position 0: position_embedding needs all of them, from torch.arange."),
         (_ARANGE, 'torch.arange(self.config["context_length"])',
          "You add the rows of all places in the context: take those of the first T, one for each "
          "token, T = ids.shape[1]."),
-        (_LOOP, "for block in self.blocks:\n            y = block(x)\n        x = y",
-         "Every block reads the embeddings, and only the last one's result is used: each must read "
-         "what the one before it has written, x = block(x)."),
-        (_LOOP, "for block in self.blocks:\n            block(x)",
-         "The stream is the same as before the blocks: call every block, and keep what it returns, "
-         "as in x = block(x)."),
         (_STEP, f"x = block(x)\n            {_END}",
          "Only the first block is used: x goes through all of them, so let no `return` stand "
          "within the loop."),
-        (_STEP, "x = x + block(x)",
-         "You add each block's result to x: a block holds its shortcuts itself, so it is "
-         "x = block(x)."),
-        (_STEP, "x = self.final_norm(block(x))",
-         "You call final_norm after every block and once more at the end: only the last call is "
-         "right."),
-        (f"{_STEP}\n        {_END}", "x = self.final_norm(block(x))\n"
-         "        return self.output_head(x)",
-         "You call final_norm after every block: it runs once, after the last, so check the "
-         "indentation."),
-        ("x = self.dropout(x)", "x = self.final_norm(x)",
-         "You call final_norm at the entrance, too: it belongs before the head only."),
-        (_LOOP, "for block in self.blocks:\n            x = block(ids)",
-         "You give the ids to a block: it reads vectors, those of x, so x = block(x)."),
-        ("for block in self.blocks:", "for block in enumerate(self.blocks):",
-         "You call a pair: enumerate gives a number with each block, so go through the blocks "
-         "themselves, without enumerate."),
-        ("for block in self.blocks:", "for block in range(len(self.blocks)):",
-         "range gives the numbers of the blocks, which cannot be called: go through the blocks "
-         "themselves, for block in self.blocks."),
-        (_LOOP, "x = self.blocks(x)",
-         "You call the list of blocks: call each of them, one after the other, for block in "
-         "self.blocks."),
-        (_END, "return self.output_head(x)",
-         "The last norm is missing: the head reads final_norm(x), and not x itself."),
-        (_END, "return self.final_norm(self.output_head(x))",
-         "You call final_norm after the head: it belongs before it, where the width is still C."),
-        (_END, "return self.final_norm(x)",
-         "This is the last page of the stream: output_head, which makes scores of it, is missing."),
-        (_END, "return self.final_norm(x) @ self.token_embedding.weight.T",
-         "You use the token embedding as the head, as though the two were tied: call output_head, "
-         "which may have a matrix of its own."),
-        (_END, f"{_END}.softmax(dim=-1)",
-         "These are probabilities: a model returns scores, and softmax comes later, in the loss or "
-         "when a token is drawn."),
-        (_END, f"{_END}[:, -1]",
-         "You return the scores after the last token only: training needs those of every "
-         "position."),
-        (_END, f"{_END}[:, -1:]",
-         "Only the last position is left: training needs the scores of every position, (B, T, V)."),
-        (_END, f"{_END}.argmax(dim=-1)",
-         "These are the tokens with the best scores: return the scores themselves."),
     ],
     hints=(
         "Follow the map from the entrance to the exit, and write one line per part. The two "
@@ -531,40 +374,20 @@ GPT_MODEL = Exercise(
         return self.output_head(self.final_norm(x))
         """,
     ),
-    **_MODEL,
 )
 
-_FROM_ONE = "torch.arange(1, ids.shape[1] + 1, device=ids.device)     # (T)"
-
-POSITIONS = Exercise(
+POSITIONS = GPT_MODEL.with_bug(
     "05.positions",
     goal=("Find the bug: with trained weights in it, the first word is right by luck, the longer "
           "the story the worse it gets, and when the context is full an error comes."),
-    bug=(_ARANGE, _FROM_ONE),
-    kept=False,
-    edits=[
-        (_ARANGE, _FROM_ONE,
+    bug=(_ARANGE, "torch.arange(1, ids.shape[1] + 1, device=ids.device)     # (T)",
          "The bug is still in there: say which rows of its table position_embedding has, and which "
          "are asked for in forward."),
-        (_ARANGE, "torch.arange(1, ids.shape[1] + 1).clamp("
-         'max=self.config["context_length"] - 1)',
-         "Now no error comes, but each token still gets the row of another place: look why there "
-         "is a place too many."),
-        (_ARANGE, 'torch.arange(1, ids.shape[1] + 1) % self.config["context_length"]',
-         "Now no error comes, but each token still gets the row of another place: look where "
-         "counting must begin."),
-        (_ARANGE, "torch.arange(1, ids.shape[1])",
-         "Now there is a place less than there are tokens: it was not the end that was wrong."),
-        (_ARANGE, "torch.arange(ids.shape[1] + 1)",
-         "It begins right now, but goes on to one place more than there are tokens."),
+    edits=[
         ("self.token_embedding(ids) + self.position_embedding(positions)",
          "self.token_embedding(ids)",
          "Without positions no error comes, but the model does not know the order of the words "
          "any more: the line above is to be mended."),
-        ('nn.Embedding(config["context_length"], config["emb_dim"])',
-         'nn.Embedding(config["context_length"] + 1, config["emb_dim"])',
-         "Another row would end the error, but trained weights would not fit: leave the table as "
-         "it is."),
     ],
     hints=(
         "Take a story of three tokens, and say for each line of forward what is in it. With which "
@@ -578,7 +401,6 @@ POSITIONS = Exercise(
         positions = torch.arange(..., device=ids.device)                      # 0 to T - 1
         """,
     ),
-    **_MODEL,
 )
 
 EXERCISES = (PARTS, GPT_MODEL, POSITIONS, INIT_WEIGHTS)

@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from gptcourse import gpt
@@ -32,7 +32,8 @@ class Piece:
     heading: str               # the line of its section, or ""
 
 
-def pieces(text: str) -> list[Piece]:
+@lru_cache(maxsize=16)
+def pieces(text: str) -> tuple[Piece, ...]:
     """All statements of a file, from the top. Raises a SyntaxError for what is no Python."""
     lines = lines_of(text)
     found, heading, end = [], "", 0
@@ -52,7 +53,7 @@ def pieces(text: str) -> list[Piece]:
             start, names, uses = above.start, above.names + names, above.uses | uses
         found.append(Piece(kind, names, uses, "".join(lines[start:end]).rstrip("\n") + "\n",
                            start, end, heading))
-    return found
+    return tuple(found)
 
 
 def lines_of(text: str) -> list[str]:
@@ -78,7 +79,7 @@ def _targets(nodes: Sequence[ast.expr]) -> Iterator[str]:
 @cache
 def course_pieces() -> tuple[Piece, ...]:
     """Those of gpt.py, the whole answer."""
-    return tuple(pieces(Path(gpt.__file__).read_text(encoding="utf-8")))
+    return pieces(Path(gpt.__file__).read_text(encoding="utf-8"))
 
 
 def course_piece(name: str) -> Piece:

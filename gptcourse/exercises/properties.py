@@ -27,77 +27,48 @@ def settings(module: nn.Module) -> list:
 
 def gradient_reaches(names: tuple[str, ...], arguments: Callable[[Generator], tuple],
                      solution: Callable) -> Property:
-    """A change of each of the first arguments, called `names`, changes the result smoothly, and as
-    much as it does with the solution.
+    """Each of the first arguments, called `names`, gets the same gradient as in the solution."""
+
+    def run(function: Callable) -> tuple[Tensor, dict[str, Tensor]]:
+        given = arguments(torch.Generator().manual_seed(1))
+        inputs = {name: x.requires_grad_() for name, x in zip(names, given, strict=False)}
+        return function(*given), inputs
+
+    return same_gradients("gradients pass", run, solution)
+
+
+def same_gradients(name: str, run: Callable[[Callable], tuple[Tensor, dict[str, Tensor]]],
+                   solution: Callable, of_class: bool = False) -> Property:
+    """What an answer computes depends on its inputs and parameters smoothly, and as much as the
+    solution does; `run` gives the result of either, and these tensors by name.
 
     Whoever takes numbers out of tensors on the way, cannot train what stands before.
     """
 
+    def gradients(answer: Callable) -> dict[str, Tensor | None]:
+        result, leaves = run(answer)
+        if not result.requires_grad:
+            return dict.fromkeys(leaves)
+        weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype).view(result.shape)
+        found = torch.autograd.grad((result * weights).sum(), [*leaves.values()], allow_unused=True)
+        return dict(zip(leaves, found, strict=True))
+
     def broken(answer: Callable) -> str | None:
         try:
-            ours, theirs = (_gradients(one, len(names), arguments) for one in (answer, solution))
+            ours, theirs = map(gradients, (answer, solution))
         except RuntimeError:
             return CHANGED_IN_PLACE
-        for name, gradient, expected in zip(names, ours, theirs, strict=True):
-            if gradient is None or not gradient.isfinite().all() or not gradient.any():
-                return (
-                    f"the numbers are right, but no gradient reaches {name}, so a model could not "
-                    "be trained through it: stay with torch operations, without .item(), "
-                    ".tolist(), .numpy(), .detach() or torch.tensor(...)."
-                )
-            if not torch.allclose(gradient, expected, rtol=1e-3, atol=1e-4):
-                return (
-                    f"the numbers are right, but a part of the gradient of {name} is lost, so a "
-                    "model would learn the wrong thing: something on the way is cut off by "
-                    ".detach(), .item(), no_grad() or torch.tensor(...)."
-                )
+        for leaf, expected in theirs.items():
+            gradient = ours.get(leaf)
+            if gradient is None:
+                found = f"no gradient reaches {leaf}"
+            elif torch.allclose(gradient, expected, rtol=1e-3, atol=1e-4):
+                continue
+            else:
+                found = f"{'a part' if gradient.any() else 'all'} of the gradient of {leaf} is lost"
+            return (f"the numbers are right, but {found}, so a model would not learn what it "
+                    "should: stay with torch operations, without .item(), .tolist(), .numpy(), "
+                    ".data, .detach(), no_grad() or torch.tensor(...).")
         return None
 
-    return Property("gradients pass", broken)
-
-
-def _gradients(function: Callable, n_inputs: int,
-               arguments: Callable[[Generator], tuple]) -> list[Tensor | None]:
-    """By how much a weighted sum of all results changes with each of the first arguments."""
-    given = arguments(torch.Generator().manual_seed(1))
-    inputs = [x.requires_grad_() for x in given[:n_inputs]]
-    result = function(*inputs, *given[n_inputs:])
-    if not result.requires_grad:
-        return [None] * n_inputs
-    weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype).view(result.shape)
-    return list(torch.autograd.grad((result * weights).sum(), inputs, allow_unused=True))
-
-
-def overheard(**parts: nn.Module) -> dict[str, list[tuple[Tensor, Tensor]]]:
-    """What each part reads and writes from now on, call by call, under its name."""
-    calls = {name: [] for name in parts}
-    for name, part in parts.items():
-        part.register_forward_hook(
-            lambda _part, given, result, heard=calls[name]:
-                heard.append((given[0].clone(), result.clone())))
-    return calls
-
-
-def called_once(calls: dict[str, list], x: Tensor) -> str | None:
-    """Whether each part is called once with all of x, in a sentence if not."""
-    for name, heard in calls.items():
-        if not heard:
-            return f"{name} is never called: call it like a function."
-        if sum(read.shape == x.shape for read, _ in heard) > 1:
-            return f"{name} is called more than once: once is enough."
-    return None
-
-
-def each_token_alone(arguments: Callable[[Generator], tuple]) -> Property:
-    """The last token of x (B, T, C), the last argument, changes; nothing may at the others."""
-
-    def broken(answer: Callable) -> str | None:
-        *settings, x = arguments(torch.Generator().manual_seed(2))
-        changed = x.clone()
-        changed[..., -1, :] += 1
-        before, after = (answer(*settings, one.clone()) for one in (x, changed))
-        if torch.allclose(before[..., :-1, :], after[..., :-1, :], rtol=1e-4, atol=1e-5):
-            return None
-        return "a change of the last token changes others: each token must be treated by itself."
-
-    return Property("each token by itself", broken)
+    return Property(name, broken, of_class)

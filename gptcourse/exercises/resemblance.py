@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gptcourse.exercises.answers import MOST
@@ -142,20 +141,10 @@ _MADE = {
         lambda x: _finite(x).log(),
     "This is e to the power of the right numbers: one exp too many, or a log that is missing.":
         lambda x: _finite(x).exp(),
-    "These are the squares of the right numbers: a root is missing.":
-        lambda x: x.square(),
-    "These are the roots of the right numbers: one root too many.":
-        lambda x: x.sqrt(),
-    "Each number is 1 divided by the right one: what is divided by what?":
-        lambda x: 1 / _finite(x).where(x != 0, math.nan),
     "A softmax was applied to what was right before it.":
         lambda x: _in_rows(x).softmax(dim=-1),
     "A log_softmax was applied to what was right before it.":
         lambda x: _in_rows(x).log_softmax(dim=-1),
-    "Each number is added to all before it: a cumsum too many.":
-        lambda x: _finite(x).cumsum(dim=-1),
-    "A norm was applied to what was right before it: each row has mean 0 and variance 1.":
-        lambda x: F.layer_norm(_in_rows(x), x.shape[-1:]),
 }
 
 
@@ -287,7 +276,6 @@ _FACTORS = {
     round(1 / math.log(10), 4): "the logarithm is to the base 10, not e",
     2.0: "something is counted twice, or a division by 2 is missing",
     0.5: "half of it is missing, or a factor 2",
-    -1.0: "a minus is missing, or is one too many",
 }
 _POWERS = {
     1: "{it} too large by the factor {size}: a sum where the mean is asked for?",
@@ -460,16 +448,6 @@ def _one_more_or_less(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-def _twice_as_long(trials: Sequence[Trial]) -> str | None:
-    """One axis holds two tensors where one is asked for."""
-    longer = {tuple(got / size for got, size in zip(*pair, strict=True))
-              for pair in _shapes(trials) if len(pair[0]) == len(pair[1]) and 0 not in pair[1]}
-    if len(longer) == 1 and sorted(*longer) == [*[1.0] * (len(*longer) - 1), 2.0]:
-        return (f"Axis {next(iter(longer)).index(2)} is twice as long as it should be: cat joins, "
-                "where + would add number to number.")
-    return None
-
-
 def _has_another_size(trial: Trial) -> bool:
     """Whether a wrong size is that of another axis, and one more or less than it by accident."""
     given = [size for x in trial.arguments.values() if isinstance(x, Tensor) for size in x.shape]
@@ -485,8 +463,7 @@ def _one_text(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-_TRACES_OF_SHAPES = (_one_text, _one_place_left, _one_left, _axis_more_or_less, _one_more_or_less,
-                     _twice_as_long)
+_TRACES_OF_SHAPES = (_one_text, _one_place_left, _one_left, _axis_more_or_less, _one_more_or_less)
 
 
 # ------------------------------------------------------------------------------------ rows of ids
@@ -496,7 +473,6 @@ _ROWS = {
     "The first one is missing: look at where your loop or slice begins.": lambda row: row[1:],
     "The right ones in reverse order.": lambda row: row[::-1],
     "Nothing is in it: perhaps nothing is ever appended.": lambda row: [],
-    "Each is there once only: do not go through a set.": lambda row: list(dict.fromkeys(row)),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,6 @@ from gptcourse.exercises.answers import NumberAnswer, described, number
 from gptcourse.exercises.classes import filled
 from gptcourse.exercises.exercise import Exercise, Property, Todo
 from gptcourse.exercises.resemblance import Trial
-from gptcourse.exercises.trial import attempt
 
 # ------------------------------------------------------------------------------- learning_rate
 
@@ -26,14 +25,11 @@ class RateAnswer(NumberAnswer):
     """A point of the schedule."""
 
     def trace(self, trials: list[Trial]) -> str | None:
-        """Which parts of the curve are right, and what the others should be."""
+        """Which part of the curve is wrong, and what it should be."""
         wrong = {_part_of_curve(**trial.arguments): trial for trial in reversed(trials)}
         if "warm-up" in wrong:
-            known = [cause for climb in (True, False) if (cause := _cause_in(trials, climb))]
-            if known or {*wrong} != {"warm-up"}:
-                return " ".join(known)
-            return ("All is right but the warm-up: it climbs in warmup_steps equal shares of the "
-                    "peak, of which step 0 has one, and each step one more.")
+            return ("The warm-up must climb in warmup_steps equal shares of the peak, of which "
+                    "step 0 has one, and each step one more.")
         if {*wrong} == {"between"}:
             return ("The warm-up, the peak and the last step are right, but on the way down the "
                     "rate must follow half a cosine wave, (1 + cos(pi * progress)) / 2.")
@@ -58,26 +54,8 @@ def _instead(trial):
     return f" (for peak = {number(peak)} at {wanted}, and not at {got})"
 
 
-def _cause_in(trials, climb):
-    """The mistake that explains one half of the curve, and leaves the other as it should be."""
-    answers = {tuple(trial.arguments.values()): trial.answer for trial in trials}
-    cases = LEARNING_RATE.cases(None)
-    here = [(_part_of_curve(*case) == "warm-up") is climb for case in cases]
-    if all(case not in answers for case, ours in zip(cases, here, strict=True) if ours):
-        return None
-    theirs = [answers.get(case, gpt.learning_rate(*case)) if ours else gpt.learning_rate(*case)
-              for case, ours in zip(cases, here, strict=True)]
-    for mistake in LEARNING_RATE.mistakes:
-        rates = [attempt(mistake.function, case) for case in cases]
-        if all(map(LEARNING_RATE.returns.alike, rates, theirs)):
-            return mistake.told
-    return None
-
-
 _CLIMB = "peak * (step + 1) / warmup_steps"
 _SHARE = "(step - warmup_steps) / max(1, steps - 1 - warmup_steps)"
-_WAVE = "(1 + math.cos(math.pi * progress)) / 2"
-_RATE = f"peak * (0.1 + 0.9 * {_WAVE})"
 
 LEARNING_RATE = Exercise(
     "06.learning_rate",
@@ -95,34 +73,12 @@ LEARNING_RATE = Exercise(
         (_CLIMB, "peak * (step + 1) / (warmup_steps + 1)",
          "The warm-up climbs too slowly: divide step + 1 by warmup_steps itself, so that its last "
          "step has the peak."),
-        (_CLIMB, "peak * ((step + 1) // warmup_steps)",
-         "The operator // cuts the fraction off, so the warm-up stays at 0 until its last step: "
-         "divide with /."),
-        (_CLIMB, "(step + 1) / warmup_steps",
-         "During the warm-up you forget to multiply by peak."),
-        (f"return {_CLIMB}", "pass",
-         "The wave takes the place of the warm-up: where step < warmup_steps, return the climbing "
-         "rate at once, or put the wave under `else`."),
-        ("step < warmup_steps", "step < warmup_steps - 1",
-         "The warm-up ends one step too early: its last step is warmup_steps - 1, which has the "
-         "peak, so it is for every step < warmup_steps."),
-        (f"    if step < warmup_steps:\n        return {_CLIMB}",
-         "    if (step + 1) / warmup_steps <= 1:\n        return " + _CLIMB,
-         "You always divide by warmup_steps, which may be 0: do it only where step < "
-         "warmup_steps."),
-        (_SHARE, "step - warmup_steps / max(1, steps - 1 - warmup_steps)",
-         "Brackets are missing: step - warmup_steps / n divides warmup_steps only, so write "
-         "(step - warmup_steps) / n."),
         (_SHARE, "step / (steps - 1)",
          "The wave counts from the start of the run, so the rate jumps down after the warm-up: "
          "divide the steps since the warm-up by those that were left when it ended."),
         (_SHARE, "(step - warmup_steps) / (steps - warmup_steps)",
          "The last step does not reach the end of the wave: its number is steps - 1, so divide by "
          "steps - 1 - warmup_steps."),
-        (_SHARE, "(step + 1 - warmup_steps) / (steps - warmup_steps)",
-         "The wave begins one step too early: step warmup_steps still has the peak."),
-        ("(1 + math.cos(math.pi * progress)) / 2", "(1 + math.cos(math.pi * progress) / 2)",
-         "Brackets are missing: 1 + cos / 2 halves the cosine only, so write (1 + cos) / 2."),
         ("math.cos(math.pi * progress)", "math.cos(progress)",
          "The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi."),
     ],
@@ -182,38 +138,43 @@ def run_training(train):
     """A trial: the whole run; `generator` is the seed of one."""
 
     def answer(model, ids, steps, batch_size, peak, warmup_steps, generator):
-        torch.manual_seed(generator + 1)       # for whoever draws from torch's own
-        before, read, modes, taken = _in_a_row(model), [], [], []
-
-        def overhear(_model, given):
-            read.append(given[0].clone())
-            modes.append(model.training)
-
-        def note(optimizer, *_):
-            group = optimizer.param_groups[0]
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad
-                         for p in model.parameters()]
-            taken.append(Step(
-                group["lr"], _in_a_row(model), nn.utils.parameters_to_vector(gradients).clone(),
-                (type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
-
-        hooks = [model.register_forward_pre_hook(overhear), register_optimizer_step_pre_hook(note)]
-        try:
-            result = train(model, ids, steps, batch_size, peak, warmup_steps,
-                           torch.Generator().manual_seed(generator))
-            if result is None or isinstance(result, (Todo, float, Tensor)):
-                return result
-            losses = list(islice(result, 3 * steps + 3))       # it may never end
-        finally:
-            for hook in hooks:
-                hook.remove()
-        if any(isinstance(loss, Todo) for loss in losses):
-            return losses[0]
-        weights = _in_a_row(model)
-        return Trained(losses, weights, not torch.equal(weights, before), model.training, read,
-                       modes, taken)
+        return watched(train, model, ids, steps, batch_size, peak, warmup_steps, generator)
 
     return answer
+
+
+def watched(train, model, ids, steps, *settings):
+    """What a run does: the last of the settings is the seed of its generator."""
+    *settings, seed = settings
+    torch.manual_seed(seed + 1)                # for whoever draws from torch's own
+    before, read, modes, taken = _in_a_row(model), [], [], []
+
+    def overhear(_model, given):
+        read.append(given[0].clone())
+        modes.append(model.training)
+
+    def note(optimizer, *_):
+        group = optimizer.param_groups[0]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad
+                     for p in model.parameters()]
+        taken.append(Step(
+            group["lr"], _in_a_row(model), nn.utils.parameters_to_vector(gradients).clone(),
+            (type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
+
+    hooks = [model.register_forward_pre_hook(overhear), register_optimizer_step_pre_hook(note)]
+    try:
+        result = train(model, ids, steps, *settings, torch.Generator().manual_seed(seed))
+        if result is None or isinstance(result, (Todo, float, Tensor)):
+            return result
+        losses = list(islice(result, 3 * steps + 3))           # it may never end
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if any(isinstance(loss, Todo) for loss in losses):
+        return losses[0]
+    weights = _in_a_row(model)
+    return Trained(losses, weights, not torch.equal(weights, before), model.training, read,
+                   modes, taken)
 
 
 def _in_a_row(model):
@@ -262,18 +223,20 @@ class TrainedAnswer:
     def trace(self, trials: list[Trial]) -> str | None:
         """The first thing in the course of the run that was not as it should be."""
         for trial in trials:
-            run, right = trial.answer, trial.expected
-            for ask in (_about_steps, _about_reading, _about_modes, _about_optimizer, _about_rates,
-                        _about_gradients, _about_losses):
-                if found := ask(run, right):
+            for ask in self.questions():
+                if found := ask(trial.answer, trial.expected):
                     return found
         return None
 
+    def questions(self) -> tuple:
+        return (about_steps, about_reading, _about_modes, _about_optimizer, _about_rates,
+                _about_gradients, about_losses)
 
-def _about_steps(run, right):
+
+def about_steps(run, right):
     if not run.steps and run.moved:
-        return ("The weights move, but by no optimizer: make torch.optim.AdamW once, before the "
-                "loop, and call its step().")
+        return ("The weights move, but by no optimizer: make torch.optim."
+                f"{right.steps[0].settings[0]} once, before the loop, and call its step().")
     if not run.steps:
         return "No optimizer takes a step, so nothing is learned: call optimizer.step()."
     if len(run.steps) != len(right.steps):
@@ -282,7 +245,7 @@ def _about_steps(run, right):
     return None
 
 
-def _about_reading(run, right):
+def about_reading(run, right):
     if len(run.read) > len(right.read):
         return (f"The model is called {len(run.read)} times in {len(right.read)} steps: once for "
                 "each is enough.")
@@ -369,7 +332,7 @@ def _about_a_gradient(step, mine, wanted):
             "next_token_loss(model(inputs), targets), all of it cut by one factor.")
 
 
-def _about_losses(run, right):
+def about_losses(run, right):
     if torch.allclose(run.weights, right.weights, rtol=1e-3, atol=1e-5):
         return "The weights are right: yield the very loss from which the gradient is computed."
     return ("The steps are right, but the weights are not where they lead: change nothing after "
@@ -442,32 +405,12 @@ TRAIN = Exercise(
     edits=[
         ("        yield loss.item()\n", "",
          "It never yields: `yield loss.item()` is the last line of the loop."),
-        ("        model.eval()\n        yield loss.item()\n",
-         "        model.eval()\n        with torch.no_grad():\n"
-         "            yield next_token_loss(model(inputs), targets).item()\n",
-         "This is the loss after the step: yield the one from which the gradient was computed."),
         ("(model(inputs), targets)", "(model(inputs), inputs)",
          "The scores are compared with the inputs, which the model has just read: compare them "
          "with the targets."),
-        ("(model(inputs), targets)", "(model(inputs), targets).item()",
-         "You take the number out of the tensor too early, and with it goes the way back: call "
-         "backward on the tensor, and .item() at the end."),
-        ("learning_rate(step,", "learning_rate(step + 1,",
-         "The rate is one step ahead: learning_rate counts from 0, just as range does."),
-        ("(model(inputs), targets)", "(inputs, targets)",
-         "You give next_token_loss ids in place of scores: it takes the scores first, "
-         "model(inputs), and then the targets."),
         ("next_token_loss(model(inputs), targets)", "model(inputs, targets)",
          "The model takes the inputs only, and returns scores: next_token_loss makes the loss of "
          "these and the targets."),
-        ("(model.parameters(), 1.0)", "(1.0, model.parameters())",
-         "The arguments are swapped: clip_grad_norm_ takes the parameters first, and then the "
-         "length."),
-        ("(model.parameters(), 1.0)", "(model, 1.0)",
-         "You give clip_grad_norm_ the model: give it the parameters, model.parameters()."),
-        ("", "    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99))\n"
-             "    optimizer.backward(next_token_loss(model(ids[None, :-1]), ids[None, 1:]))\n",
-         "An optimizer has no backward: backward belongs to the loss, loss.backward()."),
     ],
     hints=(
         "In each step these things happen, in this order: set the rate, draw a batch, compute the "
@@ -496,29 +439,17 @@ TRAIN = Exercise(
                 Property("evaluation may come between", _stays_in_evaluation, of_class=True)],
 )
 
-UNCLEARED = replace(
-    TRAIN,
-    id="06.uncleared",
-    definition="train",
-    kept=False,
+UNCLEARED = TRAIN.with_bug(
+    "06.uncleared",
     goal="Find the bug: with this loop the first steps are fine, then the loss climbs. Why?",
-    bug=("        optimizer.zero_grad()\n", ""),
+    bug=("        optimizer.zero_grad()\n", "",
+         "The bug is still in there: look at what .grad holds when backward begins, in the first "
+         "step and in the second."),
     edits=[
         ("        optimizer.zero_grad()\n        loss.backward()\n",
          "        loss.backward()\n        optimizer.zero_grad()\n",
          "Now the gradient is forgotten before the optimizer has used it: zero_grad() belongs "
          "before backward, or after step."),
-        ("        optimizer.zero_grad()\n        loss.backward()\n        nn.utils.clip_grad_norm_"
-         "(model.parameters(), 1.0)\n",
-         "        loss.backward()\n        nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n",
-         "A shorter gradient only hides it: look at what .grad holds when backward begins."),
-        ("        optimizer.zero_grad()\n        loss.backward()\n        nn.utils.clip_grad_norm_"
-         "(model.parameters(), 1.0)\n        optimizer.step()\n",
-         "        loss.backward()\n        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
-         "        optimizer.step()\n        optimizer = torch.optim.AdamW(model.parameters(), "
-         "betas=(0.9, 0.99), weight_decay=0.1)\n",
-         "A new optimizer in each step forgets what AdamW must remember, and the gradient is "
-         "still there, for it belongs to the weights."),
     ],
     hints=(
         "Print the length of the gradient right before loss.backward(), in the first step and in "
@@ -598,16 +529,10 @@ EVALUATE = Exercise(
         ("model(part[:, :-1]), part[:, 1:]", "model(part)[:, :-1], part[:, 1:]",
          "The model is given all T + 1 tokens of a window, more than its context: it reads "
          "part[:, :-1], all but the last."),
-        (" / len(windows)", " / len(windows) / T",
-         "You divide by the number of tokens in a window once more: next_token_loss is a mean over "
-         "them already."),
         ("    return total / len(windows)", "        return total / len(windows)",
          "Only the first batch counts: let no `return` stand inside of the loop."),
         (" / len(windows)", "",
          "This is the sum over all windows: divide it by their number."),
-        (" / len(windows)", " / len(ids)",
-         "The sum of the windows' losses is divided by the number of tokens: divide it by the "
-         "number of windows."),
         ("total +=", "total =",
          "Only the last batch is left: add to the total, with +=."),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import io
 import json
 import math
@@ -25,6 +26,7 @@ from types import ModuleType
 
 import torch
 
+from gptcourse.exercises.early import FIRST, First
 from gptcourse.figures import in_markup
 from gptlib.model import GPTModel
 from gptlib.storyteller import storyteller
@@ -207,6 +209,8 @@ def _loaded(path: str) -> ModuleType:
 
 def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -> tuple:
     missing = [name for name in needs if not hasattr(my, name)]
+    missing += [f"the later form of {first.of}" for first in FIRST.values()
+                if first.of in {*needs} - {*missing} and not _has_grown(first, my)]
     if missing:
         return "not yet", what, f"{' and '.join(missing)} missing"
     try:
@@ -216,6 +220,11 @@ def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -
     except (Exception, SystemExit) as error:
         return "wrong", what, f"{type(error).__name__}: {error}"
     return ("done", what, "") if right else ("wrong", what, "its numbers are not the right ones")
+
+
+def _has_grown(first: First, my: ModuleType) -> bool:
+    function = getattr(my, first.of)
+    return not callable(function) or first.grown in inspect.signature(function).parameters
 
 
 def say() -> None:

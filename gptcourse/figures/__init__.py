@@ -11,6 +11,7 @@ from gptcourse.figures.picture import Picture
 from gptcourse.figures.canvas import DRAWING, Stage, new_axes, new_figure, png, visible, width_of
 from gptcourse.figures.cells import draw_cells, hatch, matrix
 from gptcourse.figures.attention import attention_grid, attention_heatmap, draw_heatmap, is_causal
-from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y
+from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y, token_bars
 from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
-from gptcourse.figures.diagram import PARTS, gpt_diagram, tensor_shapes
+from gptcourse.figures.tables import two_tables
+from gptcourse.figures.diagram import PARTS, gpt_diagram, tensor_shapes, training_loop

@@ -144,3 +144,39 @@ def rename_bars(axes: Axes, names: Sequence[str]) -> list:
     same ones, which are quicker to draw than the whole axis."""
     axes.set_yticks(range(len(names)), names, fontsize=TEXT_SIZE, parse_math=False)
     return axes.get_yticklabels()
+
+
+def token_bars(
+    labels: Sequence[str], series: Mapping[str, Sequence[float]], y_label: str, title: str = ""
+) -> Picture:
+    """Upright bars over the tokens of a text, side by side for each of the series {name: (T)}.
+
+    Raises a ValueError where there is no series, or one that is not as long as the text.
+    """
+    if not series:
+        raise ValueError("There is no series to draw: pass at least one, as {name: values}.")
+    series = {name: as_array(values, name, dimensions=1) for name, values in series.items()}
+    for values in series.values():
+        check_labels(labels, len(values), "value")
+    names = [visible(label, limit=12) for label in labels]
+    thick = 0.84 / len(series)
+    with DRAWING:
+        figure = new_figure(WIDTH, 330 + (20 if title else 0))
+        axes = new_axes(figure, title, y_label=y_label, grid="y")
+        for n, ((name, values), color) in enumerate(zip(series.items(), cycle(SERIES),
+                                                        strict=False)):
+            axes.bar(np.arange(len(names)) - 0.42 + thick * (n + 0.5), values, thick, color=color,
+                     label=cut(drawable(name), 24))
+        axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor",
+                        fontsize=SMALL_SIZE, parse_math=False)
+        axes.margins(x=0.01)
+        legend = axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(series),
+                             frameon=False, fontsize=TEXT_SIZE)
+        for text in legend.get_texts():
+            text.set(parse_math=False, color=INK)
+    said = "; ".join(
+        f"{name} {', '.join(number(x) for x in np.round(row, 2))}"
+        for name, row in zip(names, np.stack(list(series.values()), axis=1), strict=True))
+    alt = (f"{sentence(title)}Bars of {y_label} over {len(names)} tokens, for "
+           f"{' and '.join(series)}: {said}.")
+    return drawn(figure, alt)

@@ -1,4 +1,4 @@
-"""Diagrams: the whole GPT, of which some parts are lit, and the shapes of its tensors."""
+"""Diagrams: the whole GPT, of which some parts are lit, its training, and its tensors' shapes."""
 
 from __future__ import annotations
 
@@ -159,6 +159,34 @@ def _arrow_head(d: str) -> str:
     tip, back = (x + 3 * ux, y + 3 * uy), (x - 5 * ux, y - 5 * uy)
     return (f"M{tip[0]:g} {tip[1]:g} L{back[0] + 4 * uy:g} {back[1] + 4 * ux:g} "
             f"L{back[0] - 4 * uy:g} {back[1] - 4 * ux:g} Z")
+
+
+def training_loop() -> Picture:
+    """One turn of the loop of training: batch, scores, loss, gradient, step, and around again."""
+    draw = _Diagram({"training", "model", "tokenizer"}, ())
+    draw.box("tokenizer", 16, 70, 130, 54, "batch", "from the text")
+    draw.path("model", "M146 97 H252")
+    draw.text("model", 196, 88, "inputs", small=True)
+    draw.box("model", 256, 62, 150, 70, "model", "its weights")
+    draw.path("training", "M406 97 H532")
+    draw.text("training", 466, 88, "scores", small=True)
+    draw.box("training", 536, 70, 148, 54, "loss", "mean surprise")
+    draw.path("training", "M81 70 V32 H610 V66")
+    draw.text("training", 346, 24, "targets: the token that really came next", small=True)
+    draw.path("training", "M610 124 V190")
+    draw.text("training", 602, 160, "backward", small=True, anchor="end")
+    draw.box("training", 536, 194, 148, 54, "gradient", "a slope per weight")
+    draw.path("training", "M536 221 H410")
+    draw.box("training", 256, 194, 150, 54, "step", "a little downhill")
+    draw.path("training", "M331 194 V136")
+    draw.text("training", 322, 168, "moves the weights", small=True, anchor="end")
+    draw.path("tokenizer", "M256 221 H81 V128")
+    draw.text("tokenizer", 168, 212, "again", small=True)
+    alt = ("Diagram of the loop of training: a batch from the text gives inputs to the model and "
+           "targets to the loss; the model's scores and the targets give the loss; backward makes "
+           "a gradient of it, a slope for every weight; a step moves the weights a little "
+           "downhill; then comes the next batch.")
+    return svg(WIDTH, 264, draw.shapes, alt)
 
 
 def tensor_shapes(shapes: Mapping[str, Sequence[int]]) -> Picture:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from gptcourse.quizzes.quiz import Option, Question
 from gptlib.config import GPT_CONFIG_124M
-from gptlib.data import windows
 from gptlib.tokenizer import count_pairs, merge
 
 _ROW = [1, 1, 1, 1, 1]
 _MERGED = merge(_ROW, (1, 1), 256)
-_N_WINDOWS = len(windows(list(range(100)), 10)[0])
 _MERGES = GPT_CONFIG_124M["vocab_size"] - 256 - 1
 
 QUESTIONS = (
@@ -60,18 +58,16 @@ QUESTIONS = (
             Option(f"{256 * 256:,}", "That is the number of pairs of bytes; few are ever merged."),
         )),
     Question(
-        "A text has 100 tokens. How many windows of 10 inputs, each with its targets, fit without "
-        "overlap?",
-        right=Option(f"{_N_WINDOWS}",
-                     "Ten would need 101 tokens, for the last target is the token after the last "
-                     "input."),
+        "Why does GPT-2 cut a text into words before it counts any pairs?",
+        right=Option("So that a word is spelled alike, whatever stands beside it.",
+                     "No merge may cross a cut, so the neighbors of a word can't change its "
+                     "tokens, and what is learned about it is learned once."),
         wrong=(
-            Option(f"{_N_WINDOWS + 1}", "The tenth window's last target would be token 100, "
-                                        "counted from 0, and there is none."),
-            Option("90", "That many would fit if a window began at every token, but these do not "
-                         "overlap."),
-            Option("8", "A window's last target is the next one's first input, so no token is "
-                        "wasted between them."),
+            Option("So that every word is a single token.",
+                   "Rare words still fall apart. A cut only says where a token may not go on."),
+            Option("So that no token contains a space.",
+                   "Most tokens begin with one: a space goes to the word after it."),
+            Option("So that unknown words can be left out.",
+                   "Nothing is unknown to a tokenizer that starts with bytes, cut or not."),
         )),
 )
-

@@ -8,13 +8,14 @@ seen. Where no kernel runs, on a hosting site or in an exported page, the pictur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import anywidget
 import ipywidgets as widgets
 import numpy as np
 import torch
+import traitlets
 
 from gptcourse import figures
 from gptcourse.figures import DRAWING, WIDTH, Picture, Stage, in_markup, showable, width_of
@@ -50,6 +51,7 @@ class BaseView:
         self.last_error: Exception | None = None
         self.shown: dict = {}
         self._held = False
+        self._places: dict[str, tuple[traitlets.HasTraits, str]] = {}
         super().__init__(*args, **kwargs)
 
     @property
@@ -71,6 +73,54 @@ class BaseView:
             if not self._held:
                 with self.errors_shown(), torch.inference_mode():
                     self.update()
+
+    @property
+    def state(self) -> dict:
+        """The settings, by name. Given to another view of the same things, they make it the same.
+
+        Raises a ValueError where it is set to what the view does not have; then nothing changes.
+        """
+        return {name: getattr(*place) for name, place in self._places.items()}
+
+    @state.setter
+    def state(self, wanted: Mapping) -> None:
+        before = self.state
+        for name in wanted:
+            if name not in before:
+                raise ValueError(f"{type(self).__name__} has no {name!r}: its state has "
+                                 f"{', '.join(before)}.")
+        try:
+            self._set(wanted)
+            refused = [name for name, value in wanted.items() if self.state[name] != value]
+        except (traitlets.TraitError, TypeError):
+            refused = [name for name in wanted if self.state[name] == before[name]]
+        if refused:
+            self._set(before)
+            name = refused[0]
+            raise ValueError(f"{name} cannot be {wanted[name]!r}: take one that the view's own "
+                             "control has.")
+
+    def _set(self, values: Mapping) -> None:
+        with self.held():
+            for name, value in values.items():
+                owner, trait = self._places[name]
+                setattr(owner, trait, value)
+        self.refresh()
+
+    def follow_places(self, places: Mapping[str, tuple[traitlets.HasTraits, str]]) -> None:
+        """Update now, and again whenever one of these settings, object and trait, changes."""
+        self._places = dict(places)
+        for owner, trait in places.values():
+            owner.observe(self.refresh, names=trait)
+        self.refresh()
+
+    def hear(self, content: object) -> None:
+        """What the page asks for: `"picture"` is the picture as a file."""
+        if content == "picture" and self.picture is not None:
+            picture, page = self.picture, self._on_page
+            data = picture.data if isinstance(picture.data, bytes) else picture.data.encode()
+            page.send({"picture": picture.mime_type, "width": picture.width, "words": picture.alt,
+                       "name": type(self).__name__}, buffers=[data])
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -122,6 +172,8 @@ class Page(anywidget.AnyWidget):
 
     _esm, _css = browser_files("page")
 
+    saves = traitlets.Bool(False).tag(sync=True)      # whether there is a picture to save
+
 
 class View(BaseView, widgets.VBox):
     """Controls, a picture from the kernel, and a sentence; `update` ends in `show`."""
@@ -137,10 +189,10 @@ class View(BaseView, widgets.VBox):
         row = widgets.HBox(list(controls), layout=widgets.Layout(
             flex_flow="row wrap", align_items="center", grid_gap="0 14px",
             max_width=f"{WIDTH}px"))
-        page = Page()
-        page.on_msg(lambda _, content, __: self.leave_page() if content == "gone"
-                    else self.enter_page())
-        super().__init__([row, self._alert, *self._drawn, page])
+        self._on_page = Page(saves=True)
+        self._on_page.on_msg(lambda _, content, __: self.hear(content))
+        super().__init__([row, self._alert, *self._drawn, self._on_page])
+        self.add_class("gpt-view")
         answer_while_a_cell_runs(self)
 
     def show(
@@ -163,14 +215,19 @@ class View(BaseView, widgets.VBox):
 
     def follow(self, *controls: widgets.Widget) -> None:
         """Update now, and again whenever one of these controls changes its value."""
-        for control in controls:
-            control.observe(self.refresh, names="value")
-        self.refresh()
+        self.follow_places({control.description: (control, "value") for control in controls})
 
     def warn(self, message: str) -> None:
         self._alert.value = paragraph(message, ERROR_COLOR, "alert") if message else ""
         for part in self._drawn:                          # pale, for it is what was there before
             (part.add_class if message else part.remove_class)("gpt-stale")
+
+    def hear(self, content: object) -> None:
+        if content == "here":
+            self.enter_page()
+        elif content == "gone":
+            self.leave_page()
+        super().hear(content)
 
     def enter_page(self) -> None:
         """The view was put on a page, where somebody may look at it."""

@@ -40,6 +40,8 @@ class BrowserView(BaseView, anywidget.AnyWidget):
         self._still: Picture | None = None
         super().__init__(**{name: value for name, value in settings.items() if value is not None})
         answer_while_a_cell_runs(self)
+        self._on_page = self
+        self.on_msg(lambda _, content, __: self.hear(content))
         for name, value in settings.items():
             if value is not None and self.session.has_trait(name):
                 self.session.set_trait(name, value)
@@ -70,8 +72,7 @@ class BrowserView(BaseView, anywidget.AnyWidget):
 
     def follow(self, *settings: str) -> None:
         """Update now, and again whenever one of these traits changes."""
-        self.observe(self.refresh, names=list(settings))
-        self.refresh()
+        self.follow_places({name: (self, name) for name in settings})
 
     def warn(self, message: str) -> None:
         self.error = message

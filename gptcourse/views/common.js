@@ -397,6 +397,65 @@ export function askMap(view, map, frame, ask, hover) {
   }));
 }
 
+// -------------------------------------------------------------------------------- keeping it
+
+const CAPTION = { size: 13, lead: 19, edge: 12 };            // in CSS pixels
+
+/**
+ * A button that saves the picture of a view, with its sentence below, as a file. The kernel draws
+ * it, so where there is none, there is no button.
+ */
+export function saveButton(model) {
+  const element = button("save picture", () => model.send("picture"),
+    "Save this view as a picture, with its sentence");
+  element.classList.add("gpt-save");
+  const save = async ({ picture, width, words, name }, buffers) => {
+    if (!picture) return;
+    const file = new Blob([buffers[0]], { type: picture });
+    const address = URL.createObjectURL(await captioned(file, width, words));
+    make("a", { href: address, download: `${name}.png` }).click();
+    URL.revokeObjectURL(address);
+  };
+  model.on("msg:custom", save);
+  return { element, end: () => model.off("msg:custom", save) };
+}
+
+/** A picture of so many CSS pixels with words under it, as a PNG of twice as many. */
+async function captioned(file, width, words) {
+  const image = new Image();
+  image.src = URL.createObjectURL(file);
+  await image.decode();
+  const height = Math.round((image.naturalHeight / image.naturalWidth) * width);
+  const canvas = make("canvas");
+  const context = canvas.getContext("2d");
+  const { size, lead, edge } = CAPTION;
+  const font = `${size}px system-ui, sans-serif`;
+  context.font = font;
+  const lines = broken(words, width - 2 * edge, (text) => context.measureText(text).width);
+  canvas.width = 2 * width;
+  canvas.height = 2 * (height + lines.length * lead + edge);
+  context.scale(2, 2);
+  context.fillStyle = PALETTE.card;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, width, height);
+  URL.revokeObjectURL(image.src);
+  context.font = font;                                       // a new size has forgotten it
+  context.fillStyle = PALETTE.ink;
+  lines.forEach((line, n) => context.fillText(line, edge, height + n * lead + size));
+  return new Promise((done) => { canvas.toBlob(done, "image/png"); });
+}
+
+/** A text as lines of at most this width. */
+export function broken(text, width, measure) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trimStart();
+    if (lines.at(-1) && measure(longer) > width) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines;
+}
+
 // ------------------------------------------------------------------------------- life of a view
 
 const FOCUSABLE = "input, select, textarea, button, summary, a[href], [tabindex], [contenteditable]";
@@ -533,11 +592,16 @@ export function mount({ model, el }, build) {
   }
   say();
   guarded(build)(view);
+  if (model.send) {
+    const saving = saveButton(model);
+    root.append(saving.element);
+    undo.push(saving.end);
+  }
   undo.push(ownKeys(root));
   undo.push(whenGone({ model, el }, () => {
     el.classList.add("gpt-gone");
     alert.textContent = GONE;
-    for (const part of [controls, notice, stage]) part.inert = true;
+    for (const part of root.children) part.inert = part !== alert;
   }));
   return () => {
     undo.forEach((step) => step());

@@ -1,6 +1,6 @@
 // What a view of the kernel needs of the page around it: see `Page` in base.py.
 
-import { GONE, make, ownKeys, whenGone } from "./common.js";
+import { GONE, make, ownKeys, saveButton, whenGone } from "./common.js";
 
 /** Sliders have a handle without a name, and a button's icon is a letter of no alphabet. */
 function name(view) {
@@ -33,6 +33,11 @@ export default () => {
         const observer = new MutationObserver(() => name(view));
         observer.observe(view, { childList: true, subtree: true });
         name(view);
+        if (model.get("saves")) {
+          const saving = saveButton(model);
+          view.append(saving.element);
+          undo.push(saving.end, () => saving.element.remove());
+        }
         undo.push(() => observer.disconnect(), ownKeys(view));
         undo.push(whenGone({ model, el }, () => giveUp(view)));
         model.send("here");

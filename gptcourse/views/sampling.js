@@ -112,10 +112,7 @@ const render = (context) => mount(context, (view) => {
   view.controls.append(
     textField(view, "prompt", "prompt"),
     scale(view, "temperature", "temperature", {
-      low: Math.log10(0.05), high: Math.log10(5), step: 0.01,
-      toValue: (x) => Number((10 ** x).toPrecision(3)), toPlace: (t) => Math.log10(t),
-      show: (t) => written(t, 2),
-    }),
+      low: 0, high: 3, step: 0.1, show: (t) => written(t, Number.isInteger(10 * t) ? 1 : 2) }),
     scale(view, "top_k", "top-k", {
       low: 0, high: 200, step: 1, toValue: (k) => Math.min(k, state.data?.logits.length ?? k),
       show: (k) => (k ? `${k}` : "off"),
@@ -280,8 +277,8 @@ function at(element, share) {
   element.style.left = `${100 * share}%`;
 }
 
-/** A slider whose places may stand for other values, on a logarithmic scale for example. */
-function scale(view, name, label, { low, high, step, show, toValue = Number, toPlace = Number }) {
+/** A slider over round numbers; `toValue` may keep them within what there is. */
+function scale(view, name, label, { low, high, step, show, toValue = Number }) {
   const readout = make("output", { "aria-hidden": "true" });
   const input = make("input", {
     type: "range", min: low, max: high, step, "aria-label": label,
@@ -289,7 +286,7 @@ function scale(view, name, label, { low, high, step, show, toValue = Number, toP
   });
   view.on([name], () => {
     const value = view.get(name);
-    if (toValue(Number(input.value)) !== value) input.value = toPlace(value);
+    if (toValue(Number(input.value)) !== value) input.value = value;
     readout.textContent = show(value);
     input.setAttribute("aria-valuetext", readout.textContent);
   });
@@ -297,10 +294,20 @@ function scale(view, name, label, { low, high, step, show, toValue = Number, toP
     readout);
 }
 
+const LARGEST_SEED = 2 ** 31 - 1;
+
+/** A whole number, taken over on enter and when it is left; what is none leaves the seed as it is. */
 function seedField(view) {
+  const take = () => {
+    const seed = Number(input.value);
+    const usable = input.value && Number.isInteger(seed) && seed >= 0 && seed <= LARGEST_SEED;
+    if (usable) view.set({ seed });
+    else input.value = view.get("seed");
+  };
   const input = make("input", {
-    type: "number", min: 0, max: 2 ** 31 - 1, step: 1, "aria-label": "seed",
-    onchange: () => view.set({ seed: Math.max(0, Math.floor(Number(input.value)) || 0) }),
+    type: "number", min: 0, max: LARGEST_SEED, step: 1, "aria-label": "seed",
+    onchange: take,
+    onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
   });
   view.on(["seed"], () => { input.value = view.get("seed"); });
   return make("label", { class: "gpt-field" }, make("span", { class: "gpt-quiet" }, "seed"), input);

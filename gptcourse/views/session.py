@@ -30,12 +30,11 @@ class Session(traitlets.HasTraits):
     where it has fewer.
     """
 
-    model = traitlets.Any(None, allow_none=True)     # None leaves each view its own
-
     prompt = SendableText()
     layer = traitlets.Int(0)
     head = traitlets.Int(0)
     token = traitlets.Int(None, allow_none=True)
+    model = traitlets.Any(None, allow_none=True)     # None leaves each view its own
 
     def __init__(self, prompt: str = "", layer: int = 0, head: int = 0, token: int | None = None):
         super().__init__(prompt=prompt, layer=layer, head=head, token=token)

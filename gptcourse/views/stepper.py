@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -28,6 +31,7 @@ from gptlib.tap import record
 from gptlib.tokenizer import END_OF_TEXT
 
 MOST_BARS = 10
+SECONDS_A_TOKEN = 0.6                      # of a text that plays
 PAGE = 128                                 # columns of the cache on screen at once
 
 
@@ -53,10 +57,13 @@ class GenerationStepper(View):
         self.back_button = button("back", self.back, "Take the last token away", "step-backward")
         self.step_button = button("step", self.step, "Append the drawn token", "step-forward")
         self.restart_button = button("start over", self.restart, "Back to the prompt", "undo")
+        self.play_button = button("play", self.play, "Step on by itself, or pause", "play")
+        self._playing = threading.Event()
         self._text = widgets.HTML()
         self._work = widgets.HTML()
         self._stage = None
-        buttons = widgets.HBox([self.step_button, self.back_button, self.restart_button])
+        buttons = widgets.HBox([self.step_button, self.back_button, self.play_button,
+                                self.restart_button])
         super().__init__([self.prompt, self.temperature, self.seed, buttons],
                          [self._text, self._work])
         self._begun: str | None = None                # the prompt that the cache began with
@@ -103,12 +110,43 @@ class GenerationStepper(View):
                         self._read_on(self._ids[-1])
                     self.update()
 
+    def play(self) -> None:
+        """Step on by itself, a token at a time, until the end or until this is called once more."""
+        if self._playing.is_set():
+            self.pause()
+        elif self._ready and not self.stopped:
+            self._playing.set()
+            self._name_play_button()
+            self._player = threading.Thread(target=self._keep_stepping, daemon=True)
+            self._player.start()
+
+    def pause(self) -> None:
+        """Step on no more by itself."""
+        self._playing.clear()
+        self._name_play_button()
+
+    def leave_page(self) -> None:
+        self.pause()
+
+    def _keep_stepping(self) -> None:
+        while self._playing.is_set() and not self.stopped and self.last_error is None:
+            self.step()
+            time.sleep(SECONDS_A_TOKEN)
+        self.pause()
+
+    def _name_play_button(self) -> None:
+        playing = self._playing.is_set()
+        self.play_button.description = "pause" if playing else "play"
+        self.play_button.icon = "pause" if playing else "play"
+
     def back(self) -> None:
         """Take the last token away, and its keys and values from the cache."""
+        self.pause()
         self._go_back(1)
 
     def restart(self) -> None:
         """Begin again with the prompt."""
+        self.pause()
         with DRAWING:
             if self._ready:
                 self._go_back(len(self._ids) - self._n_prompt)
@@ -137,7 +175,7 @@ class GenerationStepper(View):
         tokens = self.tokenizer.tokens(self._ids)
         self._text.value = _chips(tokens, self._n_prompt)
         self._work.value = _costs(result["work"], self.model.config)
-        self.step_button.disabled = bool(self.stopped)
+        self.step_button.disabled = self.play_button.disabled = bool(self.stopped)
         self.back_button.disabled = len(self._ids) == self._n_prompt
         label = figures.visible(self.tokenizer.tokens([result["drawn"]])[0])
         probability = float(result["probabilities"][result["drawn"]])

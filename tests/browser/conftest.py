@@ -54,6 +54,7 @@ def lab(chromium, tmp_path_factory):
         **{f"JUPYTER_{kind}_DIR": str(home / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
         "IPYTHONDIR": str(home / "ipython"),
     }
+    environment.pop("GPTLIB_CHECK", None)           # a wrong answer stops no chapter
     log = home / "jupyterlab.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -65,7 +66,10 @@ def lab(chromium, tmp_path_factory):
         yield Lab(chromium, f"http://localhost:{port}", "for-the-tests", folder, log)
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        try:
+            server.wait(timeout=30)
+        finally:
+            server.kill()                           # a hanging one must not stay
 
 
 def free_port():

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nbformat import NotebookNode, from_dict
+
 LOCAL_HOSTS = {"localhost", "127.0.0.1"}
 PATIENCE = 180_000  # milliseconds to wait for a page or a kernel; a busy machine needs some
 
@@ -31,11 +33,20 @@ STATE = """() => {
     }
     return {cells, kernel: panel.sessionContext.session?.kernel?.status ?? 'none'};
 }"""
-ALL_DONE = f"""() => {{
-    const {{cells, kernel}} = ({STATE})();
-    if (cells.some(cell => cell.errors.length)) return true;
-    return kernel === 'idle' && cells.every(cell => cell.count !== null);
-}}"""
+# Asked again and again while cells run, so it copies no outputs.
+ALL_DONE = """() => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    let all = panel.sessionContext.session?.kernel?.status === 'idle';
+    for (let i = 0; i < panel.content.model.cells.length; i++) {
+        const cell = panel.content.model.cells.get(i);
+        if (cell.type !== 'code') continue;
+        all = all && cell.executionCount !== null;
+        for (let n = 0; n < cell.outputs.length; n++) {
+            if (cell.outputs.get(n).type === 'error') return true;
+        }
+    }
+    return all;
+}"""
 
 
 class Lab:
@@ -101,6 +112,12 @@ class ChapterPage:
     @property
     def cells(self) -> list[dict]:
         return self.page.evaluate(STATE)["cells"]
+
+    @property
+    def notebook(self) -> NotebookNode:
+        """All of it, as it would be saved now."""
+        return from_dict(self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.content.model.toJSON()"))
 
     @property
     def foreign_requests(self) -> list[str]:

@@ -18,7 +18,10 @@ const read = ([type, value]) => type === "json" ? value
 const state = Object.fromEntries(Object.entries(%(state)s).map(([k, v]) => [k, read(v)]));
 const handlers = {};
 const fire = (name) => (handlers[`change:${name}`] ?? []).forEach((handler) => handler());
+// What the kernel answers to such a message.
+window.answer = (...given) => handlers["msg:custom"].forEach((handler) => handler(...given));
 window.saved = [];
+window.asked = [];
 window.model = {
   get: (name) => state[name],
   set(name, value) {
@@ -32,6 +35,7 @@ window.model = {
     handlers[event] = handlers[event].filter((other) => other !== handler);
   },
   save_changes() {},
+  send(content) { window.asked.push(content); },       // a message of its own to the kernel
   listeners: () => Object.values(handlers).flat().length,
 };
 window.send = (changed) => {

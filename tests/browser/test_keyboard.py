@@ -55,7 +55,7 @@ MOVES = {
         ("checkbox", "scale by √D", ["Space"], ", not scaled "),
     ],
     "SamplingBench": [
-        ("slider", "temperature", ["Home"], "Entropy 8.07 bits before, 5.10 after."),
+        ("slider", "temperature", ["Home"], "Entropy 8.07 bits before, 0.00 after."),
         ("slider", "top-k", ["ArrowRight"], "Of 270 tokens, 1 can be drawn."),
     ],
     "ConfigExplorer": [("slider", "layers", ["ArrowRight"], "170,095,104 parameters")],
@@ -83,6 +83,20 @@ MOVES = {
         ("textbox", "text", ["Control+End", "!"], "The text has 218 tokens"),
     ],
 }
+FOCUSABLE = ("input:not([disabled]), select, textarea, button:not([disabled]), summary, "
+             "[tabindex], [contenteditable=true]")
+UNMARKED = f"""output => [...output.querySelectorAll("{FOCUSABLE}")]
+    .filter(element => !element.hasAttribute("data-lm-suppress-shortcuts"))
+    .map(element => element.outerHTML.slice(0, 99))"""
+# One of each kind of control that takes no text.
+KINDS = f"""output => [...new Set([...output.querySelectorAll("{FOCUSABLE}")]
+    .filter(element => element.checkVisibility()
+        && !element.matches("textarea, input:not([type=range], [type=checkbox], [type=radio]), "
+                            + "[contenteditable=true]"))
+    .map(element => element.localName + (element.classList[0] ? "." + element.classList[0] : "")))]
+"""
+CELLS_NOW = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
+    cell => [cell.model.type, cell.model.sharedModel.getSource()])"""
 # Collects what the first picture of an output is in every frame, until `stop` is set.
 WATCH = """output => {
     window.frames_seen = [];
@@ -186,15 +200,32 @@ def test_the_place_where_a_view_of_the_kernel_speaks_stays_when_its_words_change
     assert place.evaluate("place => place.stays")
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_no_letter_that_is_pressed_on_a_control_is_a_command_to_jupyterlab(view, name):
+    """There, `d` twice deletes the cell, `b` inserts one, `m` makes text of it."""
+    output = view(name)
+    assert output.evaluate(UNMARKED) == []
+    page = output.page
+    before = page.evaluate(CELLS_NOW)
+    for kind in output.evaluate(KINDS):
+        output.locator(kind).first.focus()
+        for letter in "abcdefghijklmnopqrstuvwxyz":
+            page.keyboard.press(letter)
+    assert page.evaluate(CELLS_NOW) == before
+
+
 def test_an_impossible_choice_is_explained_beside_its_control(view):
-    output = view("ConfigExplorer")
-    reach(output, "slider", "heads")
-    output.page.keyboard.press("ArrowRight")
-    expect(output.get_by_role("alert")).to_contain_text("13")
+    output = view("NeuronExplorer")
+    field = reach(output, "textbox", "text")
+    text = field.input_value()
+    field.fill("")
+    output.page.keyboard.press("Enter")
+    expect(output.get_by_role("alert")).to_contain_text("empty")
     former = (output.locator(".gpt-picture"), output.locator(".gpt-sentence"))
-    for part in former:                                           # of twelve heads, so it is pale
+    for part in former:                                           # of the text before, so pale
         expect(part).to_have_css("opacity", "0.35")
-    output.page.keyboard.press("ArrowLeft")
+    field.fill(text)
+    output.page.keyboard.press("Enter")
     expect(output.get_by_role("alert")).to_have_count(0)
     for part in former:
         expect(part).to_have_css("opacity", "1")

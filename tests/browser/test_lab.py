@@ -1,17 +1,26 @@
-"""Every chapter in a real JupyterLab: opened, run from top to bottom, and nothing goes wrong."""
+"""Every chapter in a real JupyterLab: opened, run from top to bottom, and nothing goes wrong.
+
+A wrong answer is in every exercise. Its check says so, and the chapter goes on; a blank one, which
+shows the same but for that, is what nbval runs.
+"""
 
 import pytest
-from course import NOTEBOOKS
+from answered import CHAPTERS, a_mistake_in, answered, exercises_of, results
+from course import write
 from lab_notebook import write_notebook
 from playwright.sync_api import expect
 
+from gptcourse.exercises.keeping import FILE
+
 LONGEST_RUN = 600  # seconds
-CHAPTERS = [path.name for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_chapter_runs_from_top_to_bottom_in_jupyterlab(lab, name):
-    with lab.open(name) as chapter:
+def test_a_chapter_with_wrong_answers_says_so_and_runs_to_its_end_in_jupyterlab(lab, name):
+    copy = lab.folder / f"{name}.ipynb"
+    write(answered(copy, lambda exercise: a_mistake_in(exercise).source), copy)
+
+    with lab.open(copy.name) as chapter:
         chapter.run_all(seconds=LONGEST_RUN)
 
         for cell in chapter.cells:
@@ -21,6 +30,11 @@ def test_a_chapter_runs_from_top_to_bottom_in_jupyterlab(lab, name):
         assert chapter.questions == []
         assert chapter.foreign_requests == []
         assert chapter.console_errors == []
+        said = results(chapter.notebook)
+
+    assert list(said) == [exercise.id for exercise in exercises_of(name)]
+    assert all(line.startswith(("❌", "💥")) for line in said.values()), said
+    assert not (lab.folder / FILE).exists()
 
 
 def test_the_browser_notices_errors_and_requests_to_other_machines(lab):

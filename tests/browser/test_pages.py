@@ -28,7 +28,7 @@ def pages(tmp_path_factory):
     following = new_notebook(cells=[new_markdown_cell("# Next\n\n## Words")])
     nbformat.write(following, folder / "01_next.ipynb")
     paths = [folder / "00_start.ipynb", folder / "01_next.ipynb"]
-    return write_pages(paths, folder / "site")
+    return write_pages(paths, folder / "site")[1:]              # the first is the contents
 
 
 @pytest.fixture
@@ -97,3 +97,20 @@ def test_the_pages_lead_to_each_other(page):
     expect(page).to_have_title("Next")
     page.get_by_role("link", name="start").first.click()
     expect(page).to_have_title("Far from any kernel")
+    page.get_by_role("link", name="contents").first.click()
+    expect(page).to_have_title("GPT from scratch")
+
+
+def test_the_contents_name_the_chapters_and_find_words_in_all_of_them(page, pages):
+    page.goto(pages[0].with_name("index.html").as_uri())
+    assert page.locator(".contents a").all_inner_texts() == ["Far from any kernel", "Next"]
+    field = page.get_by_role("searchbox", name="Search all chapters")
+    field.fill("SCORE surprise")
+    expect(page.get_by_role("status")).to_have_text("1 place.")
+    field.fill("no such word")
+    expect(page.get_by_role("status")).to_have_text("0 places.")
+    field.fill("words")
+    page.get_by_role("link", name="Next: Words").click()
+    expect(page).to_have_title("Next")
+    expect(page.locator(":target")).to_have_text(re.compile("^Words"))
+    assert page.complaints == []

@@ -1,5 +1,7 @@
 """The views that live in the browser, in one: real elements, real keys, a real pointer."""
 
+import base64
+import io
 import re
 from dataclasses import replace
 
@@ -7,6 +9,7 @@ import pytest
 from helpers import lively_model
 from lab_notebook import write_notebook
 from page import ViewPage
+from PIL import Image
 from playwright.sync_api import expect
 from views.samples import MAKERS, SMALL, model, tokenizer
 
@@ -506,3 +509,25 @@ def test_a_text_of_several_lines_is_seen_whole(lab):
         field = chapter.page.locator("textarea").first
         shown, whole = field.evaluate("box => [box.clientHeight, box.scrollHeight]")
         assert shown >= whole > 60                          # more than three lines of 16 pixels
+
+
+def test_a_click_saves_the_picture_with_its_sentence(chromium):
+    """The kernel sends a drawing; the page writes the sentence under it."""
+    page = chromium.new_page(accept_downloads=True)
+    view = MAKERS["AttentionExplorer"]()
+    shown = ViewPage(page, view)
+    page.get_by_role("button", name="Save this view as a picture").click()
+    assert page.evaluate("window.asked") == ["picture"]
+    with page.expect_download() as download:
+        page.evaluate("""([data, width, words]) => {
+            const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));
+            window.answer({ picture: "image/png", width, words, name: "AttentionExplorer" },
+                          [new DataView(bytes.buffer)]);
+        }""", [base64.b64encode(view.picture.data).decode(), view.picture.width, view.picture.alt])
+    saved = Image.open(download.value.path())
+    drawing = Image.open(io.BytesIO(view.picture.data))
+    assert download.value.suggested_filename == "AttentionExplorer.png"
+    assert saved.width == 2 * view.picture.width
+    assert saved.height > drawing.height * saved.width / drawing.width + 30
+    assert shown.complaints == []
+    page.close()

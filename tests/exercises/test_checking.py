@@ -549,9 +549,9 @@ def test_progress_is_kept_in_the_folder():
     assert other_kernel.stdout.startswith(f"1 of {len(check.report(3).rows)} exercises")
 
 
-@pytest.mark.parametrize("chapter", [0, 2, 9, "3"])
+@pytest.mark.parametrize("chapter", [0, 9, 12, "3"])
 def test_a_report_of_a_chapter_without_exercises_says_which_have_some(chapter):
-    told = f"chapter is {chapter!r}, .* in chapters 1, 3, .*: name"
+    told = f"chapter is {chapter!r}, .* in chapters 1, 2, 3, .*: name"
     with pytest.raises(ValueError, match=told):
         check.report(chapter)
 

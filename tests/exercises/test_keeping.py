@@ -1,5 +1,6 @@
 """my_gpt.py: what is right is kept there in the order of the course, and nothing in it is lost."""
 
+import ast
 import difflib
 import itertools
 import linecache
@@ -15,7 +16,7 @@ import torch
 
 from gptcourse import gpt
 from gptcourse.exercises import TODO, all_exercises, check, keeping, mine, progress
-from gptcourse.exercises.early import CALLERS, EARLY
+from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.keeping import FILE, TITLE, pieces
 from gptcourse.exercises.page import course_pieces, course_source, run
 
@@ -57,7 +58,8 @@ def file_text():
 @pytest.mark.parametrize("name", [one.name for one in all_exercises() if one.bug])
 def test_a_bug_as_it_was_given_is_not_done_yet_and_no_try(name):
     stub = getattr(check, name).exercise.stub
-    assert checked(name, stub).startswith(f"⬜ {name}: not done yet, the bug is still in it: ")
+    assert checked(name, stub) == (f"⬜ {name}: not done yet. This is still the code with the bug: "
+                                   "find it and mend it, then run both cells again.")
     assert progress.load() == {}
     assert "needs the" in repr(getattr(check, name)(torch.ones(2)))
     assert checked(name, stub + "\n# I have looked at it.\n").startswith(f"❌ {name}: ")
@@ -70,6 +72,23 @@ def test_a_bug_that_uses_what_is_not_written_yet_is_told_once_that_it_is_not_don
     cell(check.cached_attention.exercise.stub, notebook)
     cell(check.cached_block.exercise.stub, notebook)
     assert repr(check.cached_block(notebook["TransformerBlock"])).count("not done yet") == 1
+
+
+@pytest.mark.parametrize("source", [mine, gpt])
+@pytest.mark.parametrize("name", ["causal_mask", "GELU", "generate"])
+def test_the_version_of_the_course_is_told_as_such_and_not_kept(source, name):
+    line = repr(getattr(check, name)(getattr(source, name)))
+    assert line.startswith(f"⬜ {name}: not done yet. This is the course's own version")
+    assert not Path(FILE).exists() and progress.load() == {}
+
+
+def test_what_mine_gives_back_of_the_learner_is_right_and_kept_already():
+    checked("causal_mask")
+    before = file_text()
+    line = repr(check.causal_mask(mine.causal_mask))
+    assert line.startswith("✅") and line.endswith("It is in my_gpt.py already.")
+    assert file_text() == before
+    assert repr(check.split_heads(mine.split_heads)).startswith("⬜")
 
 
 def test_what_is_right_is_kept_and_what_is_wrong_is_not():
@@ -303,6 +322,28 @@ def test_a_definition_that_was_deleted_by_hand_comes_back_with_the_next_check():
     assert file_text() == text
 
 
+def test_a_link_to_the_file_is_followed():
+    Path("elsewhere").mkdir()
+    Path(FILE).symlink_to(Path("elsewhere", "own.py"))
+    assert "Kept" in checked("causal_mask") and "Kept" in checked("split_heads")
+    assert Path(FILE).is_symlink() and "def split_heads" in Path("elsewhere", "own.py").read_text()
+
+
+def test_a_link_that_leads_nowhere_is_told():
+    Path(FILE).symlink_to(Path("gone", "own.py"))
+    line = checked("causal_mask")
+    assert line.startswith("✅") and "there is no folder" in line and Path(FILE).is_symlink()
+
+
+def test_a_check_reads_each_text_once(monkeypatch):
+    checked("causal_mask")
+    parsed, parse = [], ast.parse
+    monkeypatch.setattr(ast, "parse", lambda text, *more: parsed.append(text) or parse(text, *more))
+    source = check.split_heads.exercise.solution_source
+    assert "Kept" in checked("split_heads", f"# read in no other test\n{source}")
+    assert len(parsed) == len(set(parsed)) > 1
+
+
 def test_a_folder_that_cannot_be_written_to_is_told(monkeypatch):
     def full(_text):
         raise OSError("No space left on device")
@@ -403,6 +444,57 @@ def test_definitions_with_and_without_the_cache_mix(kept):
     expected = list(gpt.generate(gpt.GPTModel(CONFIG), [1, 2], 8, temperature=0))
     assert list(mine.generate(model, [1, 2], 8, temperature=0)) == expected
     assert {caller for caller, _ in CALLERS} | {"MultiHeadAttention"} == set(EARLY)
+
+
+def first_train_and_write(source):
+    """The losses of a short run of a table of one token, and what it writes then."""
+    torch.manual_seed(0)
+    table, generator = torch.nn.Embedding(7, 7), torch.Generator().manual_seed(1)
+    losses = list(source.first_train(table, torch.arange(60) % 7, 4, 3, 5, 2.0, generator))
+    return losses, list(source.first_generate(table, [1, 2], 8, generator=generator))
+
+
+@pytest.mark.parametrize("kept", itertools.product(["", "first", "grown"], repeat=2),
+                         ids=lambda kept: "-".join(one or "course" for one in kept))
+def test_first_forms_serve_their_chapter_and_no_later_one(kept):
+    expected = first_train_and_write(mine)
+    torch.manual_seed(0)
+    model, ids = gpt.GPTModel(CONFIG), torch.arange(40) % 13
+    later = list(gpt.generate(model, [1, 2], 8, temperature=0))
+    text = ""
+    for first, form in zip(FIRST.values(), kept, strict=True):
+        if form:
+            source = course_source(first.of, first.edits if form == "first" else ())
+            text = keeping._with_all(text, pieces(source), first.of)
+    Path(FILE).write_text(text, encoding="utf-8")
+    assert first_train_and_write(mine) == expected
+    assert list(mine.generate(model, [1, 2], 8, temperature=0)) == later
+    assert len(list(mine.train(model, ids, 2, peak=1e-3))) == 2
+    own = [first.of if form == "grown" else name
+           for (name, first), form in zip(FIRST.items(), kept, strict=True) if form]
+    assert sorted(mine.own()) == sorted(own)
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_a_first_form_never_takes_the_place_of_the_grown_one(name):
+    of = FIRST[name].of
+    checked(name)
+    assert "Kept in my_gpt.py." in checked(of)
+    grown = file_text()
+    assert f"The {of} in my_gpt.py is the later one" in checked(name)
+    assert file_text() == grown
+
+
+def test_a_first_form_that_was_edited_by_hand_is_judged_as_one():
+    checked("first_generate")
+    Path(FILE).write_text(file_text().replace("[0, -1]", "[0, 0] "), encoding="utf-8")
+    assert "which you edited there; it isn't right yet" in checked("first_generate")
+
+
+def test_in_a_file_that_cannot_be_read_the_first_forms_are_the_courses():
+    Path(FILE).write_text("def broken(:\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="the course's definitions are used"):
+        assert mine.first_train.__name__ == "train"
 
 
 @pytest.mark.parametrize("start", [0, 1])

@@ -33,15 +33,10 @@ def first_text_only(y):
     (lambda y: -y, "opposite sign"),
     (lambda y: y.log(), "logarithms of the right numbers"),
     (lambda y: y.exp(), "e to the power of"),
-    (lambda y: y.square(), "a root is missing"),
-    (lambda y: y.sqrt(), "one root too many"),
-    (lambda y: 1 / y, "1 divided by the right one"),
     (lambda y: y.softmax(-1), "A softmax was applied"),
     (lambda y: y.trunc(), "rounded to whole numbers"),
     (lambda y: y.round(), "rounded to whole numbers"),
     (lambda y: y.ceil(), "rounded to whole numbers"),
-    (lambda y: y.cumsum(-1), "cumsum"),
-    (lambda y: torch.nn.functional.layer_norm(y, y.shape[-1:]), "A norm was applied"),
     (lambda y: y.flip(-1), "reverse order along the last axis."),
     (lambda y: y.flip(-2), "reverse order along the last axis but one"),
     (lambda y: y.roll(1, -1), "one place too late along the last axis"),
@@ -67,7 +62,6 @@ def first_text_only(y):
     (lambda y: y[..., 0], "Only the first place along the last axis is left"),
     (lambda y: y[..., :-1], "One place too few along axis 2"),
     (lambda y: y.mean(-2, keepdim=True), "One place is left along axis 1"),
-    (lambda y: torch.cat([y, y], dim=-1), "Axis 2 is twice as long as it should be"),
     (lambda y: (y + y.sin()).softmax(-1), "these are probabilities"),
     (lambda y: -y - y.sin() / 2, "It is negative, which it can never be"),
     (lambda y: (y + y.sin())[..., :1].expand_as(y), "along the last axis hold the same numbers"),
@@ -126,9 +120,8 @@ def test_an_axis_of_size_1_that_was_lost_is_told_from_a_place_that_was_picked():
     assert "An axis of size 1" in trace([Trial({}, right.squeeze(), right)])
 
 
-def test_scores_of_which_one_is_infinite_are_not_inverses():
+def test_scores_of_which_one_is_infinite_are_no_exponents():
     right = torch.full((3, 4), -math.inf).scatter(-1, torch.tensor([[2], [0], [1]]), 0.0)
-    assert "1 divided by" not in trace([Trial({}, 1 / right, right)])
     assert "to the power of" not in trace([Trial({}, right.exp(), right)])
     assert trace([Trial({}, right == 0, right)]) is None
     assert trace([Trial({}, torch.full_like(right, -math.inf), right)]) is None

@@ -6,6 +6,7 @@ import pytest
 
 from gptcourse import gpt
 from gptcourse.exercises import check, whole_file
+from gptcourse.exercises.early import FIRST
 from gptcourse.exercises.keeping import FILE
 from gptcourse.exercises.page import course_source
 
@@ -46,6 +47,18 @@ def test_a_point_is_done_or_says_why_not(source, state, why):
     Path(FILE).write_text(source)
     found = states(whole_file._tried(FILE))[SURPRISE]
     assert found[0] == state and why in found[1]
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_a_first_form_is_not_yet_what_later_points_need(name):
+    first = FIRST[name]
+    text = Path(gpt.__file__).read_text(encoding="utf-8")
+    Path(FILE).write_text(text.replace(course_source(first.of),
+                                       course_source(first.of, first.edits)), encoding="utf-8")
+    found = states(whole_file._tried(FILE))
+    waiting = {what for what, (state, why) in found.items()
+               if (state, why) == ("not yet", f"the later form of {first.of} missing")}
+    assert waiting == {what for what, needs, _ in whole_file.POINTS if first.of in needs}
 
 
 @pytest.mark.parametrize(("source", "why"), [

@@ -8,7 +8,7 @@ import pytest
 from course import ENVIRONMENT, ROOT, read, write
 from execution import execute
 from nbformat.v4 import new_notebook
-from run_tests import Part, counts, run, summarize
+from run_tests import Part, counts, parts, run, summarize
 from small_chapter import code, good_chapter, save, text
 
 NBVAL = [
@@ -154,6 +154,15 @@ def test_the_runner_gives_its_parts_the_environment_of_the_course(tmp_path):
     assert outcome.output.split() == [
         str(ROOT / "tests" / "no_network"), ENVIRONMENT["OMP_WAIT_POLICY"],
     ]
+
+
+def test_what_one_part_leaves_out_is_another_part():
+    commands = [part.command for part in parts(lax=False)]
+    left_out = [word.removeprefix("--ignore=") for command in commands for word in command
+                if word.startswith("--ignore=")]
+    assert left_out
+    for path in left_out:
+        assert (ROOT / path).exists() and [path in command for command in commands].count(True) == 1
 
 
 def test_counts_come_from_the_report(tmp_path):

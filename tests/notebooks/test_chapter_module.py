@@ -45,9 +45,9 @@ def test_setup_says_which_chapter_is_ready():
     assert "<div>Chapter 3 · Attention: ready.</div>" in chapter.setup(3)._repr_html_()
 
 
-@pytest.mark.parametrize("number", [-1, 2, 8, "3", 3.0, 3.5, True, None, [3]])
+@pytest.mark.parametrize("number", [-1, 8, 12, "3", 3.0, 3.5, True, None, [3]])
 def test_setup_refuses_a_chapter_that_does_not_exist(number):
-    with pytest.raises(ValueError, match=r"^chapter is .*, but must be one of 0, 1, 3, 4, 5, 6, 7:"):
+    with pytest.raises(ValueError, match=r"^chapter is .*, but must be one of 0, 1, 2, 3, 4, 5, 6, 7:"):
         chapter.setup(number)
 
 

@@ -4,10 +4,14 @@ import json
 
 import nbformat
 import pytest
-from copies import MANIFEST, digest, hand_out
+from copies import MANIFEST, digest, fresh, hand_out
 from course import read, write
+from learner import progress
 from nbformat.v4 import new_notebook
 from small_chapter import code, good_chapter, save, text
+
+from gptcourse.exercises import all_exercises
+from gptcourse.exercises.progress import record
 
 
 @pytest.fixture
@@ -208,3 +212,30 @@ def test_an_old_format_is_read(tmp_path):
     nbformat.write(notebook, path)
     hand_out([path], tmp_path / "workbook")
     assert read(tmp_path / "workbook" / "01_a.ipynb").cells[0].source == "x = 1"
+
+
+def test_a_fresh_copy_stands_beside_the_learners_own(course):
+    paths, folder = course
+    hand_out(paths, folder)
+    for number in ("", "2"):
+        edit(folder / paths[0].name, f"# mine {number}")
+        lines = fresh(paths[0], folder)
+        mine = folder / f"{paths[0].stem}_mine{number}.ipynb"
+        assert read(mine).cells[1].source == f"# mine {number}" and mine.name in lines[0]
+        assert digest(read(folder / paths[0].name)) == digest(read(paths[0]))
+    other = folder / paths[1].name
+    assert digest(read(other)) == digest(read(paths[1]))
+
+
+def test_progress_says_where_to_go_on(tmp_path, monkeypatch):
+    chapters = [tmp_path / name for name in ("00_a.ipynb", "01_b.ipynb", "02_c.ipynb")]
+    folder = tmp_path / "workbook"
+    folder.mkdir()
+    line, first = progress(chapters, folder)
+    assert first == chapters[0] and "are waiting" in line
+    monkeypatch.chdir(folder)
+    every = [exercise for exercise in all_exercises() if exercise.chapter < 2]
+    for exercise in every:
+        record(exercise.id, "right")
+    line, current = progress(chapters, folder)
+    assert current == chapters[2] and line.startswith(f"{len(every)} of ")

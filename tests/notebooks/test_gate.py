@@ -64,6 +64,16 @@ def ignore_two(notebook):
         cell.metadata = from_dict({"tags": ["nbval-ignore-output"], "reason": "a time"})
 
 
+def many_long(notebook):
+    for cell in code_cells(notebook)[:3]:
+        cell.metadata = from_dict({"tags": ["long"]})
+
+
+def long_with_the_learners(notebook):
+    tag("long")(notebook)
+    source("print(1 + mine.add(0, 1))")(notebook)
+
+
 def source(line):
     def change(notebook):
         code_cells(notebook)[0].source = line
@@ -133,6 +143,8 @@ WRONG = [
     (tag("raises-exception"), "unknown tag 'raises-exception'"),
     (tag("excercise"), "unknown tag 'excercise'"),
     (tag("nbval-ignore-output"), "without a `reason`"),
+    (many_long, "3 of 11 code cells are tagged long, 20% at most"),
+    (long_with_the_learners, "is tagged long but uses `mine`"),
     (ignore_two, "2 cells are tagged nbval-ignore-output"),
     (no_exercise_id, "an exercise with the id ''"),
     (foreign_exercise_id, "an exercise with the id '03.twice'"),

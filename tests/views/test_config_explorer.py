@@ -18,7 +18,7 @@ def test_a_preset_sets_every_slider_and_shows_that_model(name):
 def test_gpt2_small_has_the_known_numbers():
     view = ConfigExplorer()
     assert view.preset.value == "gpt2-small (124M)"
-    assert view.shown["parameters"] == 163_009_536
+    assert view.shown["parameters"] == 163_009_536 and view.shown["tied"] == 124_412_160
     assert round(view.shown["mib"], 2) == 621.83
     view.tie_weights.value = True
     assert view.shown["parameters"] == 124_412_160
@@ -32,15 +32,22 @@ def test_a_slider_leaves_the_preset_and_finds_it_again():
     assert view.preset.value == "gpt2-small (124M)"
 
 
-def test_an_impossible_choice_is_explained_in_words_and_the_controls_go_on_working():
+def test_the_heads_always_share_the_width_evenly():
     view = ConfigExplorer()
-    view.heads.value = 7
-    said = view.children[1].value
-    assert "width (emb_dim) of 768 is not divisible by 7 heads (n_heads)" in said
-    assert view.width.description in said and view.heads.description in said
-    assert 'role="alert"' in view.children[1].value
-    view.heads.value = 8
-    assert view.children[1].value == "" and view.shown["config"].n_heads == 8
+    for width, heads in ((800, 10), (1600, 10), (32, 8), (2048, 8)):
+        view.width.value = width
+        assert view.heads.value == heads and view.last_error is None
+        assert all(width % n == 0 for _, n in view.heads.options)
+    view.heads.value = 32
+    assert view.shown["config"].n_heads == 32
+
+
+def test_all_presets_are_drawn_on_one_scale():
+    view, reach = ConfigExplorer(), []
+    for name in GPT2_FAMILY:
+        view.preset.value = name
+        reach.append(view._axes.get_xlim())
+    assert len(set(reach)) == 1
 
 
 @pytest.mark.parametrize("tie_weights", [False, True])

@@ -256,3 +256,25 @@ def test_no_button_touches_the_learners_random_numbers(action):
     state = torch.get_rng_state()
     getattr(view, action)()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_play_steps_on_by_itself_to_the_end(monkeypatch):
+    monkeypatch.setattr("gptcourse.views.stepper.SECONDS_A_TOKEN", 0.0)
+    view, by_hand = stepper(), stepper()
+    while not by_hand.stopped:
+        by_hand.step()
+    view.play_button.click()
+    view._player.join(60)
+    assert view.shown["ids"] == by_hand.shown["ids"]
+    assert view.play_button.description == "play" and view.play_button.disabled
+
+
+@pytest.mark.parametrize("ending", ["play", "back", "restart", "leave_page"])
+def test_what_plays_is_paused_when_pressed_again_or_gone_back_or_gone(monkeypatch, ending):
+    monkeypatch.setattr("gptcourse.views.stepper.SECONDS_A_TOKEN", 0.05)
+    view = stepper()
+    view.play()
+    assert view.play_button.description == "pause"
+    getattr(view, ending)()
+    view._player.join(60)
+    assert view.play_button.description == "play" and not view.stopped

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from collecting import right, wrong_edits
 
+from gptcourse.gpt import batch, next_token_loss
+
 # --------------------------------------------------------------------------------------- batch
 
 
@@ -216,4 +218,190 @@ wrong_edits(
      "the loss is"),
     (WHOLE, "-log_probabilities.exp().gather(-1, targets[..., None]).mean().log()",
      "take the logarithm of each"),
+)
+
+# --------------------------------------------------------------------------------- first_train
+
+
+@right("first_train")
+def steps_by_hand(model, ids, steps, batch_size, context_length, rate, generator=None):
+    for _ in range(steps):
+        inputs, targets = batch(ids, batch_size, context_length, generator)
+        loss = next_token_loss(model(inputs), targets)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        with torch.no_grad():
+            for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                weight -= rate * gradient
+        yield loss.item()
+
+
+@right("first_train")
+def clears_after_the_step(model, ids, steps, batch_size, context_length, rate, generator=None):
+    sgd = torch.optim.SGD(model.parameters(), rate)
+    for _step in range(1, steps + 1):
+        x, y = batch(ids, batch_size, context_length, generator=generator)
+        loss = next_token_loss(model(x), y)
+        loss.backward()
+        sgd.step()
+        sgd.zero_grad(set_to_none=True)
+        yield float(loss)
+
+
+@right("first_train")
+def with_a_while(model, ids, steps, batch_size, context_length, rate, generator=None):
+    optimizer, done = torch.optim.SGD(list(model.parameters()), lr=rate, momentum=0), 0
+    while done < steps:
+        x, y = batch(ids, batch_size, context_length, generator)
+        scores = model(x)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(scores.flatten(0, 1), y.flatten())
+        loss.backward()
+        optimizer.step()
+        done += 1
+        yield loss.detach().item()
+
+
+@right("first_train")
+def switches_the_mode_and_clears_by_hand(model, ids, steps, batch_size, context_length, rate,
+                                         generator=None):
+    for _ in range(steps):
+        model.train()
+        model.zero_grad()
+        x, y = batch(ids, batch_size, context_length, generator)
+        loss = next_token_loss(model(x), y)
+        loss.backward()
+        for weight in model.parameters():
+            weight.data -= rate * weight.grad
+        model.eval()
+        yield loss.item()
+
+
+STEP, CLEAR = "        optimizer.step()\n", "        optimizer.zero_grad()\n"
+SGD, BACK = "torch.optim.SGD(model.parameters(), lr=rate)", "        loss.backward()\n"
+WINDOWS = "        inputs, targets = batch(ids, batch_size, context_length, generator)\n"
+
+wrong_edits(
+    "first_train",
+    (CLEAR, "", "backward adds to the gradient that is there"),
+    (CLEAR + BACK, BACK + CLEAR, "finds no gradient, or only zeros"),
+    (BACK, "", "finds no gradient, or only zeros"),
+    (STEP, "", "No optimizer takes a step"),
+    (STEP, STEP + STEP, "The optimizer takes"),
+    (SGD, "torch.optim.AdamW(model.parameters(), lr=rate)", "must be torch.optim.SGD"),
+    (SGD, "torch.optim.SGD(model.parameters())", "give the optimizer lr=rate"),
+    (SGD, "torch.optim.SGD(model.parameters(), lr=-rate)", "Invalid learning rate"),
+    (SGD, "torch.optim.SGD(model.parameters(), lr=rate, weight_decay=0.1)",
+     "something else moves the weights"),
+    (BACK, "        (-loss).backward()\n", "move uphill"),
+    (WINDOWS, WINDOWS.replace(", generator)", ")"), "hand it the generator"),
+    ("    for _ in range(steps):\n" + WINDOWS, WINDOWS[4:] + "    for _ in range(steps):\n",
+     "Each step reads the same batch"),
+    ("model(inputs)", "model(targets)", "The model reads the targets"),
+    ("range(steps)", "range(steps - 1)", "but must yield one for each"),
+    ("        yield loss.item()\n", "        yield loss\n", "yield a plain number"),
+    ("        yield loss.item()\n", "    return loss.item()\n", "must hand out a loss"),
+    ("        yield loss.item()\n", "    yield loss.item()\n", "inside of the loop"),
+)
+
+BY_HAND = """    for _ in range(steps):
+        inputs, targets = batch(ids, batch_size, context_length, generator)
+        loss = next_token_loss(model(inputs), targets)
+        loss.backward()
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight -= {}
+        yield loss.item()
+"""
+
+wrong_edits(
+    "first_train",
+    ("", BY_HAND.format("rate * weight.grad"), "does each step begin with a fresh gradient"),
+    ("", BY_HAND.format("weight.grad"), "go `rate` times against it"),
+)
+
+wrong_edits(
+    "copycat",
+    ("next_token_loss(model(inputs), targets)", "next_token_loss(model(inputs), inputs)",
+     "compare them with the targets"),
+    ("next_token_loss(model(inputs), targets)",
+     "next_token_loss(model(inputs)[:, 1:], targets[:, 1:])", "the loss of step 0 is"),
+    ("next_token_loss(model(inputs), targets)", "next_token_loss(model(targets), targets)",
+     "The model reads the targets"),
+)
+
+# ------------------------------------------------------------------------------ first_generate
+
+
+@right("first_generate")
+@torch.no_grad()
+def the_last_token_is_enough(model, ids, n_tokens, stop=None, generator=None):
+    token = ids[-1]
+    for _ in range(n_tokens):
+        chances = F.softmax(model(torch.tensor([[token]]))[0, 0], dim=0)
+        token = int(torch.multinomial(chances, 1, generator=generator))
+        if stop is not None and token == stop:
+            break
+        yield token
+
+
+@right("first_generate")
+@torch.no_grad()
+def a_tensor_that_grows(model, ids, n_tokens, stop=None, generator=None):
+    row = torch.as_tensor(ids)[None]
+    for _ in range(n_tokens):
+        new = torch.multinomial(model(row)[:, -1].softmax(-1), 1, generator=generator)
+        if new.item() == stop:
+            return
+        row = torch.cat([row, new], dim=1)
+        yield new.item()
+
+
+@right("first_generate")
+def detached_exponentials(model, ids, n_tokens, stop=None, generator=None):
+    text = [*ids]
+    while len(text) < len(ids) + n_tokens:
+        scores = model(torch.tensor(text)[None, :]).detach()[0][-1]
+        chances = scores.exp() / scores.exp().sum()
+        text.append(torch.multinomial(chances, num_samples=1, generator=generator).tolist()[0])
+        if text[-1] == stop:
+            return
+        yield text[-1]
+
+
+@right("first_generate")
+@torch.no_grad()
+def with_a_condition(model, ids, n_tokens, stop=None, generator=None):
+    ids = tuple(ids)
+    for _ in range(n_tokens):
+        logits = model(torch.tensor([ids]))[0, -1].double()
+        token = torch.multinomial(logits.softmax(-1).float(), 1, generator=generator).item()
+        if token != stop:
+            ids += (token,)
+            yield token
+        else:
+            return
+
+
+DRAW = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
+
+wrong_edits(
+    "first_generate",
+    ("    ids = list(ids)\n", "", "it changes its input ids"),
+    (DRAW, "torch.multinomial(logits.softmax(dim=-1), 1).item()", "Even the first token differs"),
+    (DRAW, "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)", "a token id"),
+    (DRAW, "torch.randint(len(logits), (1,), generator=generator).item()",
+     "Even the first token differs"),
+    (DRAW, "torch.multinomial(logits.sigmoid(), 1, generator=generator).item()",
+     "Even the first token differs"),
+    (DRAW, "torch.multinomial((-logits).softmax(dim=-1), 1, generator=generator).item()",
+     "Even the first token differs"),
+    ("range(n_tokens)", "range(n_tokens - 1)", "but it should be"),
+    ("range(n_tokens)", "range(n_tokens + 1)", "but it should be"),
+    ("        ids.append(token)\n", "        ids = [token, *ids]\n", "append each to ids"),
+    ("[0, -1]", "[-1, 0]", "the scores at the first position"),
+    ("        yield token\n", "        yield ids\n", "must hold a token id"),
+    ("        yield token\n        ids.append(token)\n",
+     "        ids.append(token)\n    return ids\n", "It never yields"),
+    ("        yield token\n", "        return token\n", "write `yield token` inside of the loop"),
+    ("        ids.append(token)\n", "        ids.append(0)\n", "then they go astray"),
 )

@@ -51,19 +51,19 @@ wrong_edits(
          "    return peak * (0.55 + 0.45 * math.cos(math.pi * step / (steps - 1)))\n",
      "divide the steps since the warm-up"),
     ("", "    if step < warmup_steps:\n        return (step + 1) / warmup_steps\n"
-         f"    progress = {SHARE}\n    return 0.1 + 0.9 * {WAVE}\n", "multiply by peak"),
+         f"    progress = {SHARE}\n    return 0.1 + 0.9 * {WAVE}\n", "The warm-up must climb"),
     ("", "    t = max(0, step - warmup_steps) / (steps - 1 - warmup_steps)\n"
          "    return peak * (0.55 + 0.45 * math.cos(math.pi * t))\n",
-     "All is right but the warm-up: it climbs in"),
+     "The warm-up must climb in warmup_steps equal shares"),
     (RATE, "peak * (0.1 + 0.45 * (1 + math.cos(progress)))", "factor pi is missing"),
     (RATE, "peak * (0.1 + 0.45 * (1 + math.cos(180 * progress)))",
      "The warm-up and the peak are right, but at"),
     (f"    if step < warmup_steps:\n        return {CLIMB}",
      "    climb = (step + 1) / warmup_steps\n    if climb <= 1:\n        return peak * climb",
-     "which may be 0"),
+     "which of the inputs may be 0"),
     (RATE, "0.1 * peak + 0.9 * peak * (1 + math.sin(progress * math.pi)) / 2",
      "The warm-up is right, but then the rate must"),
-    (CLIMB, "warmup_steps * peak / (step + 1)", "All is right but the warm-up: it climbs in"),
+    (CLIMB, "warmup_steps * peak / (step + 1)", "The warm-up must climb"),
     (RATE, "peak * 0.1 ** progress", "The warm-up, the peak and the last step are right"),
     (RATE, f"0.1 + (peak - 0.1) * ({WAVE})", "(for peak = 2 at 0.2, and not at 0.1)"),
     (RATE, "peak * (0.45 + 0.35 * math.cos(math.pi * progress))", "must still be at its peak"),
@@ -74,24 +74,22 @@ wrong_edits(
      "it returns None. A way through"),
     ("", f"{TEST} peak * step / warmup_steps\n    progress = {SHARE}\n"
          "    return peak * (1 - 0.9 * progress)\n",
-     "climb with step + 1."),
-    (CLIMB, "peak * 2 ** (step + 1 - warmup_steps)", "All is right but the warm-up: it climbs in"),
+     "of which step 0 has one"),
+    (CLIMB, "peak * 2 ** (step + 1 - warmup_steps)", "The warm-up must climb"),
     ("", f"{TEST} peak * (step + 1) / (warmup_steps + 1)\n"
          "    progress = (step - warmup_steps) / (steps - warmup_steps)\n"
          "    return 0.1 * peak + 0.5 * (1 + math.cos(math.pi * progress)) * (peak - 0.1 * peak)\n",
-     "The warm-up climbs too slowly"),
-    (f"        return {CLIMB}\n", f"        rate = {CLIMB}\n", "The wave takes the place"),
+     "The warm-up must climb in warmup_steps equal shares"),
+    (f"        return {CLIMB}\n", f"        rate = {CLIMB}\n", "The warm-up must climb"),
     (RATE, f"peak * ({WAVE.replace('math.pi', '0.5 * math.pi')})", "at its last step"),
     ("", f"{TEST} {CLIMB}\n    wave = (1 + math.cos(math.pi * (step - warmup_steps) / "
          "(steps - warmup_steps))) / 2\n    return peak * wave\n", "at its last step, steps - 1"),
     ("", f"{TEST} {CLIMB}\n    return peak * (steps - step) / (steps - warmup_steps)\n",
      "at its last step, steps - 1"),
     ("1 + math.cos(math.pi * progress)", "math.cos(math.pi * progress)", "must run from the peak"),
-    ("", "    return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * step / (steps - 1))) / 2)\n",
-     "the rate jumps down after the warm-up"),
     ("", "    rate = min(1, (step + 1) / max(1, warmup_steps))\n    return peak * rate * "
          "(0.1 + 0.9 * (1 + math.cos(math.pi * step / (steps - 1))) / 2)\n",
-     "the rate jumps down after the warm-up"),
+     "The warm-up must climb in warmup_steps equal shares"),
     (RATE, f"1 * {RATE[7:]}", "The warm-up is right, but then the rate must"),
     (TEST + f" {CLIMB}\n", TEST + f" print({CLIMB})\n", "returns None"),
     ("math.cos(", "math.cosine(", "module 'math' has no attribute"),
@@ -209,7 +207,7 @@ wrong_edits(
     ("model(inputs), targets", "model(targets), targets", "The model reads the targets"),
     ("model(inputs), targets", "model(targets), inputs", "The model reads the targets"),
     ("model(inputs), targets", "model(inputs)[:, :-1], targets[:, 1:]", "the loss of step 0"),
-    ("model(inputs), targets", "targets, model(inputs)", "it takes the scores first"),
+    ("model(inputs), targets", "targets, model(inputs)", "two arguments may be swapped"),
     ("loss = ", "with torch.no_grad():\n            loss = ", "was not recorded"),
     (BATCH + "        model.train()\n", "        model.train()\n", "inputs"),
     ("yield loss.item()", "yield loss", "yield a plain number, loss.item()"),
@@ -231,7 +229,7 @@ wrong_edits(
      "in this order"),
     ('            group["lr"] = learning_rate(step, steps, warmup_steps, peak)\n',
      "            lr = learning_rate(step, steps, warmup_steps, peak)\n", "in every step: set"),
-    ("range(steps)", "range(1, steps + 1)", "The rate is one step ahead"),
+    ("range(steps)", "range(1, steps + 1)", "In step 0 the learning rate is 0.05"),
     ("range(steps)", "range(steps - 1)", "must yield one for each of 5 steps"),
     (STEP, STEP + "        nn.init.zeros_(model.final_norm.shift)\n", "something else changes"),
     (STEP, STEP + "        optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), "
@@ -239,8 +237,8 @@ wrong_edits(
 )
 wrong_edits(
     "uncleared",
-    (ZERO + BACK + CLIP + STEP, BACK + CLIP + STEP, "backward adds to the gradient that is there"),
-    (ZERO, "        optimizer.zero_grad\n", "backward adds to the gradient that is there"),
+    (ZERO + BACK + CLIP + STEP, BACK + CLIP + STEP, "what .grad holds when backward begins"),
+    (ZERO, "        optimizer.zero_grad\n", "what .grad holds when backward begins"),
     (ZERO + BACK + CLIP, BACK + CLIP + ZERO, "forgotten before the optimizer has used it"),
 )
 

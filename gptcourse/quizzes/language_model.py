@@ -1,0 +1,98 @@
+"""Five questions about a first language model."""
+
+import math
+
+from gptcourse.quizzes.quiz import Option, Question
+from gptlib.data import windows
+
+_PROBABILITIES = (1 / 4, 1 / 16)
+_LOSS = -sum(map(math.log, _PROBABILITIES)) / 2
+_MEAN = sum(_PROBABILITIES) / 2
+_N_WINDOWS = len(windows(list(range(100)), 10)[0])
+_SURE = 0.9
+
+QUESTIONS = (
+    Question(
+        "A model gave the two tokens of a text the probabilities 1/4 and 1/16. What is its loss?",
+        right=Option(
+            f"{_LOSS:.2f}",
+            "The surprises are ln 4 and ln 16, and their mean is ln 8: as if it had been choosing "
+            "among eight equally likely tokens."),
+        wrong=(
+            Option(f"{-math.log(_MEAN):.2f}",
+                   "That is the surprise at the mean of the two probabilities. The logarithm comes "
+                   "first, and then the mean."),
+            Option(f"{2 * _LOSS:.2f}",
+                   "That is the surprise at the whole text, the sum. The loss is the mean per "
+                   "token."),
+            Option(f"{_MEAN:.2f}", "That is the mean probability: the logarithms are missing."),
+        ),
+    ),
+    Question(
+        f"A model gave the token that really came the probability {_SURE}. What is the slope of "
+        "the loss for the score of that token?",
+        right=Option(
+            f"{_SURE - 1:.1f}".replace("-", "−"),
+            f"Probability minus truth, {_SURE} − 1. It is close to 0, because there is little left "
+            "to learn here, and negative, because raising the score makes the loss fall."),
+        wrong=(
+            Option(f"{_SURE}", "That would be its slope if another token had come: the truth is 1 "
+                               "for this one, and has to be subtracted."),
+            Option(f"{1 - _SURE:.1f}",
+                   "The size is right. But a positive slope says that the loss rises with the "
+                   "score, and this score should go up."),
+            Option("0", "Only a model that gave it probability 1 would have no slope left."),
+        ),
+    ),
+    Question(
+        "A text has 100 tokens. How many windows of 10 inputs, each with its targets, fit without "
+        "overlap?",
+        right=Option(f"{_N_WINDOWS}",
+                     "Ten would need 101 tokens, for the last target is the token after the last "
+                     "input."),
+        wrong=(
+            Option(f"{_N_WINDOWS + 1}", "The tenth window's last target would be token 100, "
+                                        "counted from 0, and there is none."),
+            Option("90", "That many would fit if a window began at every token, but these do not "
+                         "overlap."),
+            Option("8", "A window's last target is the next one's first input, so no token is "
+                        "wasted between them."),
+        ),
+    ),
+    Question(
+        "You train a table that sees one token, for as long as you like, on as many stories as you "
+        "like. How low can its loss on new stories get?",
+        right=Option(
+            "As low as that of the counted table, and no lower",
+            "Tally marks already give each token the probability with which it follows. A table of "
+            "one token can't know more than that."),
+        wrong=(
+            Option("Down to the floor",
+                   "The floor belongs to a reader who remembers the whole story. One token isn't "
+                   "enough to know what such a reader knows."),
+            Option("Down to 0",
+                   "Then no token would ever be a surprise, but even the perfect reader can't know "
+                   "how a die will fall."),
+            Option("It depends on the scores at the start",
+                   "They decide how long it takes. Downhill from anywhere, this loss has only one "
+                   "valley."),
+        ),
+    ),
+    Question(
+        "In training, the loss sinks below the floor within a few steps. On new stories, measured "
+        "properly, it is enormous. What is the first thing to look at?",
+        right=Option(
+            "Which target each row of scores is compared with",
+            "A model that is asked for what it can see has an easy time. Nothing that only sees "
+            "the past can be better than the perfect reader."),
+        wrong=(
+            Option("Whether the learning rate is too high",
+                   "Then the loss in training would be bad, too. Here it is too good."),
+            Option("Whether there are too few windows in a batch",
+                   "A small batch makes the curve jitter. It doesn't take it below the floor."),
+            Option("Whether the model should be larger",
+                   "A loss below the floor isn't the mark of a model that is too small. It has got "
+                   "at the answers."),
+        ),
+    ),
+)

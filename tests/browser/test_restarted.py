@@ -1,0 +1,43 @@
+"""Views whose kernel is restarted or ended say so, and answer nothing any more."""
+
+import pytest
+from lab_notebook import write_notebook
+from playwright.sync_api import expect
+from test_keyboard import CELLS, START
+
+QUIZ = "from gptcourse.quizzes import quiz\nquiz.attention"
+ENDINGS = {
+    "restarted": "session => session.kernel.restart()",
+    "ended": "session => session.kernel.shutdown()",
+}
+SESSION = "(end => end(window.jupyterapp.shell.currentWidget.sessionContext.session))"
+# Controls that could still be used, and what JupyterLab would draw over a view: a broken link.
+STILL_ALIVE = """output => [
+    ...[...output.querySelectorAll("input, select, textarea, button, [tabindex]")]
+        .filter(element => !element.disabled && !element.closest("[inert]")),
+    ...[...output.querySelectorAll("*")].filter(element =>
+        !["none", "normal", '""'].includes(getComputedStyle(element, "::before").content)
+        && element.classList.contains("jupyter-widgets-disconnected")),
+].map(element => element.outerHTML.slice(0, 99))"""
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_every_view_says_that_its_kernel_is_gone(lab, ending):
+    write_notebook(lab, "94_restarted.ipynb", [START, *CELLS.values(), QUIZ])
+    with lab.open("94_restarted.ipynb") as chapter:
+        page = chapter.page
+        chapter.run_all(seconds=120)
+        outputs = []
+        for number in range(1, len(CELLS) + 2):            # each view is drawn once, while it lives
+            page.evaluate("n => window.jupyterapp.shell.currentWidget.content.scrollToItem(n)",
+                          number)
+            output = page.locator(
+                f".jp-Cell[data-windowed-list-index='{number}'] .jp-OutputArea-output").first
+            output.locator(".gpt, .widget-vbox").first.wait_for()
+            outputs.append(output)
+        page.evaluate(f"() => {SESSION}({ENDINGS[ending]})")
+        for number, output in enumerate(outputs, start=1):
+            page.evaluate("n => window.jupyterapp.shell.currentWidget.content.scrollToItem(n)",
+                          number)
+            expect(output.get_by_role("alert").first).to_contain_text("run this cell again")
+            assert output.evaluate(STILL_ALIVE) == []
