@@ -408,7 +408,7 @@ class TrainingDashboard(View):
             other.disabled = True
 
     def _build(self) -> None:
-        figure = figures.new_figure(figures.WIDTH, 260)
+        figure = figures.new_figure(figures.WIDTH, 250)
         grid = figure.add_gridspec(2, 5)
         self._loss = LossAxes(figure, self.floor, grid[:, :3], self.validation_ids is not None,
                               MOST_FORMER)
@@ -492,16 +492,16 @@ def _small_model(vocab_size: int) -> GPTConfig:
 
 
 def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
-    """The runs as rows of an HTML table, the present one last and in bold, the former gray as their
-    curves."""
+    """The runs as rows of an HTML table, the present one first and in bold, the former gray, as
+    their curves are. What is beyond four rows is scrolled to."""
     if not runs:
         return ""
     above = [] if floor is None else ["above floor"]
     names = ["optimizer", "rate", "steps", "batch", "width", "layers", "loss", *above, "time"]
     rows = [("th", f"color: {QUIET_COLOR}", names)]
-    for n, run in enumerate(runs):
+    for n, run in enumerate(reversed(runs)):
         distance = [] if floor is None else [f"{run.loss - floor:.3f}".replace("-", "−")]
-        style = "font-weight: bold" if n == len(runs) - 1 else f"color: {QUIET_COLOR}"
+        style = "font-weight: bold" if n == 0 else f"color: {QUIET_COLOR}"
         rows.append(("td", style, [
             {"adamw": "AdamW", "muon": "Muon"}[run.training.optimizer],
             figures.number(run.training.learning_rate), f"{len(run.result['step']):,}",
@@ -512,6 +512,8 @@ def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
         f'<tr style="{style}">'
         + "".join(f'<{kind} style="{cell}">{word}</{kind}>' for word in words) + "</tr>"
         for kind, style, words in rows)
-    return (f'<div style="overflow-x: auto"><table style="color: {TEXT_COLOR}; font-size: 12px; '
-            f'line-height: 1.4; text-align: left; font-variant-numeric: tabular-nums">{lines}'
+    return ('<div tabindex="0" role="group" aria-label="Runs, the present one first" '
+            f'style="overflow: auto; max-height: 88px"><table style="color: {TEXT_COLOR}; '
+            f'font-size: 12px; line-height: 1.4; text-align: left; '
+            f'font-variant-numeric: tabular-nums">{lines}'
             "</table></div>")

@@ -374,7 +374,7 @@ def test_former_runs_stay_as_curves_and_as_rows_with_their_settings_and_results(
     view.learning_rate.value, view.layers.value = 0.01, 1
     view.start()
     view.wait(LONG)
-    heads, former, present = cells(view)
+    heads, present, former = cells(view)
     assert heads == ["optimizer", "rate", "steps", "batch", "width", "layers", "loss",
                      "above floor", "time"]
     loss = first.history[-1].validation_loss
