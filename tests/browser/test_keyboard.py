@@ -193,8 +193,8 @@ def test_the_place_where_a_view_of_the_kernel_speaks_stays_when_its_words_change
         output.page.keyboard.press("Home")
         start = reach(output, "button", "start")
         output.page.keyboard.press("Enter")
-        expect(place).to_contain_text("Step 10 of 10")
-        expect(start).to_be_enabled()                       # for the next who presses it
+        expect(place).to_contain_text("Step 10 of 10", timeout=60_000)
+        expect(start).to_be_enabled(timeout=60_000)         # for the next who presses it
     else:
         reach(output, "slider", {"TokenizerExplorer": "merges"}.get(name, "layers"))
         output.page.keyboard.press("ArrowLeft")
