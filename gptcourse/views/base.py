@@ -343,7 +343,7 @@ def check_finite(logits: np.ndarray) -> None:
 
 WIDE = {"flex": "1 1 100%", "max_width": f"{WIDTH}px"}
 _STYLE = {"description_width": "96px"}
-_LAYOUT = {"flex": "1 1 270px", "max_width": "345px"}     # two beside each other on any page
+_LAYOUT = {"flex": "1 1 262px", "max_width": "345px"}     # two beside each other on any page
 
 
 def whole_slider(label: str, low: int, high: int, value: int, hint: str = "", step: int = 1):
