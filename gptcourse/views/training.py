@@ -513,7 +513,7 @@ def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
         + "".join(f'<{kind} style="{cell}">{word}</{kind}>' for word in words) + "</tr>"
         for kind, style, words in rows)
     return ('<div tabindex="0" role="group" aria-label="Runs, the present one first" '
-            f'style="overflow: auto; max-height: 88px; width: 0; min-width: 100%"><table style="color: {TEXT_COLOR}; '
-            f'font-size: 12px; line-height: 1.4; text-align: left; '
-            f'font-variant-numeric: tabular-nums">{lines}'
+            'style="overflow: auto; max-height: 88px; width: 0; min-width: 100%">'
+            f'<table style="color: {TEXT_COLOR}; font-size: 12px; line-height: 1.4; '
+            f'text-align: left; font-variant-numeric: tabular-nums">{lines}'
             "</table></div>")
