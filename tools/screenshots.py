@@ -54,6 +54,7 @@ VIEWS = {
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
     "training": "dashboard.start()\ndashboard.wait()\ndashboard",
+    "watch": "for step in watch(dashboard.run, tokenizer, floor=0.37): pass",
 }
 
 

@@ -3,6 +3,7 @@
 from gptcourse.views.attention import AttentionExplorer
 from gptcourse.views.configuration import ConfigExplorer
 from gptcourse.views.gradients import GradientFlow
+from gptcourse.views.live import watch
 from gptcourse.views.microscope import AttentionMicroscope
 from gptcourse.views.neurons import NeuronExplorer
 from gptcourse.views.sampling import SamplingBench
@@ -28,4 +29,5 @@ __all__ = [
     "TokenizerExplorer",
     "TrainingDashboard",
     "WindowExplorer",
+    "watch",
 ]

@@ -43,7 +43,7 @@ class AttentionExplorer(BrowserView):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
         the session's; with one, it becomes the session's."""
         self.model, self.tokenizer = twin(model), tokenizer
-        self._traced: tuple[str, Trace] | None = None
+        self._traced: tuple[tuple, Trace] | None = None
         super().__init__(session, prompt=text)
         self.follow("prompt", "layer", "head", "token", "mean", "direction", "look", "heads")
 
@@ -97,8 +97,9 @@ class AttentionExplorer(BrowserView):
                                       column=self.direction == "column")
 
     def _trace(self) -> Trace:
-        """One pass of the model per text; every head's weights go to the page together."""
-        if self._traced is None or self._traced[0] != self.prompt:
+        """One pass of each model per text; every head's weights go to the page together."""
+        read = (self.model, self.prompt)
+        if self._traced is None or self._traced[0] != read:
             traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
             if not figures.is_causal(traced.attention):
                 raise ValueError(
@@ -111,7 +112,7 @@ class AttentionExplorer(BrowserView):
                 weights = np.round(255 * np.sqrt(weights)).astype(np.uint8)
             self.send_data({"weights": weights}, ends=self._ends(traced),
                            labels=[figures.with_signs(label) for label in traced.labels])
-            self._traced, self.notice = (self.prompt, traced), notice
+            self._traced, self.notice = (read, traced), notice
         return self._traced[1]
 
     def _ends(self, traced: Trace) -> list[int]:

@@ -223,9 +223,14 @@ class View(BaseView, widgets.VBox):
             (part.add_class if message else part.remove_class)("gpt-stale")
 
     def hear(self, content: object) -> None:
-        if content == "gone":
+        if content == "here":
+            self.enter_page()
+        elif content == "gone":
             self.leave_page()
         super().hear(content)
+
+    def enter_page(self) -> None:
+        """The view was put on a page, where somebody may look at it."""
 
     def leave_page(self) -> None:
         """The view was taken from the page. It can be shown again."""
@@ -338,7 +343,7 @@ def check_finite(logits: np.ndarray) -> None:
 
 WIDE = {"flex": "1 1 100%", "max_width": f"{WIDTH}px"}
 _STYLE = {"description_width": "96px"}
-_LAYOUT = {"flex": "1 1 290px", "max_width": "345px"}     # two beside each other on any page
+_LAYOUT = {"flex": "1 1 262px", "max_width": "345px"}     # two beside each other on any page
 
 
 def whole_slider(label: str, low: int, high: int, value: int, hint: str = "", step: int = 1):

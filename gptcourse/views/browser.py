@@ -14,9 +14,10 @@ import anywidget
 import numpy as np
 import traitlets
 
-from gptcourse.figures import Picture, showable
+from gptcourse.figures import DRAWING, Picture, showable
 from gptcourse.views.base import BaseView, answer_while_a_cell_runs
 from gptcourse.views.session import Session
+from gptcourse.views.twin import twin
 
 MOST_BYTES = 1_000_000               # of data in one view
 
@@ -45,6 +46,16 @@ class BrowserView(BaseView, anywidget.AnyWidget):
             if value is not None and self.session.has_trait(name):
                 self.session.set_trait(name, value)
         self.session.join(self)
+
+    def follow_to(self, model) -> None:
+        """Go on with another model, where the view shows one."""
+        if model is None or not hasattr(self, "model"):
+            return
+        with DRAWING:
+            with self.errors_shown():
+                self.model = twin(model)
+            if self.last_error is None:
+                self.refresh()
 
     def still(self) -> Picture:
         """A picture of what is shown, for pages where no widget can be."""

@@ -46,8 +46,8 @@ class AttentionMicroscope(BrowserView):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
         the session's; with one, it becomes the session's."""
         self.model, self.tokenizer = twin(model), tokenizer
-        self._traced: tuple[str, Trace] | None = None
-        self._sent: tuple[str, int, int] | None = None
+        self._traced: tuple[tuple, Trace] | None = None
+        self._sent: tuple | None = None
         super().__init__(session, prompt=text)
         self.follow("prompt", "layer", "head", "token", "key", "scale", "mask")
 
@@ -101,20 +101,22 @@ class AttentionMicroscope(BrowserView):
                               title=f"The {len(labels)} largest weights", signed=True)
 
     def _trace(self) -> Trace:
-        """One pass of the model per text."""
-        if self._traced is None or self._traced[0] != self.prompt:
+        """One pass of each model per text."""
+        read = (self.model, self.prompt)
+        if self._traced is None or self._traced[0] != read:
             traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
-            self._traced, self.notice = (self.prompt, traced), notice
+            self._traced, self.notice = (read, traced), notice
         return self._traced[1]
 
     def _send_head(self, traced: Trace, arrays: dict, layer: int, head: int) -> None:
         """The numbers of one head, whenever it is another."""
-        if self._sent != (self.prompt, layer, head):
+        shown = (self.model, self.prompt, layer, head)
+        if self._sent != shown:
             labels = [figures.with_signs(label) for label in traced.labels]
             config = traced.config
             self.send_data(arrays, labels=labels, layer=layer, head=head,
                            n_layers=config.n_layers, n_heads=config.n_heads)
-            self._sent = (self.prompt, layer, head)
+            self._sent = shown
 
     def _sentence(self, labels, token: int, key: int, result: dict, off: float) -> str:
         steps = ["÷ √D" if self.scale else "no scale", "mask" if self.mask else "no mask"]

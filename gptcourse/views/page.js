@@ -40,6 +40,7 @@ export default () => {
         }
         undo.push(() => observer.disconnect(), ownKeys(view));
         undo.push(whenGone({ model, el }, () => giveUp(view)));
+        model.send("here");
       };
       begin();
       return () => {

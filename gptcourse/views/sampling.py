@@ -45,7 +45,7 @@ class SamplingBench(BrowserView):
         """`tokenizer` is the one that the model was trained with. A text begins after its
         end-of-text token, if it has one, and then the prompt may be empty."""
         self.model, self.tokenizer = twin(model), tokenizer
-        self._scored: tuple[str, Tensor] | None = None
+        self._scored: tuple[tuple, Tensor] | None = None
         super().__init__(session, prompt=prompt)
         self.follow("prompt", "temperature", "top_k", "top_p", "min_p")
 
@@ -104,8 +104,9 @@ class SamplingBench(BrowserView):
             return figures.Picture(figures.png(figure), "", figures.WIDTH)
 
     def _scores(self) -> Tensor:
-        """The logits after the prompt (V) in float64; one pass of the model per prompt."""
-        if self._scored is None or self._scored[0] != self.prompt:
+        """The logits after the prompt (V) in float64; one pass of each model per prompt."""
+        read = (self.model, self.prompt)
+        if self._scored is None or self._scored[0] != read:
             ids, notice = prompt_ids(self.model, self.tokenizer, self.prompt)
             logits = self.model(torch.tensor([ids], device=self.model.device))[0, -1]
             logits = logits.float().cpu()                                    # (V)
@@ -113,7 +114,7 @@ class SamplingBench(BrowserView):
             best = logits.argsort(descending=True, stable=True)[:MOST_LABELS].tolist()
             labels = [figures.with_signs(token) for token in self.tokenizer.tokens(best)]
             self.send_data({"logits": logits.numpy()}, labels=labels)
-            self._scored, self.notice = (self.prompt, logits.double()), notice
+            self._scored, self.notice = (read, logits.double()), notice
         return self._scored[1]
 
 

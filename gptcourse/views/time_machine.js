@@ -21,17 +21,6 @@ export function probabilitiesAt({ surprise, shapes }, checkpoint) {
   return Float64Array.of(NaN, ...Array.from(row, (x) => Math.exp(-x)));
 }
 
-/** From steps to shares of a width; by their logarithms where they grow by powers. */
-export function placesOf(steps) {
-  const positive = steps.filter((step) => step > 0);
-  const [first, last] = [Math.min(...positive), Math.max(...steps)];
-  if (steps.length < 2 || !positive.length) return steps.map(() => 0.5);
-  const grown = last / first > 20
-    ? steps.map((step) => Math.log2(1 + step / first)) : steps.slice();
-  const [low, high] = [Math.min(...grown), Math.max(...grown)];
-  return grown.map((x) => (high > low ? (x - low) / (high - low) : 0.5));
-}
-
 // ---------------------------------------------------------------------------------------- view
 
 const HINT = "Rows look at columns. Point at a cell for its weight.";
@@ -90,7 +79,7 @@ const render = (context) => mount(context, (view) => {
   // ----- the loss
 
   function drawCurve() {
-    const { losses, floor } = state.data;
+    const { losses, floor, places, steps } = state.data;
     const width = Math.min(curve.parentElement.clientWidth || 440, 560);
     const height = 150;
     const [left, right, top, bottom] = [44, 14, 10, 22];
@@ -101,7 +90,7 @@ const render = (context) => mount(context, (view) => {
     const pad = 0.08 * (highest - lowest || 1);
     const y = (loss) => top + ((highest + pad - loss) / (highest - lowest + 2 * pad || 1))
       * (height - top - bottom);
-    const x = state.places.map((share) => left + share * (width - left - right));
+    const x = places.map((share) => left + share * (width - left - right));
     state.columns = x;
     context.font = `11px ${look("font-family")}`;
     context.textBaseline = "middle";
@@ -122,6 +111,9 @@ const render = (context) => mount(context, (view) => {
     context.beginPath();
     losses.forEach((loss, n) => context.lineTo(x[n], y(loss)));
     context.stroke();
+    if (steps[0] === 0 && steps.length > 1) {
+      breakAxis(context, (x[0] + x[1]) / 2, height - 8, look("--gpt-quiet"));
+    }
     losses.forEach((loss, n) => {
       context.fillStyle = look(n === here() ? "--gpt-accent" : "--gpt-color-blue");
       context.beginPath();
@@ -133,13 +125,17 @@ const render = (context) => mount(context, (view) => {
       + `from ${written(losses[0])} to ${written(losses[last()])}.`);
   }
 
-  /** The steps below the curve, as many as have room; always the one that is shown. */
+  /** The steps below the curve, as many as have room; first the one that is shown, then the last. */
   function drawSteps(context, x, width, y, look) {
+    context.textAlign = "right";
+    context.fillStyle = look("--gpt-quiet");
+    context.fillText("step", x[0] - 8, y);
     context.textAlign = "center";
     let free = -Infinity;
     x.forEach((_, n) => {
       const room = context.measureText(stepName(n)).width / 2 + 4;
-      if (n !== here() && (x[n] - room < free || Math.abs(x[n] - x[here()]) < 2.4 * room)) return;
+      const isNear = (other) => n !== other && Math.abs(x[n] - x[other]) < 2.4 * room;
+      if (n !== here() && (x[n] - room < free || isNear(here()) || isNear(last()))) return;
       context.fillStyle = look(n === here() ? "--gpt-ink" : "--gpt-quiet");
       context.fillText(stepName(n), Math.min(x[n], width - room), y);
       free = x[n] + room;
@@ -238,7 +234,7 @@ const render = (context) => mount(context, (view) => {
   // ----- what follows what
 
   view.onData("data", (data) => {
-    Object.assign(state, { data, hovered: null, places: placesOf(data.steps) });
+    Object.assign(state, { data, hovered: null });
     const [, layers, heads] = data.shapes.weights;
     view.controls.replaceChildren(
       slider(view, "checkpoint", "after step", last, stepName),
@@ -262,6 +258,11 @@ function rule(context, color, from, to, dashes = []) {
   context.lineTo(...to);
   context.stroke();
   context.restore();
+}
+
+/** The two strokes that say: this axis has a gap here. */
+function breakAxis(context, x, y, color) {
+  for (const side of [-2.5, 2.5]) rule(context, color, [x + side - 2, y + 5], [x + side + 2, y - 5]);
 }
 
 /** Three to six round numbers between two. */

@@ -25,6 +25,7 @@ from gptlib.trace import Trace
 
 MOST_WEIGHTS = 850_000          # of all heads together, a byte each; words take the rest
 SAMPLE_TOKENS = 100
+APART = 0.15                    # of the axis lies between step 0 and where its logarithms begin
 
 
 class TimeMachine(BrowserView):
@@ -110,10 +111,14 @@ class TimeMachine(BrowserView):
             figure = figures.new_figure(figures.WIDTH, 500)
             places = figure.add_gridspec(2, 2, height_ratios=[380, 70], width_ratios=[1, 1.9])
             axes = figures.new_axes(figure, "Loss", "step", "nats per token", "y", places[0, 0])
-            axes.plot(run["steps"], run["losses"], color=figures.SERIES[0], marker="o",
-                      markersize=4, linewidth=2)
-            axes.plot([shown["step"]], [shown["loss"]], color=figures.SERIES[1], marker="o",
-                      markersize=9)
+            x = self.places(run["steps"])
+            axes.plot(x, run["losses"], color=figures.SERIES[0], marker="o", markersize=4,
+                      linewidth=2)
+            axes.plot([x[shown["checkpoint"]]], [shown["loss"]], color=figures.SERIES[1],
+                      marker="o", markersize=9)
+            told_apart = [n for n, place in enumerate(x) if n == 0 or place - x[n - 1] > 0.06]
+            axes.set_xticks([x[n] for n in told_apart],
+                            [f"{run['steps'][n]:,}" for n in told_apart], rotation=90)
             if self._floor is not None:
                 axes.axhline(self._floor, color=figures.MUTED, linestyle=(0, (5, 4)))
             title = f"Layer {shown['layer']}, head {shown['head']}"
@@ -153,6 +158,16 @@ class TimeMachine(BrowserView):
         self._send_run(run)
         return run
 
+    @staticmethod
+    def places(steps: Sequence[int]) -> list[float]:
+        """Where steps in their order stand on the axis, from 0 to 1: by their logarithms, for most
+        happens early. Step 0, which has none, stands apart."""
+        positive = [step for step in steps if step > 0] or [1]
+        gap = APART * math.log(positive[-1] / positive[0]) or 1.0
+        powers = [math.log(step / positive[0]) if step > 0 else -gap for step in steps]
+        low, high = min(powers), max(powers)
+        return [(power - low) / (high - low) if high > low else 0.5 for power in powers]
+
     def _send_run(self, run: dict) -> None:
         lower = np.tril_indices(len(run["traced"].labels))
         weights = np.stack(run["attention"])[(..., *lower)]          # (N, L, H, T (T + 1) / 2)
@@ -160,8 +175,8 @@ class TimeMachine(BrowserView):
             {"weights": np.round(255 * np.sqrt(weights)).astype(np.uint8),    # as fine as colors
              "surprise": np.stack(run["surprise"]).astype(np.float32)},
             labels=[figures.with_signs(label) for label in run["traced"].labels],
-            steps=run["steps"], losses=run["losses"], floor=self._floor, samples=run["samples"],
-            ended=run["ended"],
+            steps=run["steps"], places=self.places(run["steps"]), losses=run["losses"],
+            floor=self._floor, samples=run["samples"], ended=run["ended"],
             lossName="loss on this text" if self._validation_loss is None else "validation loss")
 
     def _trace(self, step: int, model: GPTModel) -> tuple[Trace, str]:

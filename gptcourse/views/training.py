@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import takewhile
+from dataclasses import dataclass, replace
 
 import ipywidgets as widgets
 import numpy as np
@@ -27,23 +27,52 @@ from gptcourse.views.base import (
     stepped_slider,
     whole_slider,
 )
+from gptcourse.views.configuration import flops_per_token
+from gptcourse.views.losses import (
+    SECONDS_BETWEEN_PICTURES,
+    LossAxes,
+    clock,
+    columns,
+    result_in_words,
+    scale_choice,
+    story_block,
+    tell,
+)
+from gptcourse.views.session import Session
 from gptcourse.views.weights import drawing_from
 from gptlib.config import GPTConfig
-from gptlib.generation import generate
 from gptlib.model import GPTModel, parameters_by_part
+from gptlib.optimizer import share_of_peak
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.training import Step, TrainConfig, TrainingRun
 
-SECONDS_BETWEEN_PICTURES = 0.25
-SAMPLE_TOKENS = 80
+MOST_FORMER = 4                  # runs that are kept for comparison
+MEASURED_STEPS = 3               # of which the one in the middle tells how long a step takes
 RATES = [factor * 10.0**power for power in range(-5, 0) for factor in (1, 2, 3, 5)] + [1.0]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run was and how far it came; its model is not kept."""
+
+    model: GPTConfig
+    training: TrainConfig
+    result: dict[str, np.ndarray]    # the columns of its history
+    seconds: float
+
+    @property
+    def loss(self) -> float:
+        """The last loss on the validation text, or else on the training text, in nats per token."""
+        validation = self.result["validation"]
+        return float(validation[-1] if len(validation) else self.result["loss"][-1])
 
 
 class TrainingDashboard(View):
     """A training run in a thread of its own, so that page and controls stay alive.
 
-    `run` is the `TrainingRun`, with its `history` and its `model`, while it runs and afterwards. It
-    ends when the view is taken from the page: nobody could stop it there any more.
+    `run` is the `TrainingRun`, with its `history`, and `model` the model that it trains, while it
+    runs and afterwards. It ends when the view is taken from the page: nobody could stop it there
+    any more. `former` are the runs before it, which stay on screen for comparison.
     """
 
     def __init__(
@@ -54,30 +83,37 @@ class TrainingDashboard(View):
         floor: float | None = None,
         model_config: GPTConfig | Mapping | None = None,
         train_config: TrainConfig | None = None,
+        session: Session | None = None,
     ):
         """`floor` is the best loss that is possible on this text, where it is known. The sliders
         begin with the two configurations, or else with a short run on a CPU; what has no slider
-        stays as it is there."""
+        stays as it is there. Views that share `session` can be given the model."""
         self.train_ids, self.validation_ids = train_ids, validation_ids
         self.tokenizer, self.floor = tokenizer, floor
+        self.session = Session() if session is None else session
         self.run: TrainingRun | None = None
+        self.former: list[RunRecord] = []
         self.samples: list[tuple[int, str]] = []
         self._seconds = 0.0                              # of training, in this run
+        self._seconds_per_step: dict[tuple, float] = {}  # by the size of a step, the last one last
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._model_config = GPTConfig.of(model_config or _small_model(tokenizer.vocab_size))
         self._train_config = train_config or TrainConfig(steps=300, evaluate_every=30)
         self._make_controls(self._model_config, self._train_config)
+        self.scale = scale_choice(floor)
         self.progress = widgets.IntProgress(
-            0, 0, 1, layout={"width": "min(560px, 100%)"}, tooltip="How far the run is")
-        self._plan, self._status, self._sample = (widgets.HTML() for _ in range(3))
+            0, 0, 1, layout={"width": "160px", "flex": "0 1 auto"}, tooltip="How far the run is")
+        self._plan, self._status, self._sample, self._runs = (widgets.HTML() for _ in range(4))
+        self._sample.layout.min_height = "84px"          # four lines, so that nothing jumps
+        buttons = widgets.HBox(self._buttons, layout={"flex_flow": "row wrap"})
         super().__init__(
-            [*self._settings,
-             widgets.HBox([self.start_button, self.stop_button, self.resume_button]), self._plan],
-            [self.progress, self._status, self._sample])
+            [*self._settings, self.scale, buttons, self._plan],
+            [widgets.HBox([self.progress, self._status]), self._sample, self._runs])
+        self.children[0].layout.max_width = "880px"      # three sliders beside each other
         self._drawn = []                     # a run stays true, whatever is wrong with a slider
         self._build()
-        self.follow(*self._settings)
+        self.follow(*self._settings, self.scale)
 
     # ----------------------------------------------------------------- what the buttons do
 
@@ -88,8 +124,9 @@ class TrainingDashboard(View):
             config, training = self.configs()
             with drawing_from(torch.Generator().manual_seed(training.seed)):
                 model = GPTModel(config)
-            self.run = TrainingRun(model, self.train_ids, self.validation_ids, training)
-            self.samples, self._seconds = [], 0.0
+            run = TrainingRun(model, self.train_ids, self.validation_ids, training)
+            self.former = [*self.former, *self._record()][-MOST_FORMER:]
+            self.run, self.samples, self._seconds = run, [], 0.0
         if self.last_error is None:
             self._launch()
 
@@ -115,6 +152,35 @@ class TrainingDashboard(View):
             self.refresh()                   # an error of the former run is over
             self._launch()
 
+    @property
+    def model(self) -> GPTModel | None:
+        """What the run trains; None as long as there is none."""
+        return self.run.model if self.run else None
+
+    def use_model(self) -> None:
+        """Have the views of this session show the model as it is now."""
+        with self.errors_shown():
+            if self.model is None or self.running:
+                raise ValueError("There is a model to use as soon as a run has ended: "
+                                 f"press {'stop' if self.running else 'start'}.")
+            self.session.model = copy.deepcopy(self.model)        # a run that goes on leaves it be
+            self._status.value = paragraph(
+                f"The views of this session show the model of step {self.run.step:,}.", QUIET_COLOR)
+
+    def measure(self) -> None:
+        """Take a few steps of this size with a model of no use, so that the view can say how long
+        a run will take."""
+        try:
+            config, training = self.configs()
+        except ValueError:
+            return                                                # which the view says already
+        seconds = seconds_per_step(config, training)
+        tokens = training.batch_size * config.context_length
+        # To read a token costs a third of what learning from it costs.
+        reading = len(self.validation_ids or []) / (3 * tokens * training.evaluate_every)
+        self._seconds_per_step.setdefault(_size(config, training), seconds * (1 + reading))
+        self.refresh()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Until the run ends or `timeout` seconds have passed; whether it has ended.
 
@@ -131,6 +197,10 @@ class TrainingDashboard(View):
     @property
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    def enter_page(self) -> None:
+        if not (self._seconds_per_step or self.running):
+            threading.Thread(target=self.measure, daemon=True).start()
 
     def leave_page(self) -> None:
         self.ask_to_stop()
@@ -167,9 +237,10 @@ class TrainingDashboard(View):
                 pass                         # from `_stoppable`; the step before is the last
             finally:
                 self._seconds += time.monotonic() - started
+                self._remember_pace()
                 self._enable_buttons(running=False)
                 self._status.value = paragraph(
-                    f"Ended after step {self.run.step:,}. It took {_clock(self._seconds)}.",
+                    f"Ended after step {self.run.step:,}. It took {clock(self._seconds)}.",
                     QUIET_COLOR)
         if self.last_error is None:
             self.refresh()                   # and say again what is wrong with the sliders
@@ -197,27 +268,24 @@ class TrainingDashboard(View):
         """What the model writes by now, from the beginning of a text."""
         end = self.tokenizer.special_tokens.get(END_OF_TEXT)
         first = int(self.train_ids[0]) if end is None else end
-        generator = torch.Generator().manual_seed(0)
-        steps = generate(self.run.model, [[first]], SAMPLE_TOKENS, temperature=0.8,
-                         stop_token=end, generator=generator)
-        written = takewhile(lambda _: not stopping.is_set(), steps)
-        return self.tokenizer.decode([step[0] for step in written])
+        return tell(self.run.model, self.tokenizer, first, stopping)
+
+    def _record(self) -> list[RunRecord]:
+        """The present run, if it has taken a step."""
+        if not (self.run and self.run.history):
+            return []
+        return [RunRecord(self.run.model.config, self.run.config, self.compute(self.run.history),
+                          self._seconds)]
+
+    def _remember_pace(self) -> None:
+        if self.run.step:
+            size = _size(self.run.model.config, self.run.config)
+            self._seconds_per_step.pop(size, None)               # so that it becomes the last one
+            self._seconds_per_step[size] = self._seconds / self.run.step
 
     # ------------------------------------------------------------------------ what is seen
 
-    @staticmethod
-    def compute(history: Sequence[Step]) -> dict[str, np.ndarray]:
-        """The columns of a history; `validation` comes with its own steps.  -> arrays (N)"""
-        history = list(history)                       # a run under way makes the history longer
-        evaluated = [step for step in history if step.validation_loss is not None]
-        return {
-            "step": np.array([step.step for step in history]),
-            "loss": np.array([step.loss for step in history]),
-            "gradient_norm": np.array([step.gradient_norm for step in history]),
-            "learning_rate": np.array([step.learning_rate for step in history]),
-            "validation_step": np.array([step.step for step in evaluated]),
-            "validation": np.array([step.validation_loss for step in evaluated]),
-        }
+    compute = staticmethod(columns)
 
     def update(self) -> None:
         """Say what a press on start would do; then show the run. The sliders never disturb it."""
@@ -231,23 +299,24 @@ class TrainingDashboard(View):
 
     def _show_run(self, announce: bool = True) -> None:
         with DRAWING:
-            result = self.compute(self.run.history if self.run else [])
+            records = self._record()
+            result = records[0].result if records else self.compute([])
             steps = self.run.config.steps if self.run else self.steps.value
             self._draw(result, steps)
             self.progress.max, self.progress.value = steps, len(result["step"])
-            self._sample.value = _sample_block(*self.samples[-1]) if self.samples else ""
+            self._sample.value = story_block(*self.samples[-1]) if self.samples else ""
+            self._runs.value = _table_of([*self.former, *records], self.floor)
             self.show(self._summary(result, steps), self._stage, announce, steps=steps,
                       samples=tuple(self.samples), **result)
 
     def _summary(self, result: dict, steps: int) -> str:
-        if not len(result["step"]):
-            return "No run yet: press start."
-        words = f"Step {result['step'][-1]:,} of {steps:,}: training loss {result['loss'][-1]:.3f}"
-        if len(result["validation"]):
-            words += (f", validation loss {result['validation'][-1]:.3f} at step "
-                      f"{result['validation_step'][-1]:,}")
-        floor = f", floor {self.floor:.3f}" if self.floor is not None else ""
-        return f"{words}{floor}; in nats per token."
+        if len(result["step"]):
+            return (f"Step {result['step'][-1]:,} of {steps:,}: "
+                    f"{result_in_words(result, self.floor)}.")
+        floor = "" if self.floor is None else f", towards the floor of {self.floor:.3f}"
+        return (f"No run yet: press start. In {steps:,} steps, the loss should sink from about "
+                f"{self._blind_guess:.3f}, a blind guess among {self._model_config.vocab_size:,} "
+                f"tokens{floor}; in nats per token.")
 
     def _planned(self, config: GPTConfig, training: TrainConfig) -> str:
         if not len(self.train_ids):
@@ -255,36 +324,54 @@ class TrainingDashboard(View):
         tokens = training.batch_size * config.context_length
         passes = training.steps * tokens / len(self.train_ids)
         parameters = sum(parameters_by_part(config).values())
-        return (f"Start trains a model of {parameters:,} parameters on {training.steps:,} batches "
-                f"of {training.batch_size} × {config.context_length} tokens: it reads the text "
-                f"{passes:.1f} times.")
+        seconds = self._expected_seconds(config, training)
+        return (f"Start trains {parameters:,} parameters on {training.steps:,} batches of "
+                f"{training.batch_size} × {config.context_length} tokens, {passes:.1f} times the "
+                f"text{f': {_about(seconds)}' if seconds else ''}.")
+
+    def _expected_seconds(self, config: GPTConfig, training: TrainConfig) -> float | None:
+        """How long a run will take: as long for each step as the last one of this size took, or
+        else one of another size, by the work in it. None where nothing has been measured."""
+        if not self._seconds_per_step:
+            return None
+        size = _size(config, training)
+        known = size if size in self._seconds_per_step else [*self._seconds_per_step][-1]
+        return training.steps * self._seconds_per_step[known] * _work(size) / _work(known)
 
     def _show_time(self, step: Step, seconds_left: float) -> None:
         self._status.value = paragraph(
-            f"Step {step.step:,} of {self.run.config.steps:,} · {_clock(seconds_left)} left · "
+            f"Step {step.step:,} of {self.run.config.steps:,} · {clock(seconds_left)} left · "
             f"{step.tokens_per_second:,.0f} tokens per second · gradient norm "
             f"{step.gradient_norm:.2f}", QUIET_COLOR)
 
     def _draw(self, result: dict, steps: int) -> None:
-        curves = (("step", "loss"), ("validation_step", "validation"), ("step", "gradient_norm"),
-                  ("step", "learning_rate"))
-        for curve, (x, y) in zip(self._curves, curves, strict=True):
-            curve.set_data(result[x], result[y])
-        for axes, expected in zip(self._axes, self._expected(), strict=True):
+        self._loss.set_scale(self.scale.value)
+        former = [record.result for record in self.former]
+        self._loss.draw(result, steps, former, expected=self._blind_guess)
+        nothing = not len(result["step"])
+        for part in self._expectations:
+            part.set_visible(nothing)
+        self._guess.set_ydata([self._loss.height(np.array(self._blind_guess))] * 2)
+        peak, planned = self.learning_rate.value, range(self.steps.value)
+        warmup, schedule = self._train_config.warmup_steps, self._train_config.schedule
+        self._planned_rate.set_data(np.arange(len(planned)) + 1, [
+            peak * share_of_peak(step, len(planned), warmup, schedule) for step in planned])
+        for axes, curve, name, expected in self._small_curves:
+            curve.set_data(result["step"], result[name])
             axes.set_xlim(0, 1.06 * steps)
-            axes.set_ylim(0, 1.1 * expected)
-            if len(result["step"]):
-                axes.relim()
+            axes.set_ylim(0, 1.1 * (peak if expected is None else expected))
+            if not nothing:
+                axes.relim(visible_only=True)
                 axes.autoscale(axis="y")
 
-    def _expected(self) -> tuple[float, float, float]:
-        """How far loss, gradient norm and learning rate reach in an ordinary run: up to a blind
-        guess, to one, and to the peak of the schedule."""
-        return math.log(self._model_config.vocab_size), 1.0, self.learning_rate.value
+    @property
+    def _blind_guess(self) -> float:
+        return math.log(self._model_config.vocab_size)
 
     def _enable_buttons(self, running: bool) -> None:
         self.start_button.disabled = running
         self.stop_button.disabled = not running
+        self.use_button.disabled = running or not self.run.step
         measured = self.run.history and self.run.history[-1].validation_loss is not None
         self.resume_button.disabled = running or bool(
             self.run.step == self.run.config.steps and (measured or self.validation_ids is None))
@@ -314,31 +401,71 @@ class TrainingDashboard(View):
         self.start_button = button("start", self.start, "Train a fresh model", "play")
         self.stop_button = button("stop", self.ask_to_stop, "End the run after this batch", "stop")
         self.resume_button = button("continue", self.resume, "Go on with the run", "step-forward")
-        self.stop_button.disabled = self.resume_button.disabled = True
+        self.use_button = button("use this model", self.use_model,
+                                 "Views that share this session show it", "share")
+        self._buttons = [self.start_button, self.stop_button, self.resume_button, self.use_button]
+        for other in self._buttons[1:]:
+            other.disabled = True
 
     def _build(self) -> None:
-        figure = figures.new_figure(figures.WIDTH, 340)
+        figure = figures.new_figure(figures.WIDTH, 250)
         grid = figure.add_gridspec(2, 5)
-        loss = figures.new_axes(figure, "Loss", "step", "nats per token", "y", grid[:, :3])
+        self._loss = LossAxes(figure, self.floor, grid[:, :3], self.validation_ids is not None,
+                              MOST_FORMER)
         norm = figures.new_axes(figure, "Gradient norm", "", "", "y", grid[0, 3:])
         rate = figures.new_axes(figure, "Learning rate", "step", "", "y", grid[1, 3:])
-        train, = loss.plot([], [], color=figures.SERIES[0], linewidth=1.3, label="training")
-        validation, = loss.plot([], [], color=figures.SERIES[1], linewidth=2, marker="o",
-                                markersize=4, label="validation")
-        if self.floor is not None:
-            loss.axhline(self.floor, color=figures.MUTED, linewidth=1.2, linestyle=(0, (5, 4)),
-                         label=f"floor {figures.number(self.floor)}")
-        loss.legend(loc="upper right", frameon=False, fontsize=figures.TEXT_SIZE,
-                    labelcolor=figures.INK)
         pulse, = norm.plot([], [], color=figures.SERIES[2], linewidth=1.2)
         schedule, = rate.plot([], [], color=figures.SERIES[3], linewidth=1.6)
-        for axes in (loss, norm, rate):
+        self._small_curves = ((norm, pulse, "gradient_norm", 1.0),
+                              (rate, schedule, "learning_rate", None))
+        for axes in (norm, rate):
             axes.locator_params(axis="x", integer=True, nbins=6)
         rate.yaxis.set_major_formatter(lambda y, _: figures.number(y))
         rate.set_ylim(0, 2e-4)                            # leaves room for the longest labels
-        self._axes = (loss, norm, rate)
-        self._curves = (train, validation, pulse, schedule)
-        self._stage = figures.Stage(figure, *self._axes)
+        self._build_expectations(rate)
+        self._stage = figures.Stage(figure, self._loss.axes, norm, rate)
+
+    def _build_expectations(self, rate) -> None:
+        """What is known of a run before it begins."""
+        waiting = {"color": figures.MUTED, "linewidth": 1.2, "linestyle": (0, (1, 2))}
+        self._guess = self._loss.axes.axhline(self._blind_guess, **waiting)
+        guess = self._loss.axes.text(
+            0.02, 0.86, f"a blind guess: ln {self._model_config.vocab_size:,} = "
+            f"{figures.number(self._blind_guess)}", transform=self._loss.axes.transAxes, va="top",
+            color=figures.MUTED, fontsize=figures.TEXT_SIZE)
+        self._planned_rate, = rate.plot([], [], **waiting)
+        self._expectations = [self._guess, guess, self._planned_rate]
+
+
+def seconds_per_step(config: GPTConfig, training: TrainConfig) -> float:
+    """How long a step of this size takes on this machine; measured, on text without a meaning."""
+    B, T = training.batch_size, config.context_length
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode(False), torch.enable_grad():
+        with drawing_from(generator):
+            model = GPTModel(config)
+        ids = torch.randint(config.vocab_size, (B * T + 1,), generator=generator)
+        run = TrainingRun(model, ids, None, replace(training, steps=MEASURED_STEPS, end_token=None,
+                                                    compile=False))
+        return sorted(B * T / step.tokens_per_second for step in run)[MEASURED_STEPS // 2]
+
+
+def _size(config: GPTConfig, training: TrainConfig) -> tuple[GPTConfig, int, str]:
+    """What decides how long a step takes."""
+    return config, training.batch_size, training.optimizer
+
+
+def _work(size: tuple[GPTConfig, int, str]) -> int:
+    config, batch_size, _ = size
+    return flops_per_token(config) * config.context_length * batch_size
+
+
+def _about(seconds: float) -> str:
+    """A time that is not known exactly: about 40 s, about 3 min."""
+    if seconds > 90:
+        return f"about {round(seconds / 60)} min"
+    digits = 5 if seconds > 20 else 1
+    return f"about {max(1, digits * round(seconds / digits))} s"
 
 
 @contextmanager
@@ -364,15 +491,29 @@ def _small_model(vocab_size: int) -> GPTConfig:
                      drop_rate=0.0, qkv_bias=False)
 
 
-def _clock(seconds: float) -> str:
-    """Minutes and seconds, as 1:05."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"
-
-
-def _sample_block(step: int, text: str) -> str:
-    return (f'<figure style="margin: 6px 0; max-width: {figures.WIDTH}px; color: {TEXT_COLOR}">'
-            f'<figcaption style="color: {QUIET_COLOR}">What it writes after {step:,} steps'
-            f'</figcaption><blockquote style="margin: 2px 0; padding-left: 12px; white-space: '
-            f'pre-wrap; line-height: 1.5; border-left: 3px solid {figures.SERIES[0]}">'
-            f"{figures.in_markup(text)}</blockquote></figure>")
+def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
+    """The runs as rows of an HTML table, the present one first and in bold, the former gray, as
+    their curves are. What is beyond four rows is scrolled to."""
+    if not runs:
+        return ""
+    above = [] if floor is None else ["above floor"]
+    names = ["optimizer", "rate", "steps", "batch", "width", "layers", "loss", *above, "time"]
+    rows = [("th", f"color: {QUIET_COLOR}", names)]
+    for n, run in enumerate(reversed(runs)):
+        distance = [] if floor is None else [f"{run.loss - floor:.3f}".replace("-", "−")]
+        style = "font-weight: bold" if n == 0 else f"color: {QUIET_COLOR}"
+        rows.append(("td", style, [
+            {"adamw": "AdamW", "muon": "Muon"}[run.training.optimizer],
+            figures.number(run.training.learning_rate), f"{len(run.result['step']):,}",
+            run.training.batch_size, run.model.emb_dim, run.model.n_layers, f"{run.loss:.3f}",
+            *distance, clock(run.seconds) if run.seconds else "…"]))
+    cell = "padding: 0 clamp(5px, 2vw - 10px, 16px) 0 0"                  # on any page
+    lines = "".join(
+        f'<tr style="{style}">'
+        + "".join(f'<{kind} style="{cell}">{word}</{kind}>' for word in words) + "</tr>"
+        for kind, style, words in rows)
+    return ('<div tabindex="0" role="group" aria-label="Runs, the present one first" '
+            'style="overflow: auto; max-height: 88px; width: 0; min-width: 100%">'
+            f'<table style="color: {TEXT_COLOR}; font-size: 12px; line-height: 1.4; '
+            f'text-align: left; font-variant-numeric: tabular-nums">{lines}'
+            "</table></div>")

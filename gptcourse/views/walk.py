@@ -57,7 +57,7 @@ class ModelWalk(BrowserView):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
         the session's; with one, it becomes the session's."""
         self.model, self.tokenizer = twin(model), tokenizer
-        self._traced: tuple[str, Trace] | None = None
+        self._traced: tuple[tuple, Trace] | None = None
         self._walked: dict | None = None
         super().__init__(session, prompt=text)
         self.follow("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw")
@@ -86,10 +86,11 @@ class ModelWalk(BrowserView):
             return figures.Picture(figures.png(figure), "", figures.WIDTH)
 
     def _trace(self) -> Trace:
-        """One pass of the model per text."""
-        if self._traced is None or self._traced[0] != self.prompt:
+        """One pass of each model per text."""
+        read = (self.model, self.prompt)
+        if self._traced is None or self._traced[0] != read:
             traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
-            self._traced, self.notice, self._walked = (self.prompt, traced), notice, None
+            self._traced, self.notice, self._walked = (read, traced), notice, None
         return self._traced[1]
 
     def _walk(self, traced: Trace, token: int) -> dict:

@@ -30,6 +30,7 @@ CELLS = {
     "SamplingBench": "SamplingBench(model, tokenizer, 'The cat')",
     "ConfigExplorer": "ConfigExplorer()",
     "TrainingDashboard": "TrainingDashboard(ids * 10, ids, tokenizer, floor=0.5)",
+    "watch": "watch(iter([3.0, 2.0]), floor=0.5)",
     "GradientFlow": "GradientFlow()",
     "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
     "TimeMachine": "TimeMachine([(0, small(1)), (9, small(2))], tokenizer, 'The cat sat.')",
@@ -162,7 +163,7 @@ def test_every_view_has_a_cell_and_keys():
     everyone = {name for name in gptcourse.views.__all__
                 if issubclass(getattr(gptcourse.views, name), BaseView)}
     assert set(CELLS) == everyone
-    assert {*MOVES, "TrainingDashboard"} == everyone
+    assert {*MOVES, "TrainingDashboard", "watch"} == everyone
 
 
 @pytest.mark.parametrize("name", MOVES)
@@ -197,8 +198,10 @@ def test_the_place_where_a_view_of_the_kernel_speaks_stays_when_its_words_change
     if name == "TrainingDashboard":
         reach(output, "slider", "steps")
         output.page.keyboard.press("Home")
-        reach(output, "button", "start")
+        start = reach(output, "button", "start")
         output.page.keyboard.press("Enter")
+        expect(place).to_contain_text("Step 10 of 10", timeout=60_000)
+        expect(start).to_be_enabled(timeout=60_000)         # for the next who presses it
     else:
         reach(output, "slider", {"TokenizerExplorer": "merges"}.get(name, "layers"))
         output.page.keyboard.press("ArrowLeft")

@@ -2,8 +2,10 @@
 
 from functools import cache
 
+import torch
 from helpers import lively_model
 
+from gptcourse import gpt
 from gptcourse.views import (
     AttentionExplorer,
     AttentionMicroscope,
@@ -17,6 +19,7 @@ from gptcourse.views import (
     TokenizerExplorer,
     TrainingDashboard,
     WindowExplorer,
+    watch,
 )
 from gptlib.config import GPTConfig
 from gptlib.tokenizer import BPETokenizer
@@ -34,6 +37,12 @@ def tokenizer() -> BPETokenizer:
 @cache
 def model():
     return lively_model(config=SMALL)
+
+
+def learners_model():
+    """One that knows nothing yet, of the file that the learner writes."""
+    torch.manual_seed(0)
+    return gpt.GPTModel(SMALL.to_dict())
 
 
 @cache
@@ -69,4 +78,5 @@ MAKERS = {
     "TimeMachine": lambda: TimeMachine(checkpoints(), tokenizer(), "The cat sat."),
     "TrainingDashboard": dashboard,
     "WindowExplorer": lambda: WindowExplorer(tokenizer(), TEXT),
+    "watch": lambda: watch([], floor=0.5),
 }

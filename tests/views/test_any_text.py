@@ -91,6 +91,14 @@ def test_what_a_model_writes_while_it_trains_stays_text():
     check_view(view)
 
 
+def test_what_a_model_tells_while_it_is_watched_stays_text():
+    view = views.watch(iter([3.0] * 10), ODD, model=lively_model(config=SMALL))
+    list(view)
+    [(_, story)] = view.shown["stories"]
+    assert MARKUP in story and MARKUP in check_page(view._stories.value).text
+    check_view(view)
+
+
 def test_the_tokens_that_generation_draws_stay_text():
     view = views.GenerationStepper(lively_model(config=SMALL), ODD, "The cat")
     for _ in range(6):
@@ -105,4 +113,5 @@ def test_the_parts_of_all_views_take_any_text():
 
 
 def test_every_view_with_a_text_or_a_tokenizer_is_here():
-    assert {*WITH_TEXT, "TrainingDashboard", "ConfigExplorer", "GradientFlow"} == set(MAKERS)
+    others = {"TrainingDashboard", "watch", "ConfigExplorer", "GradientFlow"}
+    assert {*WITH_TEXT, *others} == set(MAKERS)

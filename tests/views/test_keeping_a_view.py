@@ -3,6 +3,8 @@
 import pytest
 from samples import MAKERS, sample
 
+from gptcourse.views import losses
+
 MOVES = {                      # a setting of each view and another value for it
     "TokenizerExplorer": ("merges", 3), "AttentionExplorer": ("layer", 1),
     "AttentionMicroscope": ("mask", False), "SamplingBench": ("top_k", 4),
@@ -10,6 +12,7 @@ MOVES = {                      # a setting of each view and another value for it
     "GradientFlow": ("shortcuts", False), "NeuronExplorer": ("neuron", 3),
     "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5),
     "WindowExplorer": ("stride", 2), "ModelWalk": ("box", "attention"),
+    "watch": ("show", losses.LOG),
 }
 
 
@@ -23,7 +26,7 @@ def test_the_state_of_a_view_makes_another_one_the_same(name):
     setting, value = MOVES[name]
     view.state = {setting: value}
     assert (view.state[setting] == value and repr(view) != repr(other)) or name in (
-        "TrainingDashboard",)                        # whose sentence is about its run
+        "TrainingDashboard", "watch")                # whose sentence is about its run
     other.state = view.state
     assert other.state == view.state and repr(other) == repr(view)
     assert other.last_error is None

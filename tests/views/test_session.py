@@ -1,7 +1,10 @@
 import pytest
-from samples import SMALL, model, tokenizer
+import torch
+from helpers import lively_model
+from samples import SMALL, learners_model, model, tokenizer
 
 from gptcourse.views import AttentionExplorer, AttentionMicroscope, Session
+from gptlib.config import GPTConfig
 
 SENTENCE = "The cat sat on."
 
@@ -87,3 +90,27 @@ def test_what_a_model_does_not_have_is_said_in_every_view_and_the_next_choice_wo
     setattr(views[0].session, name, 1)
     for view in views:
         assert view.last_error is None and view.error == "" and view.shown[name] == 1
+
+
+def test_another_model_reaches_every_view_of_the_session_and_none_beyond():
+    explorer, microscope = pair()
+    alone = AttentionExplorer(model(), tokenizer(), SENTENCE)
+    before = alone.shown["weights"]
+    explorer.layer, explorer.head = 1, 3
+    small = lively_model(7, GPTConfig.of({**SMALL.to_dict(), "n_layers": 1, "n_heads": 2}))
+    explorer.session.model = small
+    assert places(explorer, microscope) == [(0, 1, explorer.shown["token"])] * 2
+    assert explorer.error == microscope.error == ""
+    fresh = AttentionMicroscope(small, tokenizer(), SENTENCE, Session(layer=0, head=1))
+    assert repr(microscope) == repr(fresh) and alone.shown["weights"] is before
+    assert microscope.data == fresh.data
+
+
+def test_the_learners_model_is_taken_as_its_twin_and_one_that_does_not_fit_is_told():
+    explorer, _ = pair()
+    explorer.session.model = learners_model()
+    assert type(explorer.model).__module__ == "gptlib.model" and explorer.error == ""
+    explorer.session.model = torch.nn.Linear(2, 2)
+    assert "do not fit" in explorer.error
+    explorer.session.model = model()
+    assert explorer.error == ""

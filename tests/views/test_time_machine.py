@@ -108,12 +108,17 @@ def test_the_page_reads_weights_and_probabilities_from_the_bytes(tmp_path):
         np.testing.assert_allclose(probabilities[1:], np.exp(-view.shown["surprise"]), atol=1e-6)
 
 
-def test_the_page_places_steps_along_the_curve(tmp_path):
-    page = in_page(tmp_path, steps=[[0, 100, 200], [0, 10, 100, 1000], [7], [0]])
-    assert page["places"][0] == [0, 0.5, 1]
-    grown = page["places"][1]
-    assert grown[0] == 0 and grown[-1] == 1 and grown == sorted(grown) and grown[1] > 0.1
-    assert page["places"][2:] == [[0.5], [0.5]]
+def test_early_checkpoints_are_as_far_apart_as_late_ones_and_the_fresh_model_stands_apart(tmp_path):
+    places = TimeMachine.places([0, 10, 20, 50, 100, 1000])
+    assert places[0] == 0 and places[-1] == 1 and places == sorted(places)
+    steps = np.diff(places)
+    assert steps.min() > 0.1                              # 30 pixels on the narrowest page
+    assert steps[1] == pytest.approx(steps[3]) and steps[2] + steps[3] == pytest.approx(
+        math.log(5) / math.log(10) * steps[4])
+    assert TimeMachine.places([7]) == TimeMachine.places([0]) == [0.5]
+    assert TimeMachine.places([0, 7]) == [0, 1] == TimeMachine.places([10, 100])
+    data = in_page(tmp_path, packed=machine().data)["data"]
+    assert data["places"] == TimeMachine.places([0, 50, 200])
 
 
 def test_the_page_finds_a_few_round_numbers_for_the_axis(tmp_path):

@@ -1,13 +1,21 @@
 import math
+import re
 import threading
 import time
 
 import numpy as np
 import pytest
 import torch
-from samples import SMALL, TEXT, dashboard, tokenizer
+from samples import SMALL, TEXT, dashboard, model, tokenizer
 
-from gptcourse.views import TrainingDashboard
+from gptcourse.views import (
+    AttentionExplorer,
+    SamplingBench,
+    Session,
+    TrainingDashboard,
+    losses,
+    training,
+)
 from gptlib.model import GPTModel
 from gptlib.training import TrainConfig, TrainingDiverged, TrainingRun
 
@@ -39,7 +47,8 @@ def test_what_is_on_screen_is_the_history_of_the_run(view):
                                   [step.gradient_norm for step in history])
     assert view.shown["validation"][-1] == history[-1].validation_loss
     assert view.shown["samples"][-1][0] == 12
-    assert f"training loss {history[-1].loss:.3f}" in repr(view) and "floor 0.500" in repr(view)
+    assert f"training loss {history[-1].loss:.3f}" in repr(view)
+    assert "above the floor of 0.500" in repr(view)
 
 
 def test_the_view_trains_as_a_bare_run_with_the_same_settings_does(view):
@@ -350,3 +359,151 @@ def test_closing_the_view_ends_its_run():
     view.start()
     view.close()
     assert not view.running
+
+
+def cells(view) -> list[list[str]]:
+    """The table of runs, row by row."""
+    rows = re.findall("<tr.*?</tr>", view._runs.value)
+    return [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+def test_former_runs_stay_as_curves_and_as_rows_with_their_settings_and_results(view):
+    view.start()
+    view.wait(LONG)
+    first = view.run
+    view.learning_rate.value, view.layers.value = 0.01, 1
+    view.start()
+    view.wait(LONG)
+    heads, present, former = cells(view)
+    assert heads == ["optimizer", "rate", "steps", "batch", "width", "layers", "loss",
+                     "above floor", "time"]
+    loss = first.history[-1].validation_loss
+    assert former[:8] == ["AdamW", "0.003", "12", "4", "32", "2", f"{loss:.3f}",
+                          f"{loss - 0.5:.3f}"]
+    assert present[1] == "0.01" and present[5] == "1"
+    gray = view._loss._former[0]
+    np.testing.assert_array_equal(gray.get_ydata(), [step.loss for step in first.history])
+    assert [step.loss for step in first.history] == view.former[0].result["loss"].tolist()
+
+
+def test_only_the_last_few_runs_are_kept(view):
+    view.steps.value = 10
+    for _ in range(training.MOST_FORMER + 2):
+        view.start()
+        view.wait(LONG)
+    assert len(view.former) == training.MOST_FORMER and len(cells(view)) == 2 + training.MOST_FORMER
+
+
+def test_a_start_that_fails_keeps_the_run(view):
+    view.start()
+    view.wait(LONG)
+    view.heads.value = 5
+    run = view.run
+    view.start()
+    assert view.run is run and view.former == [] and view.shown["step"][-1] == 12
+
+
+@pytest.mark.parametrize(("scale", "change"), [(losses.LOG, 0.0), (losses.ABOVE, 0.5)])
+def test_the_loss_is_shown_on_a_log_scale_and_above_the_floor(view, scale, change):
+    view.start()
+    view.wait(LONG)
+    view.scale.set_state({"index": [value for _, value in view.scale.options].index(scale)})
+    assert view._loss.axes.get_yscale() == "log"
+    np.testing.assert_allclose(view._loss._training.get_ydata(), view.shown["loss"] - change)
+    assert view._loss._floor.get_visible() is (scale == losses.LOG)
+    low, high = view._loss.axes.get_ylim()
+    assert high > 5 and (low < 0.5) == (scale == losses.LOG)    # down to the floor, if it is drawn
+
+
+def test_before_a_run_the_picture_says_what_to_expect_of_it(view):
+    view.learning_rate.value = 0.01
+    guess = math.log(280)
+    assert f"press start. In 12 steps, the loss should sink from about {guess:.3f}" in repr(view)
+    assert "towards the floor of 0.500" in repr(view)
+    assert view._guess.get_visible() and view._guess.get_ydata() == [guess] * 2
+    planned = view._planned_rate.get_ydata()
+    assert view._loss._floor.get_visible()
+    view.start()
+    view.wait(LONG)
+    np.testing.assert_allclose(planned, view.shown["learning_rate"])
+    assert not any(part.get_visible() for part in view._expectations)
+
+
+def test_how_long_a_run_will_take_is_said_before_it(view, monkeypatch):
+    """A step of this size takes two seconds, in a test that does not wait."""
+    assert " s." not in view._plan.value
+    monkeypatch.setattr(training, "seconds_per_step", lambda *_: 2.0)
+    view.validation_ids = None
+    view.children[-1]._handle_custom_msg("here", [])     # as the page says it
+    assert arrives(lambda: "12 batches" in view._plan.value and "about 25 s" in view._plan.value)
+    view.steps.value = 600
+    assert "about 20 min" in view._plan.value
+    view.layers.value, view.batch.value = 4, 8           # twice the batch, about twice the depth
+    assert re.search(r"about (6|7)\d min", view._plan.value)
+
+
+def test_after_a_run_its_own_pace_counts(view):
+    view.start()
+    view.wait(LONG)
+    view._seconds = 24.0
+    view._remember_pace()
+    view.steps.value = 20
+    assert "about 40 s" in view._plan.value
+    view.measure()                                       # and no measurement beside it
+    assert "about 40 s" in view._plan.value
+
+
+def test_a_measurement_takes_a_few_steps_of_that_size_and_changes_nothing(view, monkeypatch):
+    seen = []
+    take_step = TrainingRun._take_step
+    monkeypatch.setattr(TrainingRun, "_take_step",
+                        lambda run: (seen.append((run.model.config, run.config.batch_size)),
+                                     take_step(run)))
+    state = torch.get_rng_state()
+    view.measure()
+    assert seen == [(SMALL, 4)] * training.MEASURED_STEPS
+    assert torch.equal(torch.get_rng_state(), state) and view.run is None
+    assert re.search(r"about \d+ s", view._plan.value)
+
+
+def arrives(condition) -> bool:
+    """What another thread brings about."""
+    for _ in range(2000):
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def test_the_model_is_handed_on_to_the_views_of_the_session():
+    session = Session("The cat sat", layer=1, head=2)
+    explorer = AttentionExplorer(model(), tokenizer(), session=session)
+    bench = SamplingBench(model(), tokenizer(), session=session)
+    view = dashboard(session=session)
+    assert view.model is None and view.use_button.disabled
+    view.use_model()
+    assert "press start" in view.children[1].value
+    view.layers.value = 1
+    view.start()
+    view.wait(LONG)
+    assert view.model is view.run.model
+    view.use_button.click()
+    assert view.last_error is None and session.layer == 0
+    fresh = AttentionExplorer(view.model, tokenizer(), session=Session("The cat sat", head=2))
+    assert repr(explorer) == repr(fresh) and explorer.error == ""
+    np.testing.assert_array_equal(explorer.shown["weights"], fresh.shown["weights"])
+    assert repr(bench) == repr(SamplingBench(view.model, tokenizer(), "The cat sat"))
+
+
+def test_a_model_that_was_handed_on_stays_as_it_is_while_the_run_goes_on(view):
+    view.steps.value = 40
+    view.start()
+    view.ask_to_stop()
+    view.wait(LONG)
+    view.use_model()
+    handed = view.session.model
+    before = {name: weight.clone() for name, weight in handed.state_dict().items()}
+    view.resume()
+    view.wait(LONG)
+    assert all(torch.equal(weight, before[name]) for name, weight in handed.state_dict().items())
+    assert not handed._forward_pre_hooks

@@ -6,6 +6,5 @@ answer({
   heads: given.heads?.map((place) => view.weightsAt(data, ...place)),
   rows: given.tokens?.map((token) => view.triangleRow(view.weightsAt(data, 0, 0, 0), token)),
   probabilities: given.checkpoints?.map((n) => view.probabilitiesAt(data, n)),
-  places: given.steps?.map(view.placesOf),
   ticks: given.ranges?.map((range) => view.ticks(...range)),
 });

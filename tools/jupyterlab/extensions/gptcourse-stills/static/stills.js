@@ -38,7 +38,10 @@ function teach(rendermime) {
   const showWidget = Output.prototype.renderModel;
   Output.prototype.renderModel = async function renderModel(model) {
     const place = model.data[WIDGET];
+    // A view that gets another picture, because its loop has ended, stays as it is on the page.
+    if (place.model_id && place.model_id === this.shownWidget) return undefined;
     const living = !place.model_id || await livingWidget(await this._manager.promise, place);
+    this.shownWidget = living && place.model_id;
     return living ? showWidget.call(this, model) : showStill(this, rendermime, model);
   };
 }
