@@ -39,7 +39,7 @@ class Counted(NamedTuple):
 
 
 def counting(ids: Sequence[int], new_ids: Sequence[int], context: int, vocab_size: int,
-             spare: float = 0.01) -> Counted:
+             spare: float = 0.001) -> Counted:
     """Count which token follows which `context` tokens; `spare` of a tally goes to every token, so
     that no chance is 0."""
     def cut(row: Sequence[int], size: int) -> list[tuple[int, ...]]:

@@ -35,9 +35,17 @@ def test_longer_contexts_have_more_rows_and_more_of_a_new_text_is_strange():
     counted = counting(ids, new, 2, 3)
     assert counted.rows == 4                             # 01, 10, 02, 20; 11 has nothing after it
     assert counted.strange == 2 / 3                      # 02 is known, 21 and 11 are not
-    never = (0.01) / (0.03)                              # each of the three gets the same
-    after_02 = 0.01 / 1.03
+    never = 0.001 / 0.003                                # each of the three gets the same
+    after_02 = 0.001 / 1.003
     assert math.isclose(counted.new_loss, -(math.log(after_02) + math.log(never)) / 2)
+
+
+def test_free_marks_do_not_swamp_what_was_counted():
+    """The chapter says: the more tokens it looks at, the better it knows what it counted."""
+    _, tokenizer = storyteller()
+    ids = tokenizer.encode(" ".join(story.text for story in storybook.stories(100, seed=1)))
+    losses = [counting(ids, ids, context, tokenizer.vocab_size).loss for context in (1, 2, 4, 8)]
+    assert losses == sorted(losses, reverse=True)
 
 
 def test_what_the_tokens_of_a_story_cost_the_perfect_reader_adds_up_to_the_story():

@@ -8,7 +8,8 @@ from gptlib.data import windows
 _PROBABILITIES = (1 / 4, 1 / 16)
 _LOSS = -sum(map(math.log, _PROBABILITIES)) / 2
 _MEAN = sum(_PROBABILITIES) / 2
-_N_WINDOWS = len(windows(list(range(100)), 10)[0])
+_N_TOKENS, _CONTEXT = 120, 10
+_N_WINDOWS = len(windows(list(range(_N_TOKENS)), _CONTEXT)[0])
 _SURE = 0.9
 
 QUESTIONS = (
@@ -45,18 +46,20 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A text has 100 tokens. How many windows of 10 inputs, each with its targets, fit without "
-        "overlap?",
+        f"A text has {_N_TOKENS} tokens. You lay windows of {_CONTEXT} inputs end to end: the next "
+        "window's inputs begin where the last one's ended. How many fit, each with its targets?",
         right=Option(f"{_N_WINDOWS}",
-                     "Ten would need 101 tokens, for the last target is the token after the last "
-                     "input."),
+                     "Twelve would need 121 tokens, because the last target is the token after the "
+                     "last input."),
         wrong=(
-            Option(f"{_N_WINDOWS + 1}", "The tenth window's last target would be token 100, "
-                                        "counted from 0, and there is none."),
-            Option("90", "That many would fit if a window began at every token, but these do not "
-                         "overlap."),
-            Option("8", "A window's last target is the next one's first input, so no token is "
-                        "wasted between them."),
+            Option(f"{_N_TOKENS // _CONTEXT}",
+                   "The twelfth window's last target would be token 120, counted from 0, and there "
+                   "is none."),
+            Option(f"{_N_TOKENS // (_CONTEXT + 1)}",
+                   "That's 120 divided by 11, rounded down. But a window's last target is also the "
+                   "next one's first input, so each further window costs only 10 tokens."),
+            Option(f"{_N_TOKENS - _CONTEXT}",
+                   "That many would fit if a window began at every token."),
         ),
     ),
     Question(
@@ -74,8 +77,8 @@ QUESTIONS = (
                    "Then no token would ever be a surprise, but even the perfect reader can't know "
                    "how a die will fall."),
             Option("It depends on the scores at the start",
-                   "They decide how long it takes. Downhill from anywhere, this loss has only one "
-                   "valley."),
+                   "They decide how long it takes. But wherever you begin, there's a slope left "
+                   "until the probabilities are the shares of the tally marks."),
         ),
     ),
     Question(
@@ -91,8 +94,8 @@ QUESTIONS = (
             Option("Whether there are too few windows in a batch",
                    "A small batch makes the curve jitter. It doesn't take it below the floor."),
             Option("Whether the model should be larger",
-                   "A loss below the floor isn't the mark of a model that is too small. It has got "
-                   "at the answers."),
+                   "A loss below the floor isn't the mark of a model that is too small. It has "
+                   "seen the answers."),
         ),
     ),
 )
