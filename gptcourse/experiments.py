@@ -1,10 +1,12 @@
-"""What chapters measure: what counting comes to, and models in which one thing is other than it
-should be."""
+"""What chapters measure: how tokens spell a word, what counting comes to, and models in which one
+thing is other than it should be."""
 
 from __future__ import annotations
 
 import copy
 import math
+import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
@@ -18,6 +20,17 @@ from gptlib.attention import KVCache, MultiHeadAttention, causal_mask, merge_hea
 from gptlib.corpus import storybook
 from gptlib.model import GPTModel
 from gptlib.tokenizer import BPETokenizer
+
+
+def spellings(word: str, tokens: Sequence[str]) -> Counter[str]:
+    """The ways in which a text, cut into tokens, spells a word, and how often each occurs: the
+    tokens that share a character with the word, with bars between them."""
+    starts = list(accumulate(map(len, tokens), initial=0))
+    ways = Counter()
+    for found in re.finditer(re.escape(word), "".join(tokens)):
+        first = bisect_right(starts, found.start()) - 1      # the token that holds its first letter
+        ways["|".join(tokens[first : bisect_left(starts, found.end())])] += 1
+    return ways
 
 
 def counted_table(ids: Tensor, vocab_size: int) -> nn.Embedding:

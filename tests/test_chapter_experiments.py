@@ -1,4 +1,5 @@
-"""What counting comes to; models in which one thing is other than it should be, nothing else."""
+"""How tokens spell a word; what counting comes to; models in which one thing is other than it
+should be, nothing else."""
 
 import math
 
@@ -6,11 +7,24 @@ import pytest
 import torch
 from helpers import lively_model, random_ids
 
-from gptcourse.experiments import counted_table, counting, perfect_surprises, with_attention
+from gptcourse.experiments import (
+    counted_table,
+    counting,
+    perfect_surprises,
+    spellings,
+    with_attention,
+)
 from gptlib import generate, patch, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
+
+
+def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_others():
+    tokens = ["the ", "Pop", "py ", "and", " Poppy", "Pop", "py ", "pop", "."]
+    assert spellings("Poppy", tokens) == {"Pop|py ": 2, " Poppy": 1}
+    assert spellings(".", tokens) == {".": 1}                # as it stands, not as a pattern
+    assert spellings("mouse", tokens) == {}
 
 
 def test_a_counted_table_gives_each_token_the_share_of_times_that_it_followed():

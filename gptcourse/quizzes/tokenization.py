@@ -6,33 +6,33 @@ from gptcourse.quizzes.quiz import Option, Question
 from gptlib.config import GPT_CONFIG_124M
 from gptlib.tokenizer import count_pairs, merge
 
-_ROW = [1, 1, 1, 1, 1]
-_MERGED = merge(_ROW, (1, 1), 256)
+_IDS = [1, 1, 1, 1, 1]
+_MERGED = merge(_IDS, (1, 1), 256)
 _MERGES = GPT_CONFIG_124M["vocab_size"] - 256 - 1
 
 QUESTIONS = (
     Question(
         "A tokenizer built on bytes meets a word that occurs in none of the texts it was trained "
         "on. What happens?",
-        right=Option("It is spelled in smaller pieces, in the worst case in bytes.",
+        right=Option("It's spelled in smaller pieces, in the worst case in bytes.",
                      "Each of the 256 bytes is a token, so there is a spelling for every text."),
         wrong=(
             Option("It becomes one token for everything unknown.",
-                   "That is what a vocabulary of whole words has to do. Bytes never need it."),
+                   "That's what a vocabulary of whole words has to do. Bytes never need it."),
             Option("It is added to the vocabulary.",
-                   "The merges are fixed after training; the model has no row for a new token."),
+                   "The merges are fixed after training, and the model has no weights for more."),
             Option("It is left out.",
                    "Nothing is ever lost: decoding gives back every byte of the text."),
         )),
     Question(
-        f"The row {_ROW} holds the pair (1, 1) {count_pairs(_ROW)[1, 1]} times. How long is it "
+        f"The list {_IDS} holds the pair (1, 1) {count_pairs(_IDS)[1, 1]} times. How long is it "
         "after that pair has been merged?",
         right=Option(f"{len(_MERGED)} tokens",
                      f"From left to right it becomes {_MERGED}: two pairs, and one token is left."),
         wrong=(
-            Option(f"{len(_ROW) - count_pairs(_ROW)[1, 1]} token",
+            Option(f"{len(_IDS) - count_pairs(_IDS)[1, 1]} token",
                    "Counted pairs may overlap, but a token can be merged only once."),
-            Option("2 tokens", "The fifth token has no partner left, but it stays in the row."),
+            Option("2 tokens", "The fifth token has no partner left, but it stays in the list."),
             Option("4 tokens", "Every pair from left to right is replaced, not only the first."),
         )),
     Question(
@@ -42,24 +42,24 @@ QUESTIONS = (
                      "is kept."),
         wrong=(
             Option("The one that stands leftmost.",
-                   "The place in the word does not matter, only the place in the list of merges."),
+                   "The place in the word doesn't matter, only the place in the list of merges."),
             Option("The one that is most frequent in the word.",
-                   "Frequency counted in training; it has become the order of the merges."),
+                   "Frequency mattered in training. Now only the order of the merges counts."),
             Option("The one that makes the longest token.",
-                   "Length plays no part: an early merge may make a short token."),
+                   "Length plays no part. Early merges often make the shortest tokens."),
         )),
     Question(
         "GPT-2's vocabulary has 50,257 tokens. How many merges did its training make?",
-        right=Option(f"{_MERGES:,}", "What is left is 256 bytes and one special token, the end of "
-                                     "a text."),
+        right=Option(f"{_MERGES:,}", "The others are the 256 bytes and one special token, for the "
+                                     "end of a text."),
         wrong=(
             Option(f"{_MERGES + 257:,}", "Bytes and the special token come without a merge."),
-            Option(f"{_MERGES + 1:,}", "The special token is no merge: it has no spelling."),
-            Option(f"{256 * 256:,}", "That is the number of pairs of bytes; few are ever merged."),
+            Option(f"{_MERGES + 1:,}", "The special token isn't merged from anything."),
+            Option(f"{256 * 256:,}", "That's the number of pairs of bytes; few are ever merged."),
         )),
     Question(
         "Why does GPT-2 cut a text into words before it counts any pairs?",
-        right=Option("So that a word is spelled alike, whatever stands beside it.",
+        right=Option("So that a word gets the same tokens, whatever stands beside it.",
                      "No merge may cross a cut, so the neighbors of a word can't change its "
                      "tokens, and what is learned about it is learned once."),
         wrong=(
