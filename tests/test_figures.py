@@ -15,6 +15,7 @@ import torch
 from any_text import ODD_TEXTS, check_picture
 from PIL import Image
 
+import gptlib
 from gptcourse import figures
 from gptcourse.figures import Picture
 from gptlib.tokenizer import BPETokenizer
@@ -44,6 +45,7 @@ STILLS = {
     "token_strip": lambda: figures.token_strip(WORDS, [464, 3797, 3332]),
     "token_bars": lambda: figures.token_bars(WORDS, {"a": [1, 2, 3], "b": [3, 1, 0]}, "nats"),
     "two_tables": lambda: figures.two_tables(WORDS, np.eye(3), np.ones((3, 3)), 1),
+    "one_head": lambda: figures.one_head(WORDS, np.eye(3), np.eye(3), np.eye(3), 1),
     "training_loop": figures.training_loop,
 }
 every_still = pytest.mark.parametrize("draw", STILLS.values(), ids=STILLS)
@@ -376,6 +378,25 @@ def test_two_tables_need_a_label_for_every_row_and_column():
         figures.two_tables(["a", "b"], np.eye(2), np.eye(2), 2)
 
 
+def test_one_head_shows_what_attention_computes_and_masks_what_comes_later():
+    queries, keys, values = (torch.randn(3, 2, generator=torch.Generator().manual_seed(n))
+                             for n in range(3))
+    gathered = gptlib.attention.attention(queries, keys, values, gptlib.causal_mask(3))
+    for row in range(3):
+        picture = figures.one_head(["a", "b", "c"], queries, keys, values, row)
+        found = re.search(r"Added up: \((\S+), (\S+)\)\.$", picture.alt.replace("−", "-"))
+        assert [float(one) for one in found.groups()] == pytest.approx(gathered[row].tolist(),
+                                                                       abs=0.006)
+        assert texts(picture).count("comes later: masked") == 2 - row
+
+
+def test_one_head_needs_a_label_for_every_word_and_a_row_that_is_there():
+    with pytest.raises(ValueError, match="3 labels for 2 words"):
+        figures.one_head(["a", "b", "c"], np.eye(2), np.eye(2), np.eye(2), 0)
+    with pytest.raises(ValueError, match="row is 2, but there are words 0 to 1"):
+        figures.one_head(["a", "b"], np.eye(2), np.eye(2), np.eye(2), 2)
+
+
 def test_bars_over_tokens_say_the_numbers_of_each_token_and_need_as_many_as_there_are():
     picture = figures.token_bars([" a", "b"], {"one": [1, 0.5], "two": [0, 2.346]}, "nats", "All")
     assert picture.alt == ("All. Bars of nats over 2 tokens, for one and two: ·a 1, 0; "
@@ -428,6 +449,8 @@ WITH_WORDS = {
     "token_bars": lambda text: figures.token_bars([text, "b"], {text: [1, 2], "c": [3, 4]},
                                                   text[:40], text[:40]),
     "two_tables": lambda text: figures.two_tables([text, "b"], np.eye(2), np.zeros((2, 2)), 0),
+    "one_head": lambda text: figures.one_head([text, "b"], np.eye(2), np.eye(2), np.eye(2), 1,
+                                              text[:40]),
 }
 
 
