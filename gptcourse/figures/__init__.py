@@ -14,4 +14,10 @@ from gptcourse.figures.attention import attention_grid, attention_heatmap, draw_
 from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y, token_bars
 from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
 from gptcourse.figures.tables import two_tables
-from gptcourse.figures.diagram import PARTS, gpt_diagram, tensor_shapes, training_loop
+from gptcourse.figures.diagram import (
+    PARTS,
+    block_diagram,
+    gpt_diagram,
+    tensor_shapes,
+    training_loop,
+)
