@@ -8,7 +8,7 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from types import MethodType
 from typing import NamedTuple
@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from gptlib.attention import KVCache, MultiHeadAttention, causal_mask, merge_heads, split_heads
+from gptlib.blocks import TransformerBlock
 from gptlib.corpus import storybook
 from gptlib.model import GPTModel
 from gptlib.tokenizer import BPETokenizer
+from gptlib.training import next_token_loss
 
 
 def spellings(word: str, tokens: Sequence[str]) -> Counter[str]:
@@ -101,3 +103,34 @@ def with_attention(model: GPTModel, attention: Callable) -> GPTModel:
     for block in changed.blocks:
         block.attention.forward = MethodType(forward, block.attention)
     return changed
+
+
+def rearranged(model: GPTModel, arrange: Callable) -> GPTModel:
+    """A copy of the model whose blocks put each part and its norm together by
+    `arrange(x, norm, part)`, (B, T, C) -> (B, T, C); its weights are those of the model."""
+    def forward(block: TransformerBlock, x: Tensor, cache: KVCache | None = None) -> Tensor:
+        def attention(x: Tensor) -> Tensor:
+            return block.attention(x, cache)
+
+        x = block.residual_mid(arrange(x, block.attention_norm, attention))
+        return block.residual_end(arrange(x, block.feed_forward_norm, block.feed_forward))
+
+    changed = copy.deepcopy(model)
+    for block in changed.blocks:
+        block.forward = MethodType(forward, block)
+    return changed
+
+
+def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: float,
+             warmup_steps: int = 20) -> list[float]:
+    """Train with AdamW, a step for each (inputs, targets), at a rate that first rises to `rate`.
+    Returns the loss of each step."""
+    optimizer, losses = torch.optim.AdamW(model.parameters()), []
+    for step, (inputs, targets) in enumerate(batches, start=1):
+        optimizer.param_groups[0]["lr"] = rate * min(1, step / warmup_steps)
+        loss = next_token_loss(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses

@@ -11,7 +11,9 @@ from gptcourse.experiments import (
     counted_table,
     counting,
     perfect_surprises,
+    rearranged,
     spellings,
+    train_on,
     with_attention,
 )
 from gptlib import generate, patch, record
@@ -106,3 +108,64 @@ def test_the_taps_of_a_changed_model_are_fed(name):
     with patch(changed, {tap: torch.zeros_like}):
         silent = changed(ids)
     assert not torch.allclose(silent, model(ids))
+
+
+def pre_norm(x, norm, part):
+    return x + part(norm(x))
+
+
+def test_a_model_with_the_right_arrangement_is_the_same_model_and_goes_on_with_its_cache():
+    model, ids = lively_model(), random_ids(2, 9)
+    changed = rearranged(model, pre_norm)
+    torch.testing.assert_close(changed(ids), model(ids))
+    cache = changed.new_cache()
+    changed(ids[:, :5], cache)
+    torch.testing.assert_close(changed(ids[:, 5:], cache), model(ids)[:, 5:])
+
+
+def test_an_arrangement_gets_each_norm_with_its_part_and_the_model_stays_as_it_was():
+    model, ids, norms = lively_model(), random_ids(1, 7), []
+    before = model(ids)
+
+    def without_parts(x, norm, part):
+        norms.append(norm)
+        return x
+
+    changed = rearranged(model, without_parts)
+    with record(changed) as inside:
+        changed(ids)
+    torch.testing.assert_close(inside["blocks.1.residual_end"], inside["residual_start"])
+    assert [id(norm) for norm in norms] == [
+        id(norm) for block in changed.blocks
+        for norm in (block.attention_norm, block.feed_forward_norm)]
+    torch.testing.assert_close(model(ids), before)
+
+
+def test_the_taps_of_a_rearranged_model_are_fed():
+    model, ids = lively_model(), random_ids(1, 6)
+    changed = rearranged(model, pre_norm)
+    with record(model) as right, record(changed) as inside:
+        model(ids)
+        changed(ids)
+    assert inside.keys() == right.keys()
+    for name, activations in right.items():
+        torch.testing.assert_close(inside[name], activations)
+
+
+def test_training_takes_a_step_for_each_batch_and_learns():
+    model, ids = lively_model(), random_ids(2, 9)
+    losses = train_on(model, [(ids[:, :-1], ids[:, 1:])] * 30, rate=0.01)
+    assert len(losses) == 30 and losses[-1] < 0.5 * losses[0]
+
+
+def test_the_rate_of_training_rises_step_by_step_to_its_peak(monkeypatch):
+    rates, step = [], torch.optim.AdamW.step
+
+    def watched(optimizer, *arguments):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    ids = random_ids(2, 9)
+    train_on(lively_model(), [(ids[:, :-1], ids[:, 1:])] * 6, rate=0.4, warmup_steps=4)
+    assert [round(rate, 3) for rate in rates] == [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]

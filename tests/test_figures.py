@@ -46,6 +46,7 @@ STILLS = {
     "token_bars": lambda: figures.token_bars(WORDS, {"a": [1, 2, 3], "b": [3, 1, 0]}, "nats"),
     "two_tables": lambda: figures.two_tables(WORDS, np.eye(3), np.ones((3, 3)), 1),
     "one_head": lambda: figures.one_head(WORDS, np.eye(3), np.eye(3), np.eye(3), 1),
+    "block_diagram": figures.block_diagram,
     "training_loop": figures.training_loop,
 }
 every_still = pytest.mark.parametrize("draw", STILLS.values(), ids=STILLS)
@@ -413,6 +414,13 @@ def test_the_loop_of_training_goes_around():
     assert picture.data.count("<path") == 2 * 7                        # a line and a head for each
 
 
+def test_a_block_has_the_parts_of_the_library_in_their_order():
+    words = texts(figures.block_diagram())
+    branches = [word for word in words if word.isalpha()]
+    assert branches == ["norm", "attention", "dropout",
+                        "norm", "expand", "GELU", "contract", "dropout"]
+
+
 def test_the_words_of_a_chart_are_as_exact_as_they_are_asked_to_be():
     rising = {"a": ([1, 2], [6.9, 0.829])}
     assert "from 7 at 1 to 0.8 at 2" in figures.lines(rising, "x", "y", digits=1).alt
@@ -458,7 +466,8 @@ def test_every_figure_that_takes_words_is_tried_with_any_text():
     drawn = {name for name, thing in vars(figures).items() if inspect.isfunction(thing)
              and not name.startswith("_")
              and inspect.signature(thing).return_annotation == "Picture"}
-    assert drawn == {*WITH_WORDS, "gpt_diagram", "training_loop"}      # which take none but parts
+    without = {"gpt_diagram", "block_diagram", "training_loop"}        # which take none but parts
+    assert drawn == {*WITH_WORDS, *without}
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)

@@ -1,4 +1,4 @@
-"""Exercises of chapter 4: the norm, the bend, the network around it, and the block of all parts."""
+"""Exercises of chapter 4: the norm, GELU, the network around it, and the block of all parts."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def _norm_or_bend(name, read, written):
     """The likeliest things that a layer reads in place of the right one."""
     if name == "contract":
         bend = _bend_in_words(written["expand"], read)
-        return bend and f"You bend with {bend}: GPT-2 has your GELU."
+        return bend and f"Your nonlinearity is {bend}: GPT-2 has your GELU."
     if _equal(read, F.layer_norm(written["x"], read.shape[-1:])):
         return "expand reads a normalized x: the norm belongs to the block, not to this network."
     return None
@@ -262,7 +262,7 @@ FEED_FORWARD = Exercise(
     structure=fits(gpt.FeedForward, [{"emb_dim": 4}, {"emb_dim": 6}]),
     edits=[
         ("self.gelu(self.expand(x))", "self.expand(x)",
-         "gelu is missing: without a bend, two linear layers are no more than one."),
+         "gelu is missing: without a nonlinearity, two linear layers are no more than one."),
         ("self.contract(self.gelu(self.expand(x)))", "self.expand(self.gelu(self.contract(x)))",
          "The vectors do not fit there: expand, C to 4C, comes before contract, 4C to C; and both "
          "are called, for a layer stores its matrix the other way around."),
@@ -277,7 +277,7 @@ FEED_FORWARD = Exercise(
         "three steps happen, read from the inside?",
         """
         1. expand x
-        2. bend the result with gelu
+        2. gelu of what came out
         3. contract it
         """,
         """
@@ -389,7 +389,7 @@ TRANSFORMER_BLOCK = Exercise(
 
 POST_NORM = TRANSFORMER_BLOCK.with_bug(
     "04.post_norm",
-    goal=("Find the bug: two of these blocks learn well, two dozen learn nothing, and with trained "
+    goal=("Find the bug: this block learns, but it is not the one of GPT-2, and with trained "
           "weights in it the model talks nonsense."),
     bug=(_BOTH, _POST_NORM,
          "The bug is still in there: follow x from the top to the bottom, and look what happens to "

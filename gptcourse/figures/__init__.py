@@ -16,4 +16,10 @@ from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_lo
 from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
 from gptcourse.figures.tables import two_tables
 from gptcourse.figures.head import one_head
-from gptcourse.figures.diagram import PARTS, gpt_diagram, tensor_shapes, training_loop
+from gptcourse.figures.diagram import (
+    PARTS,
+    block_diagram,
+    gpt_diagram,
+    tensor_shapes,
+    training_loop,
+)

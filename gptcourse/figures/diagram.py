@@ -1,4 +1,4 @@
-"""Diagrams: the whole GPT, of which some parts are lit, its training, and its tensors' shapes."""
+"""Diagrams: the whole GPT, of which some parts are lit, a block, training, and tensors' shapes."""
 
 from __future__ import annotations
 
@@ -159,6 +159,36 @@ def _arrow_head(d: str) -> str:
     tip, back = (x + 3 * ux, y + 3 * uy), (x - 5 * ux, y - 5 * uy)
     return (f"M{tip[0]:g} {tip[1]:g} L{back[0] + 4 * uy:g} {back[1] + 4 * ux:g} "
             f"L{back[0] - 4 * uy:g} {back[1] - 4 * ux:g} Z")
+
+
+def block_diagram() -> Picture:
+    """One transformer block at reading size: the stream, and the two branches that add to it."""
+    draw = _Diagram({"attention", "block"}, ())
+    draw.path("block", "M6 128 H694", width=3.2)
+    draw.text("block", 182, 154, "residual stream: C numbers for each token", small=True)
+    draw.text("attention", 170, 18, "attention looks at earlier tokens, too", small=True)
+    draw.text("block", 500, 18, "feed-forward: each token alone, 4C wide inside", small=True)
+    _draw_branch(draw, 28, 306, (("block", 46, 52, "norm"), ("attention", 118, 82, "attention"),
+                                 ("block", 220, 62, "dropout")))
+    _draw_branch(draw, 328, 670, (("block", 344, 46, "norm"), ("block", 402, 54, "expand"),
+                                  ("block", 468, 46, "GELU"), ("block", 526, 60, "contract"),
+                                  ("block", 598, 58, "dropout")))
+    alt = ("Diagram of a transformer block: the residual stream, C numbers for each token, runs "
+           "through it; a first branch takes a copy through norm, attention and dropout and adds "
+           "the result; a second takes a copy through norm, the feed-forward network (expand, "
+           "GELU, contract; 4C wide inside) and dropout and adds the result.")
+    return svg(WIDTH, 170, draw.shapes, alt)
+
+
+def _draw_branch(draw: _Diagram, start: int, end: int, boxes: Sequence[tuple]) -> None:
+    """From the stream at `start` up through the boxes (part, left, width, name), to the plus."""
+    way = f"M{start} 128 V52"
+    for part, left, width, name in boxes:
+        draw.path(part, f"{way} H{left - 3}")
+        draw.box(part, left, 34, width, 36, name, small=True)
+        way = f"M{left + width} 52"
+    draw.path("block", f"{way} H{end} V113")
+    draw.plus("block", end, 128)
 
 
 def training_loop() -> Picture:

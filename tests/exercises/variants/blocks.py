@@ -218,9 +218,9 @@ _BENT = "self.gelu(self.expand(x))"
 
 wrong_edits(
     "FeedForward",
-    (_BENT, "torch.relu(self.expand(x))", "You bend with ReLU"),
+    (_BENT, "torch.relu(self.expand(x))", "Your nonlinearity is ReLU"),
     ("GELU()", "nn.GELU()", "the error function"),
-    ("GELU()", "nn.ReLU()", "You bend with ReLU"),
+    ("GELU()", "nn.ReLU()", "Your nonlinearity is ReLU"),
     (_ALL, f"{_NN}linear(self.gelu({_NN}linear(x, self.expand.weight)), self.contract.weight)",
      "expand is never called"),
     (_ALL, "self.contract(self.gelu(self.expand(x.mean(1, keepdim=True)))).expand_as(x)",
@@ -241,7 +241,7 @@ wrong_edits(
     (_ALL, f"{_ALL}.log_softmax(-1)", "A log_softmax was applied"),
     (f"return {_ALL}", "hidden = self.expand(x)\n"
      "        return self.contract(hidden * torch.sigmoid(1.702 * hidden))",
-     "You bend with the sigmoid form of GELU"),
+     "Your nonlinearity is the sigmoid form of GELU"),
     (f"return {_ALL}", "hidden = self.expand(x)\n"
      "        return self.contract(hidden + self.gelu(hidden))",
      "but must read gelu(expand(...))"),
