@@ -1,5 +1,7 @@
 """The chapters as they lie in notebooks/ keep all rules."""
 
+import re
+
 import pytest
 from course import NOTEBOOKS, code_cells, read, tags
 from gate import amounts, problems
@@ -26,10 +28,22 @@ def test_a_chapter_keeps_the_rules(path):
 
 
 @pytest.mark.parametrize("path", CHAPTERS[1:], ids=[path.stem for path in CHAPTERS[1:]])
-def test_a_chapter_takes_a_learner_about_an_hour(path):
+def test_a_chapter_fits_into_an_evening(path):
     has = amounts(read(path))
     assert 2000 <= has["words"] <= 4100
     assert 25 <= has["code"] <= 70
     assert 3 <= has["exercises"] <= 9
     assert has["pictures"] >= 6 and has["views"] >= 2
     assert sum("quiz" in tags(cell) for cell in code_cells(read(path))) == 1
+
+
+def test_a_word_of_the_glossary_is_told_in_the_chapter_that_it_names():
+    """It links to where a word is explained, so the word has to be there."""
+    glossary = next(cell.source for cell in read(CHAPTERS[0]).cells if "## Glossary" in cell.source)
+    rows = re.findall(r"^\| ([^|]+?) \| .+ \| \[\d+\]\((\S+?)\) \|$", glossary, re.MULTILINE)
+    assert len(rows) > 50
+    told = {path.name: " ".join(cell.source for cell in read(path).cells
+                                if cell.source != glossary).lower() for path in CHAPTERS}
+    for word, chapter in rows:
+        first = re.split(r"[,(/]", word)[0].strip(" `").lower()
+        assert first in told[chapter] or first.replace(" ", "_") in told[chapter], word
