@@ -73,7 +73,7 @@ export function arcsOverWords(view, locked, hover, tell, choose) {
 
     write(labels) {
       words.replaceChildren(...labels.map((label, n) => make("button", {
-        type: "button", class: "gpt-word", onclick: (event) => choose(n, event),
+        type: "button", class: "gpt-word", "aria-label": label, onclick: (event) => choose(n, event),
         onpointerenter: view.guarded(() => hover(n)),
         onpointerleave: view.guarded(() => hover(null)),
       }, make("bdi", {}, shortened(label)))));

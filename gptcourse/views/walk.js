@@ -248,7 +248,7 @@ const render = (context) => mount(context, (view) => {
       return `${quoted(data.names[drawn])} ends the text here: draw again.`;
     }
     if (data.room < 1) return "The text is as long as this view can show: take a shorter one.";
-    return field.querySelector("input").readOnly
+    return field.querySelector("textarea").readOnly
       ? "That needs the model, so it needs the notebook." : "";
   }
 
