@@ -66,12 +66,12 @@ def solution(exercise: Exercise) -> Source:
     return Source(f"One way to write {exercise.name}", exercise.solution_source)
 
 
+EDGE, RAISED = PALETTE["edge"], PALETTE["raised"]
 _STYLE = f"""<style>
 .gpt-help {{ display: flex; flex-flow: row wrap; gap: 6px; margin-top: 6px; }}
 .gpt-help summary {{
   display: inline-block; cursor: pointer; padding: 1px 12px; border-radius: 4px;
-  border: 1px solid var(--jp-border-color1, {PALETTE["edge"]});
-  background: var(--jp-layout-color2, {PALETTE["raised"]});
+  border: 1px solid var(--jp-border-color1, {EDGE}); background: var(--jp-layout-color2, {RAISED});
 }}
 .gpt-help summary::-webkit-details-marker {{ display: none; }}
 .gpt-help details[open] {{ flex: 1 1 100%; order: 1; }}
