@@ -54,8 +54,9 @@ def contents(paths: list[Path]) -> str:
     """The chapters with their promises, and a search through all of them."""
     chapters, sections = [], []
     for path in paths:
-        found = list(_sections(path))
-        title, promise = found[0]["chapter"], _PROMISE.search(read(path).cells[0].source)
+        notebook = read(path)
+        found = list(_sections(notebook, path))
+        title, promise = found[0]["chapter"], _PROMISE.search(notebook.cells[0].source)
         words = f"<p>{html.escape(promise[1])}</p>" if promise else ""
         chapters.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a>{words}</li>')
         sections += found
@@ -70,9 +71,9 @@ _PROMISE = re.compile(r"^\*\*(.+?)\*\*", re.MULTILINE | re.DOTALL)
 _MARKUP = re.compile(r"[*`|>#]|\[([^\]]*)\]\([^)]*\)")
 
 
-def _sections(path: Path) -> Iterator[dict[str, str]]:
+def _sections(notebook: NotebookNode, path: Path) -> Iterator[dict[str, str]]:
     """The headings of a chapter, each with its text up to the next."""
-    prose = "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
     parts = re.split(r"^#+ (.+)$", prose, flags=re.MULTILINE)
     for heading, text in zip(parts[1::2], parts[2::2], strict=True):
         yield {

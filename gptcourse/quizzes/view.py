@@ -57,28 +57,27 @@ class Quiz(widgets.VBox):
     @property
     def n_right(self) -> int:
         """How many questions are answered rightly at the moment."""
-        return sum(choice.value is not None and self.options[n][choice.value] is question.right
-                   for n, (choice, question) in enumerate(
-                       zip(self.choices, self.questions, strict=True)))
+        return sum(self._is_right(n, choice.value) for n, choice in enumerate(self.choices))
 
     def explanation(self, n: int) -> str:
         """What the page says about the choice that is made in question n, counted from 0."""
         if self.choices[n].value is None:
             return ""
-        option = self.options[n][self.choices[n].value]
-        return f"{self._verdict(n, option)[1]} {option.explanation}"
+        return self._told(n, self.options[n][self.choices[n].value])
 
-    def _verdict(self, n: int, option: Option) -> tuple[str, str]:
-        return ("right", "Right.") if option is self.questions[n].right else ("wrong", "No.")
+    def _is_right(self, n: int, place: int | None) -> bool:
+        return place is not None and self.options[n][place] is self.questions[n].right
+
+    def _told(self, n: int, option: Option) -> str:
+        return f"{'Right.' if option is self.questions[n].right else 'No.'} {option.explanation}"
 
     def _explain(self, n: int) -> None:
-        place = self.choices[n].value
-        right = place is not None and self._verdict(n, self.options[n][place])[0] == "right"
-        for other in range(len(self.options[n])):
-            marked = right and other == place
-            (self.choices[n].add_class if marked else self.choices[n].remove_class)(
-                f"gpt-right-{other}")
-        shown = "" if place is None else (
+        chosen = self.choices[n]
+        right = self._is_right(n, chosen.value)
+        for place in range(len(self.options[n])):
+            marked = right and place == chosen.value
+            (chosen.add_class if marked else chosen.remove_class)(f"gpt-right-{place}")
+        shown = "" if chosen.value is None else (
             f"{sign('right' if right else 'wrong')} {in_markup(self.explanation(n))}")
         self._answers[n].value = _paragraph(shown, "status")
         self._show_score()
@@ -98,8 +97,8 @@ class Quiz(widgets.VBox):
         for n, question in enumerate(self.questions):
             options = "".join(
                 f"<li>{in_markup(option.text)}<details><summary>explained</summary>"
-                f"{sign(self._verdict(n, option)[0])} {self._verdict(n, option)[1]} "
-                f"{in_markup(option.explanation)}</details></li>" for option in self.options[n])
+                f"{sign('right' if option is question.right else 'wrong')} "
+                f"{in_markup(self._told(n, option))}</details></li>" for option in self.options[n])
             parts.append(f"<p><b>{n + 1}.</b> {in_markup(question.text)}</p><ul>{options}</ul>")
         return "".join(parts)
 
