@@ -68,8 +68,10 @@ def test_a_view_of_the_browser_answers_the_pointer_without_a_kernel(page):
 def test_a_view_follows_the_colors_of_the_page(page):
     ink = "root => getComputedStyle(root).getPropertyValue('--gpt-accent')"
     page.emulate_media(color_scheme="dark")
+    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
     dark = page.locator(".gpt").evaluate(ink)
     page.emulate_media(color_scheme="light")
+    page.locator("body[data-jp-theme-light=true]").wait_for(state="attached")
     assert page.locator(".gpt").evaluate(ink) != dark
 
 
