@@ -16,6 +16,8 @@ from urllib.parse import unquote
 from course import chapter_number, code_cells, read, tags
 from execution import WIDGET_VIEW, normalized
 from nbformat import NotebookNode
+from pace import pace_of, pace_problems
+from prose import anchors, headings, text_cells, tokens
 
 MAX_LINES = 12
 MIN_COMPARED = 0.9
@@ -50,8 +52,6 @@ REMOTE = re.compile(
     r"|url\(\s*[\"']?(?:https?:)?//|@import",
     re.IGNORECASE,
 )
-# Formulas are no Markdown: `x[i](y)` in one is no link.
-MATH = re.compile(r"\$\$.*?\$\$|(?<!\\)\$[^$\n]+\$", re.DOTALL)
 
 
 def problems(path: Path) -> list[str]:
@@ -65,6 +65,7 @@ def problems(path: Path) -> list[str]:
     found += _order_problems(notebook)
     found += _text_problems(notebook, path)
     found += _whole_problems(notebook)
+    found += pace_problems(notebook)
     return found
 
 
@@ -224,38 +225,10 @@ def _has_compared_text(output: NotebookNode) -> bool:
 # -- the prose -----------------------------------------------------------------------------
 
 
-def _tokens(cell: NotebookNode) -> Iterator:
-    """The Markdown tokens of a text cell, nested ones included, without formulas."""
-    from markdown_it import MarkdownIt
-
-    for token in MarkdownIt("commonmark").enable("table").parse(MATH.sub(" ", cell.source)):
-        yield token
-        yield from token.children or ()
-
-
-def _text_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
-
-
-def headings(notebook: NotebookNode) -> list[tuple[int, str]]:
-    """Level and text of every heading, in order."""
-    from markdown_it import MarkdownIt
-
-    found = []
-    for cell in _text_cells(notebook):
-        tokens = MarkdownIt("commonmark").parse(cell.source)
-        found += [
-            (int(token.tag[1]), tokens[place + 1].content)
-            for place, token in enumerate(tokens)
-            if token.type == "heading_open"
-        ]
-    return found
-
-
 def _text_problems(notebook: NotebookNode, path: Path) -> Iterator[str]:
     yield from _heading_problems(headings(notebook))
-    for cell in _text_cells(notebook):
-        for token in _tokens(cell):
+    for cell in text_cells(notebook):
+        for token in tokens(cell):
             if token.type == "image":
                 yield from _image_problems(token, cell)
             elif token.type == "link_open":
@@ -302,65 +275,53 @@ def _link_problems(target: str, notebook: NotebookNode, path: Path) -> Iterator[
         yield f"the link {target!r} leads nowhere."
     elif fragment:
         there = notebook if linked == path else read(linked)
-        if fragment not in _anchors(there):
+        if fragment not in anchors(there):
             yield f"the link {target!r} leads to no heading there."
-
-
-def _anchors(notebook: NotebookNode) -> set[str]:
-    """What JupyterLab lets a link point to: headings with hyphens for spaces, and given ids."""
-    anchors = {re.sub(r"[`*]", "", text).replace(" ", "-") for _, text in headings(notebook)}
-    for cell in _text_cells(notebook):
-        anchors.update(re.findall(r"<[^>]*\b(?:id|name)\s*=\s*[\"']([^\"']+)", cell.source))
-    return anchors
 
 
 def _first_line(cell: NotebookNode) -> str:
     return cell.source.strip().partition("\n")[0][:50]
 
 
-# -- the table -----------------------------------------------------------------------------
-
-
-COLUMNS = {  # heading -> width
-    "words": 7, "code": 6, "compared": 10, "silent": 8, "pictures": 10, "views": 7,
-    "exercises": 11, "seconds": 9,
-}
+# -- the tables ----------------------------------------------------------------------------
 
 
 def report(paths: Iterable[Path], seconds: Mapping[Path, float] | None = None) -> str:
-    """A line per chapter: how much there is of everything, how much of it is compared, and how
-    long it ran, where somebody took the time."""
-    columns = {name: width for name, width in COLUMNS.items() if seconds or name != "seconds"}
-    lines = [f"{'chapter':<20}" + "".join(f"{name:>{width}}" for name, width in columns.items())]
-    for path in paths:
-        has = {name: f"{amount:,}" for name, amount in amounts(read(path)).items()}
-        if seconds:
-            has["seconds"] = f"{seconds[path]:.0f}"
-        lines.append(f"{path.stem:<20}"
-                     + "".join(f"{has[name]:>{width}}" for name, width in columns.items()))
+    """Two tables with a line per chapter: how much of what it shows is compared, and its pace.
+
+    How long it ran is there where somebody took the time: no chapter stores it.
+    """
+    notebooks = {path: read(path) for path in paths}
+    shown = {path.stem: amounts(notebook) for path, notebook in notebooks.items()}
+    paces = {path.stem: pace_of(notebook).amounts() for path, notebook in notebooks.items()}
+    for path, taken in (seconds or {}).items():
+        paces[path.stem]["seconds"] = round(taken)
+    untaken = "" if seconds else "\n(no seconds of the machine: --seconds takes them)"
+    return f"{_table(shown)}\n\n{_table(paces)}{untaken}"
+
+
+def _table(rows: Mapping[str, Mapping[str, int]]) -> str:
+    """A line per chapter under a line of headings."""
+    lines = []
+    for chapter, row in rows.items():
+        if not lines:
+            lines.append(f"{'chapter':<20}" + "".join(f"  {name}" for name in row))
+        lines.append(f"{chapter:<20}" + "".join(
+            f"{amount:>{len(name) + 2},}" for name, amount in row.items()))
     return "\n".join(lines)
 
 
 def amounts(notebook: NotebookNode) -> dict[str, int]:
-    """How much a chapter has of everything, by name."""
+    """How much a chapter shows, by name."""
     cells = code_cells(notebook)
     outputs = [output for cell in cells for output in cell.outputs]
     return {
-        "words": count_words(notebook),
-        "code": len(cells),
+        "code cells": len(cells),
         "compared": sum(map(is_compared, cells)),
         "silent": sum(not cell.outputs for cell in cells),
         "pictures": sum(map(_is_picture, outputs)),
         "views": sum(map(_is_view, outputs)),
-        "exercises": sum("exercise" in tags(cell) for cell in cells),
     }
-
-
-def count_words(notebook: NotebookNode) -> int:
-    """The words of the prose; code, formulas and markup are none."""
-    tokens = [token for cell in _text_cells(notebook) for token in _tokens(cell)]
-    text = " ".join(token.content for token in tokens if token.type == "text")
-    return len(re.findall(r"[^\W\d_][\w’'-]*", text))
 
 
 def _is_picture(output: NotebookNode) -> bool:

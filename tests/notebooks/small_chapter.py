@@ -40,11 +40,12 @@ def printed(line, name="stdout"):
 def good_chapter():
     """The chapter as `execute` would leave it."""
     return normalized(new_notebook(cells=[
-        text("# Sums\n\nTwo make a third; see [the end](#The-end) and [here](02_sums.ipynb)."),
+        text("# Sums\n\n*20 minutes.*\n\n"
+             "Two make a third; see [the end](#The-end) and [here](02_sums.ipynb)."),
         code("print(1 + 1)", printed("2\n"), count=1),
         code("def add(a, b):\n    return a + b", count=2),
         text("## By hand\n\nNow it is your turn, with $x[i](y) = z$."),
-        code("def twice(x):\n    return None", count=3, tags=["exercise"], id="02.twice"),
+        code("def twice(x):\n    return TODO", count=3, tags=["exercise"], id="02.twice"),
         *(code(f"add({n}, {n})", shown(n, text_plain=f"{2 * n}"), count=n) for n in range(4, 10)),
         code(
             "draw()",

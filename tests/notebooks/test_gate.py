@@ -1,9 +1,11 @@
 """The gate lets a good chapter pass and names what is wrong with any other."""
 
+import re
+
 import pytest
 from course import code_cells
 from execution import WIDGET_VIEW, normalized
-from gate import count_words, is_compared, problems, report
+from gate import is_compared, problems, report
 from nbformat import NotebookNode, from_dict
 from nbformat.v4 import new_output
 from small_chapter import ALT, PICTURE, code, good_chapter, printed, save, shown, text
@@ -13,25 +15,31 @@ def test_a_good_chapter_has_no_problem(tmp_path):
     assert problems(save(good_chapter(), tmp_path)) == []
 
 
-def test_the_table_counts_what_is_there(tmp_path):
-    head, line = report([save(good_chapter(), tmp_path)]).splitlines()
-    counted = dict(zip(head.split(), line.split(), strict=True))
-    assert counted == {
-        "chapter": "02_sums", "words": "23", "code": "11", "compared": "10",
-        "silent": "2", "pictures": "1", "views": "1", "exercises": "1",
+def test_the_tables_count_what_is_there(tmp_path):
+    shown, paced = tables([save(good_chapter(), tmp_path)])
+    assert shown == {
+        "chapter": "02_sums", "code cells": "11", "compared": "10", "silent": "2",
+        "pictures": "1", "views": "1",
+    }
+    assert paced == {
+        "chapter": "02_sums", "words": "24", "code": "11", "blanks": "1", "classes": "0",
+        "bugs": "0", "predictions": "0", "asserts": "0", "stretch": "7", "minutes": "20",
     }
 
 
 def test_the_table_has_the_seconds_where_somebody_took_them(tmp_path):
     path = save(good_chapter(), tmp_path)
-    head, line = report([path], {path: 12.6}).splitlines()
-    assert head.endswith("  seconds") and line.endswith("  13")
+    assert "no seconds" in report([path])
+    assert tables([path], {path: 12.6})[1]["seconds"] == "13"
+    assert "no seconds" not in report([path], {path: 12.6})
 
 
-def test_words_are_those_of_the_prose():
-    notebook = good_chapter()
-    notebook.cells = [text("# One two\n\nthree $not_me + 4$ **four** `not_me`\n\n```\nnot me\n```")]
-    assert count_words(notebook) == 4
+def tables(*arguments):
+    """The two tables of one chapter: what it has, by the heading of the column."""
+    return [
+        dict(zip(*(re.split(r" {2,}", line) for line in table.splitlines()[:2]), strict=True))
+        for table in report(*arguments).split("\n\n")
+    ]
 
 
 # What to change in a good chapter, and what the gate must then say.
