@@ -293,8 +293,8 @@ def _difference(found: dict[str, dict], expected: dict[str, dict]) -> str:
 
 def _averages(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict:
     """What the optimizer keeps for each weight, for `resume`, from tensors by `number.name`."""
-    is_adamw = isinstance(optimizer, torch.optim.AdamW)  # older torch has no Muon to ask for
-    names = ("step", "exp_avg", "exp_avg_sq") if is_adamw else ("momentum_buffer",)
+    is_muon = isinstance(optimizer, torch.optim.Muon)
+    names = ("momentum_buffer",) if is_muon else ("step", "exp_avg", "exp_avg_sq")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for number in {name.partition(".")[0] for name in tensors}:

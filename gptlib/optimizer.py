@@ -46,14 +46,8 @@ def muon(
     """Muon for the hidden matrices, AdamW for all the rest.
 
     AdamW looks at each number of a matrix alone, Muon at the matrix as a whole: it moves all its
-    directions by the same amount, the weak ones too.  Jordan et al. (2024), "Muon".  Raises a
-    ValueError where torch has no Muon yet.
+    directions by the same amount, the weak ones too.  Jordan et al. (2024), "Muon".
     """
-    if not hasattr(torch.optim, "Muon"):
-        raise ValueError(
-            f"optimizer=\"muon\" needs torch 2.9 or newer, but this is torch {torch.__version__}: "
-            "install a newer one, or choose optimizer=\"adamw\"."
-        )
     hidden = hidden_matrices(model)
     taken = set(map(id, hidden))
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]

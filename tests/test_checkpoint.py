@@ -583,14 +583,6 @@ def test_a_configuration_without_end_is_refused_before_anything_is_built(tmp_pat
             load_model(tmp_path / "model")
 
 
-def test_a_run_comes_back_under_a_torch_that_has_no_muon(tmp_path, monkeypatch):
-    run = new_run()
-    next(run)
-    save_run(run, tmp_path / "run")
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    assert load_run(tmp_path / "run", TEXT, VALIDATION, device="cpu").step == 1
-
-
 def test_a_text_that_is_none_is_not_put_down_to_the_file(tmp_path):
     save_run(new_run(), tmp_path / "run")
     with pytest.raises(TypeError, match="The token ids are given as str"):

@@ -96,12 +96,6 @@ def test_every_optimizer_follows_the_schedule(name):
             assert group["lr"] == share * group["initial_lr"]
 
 
-def test_an_optimizer_that_this_torch_does_not_have_yet_is_told(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(ValueError, match='^optimizer="muon" needs torch 2.9 .* or choose'):
-        run_of(optimizer="muon")
-
-
 def test_muon_moves_the_matrices_inside_the_blocks():
     """Four for attention and two for the feed-forward net, each square by itself."""
     shapes = [tuple(p.shape) for p in hidden_matrices(tiny_model())]
