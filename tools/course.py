@@ -11,8 +11,6 @@ import nbformat
 import zmq
 from nbformat import NotebookNode
 
-from gptlib.files import replacing
-
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 WORKBOOK = ROOT / "workbook"
@@ -89,6 +87,8 @@ def read(path: Path) -> NotebookNode:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write `notebook` to `path`, whole or not at all."""
+    from gptlib.files import replacing  # with all of torch, which most tools do without
+
     with replacing(path) as temporary:
         temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
 
