@@ -101,7 +101,7 @@ def test_every_mistake_has_words_of_its_own_in_whole_sentences(exercise):
 
 @each_exercise
 def test_trials_differ_in_size(exercise):
-    cases = exercise.cases(torch.Generator().manual_seed(0))
+    cases = [*exercise.cases(torch.Generator().manual_seed(0))]
     sizes = {str([tuple(x.shape) if isinstance(x, torch.Tensor) else x for x in case])
              for case in cases}
     assert len(sizes) == len(cases) >= 3
