@@ -21,6 +21,7 @@ from gptcourse import gpt
 from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer, described
 from gptcourse.exercises.attention import NARROW, ONE_HEAD, WIDE, wide_input
 from gptcourse.exercises.classes import facts_of_a_layer, filled, fits
+from gptcourse.exercises.early import SLIDE
 from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
 from gptcourse.exercises.listening import first_of
 from gptcourse.exercises.loops import NO_TOKEN, WrittenAnswer, one_by_one, run_generation
@@ -700,11 +701,6 @@ def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, 
             f"{name} is not None, the scores become what keep_{name} returns.")
 
 
-_SLIDE = ('        if len(ids) > model.config["context_length"]:     '
-          "# the window slides: each token moves\n"
-          '            new, cache = ids[-model.config["context_length"] :], '
-          "[KVCache() for _ in model.blocks]\n")
-
 GENERATE = Exercise(
     "07.generate",
     goal="Draw a token, append it, again: hand out each as it comes, end at `stop`, and let the "
@@ -714,7 +710,7 @@ GENERATE = Exercise(
     use=run_generation,
     edits=[
         NO_TOKEN,
-        (_SLIDE, "",
+        (SLIDE, "",
          "The text outgrows the context: when it is longer, the model reads its last "
          "context_length tokens, with new caches."),
         ("        new = [token]\n", "        new = ids\n",
