@@ -34,7 +34,7 @@ from pathlib import Path
 
 import regex
 
-from gptlib.checks import listed, shown
+from gptlib.checks import listed, shown, whole
 from gptlib.files import existing, replacing
 
 END_OF_TEXT = "<|endoftext|>"
@@ -196,13 +196,8 @@ class BPETokenizer:
         """
         text, special_tokens = _checked_text(text), _checked_special_tokens(special_tokens)
         smallest = 256 + len(special_tokens)
-        is_whole = type(vocab_size) is int
-        if not is_whole or vocab_size < smallest:
-            error = ValueError if is_whole else TypeError
-            raise error(
-                f"vocab_size is {shown(vocab_size)}, but must be a whole number, and bytes and "
-                f"special tokens need {smallest}: choose more; each further one is a merge."
-            )
+        hint = f"bytes and special tokens need {smallest}, and each further one is a merge."
+        vocab_size = whole("vocab_size", vocab_size, hint, least=smallest)
         if not text:
             raise ValueError("The text is empty, but merges are learned from it: pass some text.")
         words = Counter()

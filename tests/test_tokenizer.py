@@ -233,7 +233,7 @@ def test_a_vocabulary_too_small_for_the_bytes_is_refused(vocab_size):
 
 @pytest.mark.parametrize("vocab_size", [300.0, "300", None, True])
 def test_a_vocabulary_size_that_is_no_whole_number_is_refused(vocab_size):
-    with fails(TypeError, "must be a whole number"):
+    with fails(ValueError, "must be a whole number"):
         BPETokenizer.train(STORY, vocab_size)
 
 

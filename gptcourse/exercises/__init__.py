@@ -9,10 +9,14 @@
 
 The exercises of a chapter stand in a module of its name (`attention`, ...), their parts in
 `exercise`, their sources in `page`; `book` lists them all and makes `check`. `checking` judges an
-answer: `trial` calls it without harm, `answers` compares, `classes` builds, and where it is wrong,
-`resemblance` looks at the numbers, `experiments` calls it in other ways, `listening` hears what its
-parts read, `properties` tests facts, and `errors` explains exceptions. `progress` remembers,
-`keeping` writes the learner's file.
+answer: `trial` calls it without harm, `answers` compares, `properties` tests facts; `classes` is
+for those that build a layer, `loops` for those that hand out one thing after the other. Where it is
+wrong, `resemblance` looks at the numbers, `experiments` calls it in other ways, `listening` hears
+what its parts read, and `errors` explains exceptions. `progress` remembers, `keeping` writes the
+learner's file.
+
+To add one: an `Exercise` in its chapter's module, with inputs of several sizes, three hints, and
+mistakes as edits of gpt.py's lines, and answers of learners in tests/exercises/variants.
 """
 
 from gptcourse.exercises.book import all_exercises, check

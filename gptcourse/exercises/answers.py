@@ -244,10 +244,7 @@ class IdsAnswer:
         return None
 
     def difference(self, answer: list[int], expected: list[int]) -> str | None:
-        answer, expected = _ids(answer), _ids(expected)
-        if answer == expected:
-            return None
-        return f"you return {_short(answer)}, but it should be {_short(expected)}."
+        return _unequal(_ids(answer), _ids(expected))
 
     def alike(self, answer: Any, other: Any) -> bool:
         if self.malformed(answer, []) or self.malformed(other, []):
@@ -268,9 +265,7 @@ class TextAnswer:
         return f"you return {described(answer)}, but must return a string{extra}."
 
     def difference(self, answer: str, expected: str) -> str | None:
-        if answer == expected:
-            return None
-        return f"you return {_short(answer)}, but it should be {_short(expected)}."
+        return _unequal(answer, expected)
 
     def alike(self, answer: Any, other: Any) -> bool:
         return isinstance(answer, str) and answer == other
@@ -286,8 +281,7 @@ class PairsAnswer:
         if not isinstance(answer, (list, tuple)):
             return f"you return {described(answer)}, but must return a list of pairs."
         for place, pair in enumerate(answer):
-            if (not isinstance(pair, (tuple, list)) or len(pair) != 2
-                    or not all(isinstance(token, numbers.Integral) for token in pair)):
+            if not _is_pair(pair, (tuple, list)):
                 return (f"place {place} of your list holds {_short(pair)}, but must hold a pair of "
                         "token ids, such as (116, 104).")
         return None
@@ -306,6 +300,11 @@ class PairsAnswer:
         if self.malformed(answer, []) or self.malformed(other, []):
             return False
         return _pairs(answer) == _pairs(other)
+
+
+def _is_pair(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    return (isinstance(value, kinds) and len(value) == 2
+            and all(isinstance(token, numbers.Integral) for token in value))
 
 
 def _pairs(rows) -> list[tuple]:
@@ -327,8 +326,7 @@ class CountsAnswer:
             return (f"you return {described(answer)}, but must return a dictionary, or a Counter, "
                     "from each pair to its count.")
         for pair, count in answer.items():
-            if (not isinstance(pair, tuple) or len(pair) != 2
-                    or not all(isinstance(token, numbers.Integral) for token in pair)):
+            if not _is_pair(pair, tuple):
                 return (f"one of your keys is {_short(pair)}, but each must be a pair of token "
                         "ids, such as (116, 104).")
             if isinstance(count, bool) or not isinstance(count, numbers.Integral):
@@ -395,6 +393,12 @@ class SeveralAnswers:
                 if isinstance(x, (tuple, list)) and len(x) == len(self.parts)]
         return len(rows) == 2 and all(
             part.alike(*pair) for part, *pair in zip(self.parts, *rows, strict=True))
+
+
+def _unequal(answer: Any, expected: Any) -> str | None:
+    if answer == expected:
+        return None
+    return f"you return {_short(answer)}, but it should be {_short(expected)}."
 
 
 def _short(value: Any, limit: int = 70) -> str:

@@ -9,15 +9,7 @@ import torch
 
 from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer
-from gptcourse.exercises.classes import (
-    dropout_in_training_only,
-    filled,
-    fits,
-    forward_leaves_it_alone,
-    gradients_reach_all,
-    no_look_ahead,
-    run_filled,
-)
+from gptcourse.exercises.classes import facts_of_a_layer, filled, fits, run_filled
 from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.properties import gradient_reaches, normal
@@ -166,7 +158,7 @@ ATTENTION_WEIGHTS = Exercise(
     "03.attention_weights",
     goal="Compare every query with every key, and turn the scores into shares.",
     returns=TensorAnswer("weights", ("T", "S"), leading=True),
-    cases=lambda generator: list(_queries_and_keys(generator)),
+    cases=_queries_and_keys,
     edits=[
         ("scores.masked_fill(~mask, -math.inf)", "scores",
          "The mask is not used: every query looks at every key, those of later tokens included."),
@@ -262,7 +254,7 @@ SPLIT_HEADS = Exercise(
     "03.split_heads",
     goal="Give every head its own piece of each token's vector.",
     returns=TensorAnswer("heads", ("B", "H", "T", "D")),
-    cases=lambda generator: list(_to_split(generator)),
+    cases=_to_split,
     edits=[
         (".view(B, T, n_heads, C // n_heads).transpose(1, 2)",
          ".reshape(B, n_heads, T, C // n_heads)",
@@ -411,7 +403,7 @@ MULTI_HEAD_ATTENTION = Exercise(
     goal="Put the pieces into one layer: project, split, attend in every head, merge, project.",
     earlier_form=EARLY["MultiHeadAttention"],
     returns=TensorAnswer("output", ("B", "T", "C")),
-    cases=lambda generator: list(layer_inputs(generator)),
+    cases=layer_inputs,
     use=run_filled,
     structure=fits(gpt.MultiHeadAttention, [WIDE, NARROW, ONE_HEAD]),
     edits=[
@@ -442,10 +434,7 @@ MULTI_HEAD_ATTENTION = Exercise(
     ),
     symptoms=[_step_by_step],
     properties=[
-        no_look_ahead(wide_input),
-        gradients_reach_all(wide_input, gpt.MultiHeadAttention),
-        forward_leaves_it_alone(wide_input),
-        dropout_in_training_only(wide_input),
+        *facts_of_a_layer(wide_input, gpt.MultiHeadAttention),
         Property("weights dropped, and nothing else", _drops_weights_only, of_class=True),
     ],
 )

@@ -10,15 +10,7 @@ import torch.nn.functional as F
 from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer
 from gptcourse.exercises.attention import NARROW, ONE_HEAD, WIDE, layer_inputs, wide_input
-from gptcourse.exercises.classes import (
-    dropout_in_training_only,
-    filled,
-    fits,
-    forward_leaves_it_alone,
-    gradients_reach_all,
-    no_look_ahead,
-    run_filled,
-)
+from gptcourse.exercises.classes import facts_of_a_layer, filled, fits, run_filled
 from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.listening import first_misread
@@ -93,7 +85,7 @@ LAYER_NORM = Exercise(
     goal=("Bring each token's vector to mean 0 and variance 1, with 1e-5 added to the variance, "
           "then times scale, plus shift."),
     returns=TensorAnswer("output", ("C",), leading=True),
-    cases=lambda generator: list(_to_normalize(generator)),
+    cases=_to_normalize,
     use=partial(run_filled, config="emb_dim"),
     structure=fits(gpt.LayerNorm, [6, 5]),
     edits=[
@@ -127,9 +119,7 @@ LAYER_NORM = Exercise(
         """,
     ),
     properties=[
-        no_look_ahead(_vectors),
-        gradients_reach_all(_vectors, gpt.LayerNorm),
-        forward_leaves_it_alone(_vectors),
+        *facts_of_a_layer(_vectors, gpt.LayerNorm, drops=False),
         Property("begins with scale 1 and shift 0", _begins_plain, of_class=True),
     ],
     batched={"x": 1},
@@ -288,11 +278,7 @@ FEED_FORWARD = Exercise(
         return ...                                            # (B, T, C)
         """,
     ),
-    properties=[
-        no_look_ahead(wide_input),
-        gradients_reach_all(wide_input, gpt.FeedForward),
-        forward_leaves_it_alone(wide_input),
-    ],
+    properties=facts_of_a_layer(wide_input, gpt.FeedForward, drops=False),
     batched={"x": 2},
 )
 
@@ -350,7 +336,7 @@ TRANSFORMER_BLOCK = Exercise(
           "and feed_forward_norm: two additions to the residual stream, with dropout on both."),
     earlier_form=EARLY["TransformerBlock"],
     returns=TensorAnswer("output", ("B", "T", "C")),
-    cases=lambda generator: list(layer_inputs(generator)),
+    cases=layer_inputs,
     use=run_filled,
     structure=fits(gpt.TransformerBlock, [WIDE, NARROW, ONE_HEAD]),
     edits=[
@@ -378,10 +364,7 @@ TRANSFORMER_BLOCK = Exercise(
     ),
     symptoms=[_what_the_parts_read],
     properties=[
-        no_look_ahead(wide_input),
-        gradients_reach_all(wide_input, gpt.TransformerBlock),
-        forward_leaves_it_alone(wide_input),
-        dropout_in_training_only(wide_input),
+        *facts_of_a_layer(wide_input, gpt.TransformerBlock),
         Property("drops a part of what is added", _drops_what_it_adds, of_class=True),
     ],
     batched={"x": 2},

@@ -186,11 +186,11 @@ class _Trials:
 
     def __init__(self, exercise: Exercise, definition: Any):
         self.exercise = exercise
-        self.definition = alone(definition) if isinstance(definition, type) else definition
+        self.definition = alone(definition)
         self.function = alone(exercise.use(self.definition))
         self.returns = exercise.returns
         self.cases = [tuple(case) for case in exercise.cases(_generator())]
-        self.answers: list = []                # what was observed, as far as the trials went
+        self.answers: list = []                # as far as the trials went
         self.expected: list = []
         self.explained: dict = {}              # of each mistake and trial that was looked at
 
@@ -227,11 +227,9 @@ class _Trials:
 
     def _try(self, case: tuple) -> None:
         """One call; its answer must be well-formed, and the inputs as they were."""
-        given, given_too = copy.deepcopy(case), copy.deepcopy(case)
-        result = self._call(*given)
-        expected = self.exercise.reference(*given_too)
-        self.expected.append(self.exercise.observe(expected, given_too))
-        answer = self._observed(result, given)
+        given = copy.deepcopy(case)
+        answer = self._call(*given)
+        self.expected.append(self.exercise.reference(*copy.deepcopy(case)))
         self.answers.append(answer)
         problem = asked(
             self.returns.malformed, answer, self.expected[-1], otherwise=_UNREADABLE)
@@ -310,10 +308,6 @@ class _Trials:
                 if alike(attempt(mistake.function, copy.deepcopy(case))):
                     return mistake.told
         return None
-
-    def _observed(self, result: Any, given: tuple) -> Any:
-        """What is compared; the result itself where it is of a kind that cannot be looked into."""
-        return asked(self.exercise.observe, result, given, otherwise=result)
 
     def _check_untouched(self, given: tuple, case: tuple) -> None:
         for name, now, before in zip(self.exercise.parameters, given, case, strict=False):
@@ -412,13 +406,13 @@ class _Trials:
             given = copy.deepcopy(case) if self.exercise.changes_inputs else case
             result = attempt(mistake.function, given)
             self.explained[key] = None if isinstance(result, Raised) else _alike(
-                self.returns, self.exercise.observe(result, given), answer)
+                self.returns, result, answer)
         return self.explained[key]
 
     def _changes_by_itself(self, place: int) -> bool:
         """Whether the same input once more gives something else: by chance, or by former calls."""
         given, first = copy.deepcopy(self.cases[place]), self.answers[place]
-        again = self._observed(attempt(self.function, given), given)
+        again = attempt(self.function, given)
         return _alike(self.returns, first, first) and not _alike(self.returns, again, first)
 
     def _tried(self) -> str:

@@ -113,6 +113,14 @@ def _short(argument: Any) -> str:
 # ---------------------------------------------------------------------- facts that classes obey
 
 
+def facts_of_a_layer(arguments: Callable[[Generator], tuple], solution: type,
+                     drops: bool = True) -> list[Property]:
+    """What every layer obeys that is called with these, a configuration and x."""
+    facts = [no_look_ahead(arguments), gradients_reach_all(arguments, solution),
+             forward_leaves_it_alone(arguments)]
+    return [*facts, dropout_in_training_only(arguments)] if drops else facts
+
+
 def gradients_reach_all(arguments: Callable[[Generator], tuple], solution: type) -> Property:
     """Every parameter, and x, gets the gradient that it gets in the solution."""
 

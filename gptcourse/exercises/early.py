@@ -6,6 +6,15 @@ In chapter 2, `train` and `generate` have the first and plainest of their forms.
 
 from typing import NamedTuple
 
+# Lines of `generate` that make way for plainer ones.
+SLIDE = ('        if len(ids) > model.config["context_length"]:     '
+         "# the window slides: each token moves\n"
+         '            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in '
+         "model.blocks]\n")
+_NEW = "    ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]\n"
+_LOGITS = "        logits = model(torch.tensor([new]), cache)[0, -1]                    # (V)\n"
+_APPEND = ("        ids.append(token)\n        new = [token]\n", "        ids.append(token)\n")
+
 EARLY = {
     "MultiHeadAttention": [
         ("def forward(self, x, cache=None):     ", "def forward(self, x):                 "),
@@ -36,16 +45,11 @@ EARLY = {
          "# (B, T, C)\n"),
     ],
     "generate": [
-        ("    ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]\n",
-         "    ids = list(ids)\n"),
-        ('        if len(ids) > model.config["context_length"]:     '
-         "# the window slides: each token moves\n"
-         '            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in '
-         "model.blocks]\n"
-         "        logits = model(torch.tensor([new]), cache)[0, -1]                    # (V)\n",
+        (_NEW, "    ids = list(ids)\n"),
+        (SLIDE + _LOGITS,
          '        latest = ids[-model.config["context_length"] :]                      # (T)\n'
          "        logits = model(torch.tensor([latest]))[0, -1]                        # (V)\n"),
-        ("        ids.append(token)\n        new = [token]\n", "        ids.append(token)\n"),
+        _APPEND,
     ],
 }
 
@@ -81,20 +85,14 @@ FIRST = {
     "first_generate": First("generate", "temperature", [
         ("n_tokens, temperature=1.0, top_k=None, top_p=None, stop=None,\n"
          "             generator=None):", "n_tokens, stop=None, generator=None):"),
-        ("    model.eval()\n"
-         "    ids, new, cache = list(ids), list(ids), [KVCache() for _ in model.blocks]\n",
-         "    ids = list(ids)\n"),
-        ('        if len(ids) > model.config["context_length"]:     '
-         "# the window slides: each token moves\n"
-         '            new, cache = ids[-model.config["context_length"] :], [KVCache() for _ in '
-         "model.blocks]\n"
-         "        logits = model(torch.tensor([new]), cache)[0, -1]                    # (V)\n"
+        ("    model.eval()\n" + _NEW, "    ids = list(ids)\n"),
+        (SLIDE + _LOGITS +
          "        logits = apply_temperature(logits, temperature)\n"
          "        if top_k is not None:\n"
          "            logits = keep_top_k(logits, top_k)\n"
          "        if top_p is not None:\n"
          "            logits = keep_top_p(logits, top_p)\n",
          "        logits = model(torch.tensor([ids]))[0, -1]                           # (V)\n"),
-        ("        ids.append(token)\n        new = [token]\n", "        ids.append(token)\n"),
+        _APPEND,
     ]),
 }

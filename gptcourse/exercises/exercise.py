@@ -11,7 +11,7 @@ source without the body, and each known mistake an edit of it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Any, NoReturn
@@ -86,7 +86,7 @@ class Exercise:
     id: str                                      # "03.causal_mask"
     goal: str                                    # one sentence
     returns: Kind                                # what kind of thing comes back
-    cases: Callable[[Generator], Sequence[tuple]]    # the arguments of each trial call
+    cases: Callable[[Generator], Iterable[tuple]]    # the arguments of each trial call
     hints: tuple[str, str, str]                  # a nudge, pseudo-code, all but one line
     edits: Sequence[tuple[str, str, str]] = ()   # known mistakes: old lines, new lines, what to say
     definition: str = ""                         # where it is not called as in the id
@@ -97,7 +97,8 @@ class Exercise:
     # Where the most is given: the lines that are to be written, and what stands in their place.
     blanks: Sequence[tuple[str, str]] = ()
     kept: bool = True                            # False where another exercise keeps the definition
-    # What a trial calls, made of the definition: for a class, build, fill with weights, run.
+    # What a trial calls, made of the definition: for a class, build, fill with weights, run; where
+    # not the result itself is to be compared, what is.
     use: Callable[[Any], Callable] = itself
     # What is wrong with how a class is built, in words: the names and shapes of its parameters.
     structure: Callable[[Any], str | None] | None = None
@@ -108,8 +109,6 @@ class Exercise:
     # Parameters that may hold several texts along a first axis; the axes of a single one.
     batched: Mapping[str, int] = field(default_factory=dict)
     changes_inputs: bool = False                 # True where to change an input is the task
-    # What is compared, made from the result and the arguments after the call.
-    observe: Callable[[Any, tuple], Any] = field(default=lambda result, arguments: result)
 
     @property
     def chapter(self) -> int:

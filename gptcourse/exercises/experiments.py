@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gptcourse.exercises.exercise import Exercise
-from gptcourse.exercises.trial import Raised, asked, attempt
+from gptcourse.exercises.trial import Raised, attempt
 
 PATIENCE = 0.5         # seconds after which a function is not called any more
 
@@ -27,7 +27,7 @@ class Experiments:
 
     exercise: Exercise
     function: Callable
-    failed: Sequence[tuple[tuple, Any, Any]]     # arguments, what was observed, what is expected
+    failed: Sequence[tuple[tuple, Any, Any]]     # arguments, answer, what is expected
     spent: float = 0.0                           # seconds, in all calls so far
 
     def number_of_axes(self) -> str | None:
@@ -73,7 +73,7 @@ class Experiments:
 
     def _right_together(self, cases: Sequence[Sequence], expected: Tensor) -> bool:
         """Whether the results of these calls, put together, are the expected one."""
-        results = [self._observed(self.function, case) for case in cases]
+        results = [self._result(self.function, case) for case in cases]
         if not all(isinstance(x, Tensor) for x in results):
             return False
         numbers = sum(x.numel() for x in results)
@@ -92,7 +92,7 @@ class Experiments:
             for place, which in ((0, "first"), (-1, "last")):
                 alone = [x[[place]].expand_as(x).clone() if name in batched else x
                          for name, x in zip(names, case, strict=False)]
-                if not _same_at(place, answer, self._observed(self.function, alone)):
+                if not _same_at(place, answer, self._result(self.function, alone)):
                     return (f"What comes out for the {which} of the batch changes when only the "
                             "others do: something runs over the batch, such as dim=0, mixes it, "
                             "such as a reshape, or takes what belongs to another row.")
@@ -109,8 +109,8 @@ class Experiments:
     def _never_matters(self, place: int) -> bool:
         returns, tried = self.exercise.returns, False
         for case, other in _with_another(self.exercise, place):
-            right, theirs = ([self._observed(asked, x) for x in (case, other)]
-                             for asked in (self.exercise.reference, self.function))
+            right, theirs = ([self._result(function, x) for x in (case, other)]
+                             for function in (self.exercise.reference, self.function))
             if returns.alike(*right) or not self._can_be_read(theirs[0], right[0]):
                 continue
             if not returns.alike(*theirs):
@@ -128,9 +128,8 @@ class Experiments:
         returns = self.exercise.returns
         return not (returns.malformed(answer, expected) or returns.difference(answer, expected))
 
-    def _observed(self, function: Callable, case: Sequence) -> Any:
-        """What a call leaves behind; None where it raises, returns something unreadable, or where
-        the function is too slow to be called any more."""
+    def _result(self, function: Callable, case: Sequence) -> Any:
+        """None where it raises, or where the function is too slow to be called any more."""
         if self.spent > PATIENCE:
             return None
         ours = function is self.exercise.reference and not self.exercise.changes_inputs
@@ -138,9 +137,7 @@ class Experiments:
         start = time.perf_counter()
         result = attempt(function, given)
         self.spent += time.perf_counter() - start
-        if isinstance(result, Raised):
-            return None
-        return asked(self.exercise.observe, result, given)
+        return None if isinstance(result, Raised) else result
 
 
 def _same_at(place: int, answer: Any, again: Any) -> bool:

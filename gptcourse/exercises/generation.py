@@ -8,7 +8,6 @@ import math
 import re
 import sys
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FunctionType
@@ -19,17 +18,14 @@ import torch
 from torch import Tensor
 
 from gptcourse import gpt
-from gptcourse.exercises.answers import IdsAnswer, SeveralAnswers, TensorAnswer, described
+from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer, described
 from gptcourse.exercises.attention import NARROW, ONE_HEAD, WIDE, wide_input
-from gptcourse.exercises.classes import (
-    dropout_in_training_only,
-    filled,
-    fits,
-    gradients_reach_all,
-    no_look_ahead,
-)
+from gptcourse.exercises.classes import facts_of_a_layer, filled, fits
+from gptcourse.exercises.early import SLIDE
 from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
 from gptcourse.exercises.listening import first_of
+from gptcourse.exercises.loops import NO_TOKEN, WrittenAnswer, one_by_one, run_generation
+from gptcourse.exercises.model import drops_at_the_entrance, small_config
 from gptcourse.exercises.properties import normal
 from gptcourse.exercises.resemblance import Trial
 
@@ -131,7 +127,7 @@ APPLY_TEMPERATURE = Exercise(
     "07.apply_temperature",
     goal="Make a model bolder or more careful; at temperature 0 the best token has it all.",
     returns=ScoresAnswer("scores", ("V",), leading=True),
-    cases=lambda generator: list(_scores_to_heat(generator)),
+    cases=_scores_to_heat,
     edits=[
         (_ALL, "logits * temperature",
          "You multiply by the temperature: divide by it, so that a low one widens the gaps between "
@@ -187,7 +183,7 @@ KEEP_TOP_K = Exercise(
     "07.keep_top_k",
     goal="Forbid all but the k best tokens of each row.",
     returns=ScoresAnswer("scores", ("V",), leading=True),
-    cases=lambda generator: list(_scores_and_k(generator)),
+    cases=_scores_and_k,
     edits=[
         (_KEPT, "logits.masked_fill(order >= k, -math.inf)",
          "A sort names the token at each rank, not the rank of each token: put the scores back "
@@ -243,7 +239,7 @@ KEEP_TOP_P = Exercise(
     "07.keep_top_p",
     goal="Forbid the tail, however long it is: keep the fewest best tokens that together reach p.",
     returns=ScoresAnswer("scores", ("V",), leading=True),
-    cases=lambda generator: list(_scores_and_p(generator)),
+    cases=_scores_and_p,
     edits=[
         (f"{_SUMS} - probabilities", _SUMS,
          "The token that reaches p is dropped, so what is left stays below p: rule a token out "
@@ -378,7 +374,7 @@ KV_CACHE = Exercise(
     returns=CacheAnswer((TensorAnswer("keys", ("B", "H", "S", "D")),
                          TensorAnswer("values", ("B", "H", "S", "D")),
                          TensorAnswer("length", ("calls",), dtype="whole"))),
-    cases=lambda generator: list(_to_cache(generator)),
+    cases=_to_cache,
     use=run_cache,
     structure=_starts_empty,
     holes=("__init__", "extend"),
@@ -486,7 +482,7 @@ CACHED_ATTENTION = Exercise(
     definition="MultiHeadAttention",
     goal="Attend to all tokens so far, those in the cache and the new ones.",
     returns=TensorAnswer("output", ("B", "T", "C")),
-    cases=lambda generator: list(_cached_inputs(generator)),
+    cases=_cached_inputs,
     use=run_with_cache(_one_cache),
     structure=fits(gpt.MultiHeadAttention, [WIDE, NARROW, ONE_HEAD]),
     holes=("forward",),
@@ -525,8 +521,7 @@ CACHED_ATTENTION = Exercise(
         return self.output(mixed)
         """,
     ),
-    properties=[no_look_ahead(wide_input), gradients_reach_all(wide_input, gpt.MultiHeadAttention),
-                dropout_in_training_only(wide_input)],
+    properties=facts_of_a_layer(wide_input, gpt.MultiHeadAttention),
 )
 
 CACHED_BLOCK = replace(
@@ -557,13 +552,11 @@ CACHED_BLOCK = replace(
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         """,
     ),
-    properties=[no_look_ahead(wide_input), gradients_reach_all(wide_input, gpt.TransformerBlock),
-                dropout_in_training_only(wide_input)],
+    properties=facts_of_a_layer(wide_input, gpt.TransformerBlock),
 )
 
-MODEL = {"vocab_size": 13, "context_length": 9, "emb_dim": 8, "n_heads": 2, "n_layers": 2,
-         "drop_rate": 0.0, "qkv_bias": True}
-TIED = {**MODEL, "vocab_size": 7, "emb_dim": 6, "n_layers": 3, "tie_weights": True}
+MODEL = small_config(13, 9, 8, 2, 2)
+TIED = small_config(7, 9, 6, 2, 3, tie_weights=True)
 
 
 def _one_cache_each(model):
@@ -580,21 +573,12 @@ def _ids_input(generator):
     return MODEL, torch.randint(13, (2, 5), generator=generator)
 
 
-def _spares_the_embeddings(cls):
-    config, ids = _ids_input(torch.Generator().manual_seed(4))
-    model = filled(cls({**config, "drop_rate": 0.5})).train()
-    model.blocks.eval()
-    return None if not torch.equal(model(ids), model(ids)) else (
-        "in training, nothing of the embeddings is dropped: self.dropout(x) comes before the "
-        "blocks.")
-
-
 CACHED_MODEL = Exercise(
     "07.cached_model",
     definition="GPTModel",
     goal="Let positions go on where the cache ends, and give each block its own cache.",
     returns=TensorAnswer("logits", ("B", "T", "V")),
-    cases=lambda generator: list(_cached_ids(generator)),
+    cases=_cached_ids,
     use=run_with_cache(_one_cache_each),
     structure=fits(gpt.GPTModel, [MODEL, TIED]),
     holes=("forward",),
@@ -628,26 +612,11 @@ CACHED_MODEL = Exercise(
         return self.output_head(self.final_norm(x))
         """,
     ),
-    properties=[no_look_ahead(_ids_input), gradients_reach_all(_ids_input, gpt.GPTModel),
-                dropout_in_training_only(_ids_input),
-                Property("embeddings are dropped, too", _spares_the_embeddings, of_class=True)],
+    properties=[*facts_of_a_layer(_ids_input, gpt.GPTModel),
+                Property("drops at the entrance", drops_at_the_entrance, of_class=True)],
 )
+
 # ------------------------------------------------------------------------------------ generate
-
-
-def run_generation(generate):
-    """A trial: all tokens, as a list; `generator` is the seed of one."""
-
-    def answer(model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
-        torch.manual_seed(generator + 1)                   # for whoever draws from torch's own
-        tokens = generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
-                          torch.Generator().manual_seed(generator))
-        if tokens is None or isinstance(tokens, (Todo, int, Tensor, str)):
-            return tokens
-        tokens = list(islice(tokens, 2 * n_tokens + 20))   # they may never end
-        return TODO if any(isinstance(token, Todo) for token in tokens) else tokens
-
-    return answer
 
 
 def _writer(**config):
@@ -671,8 +640,11 @@ def _to_continue(generator):
         yield model, ids, n_tokens, temperature, top_k, top_p, stop, seed
 
 
-def _what_it_reads(generate, n_tokens=6):
-    """The tokens; pass by pass, how many the model reads, its mode, whether ways are recorded."""
+def _continued(generate, model):
+    return generate(model, [1, 2, 3], 6, 0)
+
+
+def _reads_anew(generate):
     model, lengths, states = _writer(drop_rate=0.5).train(), [], []
 
     def overhear(_model, given, named, out):
@@ -680,13 +652,7 @@ def _what_it_reads(generate, n_tokens=6):
         states.append((model.training, out.requires_grad))
 
     model.register_forward_hook(overhear, with_kwargs=True)
-    tokens = generate(model, [1, 2, 3], n_tokens, 0)
-    return tokens, lengths, states
-
-
-def _reads_anew(generate):
-    tokens, lengths, states = _what_it_reads(generate)
-    list(tokens)
+    list(_continued(generate, model))
     if any(training for training, _ in states):
         return "a model that is in training mode drops numbers while it writes: call model.eval()."
     if any(recorded for _, recorded in states):
@@ -697,16 +663,6 @@ def _reads_anew(generate):
     return (f"the tokens are right, but for each of them the model reads {lengths[1]} tokens: with "
             "a KVCache for every block, made once, it reads the prompt, and then only what is new, "
             "one token at a time.")
-
-
-def _comes_at_once(generate):
-    tokens, lengths, _ = _what_it_reads(generate)
-    if not hasattr(tokens, "__next__"):
-        return ("the tokens are right, but come all together, after the last one: write `yield "
-                "token` inside of the loop, so that each can be read at once.")
-    next(tokens)
-    return None if len(lengths) <= 1 else (
-        "when the first token comes, others have been computed already: yield each at once.")
 
 
 def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
@@ -745,22 +701,16 @@ def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, 
             f"{name} is not None, the scores become what keep_{name} returns.")
 
 
-_SLIDE = ('        if len(ids) > model.config["context_length"]:     '
-          "# the window slides: each token moves\n"
-          '            new, cache = ids[-model.config["context_length"] :], '
-          "[KVCache() for _ in model.blocks]\n")
-
 GENERATE = Exercise(
     "07.generate",
     goal="Draw a token, append it, again: hand out each as it comes, end at `stop`, and let the "
          "model read only what is new.",
-    returns=IdsAnswer(),
-    cases=lambda generator: list(_to_continue(generator)),
+    returns=WrittenAnswer(),
+    cases=_to_continue,
     use=run_generation,
     edits=[
-        ("        yield token\n", "",
-         "It never yields: `yield token` belongs into the loop, after the look at `stop`."),
-        (_SLIDE, "",
+        NO_TOKEN,
+        (SLIDE, "",
          "The text outgrows the context: when it is longer, the model reads its last "
          "context_length tokens, with new caches."),
         ("        new = [token]\n", "        new = ids\n",
@@ -801,7 +751,7 @@ GENERATE = Exercise(
             new = [token]
         """,
     ),
-    properties=[Property("each token as it comes", _comes_at_once, of_class=True),
+    properties=[one_by_one("each token as it comes", "yield token", _writer, _continued),
                 Property("only what is new is read", _reads_anew, of_class=True)],
 )
 

@@ -15,9 +15,10 @@ import inspect
 import linecache
 import os
 import re
+import symtable
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -101,10 +102,10 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
     while waiting:
         piece = there[waiting.pop()]
         needed[piece.start] = piece
-        for used in sorted(piece.uses - {*piece.names}):
+        for used in sorted(_from_around(piece.source)):
             if used in there and there[used].start not in needed:
                 waiting.append(used)
-            elif used not in there and not _is_known(used, piece):
+            elif used not in there and not _is_known(used):
                 foreign.append(used)
     imports = [_import_of(used, definition) for used in foreign]
     own = needed.pop(there[name].start)
@@ -136,27 +137,18 @@ def _function_of(definition: Any) -> Any:
     return None if definition is None else inspect.unwrap(definition)
 
 
-def _is_known(name: str, piece: Piece) -> bool:
-    """Whether a name is Python's, one of gpt.py's, or made within the piece itself."""
-    of_course = any(name in one.names for one in course_pieces())
-    return of_course or hasattr(builtins, name) or name in _made_within(piece.source)
-
-
-def _made_within(source: str) -> set[str]:
-    """Names that a definition gives itself: its parameters, what it assigns, what it loops over."""
-    names: set[str] = set()
-    for code in _codes(compile(source, "<piece>", "exec", dont_inherit=True)):
-        names.update(code.co_varnames, code.co_cellvars)
-        if code.co_name != "<module>":
-            names.update(code.co_freevars)
+def _from_around(source: str) -> set[str]:
+    """The names that a definition takes from what stands around it."""
+    tables, names = [symtable.symtable(source, "<piece>", "exec")], set()
+    for table in tables:
+        tables += table.get_children()
+        names |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
     return names
 
 
-def _codes(code: Any) -> Iterable[Any]:
-    yield code
-    for constant in code.co_consts:
-        if hasattr(constant, "co_code"):
-            yield from _codes(constant)
+def _is_known(name: str) -> bool:
+    """Whether a name is Python's, or one of gpt.py's."""
+    return hasattr(builtins, name) or any(name in one.names for one in course_pieces())
 
 
 def _import_of(name: str, definition: Any) -> Piece:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,23 +13,21 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gptcourse import gpt
-from gptcourse.exercises.answers import (
-    IdsAnswer,
-    SeveralAnswers,
-    TensorAnswer,
-    described,
-    number,
-)
+from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
 from gptcourse.exercises.early import FIRST
-from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
-from gptcourse.exercises.properties import gradient_reaches, normal
-from gptcourse.exercises.training import (
+from gptcourse.exercises.exercise import Exercise, Property
+from gptcourse.exercises.loops import (
+    LOSS_BY_THE_MODEL,
+    LOSS_OF_INPUTS,
+    NO_LOSS,
+    NO_TOKEN,
     TrainedAnswer,
-    about_losses,
-    about_reading,
-    about_steps,
-    watched,
+    WrittenAnswer,
+    one_by_one,
+    run_generation,
+    run_training,
 )
+from gptcourse.exercises.properties import gradient_reaches, normal
 
 # ----------------------------------------------------------------------------- next_token_loss
 
@@ -133,7 +131,7 @@ NEXT_TOKEN_LOSS = Exercise(
     "02.next_token_loss",
     goal="Measure how much a text surprises a model.",
     returns=LossAnswer("loss", ()),
-    cases=lambda generator: list(_scores_and_targets(generator)),
+    cases=_scores_and_targets,
     edits=[
         ("-log_probabilities", "log_probabilities",
          "The minus sign is missing: the logarithm of a probability is negative, a surprise is "
@@ -220,24 +218,19 @@ NEXT_TOKEN_LOSS = Exercise(
 _NOWHERE = -1_000_000          # the place of a token that is not in the text
 
 
-def with_own_generator(definition: Callable) -> Callable:
-    """A trial: a new generator for each call, so that the learner's draws can be repeated."""
+def distances(definition: Callable) -> Callable:
+    """A trial: in windows of a text without repeats, how far each token stands from its window's
+    first input, which is the same wherever the windows begin.  -> (B, T), (B, T)"""
 
     def answer(ids, batch_size, context_length, seed=1):
-        return definition(ids, batch_size, context_length, Generator().manual_seed(seed))
+        result = definition(ids, batch_size, context_length, Generator().manual_seed(seed))
+        if _WINDOWS.malformed(result, result) or result[0].dim() != 2:
+            return result
+        first = _places(result[0][:, :1], ids)
+        return tuple(_places(part, ids) - (first if part.dim() == 2 else first[:, 0])
+                     for part in result)
 
     return answer
-
-
-def _distances(result: Any, arguments: tuple) -> Any:
-    """Of each token in windows of a text without repeats, how far it stands from its window's
-    first input: that is the same wherever the windows begin.  -> (B, T), (B, T)"""
-    if _WINDOWS.malformed(result, result) or result[0].dim() != 2:
-        return result
-    inputs, targets = result
-    first = _places(inputs[:, :1], arguments[0])
-    return tuple(_places(part, arguments[0]) - (first if part.dim() == 2 else first[:, 0])
-                 for part in (inputs, targets))
 
 
 def _places(tokens: Tensor, ids: Tensor) -> Tensor:
@@ -328,9 +321,8 @@ BATCH = Exercise(
     "02.batch",
     goal="Draw windows from random places of a text: the examples that a model learns from.",
     returns=_WINDOWS,
-    cases=lambda generator: list(_texts(generator)),
-    use=with_own_generator,
-    observe=_distances,
+    cases=_texts,
+    use=distances,
     edits=[
         ("windows[:, 1:]", "windows[:, :-1]",
          "The targets are the inputs themselves: a model would learn to repeat; move them on by "
@@ -392,67 +384,13 @@ BATCH = Exercise(
 # --------------------------------------------------------------------------------- first_train
 
 
-def run_first_training(train):
-    """A trial: the whole run; `generator` is the seed of one."""
-
-    def answer(model, ids, steps, batch_size, context_length, rate, generator):
-        return watched(train, model, ids, steps, batch_size, context_length, rate, generator)
-
-    return answer
-
-
-class PlainlyTrainedAnswer(TrainedAnswer):
-    """The losses of a run and the weights to which it leads; a table has no mode."""
-
-    def difference(self, answer: Any, expected: Any) -> str | None:
-        return super().difference(replace(answer, modes=[True], training=False), expected)
-
-    def questions(self) -> tuple:
-        return about_reading, _about_steps_by_hand, about_steps, _about_plain_steps, about_losses
-
-
-def _about_steps_by_hand(run, _right):
-    if run.steps or not run.moved:
-        return None
-    return ("You move the weights by hand, which is fine, but they don't arrive where plain steps "
-            "lead: does each step begin with a fresh gradient, for backward adds to the one that "
-            "is there, and go `rate` times against it?")
-
-
-def _about_plain_steps(run, right):
-    for step, (mine, wanted) in enumerate(zip(run.steps, right.steps, strict=True)):
-        if mine.settings[0] != wanted.settings[0]:
-            return (f"The optimizer is {mine.settings[0]}, but must be torch.optim.SGD, which "
-                    "takes just the plain step.")
-        if not math.isclose(mine.rate, wanted.rate, rel_tol=1e-4):
-            return (f"Each step goes {number(mine.rate)} times its gradient, but must go "
-                    f"{number(wanted.rate)} times: give the optimizer lr=rate.")
-        if not torch.allclose(mine.weights, wanted.weights, rtol=1e-3, atol=1e-5):
-            return ("Every step has the right gradient, but something else moves the weights, too: "
-                    "leave that to one optimizer, made once, before the loop.")
-        if not torch.allclose(mine.gradient, wanted.gradient, rtol=1e-3, atol=1e-6):
-            return _about_a_plain_gradient(step, mine.gradient, wanted.gradient)
-    return None
-
-
-def _about_a_plain_gradient(step, mine, wanted):
-    if not mine.any():
-        return ("optimizer.step() finds no gradient, or only zeros: loss.backward() must come "
-                "before it, and zero_grad() not between the two.")
-    cosine = torch.cosine_similarity(mine, wanted, dim=0)
-    if cosine < -0.9999:
-        return ("The weights move uphill: the optimizer goes against the gradient by itself, so "
-                "the loss needs no minus sign.")
-    if step:
-        return (f"The gradient is right in step 0, but not in step {step}: backward adds to the "
-                "gradient that is there, so forget it first, with optimizer.zero_grad().")
-    return ("The gradient is another one than it should be: it must be that of "
-            "next_token_loss(model(inputs), targets).")
-
-
 def _table(V: int, generator: Generator) -> nn.Embedding:
     """A model of one token: a row of scores for each."""
     return nn.Embedding(V, V, _weight=normal(generator, V, V)).double()
+
+
+def _a_table():
+    return _table(7, Generator().manual_seed(1))
 
 
 def _to_learn_from(generator):
@@ -463,20 +401,6 @@ def _to_learn_from(generator):
         yield _table(V, generator), ids, steps, batch_size, T, rate, N
 
 
-def _losses_come_at_once(train):
-    generator = Generator().manual_seed(1)
-    model, read = _table(7, generator), []
-    model.register_forward_pre_hook(lambda *_: read.append(1))
-    run = train(model, torch.arange(50) % 7, 4, 2, 3, 0.5, generator)
-    if not hasattr(run, "__next__"):
-        return ("all numbers are right, but they come together, after the last step: write "
-                "`yield loss.item()` inside of the loop, so that each can be seen at once.")
-    next(run)
-    return None if len(read) == 1 else (
-        f"when the first loss comes, {len(read)} batches have been read: yield each loss after its "
-        "own step.")
-
-
 _READ = "next_token_loss(model(inputs), targets)"
 _CLEAR = "        optimizer.zero_grad()\n        loss.backward()\n"
 
@@ -485,29 +409,24 @@ FIRST_TRAIN = Exercise(
     definition="train",
     goal="The loop by which every language model learns: draw a batch, measure the loss, step "
          "downhill, again.",
-    returns=PlainlyTrainedAnswer(),
-    cases=lambda generator: list(_to_learn_from(generator)),
-    use=run_first_training,
+    returns=TrainedAnswer(),
+    cases=_to_learn_from,
+    use=run_training,
     changes_inputs=True,
     earlier_form=FIRST["first_train"].edits,
     edits=[
-        ("        yield loss.item()\n", "",
-         "It never yields: `yield loss.item()` is the last line of the loop."),
+        NO_LOSS,
         ("        yield loss.item()\n",
          "        yield next_token_loss(model(inputs), targets).item()\n",
          "This is the loss after the step: yield the one from which the gradient was computed."),
-        (_READ, "next_token_loss(model(inputs), inputs)",
-         "The scores are compared with the inputs, which the model has just read: compare them "
-         "with the targets."),
+        LOSS_OF_INPUTS,
         (_READ, f"{_READ}.item()",
          "You take the number out of the tensor too early, and with it goes the way back: call "
          "backward on the tensor, and .item() at the end."),
         (_READ, "next_token_loss(inputs, targets)",
          "You give next_token_loss ids in place of scores: it takes the scores first, "
          "model(inputs), and then the targets."),
-        (_READ, "model(inputs, targets)",
-         "The model takes the inputs only, and returns scores: next_token_loss makes the loss of "
-         "these and the targets."),
+        LOSS_BY_THE_MODEL,
         ("loss.backward()", "optimizer.backward(loss)",
          "An optimizer has no backward: backward belongs to the loss, loss.backward()."),
         ("batch(ids, batch_size, context_length, generator)",
@@ -535,15 +454,15 @@ FIRST_TRAIN = Exercise(
             yield loss.item()
         """,
     ),
-    properties=[Property("a loss comes with each step", _losses_come_at_once, of_class=True)],
+    properties=[one_by_one(
+        "a loss comes with each step", "yield loss.item()", _a_table,
+        lambda train, table: train(table, torch.arange(50) % 7, 4, 2, 3, 0.5, Generator()))],
 )
 
 _TWICE = "next_token_loss(model(inputs)[:, 1:], targets[:, :-1])"
 
-COPYCAT = replace(
-    FIRST_TRAIN,
-    id="02.copycat",
-    kept=False,
+COPYCAT = FIRST_TRAIN.with_bug(
+    "02.copycat",
     goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
          "over and over.",
     bug=(_READ, _TWICE,
@@ -556,7 +475,6 @@ COPYCAT = replace(
         (_READ, "next_token_loss(model(inputs)[:, :-1], targets[:, :-1])",
          "Rows and targets belong together now, but the last token of each window is left out: it "
          "has a target, too."),
-        *(edit for edit in FIRST_TRAIN.edits if "inputs), inputs" in edit[1]),
     ],
     hints=(
         "Take the window 3 1 4 1, whose targets are 1 4 1 5. Which tokens has the model read when "
@@ -574,30 +492,6 @@ COPYCAT = replace(
 )
 
 # ------------------------------------------------------------------------------ first_generate
-
-
-def run_first_generation(generate):
-    """A trial: all tokens, as a list; `generator` is the seed of one."""
-
-    def answer(model, ids, n_tokens, stop, generator):
-        torch.manual_seed(generator + 1)                   # for whoever draws from torch's own
-        tokens = generate(model, ids, n_tokens, stop, Generator().manual_seed(generator))
-        if tokens is None or isinstance(tokens, (Todo, int, Tensor, str)):
-            return tokens
-        tokens = list(islice(tokens, 2 * n_tokens + 20))   # they may never end
-        return TODO if any(isinstance(token, Todo) for token in tokens) else tokens
-
-    return answer
-
-
-class WrittenAnswer(IdsAnswer):
-    """The ids that a model wrote, one by one."""
-
-    def malformed(self, answer: Any, expected: list[int]) -> str | None:
-        if not isinstance(answer, (list, tuple)):
-            return (f"you return {described(answer)}, but must hand out one token after the other: "
-                    "write `yield token` inside of the loop.")
-        return super().malformed(answer, expected)
 
 
 def _to_write_on(generator):
@@ -624,19 +518,6 @@ def _draws_in_words(answer, model, ids, n_tokens, stop, generator):
             "and one draw of torch.multinomial, with generator=generator.")
 
 
-def _tokens_come_at_once(generate):
-    generator = Generator().manual_seed(1)
-    model, read = _table(7, generator).float(), []
-    model.register_forward_pre_hook(lambda *_: read.append(1))
-    run = generate(model, [1, 2], 5, None, generator)
-    if not hasattr(run, "__next__"):
-        return ("the tokens are right, but come all together, after the last one: write `yield "
-                "token` inside of the loop, so that each can be read at once.")
-    next(run)
-    return None if len(read) == 1 else (
-        "when the first token comes, others have been drawn already: yield each at once.")
-
-
 _DRAWN = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
 _UNTIL = "        if token == stop:\n            return\n"
 
@@ -645,12 +526,11 @@ FIRST_GENERATE = Exercise(
     definition="generate",
     goal="Let the model write: draw a token, append it, again.",
     returns=WrittenAnswer(),
-    cases=lambda generator: list(_to_write_on(generator)),
-    use=run_first_generation,
+    cases=_to_write_on,
+    use=run_generation,
     earlier_form=FIRST["first_generate"].edits,
     edits=[
-        ("        yield token\n", "",
-         "It never yields: `yield token` belongs into the loop, after the look at `stop`."),
+        NO_TOKEN,
         ("        ids.append(token)\n", "",
          "Every token is drawn from the same row, as if nothing had been written yet: append each "
          "to ids, so that the next one follows it."),
@@ -691,7 +571,9 @@ FIRST_GENERATE = Exercise(
             ids.append(token)
         """,
     ),
-    properties=[Property("each token as it comes", _tokens_come_at_once, of_class=True)],
+    properties=[one_by_one(
+        "each token as it comes", "yield token", _a_table,
+        lambda generate, table: generate(table.float(), [1, 2], 5, None, Generator()))],
 )
 
 EXERCISES = (NEXT_TOKEN_LOSS, BATCH, FIRST_TRAIN, COPYCAT, FIRST_GENERATE)

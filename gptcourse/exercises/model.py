@@ -14,21 +14,14 @@ from torch import nn
 
 from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer, described, number
-from gptcourse.exercises.classes import (
-    dropout_in_training_only,
-    fits,
-    forward_leaves_it_alone,
-    gradients_reach_all,
-    no_look_ahead,
-    run_filled,
-)
+from gptcourse.exercises.classes import facts_of_a_layer, fits, run_filled
 from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import Exercise, Property, Todo
 from gptcourse.exercises.listening import first_misread, overheard
 from gptcourse.exercises.properties import normal
 
 
-def _config(V, N, C, H, L, **more):
+def small_config(V, N, C, H, L, **more):
     return {"vocab_size": V, "context_length": N, "emb_dim": C, "n_heads": H, "n_layers": L,
             "drop_rate": 0.0, "qkv_bias": True, **more}
 
@@ -110,20 +103,20 @@ def _wanted(name, spread, beginning):
     return f"0.02 / √(2 · {_depth(beginning)}) = {0.02 / math.sqrt(2 * _depth(beginning)):.4f}"
 
 
-def _beginning(result, arguments):
-    """What is observed of a model, whatever was returned."""
-    model = result if isinstance(result, nn.Module) else arguments[0]
+def _beginning(model):
     return {name: (x.mean().item(), x.std(correction=0).item())
             for name, x in model.named_parameters()}
 
 
-def _changed(init_weights):
-    """A trial: the model afterward, with chance set to a fixed beginning."""
+def changed(init_weights):
+    """A trial: how the model begins, whatever was returned, with chance set to a fixed one."""
 
     def answer(model):
         torch.manual_seed(5)
         result = init_weights(model)
-        return result if isinstance(result, Todo) else model
+        if isinstance(result, Todo):
+            return result
+        return _beginning(result if isinstance(result, nn.Module) else model)
 
     return answer
 
@@ -132,7 +125,7 @@ def _to_begin(generator):
     """Several depths, one of them with tied weights; all but the norms is far off."""
     for V, N, C, H, L, tied in ((40, 30, 32, 8, 3, False), (50, 24, 40, 5, 1, True),
                                 (30, 40, 32, 4, 2, False)):
-        model = gpt.GPTModel(_config(V, N, C, H, L, tie_weights=tied))
+        model = gpt.GPTModel(small_config(V, N, C, H, L, tie_weights=tied))
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if not name.endswith(("scale", "shift")):
@@ -148,10 +141,9 @@ INIT_WEIGHTS = Exercise(
     goal=("Let every matrix begin with spread 0.02, those that write to the residual stream "
           "smaller still, and every bias with 0."),
     returns=Beginning(),
-    cases=lambda generator: list(_to_begin(generator)),
-    use=_changed,
+    cases=_to_begin,
+    use=changed,
     changes_inputs=True,
-    observe=_beginning,
     edits=[
         (f"if name.endswith({_RESIDUAL}):\n            {_SCALED}\n        elif", "if",
          "All matrices begin alike: the two in each block that write to the stream, "
@@ -183,8 +175,8 @@ INIT_WEIGHTS = Exercise(
 
 # ------------------------------------------------------------------------------------ GPTModel
 
-DEEP, SHORT = _config(7, 9, 6, 3, 3), _config(13, 8, 4, 2, 2, qkv_bias=False)
-TIED, FULL = _config(11, 4, 8, 4, 2, tie_weights=True), _config(9, 6, 4, 1, 1)
+DEEP, SHORT = small_config(7, 9, 6, 3, 3), small_config(13, 8, 4, 2, 2, qkv_bias=False)
+TIED, FULL = small_config(11, 4, 8, 4, 2, tie_weights=True), small_config(9, 6, 4, 1, 1)
 
 
 def _ids(generator):
@@ -244,16 +236,15 @@ def _knows_its_config(cls):
 def _begins_small(cls):
     """init_weights was called at the end of __init__."""
     torch.manual_seed(5)
-    config = _config(40, 30, 32, 4, 2)
-    beginning, wanted = ({name: (x.mean().item(), x.std(correction=0).item()) for name, x in
-                          kind(config).named_parameters()} for kind in (cls, gpt.GPTModel))
+    config = small_config(40, 30, 32, 4, 2)
+    beginning, wanted = (_beginning(kind(config)) for kind in (cls, gpt.GPTModel))
     problem = Beginning().difference(beginning, wanted)
     return problem and (f"the weights do not begin as init_weights makes them: {problem} Call "
                         "init_weights(self) at the end of __init__, and write it first.")
 
 
 @torch.no_grad()
-def _drops_at_the_entrance(cls):
+def drops_at_the_entrance(cls):
     """In training, a part of what the first block reads is 0, and the rest so much larger."""
     model = cls({**DEEP, "drop_rate": 0.25})
     calls = overheard(block=model.blocks[0])
@@ -281,7 +272,7 @@ PARTS = Exercise(
     goal=("Make all parts that forward uses, tie the head to the token embedding where tie_weights "
           "says so, and let init_weights draw the weights."),
     returns=TensorAnswer("logits", ("B", "T", "V"), rtol=1e-3, atol=1e-4),
-    cases=lambda generator: list(_ids(generator)),
+    cases=_ids,
     use=partial(run_filled, x="ids"),
     structure=fits(gpt.GPTModel, [DEEP, SHORT, TIED]),
     holes=("__init__",),
@@ -327,11 +318,8 @@ PARTS = Exercise(
     ),
     symptoms=[_off_the_path],
     properties=[
-        no_look_ahead(_some_ids),
-        gradients_reach_all(_some_ids, gpt.GPTModel),
-        forward_leaves_it_alone(_some_ids),
-        dropout_in_training_only(_some_ids),
-        Property("drops at the entrance", _drops_at_the_entrance, of_class=True),
+        *facts_of_a_layer(_some_ids, gpt.GPTModel),
+        Property("drops at the entrance", drops_at_the_entrance, of_class=True),
         Property("tied where asked", _ties_where_asked, of_class=True),
         Property("begins as init_weights says", _begins_small, of_class=True),
         Property("remembers its configuration", _knows_its_config, of_class=True),

@@ -7,7 +7,7 @@ shows in every trial that went wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +32,10 @@ def relation(trials: Sequence[Trial]) -> str | None:
     """In what way wrong answers are made of the right ones, in a sentence; None if in none."""
     if trials and _are_rows(trials):
         return _made_of_the_right_row(trials)
-    pairs = [_as_tensors(trial) for trial in trials]
-    if not pairs or None in pairs or any(_same(x.answer, x.expected) for x in pairs):
-        return None                                  # it is not the numbers that are wrong
-    if all(x.answer.shape == x.expected.shape for x in pairs):
+    pairs = _comparable(trials)
+    if pairs and _of_equal_shape(pairs) == {True}:
         return _first(_RELATIONS, pairs)
-    if all(isinstance(x.expected, Tensor) for x in trials):      # one result, not several
+    if pairs and all(isinstance(x.expected, Tensor) for x in trials):    # one result, not several
         return _first((_one_text, _one_place_left), pairs)
     return None
 
@@ -46,14 +44,19 @@ def resemblance(trials: Sequence[Trial]) -> str | None:
     """What else they look like beside the right ones: less certain than a relation."""
     if trials and _are_rows(trials):
         return _row_trace(trials)
+    pairs = _comparable(trials)
+    traces = {(True,): (_in_another_order, _nearly), (False,): _TRACES_OF_SHAPES}
+    return _first(traces.get((*_of_equal_shape(pairs),), ()), pairs)
+
+
+def _comparable(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials as tensors; none where one is no tensor, or where not its numbers are wrong."""
     pairs = [_as_tensors(trial) for trial in trials]
-    if not pairs or None in pairs or any(_same(x.answer, x.expected) for x in pairs):
-        return None
-    if all(x.answer.shape == x.expected.shape for x in pairs):
-        return _in_another_order(pairs) or _nearly(pairs)
-    if all(x.answer.shape != x.expected.shape for x in pairs):
-        return _first(_TRACES_OF_SHAPES, pairs)
-    return None
+    return [] if None in pairs or any(_same(x.answer, x.expected) for x in pairs) else pairs
+
+
+def _of_equal_shape(pairs: Sequence[Trial]) -> set[bool]:
+    return {x.answer.shape == x.expected.shape for x in pairs}
 
 
 def _first(traces: Sequence[Callable], trials: Sequence[Trial]) -> str | None:
@@ -108,6 +111,12 @@ def _all_are(trials: Sequence[Trial], made: Callable[[Tensor], Tensor]) -> bool:
         return False
 
 
+def _axes(trials: Sequence[Trial]) -> Iterator[tuple[int, str]]:
+    """The axes that all right answers have, counted from the end, and what they are called."""
+    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+        yield dim, {-1: "last axis", -2: "last axis but one"}.get(dim, f"axis {dim}")
+
+
 # ------------------------------------------------------------------------- numbers of equal shape
 
 
@@ -125,27 +134,21 @@ def _an_input(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-def _nothing(trials: Sequence[Trial]) -> str | None:
-    if _all_are(trials, torch.zeros_like):
-        return ("All of it is zero: perhaps nothing is ever written into it, or added to it, or a "
-                "factor is 0, as 1 // 2 is.")
-    return None
-
-
-_MADE = {
-    "Every number has the opposite sign: a minus is missing, or is one too many.":
-        lambda x: -x,
-    "True and False have changed places.":
-        lambda x: 1 - x,
-    "These are the logarithms of the right numbers: one log too many, or no exp at the end.":
-        lambda x: _finite(x).log(),
-    "This is e to the power of the right numbers: one exp too many, or a log that is missing.":
-        lambda x: _finite(x).exp(),
-    "A softmax was applied to what was right before it.":
-        lambda x: _in_rows(x).softmax(dim=-1),
-    "A log_softmax was applied to what was right before it.":
-        lambda x: _in_rows(x).log_softmax(dim=-1),
-}
+_ROUNDED = "Everything was rounded to whole numbers: mind //, round() and .long()."
+_MADE = (
+    ("All of it is zero: perhaps nothing is ever written into it, or added to it, or a factor is "
+     "0, as 1 // 2 is.", torch.zeros_like),
+    ("Every number has the opposite sign: a minus is missing, or is one too many.", torch.neg),
+    ("True and False have changed places.", lambda x: 1 - x),
+    ("These are the logarithms of the right numbers: one log too many, or no exp at the end.",
+     lambda x: _finite(x).log()),
+    ("This is e to the power of the right numbers: one exp too many, or a log that is missing.",
+     lambda x: _finite(x).exp()),
+    ("A softmax was applied to what was right before it.", lambda x: _in_rows(x).softmax(dim=-1)),
+    ("A log_softmax was applied to what was right before it.",
+     lambda x: _in_rows(x).log_softmax(dim=-1)),
+    *((_ROUNDED, made) for made in (torch.trunc, torch.floor, torch.ceil, torch.round)),
+)
 
 
 def _in_rows(x: Tensor) -> Tensor:
@@ -159,36 +162,7 @@ def _finite(x: Tensor) -> Tensor:
 
 
 def _made_of_the_right_ones(trials: Sequence[Trial]) -> str | None:
-    for words, made in _MADE.items():
-        if _all_are(trials, made) and not _all_are(trials, lambda x: x):
-            return words
-    return None
-
-
-def _rounded(trials: Sequence[Trial]) -> str | None:
-    for made in (torch.trunc, torch.floor, torch.ceil, torch.round):
-        if _all_are(trials, made) and not _all_are(trials, lambda x: x):
-            return "Everything was rounded to whole numbers: mind //, round() and .long()."
-    return None
-
-
-def _probabilities(trials: Sequence[Trial]) -> str | None:
-    if all(_adds_up_to_one(trial.answer) and not _adds_up_to_one(trial.expected)
-           for trial in trials) and any((trial.answer % 1).any() for trial in trials):
-        return ("Each row lies between 0 and 1 and adds up to 1, so these are probabilities: leave "
-                "out the softmax, or the division by the sum.")
-    return None
-
-
-def _adds_up_to_one(rows: Tensor) -> bool:
-    return rows.dim() > 0 and rows.shape[-1] > 1 and bool(
-        (rows >= 0).all() and torch.allclose(rows.sum(dim=-1), torch.ones(()).double()))
-
-
-def _below_zero(trials: Sequence[Trial]) -> str | None:
-    if all((trial.answer < 0).all() and (trial.expected > 0).all() for trial in trials):
-        return "It is negative, which it can never be: a minus is missing, or is one too many."
-    return None
+    return next((words for words, made in _MADE if _all_are(trials, made)), None)
 
 
 def _not_ruled_out(trials: Sequence[Trial]) -> str | None:
@@ -215,12 +189,12 @@ def _not_ruled_out(trials: Sequence[Trial]) -> str | None:
 
 
 def _all_the_same(trials: Sequence[Trial]) -> str | None:
-    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+    for dim, where in _axes(trials):
         long = [trial for trial in trials if trial.expected.shape[dim] > 1]
         if long and all(_constant(trial.answer, dim) and not _constant(trial.expected, dim)
                         and trial.answer.isfinite().any() for trial in long):
-            return (f"All places along the {_AXES.get(dim, f'axis {dim}')} hold the same numbers, "
-                    "but each must have its own.")
+            return (f"All places along the {where} hold the same numbers, but each must have its "
+                    "own.")
     return None
 
 
@@ -228,30 +202,13 @@ def _constant(x: Tensor, dim: int) -> bool:
     return _same(x, x.narrow(dim, 0, 1).expand_as(x))
 
 
-def _turned_or_moved(trials: Sequence[Trial]) -> str | None:
-    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
-        where = _AXES.get(dim, f"axis {dim}")
+def _turned(trials: Sequence[Trial]) -> str | None:
+    for dim, where in _axes(trials):
         if _all_are(trials, lambda x, dim=dim: x.flip(dim)):
             return f"The right numbers, but in reverse order along the {where}."
-        for by, way in ((1, "late"), (-1, "early")):
-            if all(_moved(trial, dim, by) for trial in trials):
-                return (f"The right numbers, but each stands one place too {way} along the "
-                        f"{where}: look where your index begins.")
     if _all_are(trials, lambda x: x.transpose(-1, -2)):
         return "Rows and columns have changed places: something is transposed."
     return None
-
-
-_AXES = {-1: "last axis", -2: "last axis but one"}
-
-
-def _moved(trial: Trial, dim: int, by: int) -> bool:
-    size = trial.expected.shape[dim]
-    if size < 3:
-        return False
-    ahead, behind = (x.narrow(dim, start, size - 1) for x, start in (
-        (trial.answer, max(0, by)), (trial.expected, max(0, -by))))
-    return _same(ahead, behind) and not _same(behind, behind.flip(dim))
 
 
 def _scaled(trials: Sequence[Trial]) -> str | None:
@@ -311,21 +268,9 @@ def _sizes(trials: Sequence[Trial]):
                 yield name, usual, [x.shape[axis] for x in given]
 
 
-def _added(trials: Sequence[Trial]) -> str | None:
-    offsets = [trial.answer - trial.expected for trial in trials]
-    first = offsets[0].flatten()[0]
-    if sum(x.numel() for x in offsets) < 3 or not first.isfinite() or abs(first) < 1e-3:
-        return None
-    if all(((x - first).abs() < 1e-4 * abs(first)).all() for x in offsets):
-        return (f"Every number is {abs(first):.4g} too {'large' if first > 0 else 'small'}: "
-                "something is counted once too often, or once too little.")
-    return None
-
-
 def _right_but_for_a_part(trials: Sequence[Trial]) -> str | None:
     """Wrong in the same place of an axis every time, and nowhere else."""
-    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
-        where = _AXES.get(dim, f"axis {dim}")
+    for dim, where in _axes(trials):
         wrong = [_wrong_along(trial, dim) for trial in trials]
         if max(map(len, wrong)) < 3:
             continue
@@ -333,11 +278,6 @@ def _right_but_for_a_part(trials: Sequence[Trial]) -> str | None:
             return f"All is right but the first place along the {where}: look at how you begin."
         if all(places.tolist() == [False] * (len(places) - 1) + [True] for places in wrong):
             return f"All is right but the last place along the {where}: look at where you end."
-    batches = [_wrong_along(trial, 0) for trial in trials if trial.expected.dim() > 2]
-    if len(batches) == len(trials) and all(
-            len(places) > 1 and not places[0] and places[1:].all() for places in batches):
-        return ("The first text of the batch is right, the others are not: what you do for one, "
-                "do for all.")
     return None
 
 
@@ -347,9 +287,8 @@ def _wrong_along(trial: Trial, dim: int) -> Tensor:
     return wrong.movedim(dim, 0).flatten(1).any(dim=1) if wrong.dim() > 1 else wrong
 
 
-_RELATIONS = (_an_input, _not_ruled_out, _nothing, _made_of_the_right_ones, _rounded,
-              _probabilities, _below_zero, _turned_or_moved, _scaled, _added, _right_but_for_a_part,
-              _all_the_same)
+_RELATIONS = (_an_input, _not_ruled_out, _made_of_the_right_ones, _turned, _scaled,
+              _right_but_for_a_part, _all_the_same)
 
 
 def _in_another_order(trials: Sequence[Trial]) -> str | None:
@@ -383,19 +322,23 @@ def _shapes(trials: Sequence[Trial]) -> list[tuple[list[int], list[int]]]:
     return [(list(trial.answer.shape), list(trial.expected.shape)) for trial in trials]
 
 
+_SHAPES = {
+    "Two axes have changed places: a transpose is missing, or one too many.":
+        lambda got, wanted: sorted(got) == sorted(wanted),
+    "An axis of size 1 is too many or missing: see to keepdim, squeeze and [..., None].":
+        lambda got, wanted: _without_ones(got) == _without_ones(wanted),
+    "An axis is gone: something was summed, averaged or indexed away that should stay.":
+        lambda got, wanted: len(got) < len(wanted) and _is_part(got, wanted),
+    "There is an axis too many: something should be summed, averaged or picked there.":
+        lambda got, wanted: len(got) > len(wanted) and _is_part(wanted, got),
+    "The numbers are as many as they should be, but cut in another way.":
+        lambda got, wanted: math.prod(got) == math.prod(wanted),
+}
+
+
 def _axis_more_or_less(trials: Sequence[Trial]) -> str | None:
-    shapes = _shapes(trials)
-    if all(sorted(got) == sorted(wanted) for got, wanted in shapes):
-        return "Two axes have changed places: a transpose is missing, or one too many."
-    if all(_without_ones(got) == _without_ones(wanted) for got, wanted in shapes):
-        return "An axis of size 1 is too many or missing: see to keepdim, squeeze and [..., None]."
-    if all(len(got) < len(wanted) and _is_part(got, wanted) for got, wanted in shapes):
-        return "An axis is gone: something was summed, averaged or indexed away that should stay."
-    if all(len(got) > len(wanted) and _is_part(wanted, got) for got, wanted in shapes):
-        return "There is an axis too many: something should be summed, averaged or picked there."
-    if all(math.prod(got) == math.prod(wanted) for got, wanted in shapes):
-        return "The numbers are as many as they should be, but cut in another way."
-    return None
+    return next((words for words, holds in _SHAPES.items()
+                 if all(holds(*pair) for pair in _shapes(trials))), None)
 
 
 def _without_ones(shape: list[int]) -> list[int]:
@@ -410,25 +353,14 @@ def _is_part(small: list[int], large: list[int]) -> bool:
 
 def _one_place_left(trials: Sequence[Trial]) -> str | None:
     """One place of an axis is left of all that the right answer has."""
-    for dim in range(-1, -1 - min(trial.expected.dim() for trial in trials), -1):
+    for dim, where in _axes(trials):
         if all(trial.expected.shape[dim] < 2 for trial in trials):
             continue
         for place, words in ((-1, "last"), (0, "first")):
             if all(_same(trial.answer.reshape(-1), trial.expected.select(dim, place).reshape(-1))
                    for trial in trials):
-                return (f"Only the {words} place along the {_AXES.get(dim, f'axis {dim}')} is "
-                        "left: all of them are asked for.")
-    return None
-
-
-def _one_left(trials: Sequence[Trial]) -> str | None:
-    """An axis holds one place only, and not one of the right ones."""
-    lost = [[axis for axis, pair in enumerate(zip(got, wanted, strict=True)) if pair[0] != pair[1]]
-            for got, wanted in _shapes(trials) if len(got) == len(wanted)]
-    if len(lost) == len(trials) and all(axes == lost[0] for axes in lost) and all(
-            trial.answer.shape[axis] == 1 for trial in trials for axis in lost[0]):
-        axes = " and ".join(f"axis {axis}" for axis in lost[0])
-        return f"One place is left along {axes}: something was summed, averaged or picked there."
+                return (f"Only the {words} place along the {where} is left: all of them are asked "
+                        "for.")
     return None
 
 
@@ -463,7 +395,7 @@ def _one_text(trials: Sequence[Trial]) -> str | None:
     return None
 
 
-_TRACES_OF_SHAPES = (_one_text, _one_place_left, _one_left, _axis_more_or_less, _one_more_or_less)
+_TRACES_OF_SHAPES = (_one_text, _one_place_left, _axis_more_or_less, _one_more_or_less)
 
 
 # ------------------------------------------------------------------------------------ rows of ids

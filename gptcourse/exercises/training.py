@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch import Generator
 
 from gptcourse import gpt
-from gptcourse.exercises.answers import NumberAnswer, described, number
+from gptcourse.exercises.answers import NumberAnswer, number
 from gptcourse.exercises.classes import filled
-from gptcourse.exercises.exercise import Exercise, Property, Todo
-from gptcourse.exercises.listening import first_of
+from gptcourse.exercises.exercise import Exercise, Property
+from gptcourse.exercises.loops import (
+    LOSS_BY_THE_MODEL,
+    LOSS_OF_INPUTS,
+    NO_LOSS,
+    TrainedAnswer,
+    one_by_one,
+    run_training,
+)
 from gptcourse.exercises.resemblance import Trial
 
 # ------------------------------------------------------------------------------- learning_rate
@@ -104,243 +107,6 @@ LEARNING_RATE = Exercise(
 
 # --------------------------------------------------------------------------------------- train
 
-
-@dataclass(frozen=True)
-class Step:
-    """What an optimizer was about to do, each time it was asked to step."""
-
-    rate: float
-    weights: Tensor                # all of them in a row
-    gradient: Tensor               # all of it in a row, 0 where there is none
-    settings: tuple                # the optimizer's name, its betas and its weight decay
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A whole run: what was handed out, what happened on the way, and what is left."""
-
-    losses: list
-    weights: Tensor                # of the model at the end, in a row
-    moved: bool
-    training: bool                 # the mode in which the model is left
-    read: list[Tensor]             # the ids of each pass through the model
-    modes: list[bool]              # and the mode in which it was made
-    steps: list[Step]
-
-    def numbers(self) -> list[Tensor]:
-        if not all(isinstance(loss, (int, float)) for loss in self.losses):
-            return []
-        return [torch.tensor(self.losses, dtype=torch.float32), self.weights,
-                torch.tensor([self.training, *self.modes]).double(),
-                torch.tensor([step.rate for step in self.steps])]
-
-
-def run_training(train):
-    """A trial: the whole run; `generator` is the seed of one."""
-
-    def answer(model, ids, steps, batch_size, peak, warmup_steps, generator):
-        return watched(train, model, ids, steps, batch_size, peak, warmup_steps, generator)
-
-    return answer
-
-
-def watched(train, model, ids, steps, *settings):
-    """What a run does: the last of the settings is the seed of its generator."""
-    *settings, seed = settings
-    torch.manual_seed(seed + 1)                # for whoever draws from torch's own
-    before, read, modes, taken = _in_a_row(model), [], [], []
-
-    def overhear(_model, given, named):
-        read.append(first_of(given, named).clone())
-        modes.append(model.training)
-
-    def note(optimizer, *_):
-        group = optimizer.param_groups[0]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad
-                     for p in model.parameters()]
-        taken.append(Step(
-            group["lr"], _in_a_row(model), nn.utils.parameters_to_vector(gradients).clone(),
-            (type(optimizer).__name__, group.get("betas"), group.get("weight_decay"))))
-
-    hooks = [model.register_forward_pre_hook(overhear, with_kwargs=True),
-             register_optimizer_step_pre_hook(note)]
-    try:
-        result = train(model, ids, steps, *settings, torch.Generator().manual_seed(seed))
-        if result is None or isinstance(result, (Todo, float, Tensor)):
-            return result
-        losses = list(islice(result, 3 * steps + 3))           # it may never end
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if any(isinstance(loss, Todo) for loss in losses):
-        return losses[0]
-    weights = _in_a_row(model)
-    return Trained(losses, weights, not torch.equal(weights, before), model.training, read,
-                   modes, taken)
-
-
-def _in_a_row(model):
-    return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
-
-
-@dataclass(frozen=True)
-class TrainedAnswer:
-    """The losses of a run, the weights to which it leads, and the mode of the model."""
-
-    name: str = "losses"
-
-    def malformed(self, answer: Any, expected: Trained) -> str | None:
-        if not isinstance(answer, Trained):
-            return (f"you return {described(answer)}, but must hand out a loss after each step: "
-                    "write `yield loss.item()` inside of the loop.")
-        for loss in answer.losses:
-            if isinstance(loss, Tensor):
-                return ("you yield a tensor, with all the way back to the weights attached to it: "
-                        "yield a plain number, loss.item().")
-            if isinstance(loss, bool) or not isinstance(loss, (int, float)):
-                return f"you yield {described(loss)}, but must yield one number for each step."
-        if len(answer.losses) != len(expected.losses):
-            return (f"you yield {len(answer.losses)} losses, but must yield one for each of "
-                    f"{len(expected.losses)} steps, inside of the loop.")
-        if not all(map(math.isfinite, answer.losses)):
-            return "the loss is no usable number any more."
-        return None
-
-    def difference(self, answer: Trained, expected: Trained) -> str | None:
-        for step, pair in enumerate(zip(answer.losses, expected.losses, strict=True)):
-            if not math.isclose(*pair, rel_tol=1e-4):
-                return f"the loss of step {step} is {pair[0]:.5g}, but should be {pair[1]:.5g}."
-        if not torch.allclose(answer.weights, expected.weights, rtol=1e-3, atol=1e-5):
-            return "the losses are right, but at the end the weights are not where they should be."
-        if not all(answer.modes):
-            return "the numbers are right, but the model does not train in training mode."
-        return "it leaves the model in training mode." if answer.training else None
-
-    def alike(self, answer: Any, other: Any) -> bool:
-        pair = [x.numbers() if isinstance(x, Trained) else [] for x in (answer, other)]
-        return bool(pair[0] and pair[1]) and all(
-            one.shape == two.shape and torch.allclose(one, two.to(one), rtol=1e-4, atol=1e-6)
-            for one, two in zip(*pair, strict=True))
-
-    def trace(self, trials: list[Trial]) -> str | None:
-        """The first thing in the course of the run that was not as it should be."""
-        for trial in trials:
-            for ask in self.questions():
-                if found := ask(trial.answer, trial.expected):
-                    return found
-        return None
-
-    def questions(self) -> tuple:
-        return (about_steps, about_reading, _about_modes, _about_optimizer, _about_rates,
-                _about_gradients, about_losses)
-
-
-def about_steps(run, right):
-    if not run.steps and run.moved:
-        return ("The weights move, but by no optimizer: make torch.optim."
-                f"{right.steps[0].settings[0]} once, before the loop, and call its step().")
-    if not run.steps:
-        return "No optimizer takes a step, so nothing is learned: call optimizer.step()."
-    if len(run.steps) != len(right.steps):
-        return (f"The optimizer takes {len(run.steps)} steps where {len(right.steps)} are asked "
-                "for: one batch is for one step.")
-    return None
-
-
-def about_reading(run, right):
-    if len(run.read) > len(right.read):
-        return (f"The model is called {len(run.read)} times in {len(right.read)} steps: once for "
-                "each is enough.")
-    for step, (ids, wanted) in enumerate(zip(run.read, right.read, strict=False)):
-        if ids.shape != wanted.shape:
-            return (f"The model reads ids of shape {tuple(ids.shape)}, but a batch of this run has "
-                    f"{tuple(wanted.shape)}, batch_size windows of context_length tokens.")
-        if step and torch.equal(ids, run.read[0]):
-            return "Each step reads the same batch: draw a new one, inside of the loop."
-        if torch.equal(ids[:, :-1], wanted[:, 1:]) and ids.shape[1] > 1:
-            return "The model reads the targets, which it is to predict: give it the inputs."
-        if not torch.equal(ids, wanted):
-            return (f"In step {step} the model reads other windows than batch draws: call batch "
-                    "once for each step, and hand it the generator.")
-    return None
-
-
-def _about_modes(run, _right):
-    if not all(run.modes):
-        return ("Dropout works in training mode only: call model.train() before the model reads "
-                "its batch.")
-    if run.training:
-        return ("Call model.eval() after the step, so that whoever uses the model between two "
-                "steps, or after the last one, finds it without dropout.")
-    return None
-
-
-def _about_optimizer(run, right):
-    (name, *numbers), (wanted, *given) = (x.steps[0].settings for x in (run, right))
-    if name != wanted:
-        return f"The optimizer is {name}, but must be torch.optim.AdamW."
-    if numbers != given:
-        return (f"AdamW has betas={numbers[0]} and weight_decay={numbers[1]}, but must have "
-                f"betas={given[0]} and weight_decay={given[1]}.")
-    return None
-
-
-def _about_rates(run, right):
-    rates, wanted = ([step.rate for step in x.steps] for x in (run, right))
-    wrong = [n for n, pair in enumerate(zip(rates, wanted, strict=True))
-             if not math.isclose(*pair, rel_tol=1e-4)]
-    if not wrong:
-        return None
-    if len(rates) > 1 and len({*rates}) == 1:
-        return (f"The learning rate is {number(rates[0])} in every step: set group[\"lr\"] = "
-                "learning_rate(...) for each group in optimizer.param_groups, in every step.")
-    if len(rates) > 2 and all(math.isclose(*pair, rel_tol=1e-4)
-                              for pair in zip(rates[1:], wanted, strict=False)):
-        return "The learning rate comes a step too late: set it before optimizer.step()."
-    return (f"In step {wrong[0]} the learning rate is {number(rates[wrong[0]])}, but should be "
-            f"{number(wanted[wrong[0]])}: hand learning_rate the step, steps, warmup_steps and "
-            "peak, in this order.")
-
-
-def _about_gradients(run, right):
-    for step, (mine, wanted) in enumerate(zip(run.steps, right.steps, strict=True)):
-        if not torch.allclose(mine.weights, wanted.weights, rtol=1e-3, atol=1e-5):
-            return ("Every step has the right gradient and rate, but something else changes the "
-                    "weights, too: leave that to one optimizer, made once, before the loop.")
-        if not torch.allclose(mine.gradient, wanted.gradient, rtol=1e-3, atol=1e-6):
-            return _about_a_gradient(step, mine.gradient, wanted.gradient)
-    return None
-
-
-def _about_a_gradient(step, mine, wanted):
-    if not mine.any():
-        return ("optimizer.step() finds no gradient, or only zeros: loss.backward() must come "
-                "before it, and zero_grad() not between the two.")
-    if mine.norm() > 1.001:
-        return (f"The gradient is {mine.norm():.3g} long when optimizer.step() uses it: after "
-                "backward and before step, clip_grad_norm_ cuts all of it to length 1.")
-    cosine = torch.cosine_similarity(mine, wanted, dim=0)
-    if cosine < -0.9999:
-        return ("The weights move uphill: the optimizer goes against the gradient by itself, so "
-                "the loss needs no minus sign.")
-    if cosine > 0.9999:
-        return (f"The gradient points the right way, but is {mine.norm():.3g} long when "
-                f"optimizer.step() uses it, instead of {wanted.norm():.3g}: only where it is "
-                "longer than 1, it is cut to 1, all of it by one factor.")
-    if step:
-        return (f"The gradient is right in step 0, but not in step {step}: backward adds to the "
-                "gradient that is there, so forget it first, with optimizer.zero_grad().")
-    return ("The gradient points another way than it should: it must be that of "
-            "next_token_loss(model(inputs), targets), all of it cut by one factor.")
-
-
-def about_losses(run, right):
-    if torch.allclose(run.weights, right.weights, rtol=1e-3, atol=1e-5):
-        return "The weights are right: yield the very loss from which the gradient is computed."
-    return ("The steps are right, but the weights are not where they lead: change nothing after "
-            "the last one.")
-
-
 TINY = {"vocab_size": 11, "emb_dim": 8, "n_heads": 2, "n_layers": 1, "drop_rate": 0.0,
         "qkv_bias": False}
 
@@ -362,34 +128,16 @@ def _to_train(generator: Generator):
         yield model, ids, steps, batch_size, peak, warmup_steps, N
 
 
-def _run_of(train, steps, drop_rate=0.0):
-    """A model, and a run of it that has not begun."""
+def _begun(train, model):
+    """A run of a model, before its first step."""
     torch.manual_seed(1)
-    model = tiny_model(context_length=4, drop_rate=drop_rate)
-    return model, train(model, torch.arange(50) % 11, steps, 2, 0.01, 1,
-                        torch.Generator().manual_seed(1))
-
-
-def _comes_all_at_once(train):
-    steps = []
-    hook = register_optimizer_step_pre_hook(lambda *_: steps.append(1))
-    try:
-        run = _run_of(train, 4)[1]
-        if not hasattr(run, "__next__"):
-            return ("all numbers are right, but they come together, after the last step: write "
-                    "`yield loss.item()` inside of the loop, so that each can be seen at once.")
-        next(run)
-    finally:
-        hook.remove()
-    return None if len(steps) == 1 else (
-        f"when the first loss comes, {len(steps)} steps have been taken: yield each after its own.")
+    return train(model, torch.arange(50) % 11, 4, 2, 0.01, 1, torch.Generator().manual_seed(1))
 
 
 def _stays_in_evaluation(train):
-    model, run = _run_of(train, 3)
-    modes = []
+    model, modes = tiny_model(context_length=4), []
     model.register_forward_pre_hook(lambda *_: modes.append(model.training))
-    for _ in run:
+    for _ in _begun(train, model):
         model.eval()
     return None if all(modes) else (
         "the first step trains in training mode, the second does not, once evaluate or generate "
@@ -401,19 +149,10 @@ TRAIN = Exercise(
     goal="The loop: set the rate, draw a batch, compute the loss, step; hand out each loss, and "
          "leave the model in evaluation mode.",
     returns=TrainedAnswer(),
-    cases=lambda generator: list(_to_train(generator)),
+    cases=_to_train,
     use=run_training,
     changes_inputs=True,
-    edits=[
-        ("        yield loss.item()\n", "",
-         "It never yields: `yield loss.item()` is the last line of the loop."),
-        ("(model(inputs), targets)", "(model(inputs), inputs)",
-         "The scores are compared with the inputs, which the model has just read: compare them "
-         "with the targets."),
-        ("next_token_loss(model(inputs), targets)", "model(inputs, targets)",
-         "The model takes the inputs only, and returns scores: next_token_loss makes the loss of "
-         "these and the targets."),
-    ],
+    edits=[NO_LOSS, LOSS_OF_INPUTS, LOSS_BY_THE_MODEL],
     hints=(
         "In each step these things happen, in this order: set the rate, draw a batch, compute the "
         "loss, forget the last gradient, backward, clip, step. The optimizer is made once, before.",
@@ -437,7 +176,8 @@ TRAIN = Exercise(
             yield loss.item()
         """,
     ),
-    properties=[Property("a loss comes with each step", _comes_all_at_once, of_class=True),
+    properties=[one_by_one("a loss comes with each step", "yield loss.item()",
+                           lambda: tiny_model(context_length=4), _begun, moves=True),
                 Property("evaluation may come between", _stays_in_evaluation, of_class=True)],
 )
 
@@ -505,7 +245,7 @@ EVALUATE = Exercise(
     goal="Measure the mean loss over a whole text, window after window; what is left over at its "
          "end does not count.",
     returns=NumberAnswer("mean loss"),
-    cases=lambda generator: list(_to_evaluate(generator)),
+    cases=_to_evaluate,
     edits=[
         ("len(part) * ", "",
          "The mean losses of the batches are added up as if each had one window: multiply each by "

@@ -64,6 +64,23 @@ def test_a_wrong_answer_is_refused_with_its_reason(exercise, old, new, told):
     assert "\n" not in text
 
 
+@pytest.mark.parametrize("name", ["first_train", "first_generate", "train", "generate"])
+def test_what_comes_all_together_is_refused(name):
+    exercise = EXERCISES[name]
+    _, text = judge(exercise, lambda *given: list(exercise.solution(*given)))
+    assert "comes together, after the last one" in text
+    _, text = judge(exercise, lambda *given: iter(list(exercise.solution(*given))))
+    assert "when the first one comes, the model has been called" in text
+
+
+def test_a_loss_that_comes_before_its_step_is_refused():
+    exercise, line = EXERCISES["train"], "        yield loss.item()\n"
+    source = edited(exercise.solution_source, line, "")
+    step = "        loss.backward()\n"
+    too_early = defined(edited(source, step, line + step), "train")
+    assert "no step has been taken" in judge(exercise, too_early)[1]
+
+
 def test_the_number_of_answers_is_shown(record_testsuite_property, capsys):
     numbers = {"exercises": len(EXERCISES), "right accepted": len(RIGHT_ONES) + len(EXERCISES),
                "wrong refused": len(WRONG_ONES) + len(MISTAKES)}
@@ -101,7 +118,7 @@ def test_every_mistake_has_words_of_its_own_in_whole_sentences(exercise):
 
 @each_exercise
 def test_trials_differ_in_size(exercise):
-    cases = exercise.cases(torch.Generator().manual_seed(0))
+    cases = [*exercise.cases(torch.Generator().manual_seed(0))]
     sizes = {str([tuple(x.shape) if isinstance(x, torch.Tensor) else x for x in case])
              for case in cases}
     assert len(sizes) == len(cases) >= 3

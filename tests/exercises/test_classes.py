@@ -8,6 +8,7 @@ import torch
 
 from gptcourse import gpt
 from gptcourse.exercises import TODO, check
+from gptcourse.exercises.attention import WIDE
 from gptcourse.exercises.checking import judge
 from gptcourse.exercises.page import edited
 
@@ -83,7 +84,7 @@ def test_what_is_missing_is_asked_for_part_by_part():
 
 
 @pytest.mark.parametrize("given", [
-    lambda: layer()(EXERCISE.cases(torch.Generator())[0][0]), lambda: layer().forward])
+    lambda: layer()(WIDE), lambda: layer().forward])
 def test_a_thing_that_is_no_class_is_refused(given):
     assert "but needs the class itself: write check.MultiHeadAttention(MultiHeadAttention)" in (
         judge(EXERCISE, given())[1])

@@ -25,10 +25,6 @@ def without_last_column(y):
     return torch.cat([y[..., :-1], torch.zeros_like(y[..., -1:])], dim=-1)
 
 
-def first_text_only(y):
-    return torch.cat([y[:1], 2 * y[1:] + torch.rand(y[1:].shape, generator=GENERATOR)])
-
-
 @pytest.mark.parametrize(("made", "told"), [
     (lambda y: -y, "opposite sign"),
     (lambda y: y.log(), "logarithms of the right numbers"),
@@ -39,14 +35,11 @@ def first_text_only(y):
     (lambda y: y.ceil(), "rounded to whole numbers"),
     (lambda y: y.flip(-1), "reverse order along the last axis."),
     (lambda y: y.flip(-2), "reverse order along the last axis but one"),
-    (lambda y: y.roll(1, -1), "one place too late along the last axis"),
-    (lambda y: y.roll(-1, -2), "one place too early along the last axis but one"),
     (lambda y: 3 * y, "3 times what it should be: a constant factor"),
     (lambda y: y / math.log(2), "the logarithm is to the base 2"),
     (lambda y: y * y.shape[-1], "too large by the factor x.shape[2]"),
     (lambda y: y / y.shape[-2], "too small by the factor x.shape[1]"),
     (lambda y: y * y.shape[-1] ** 0.5, "too large by the square root of x.shape[2]"),
-    (lambda y: y + 1, "1 too large"),
     (lambda y: torch.zeros_like(y), "All of it is zero"),
     (without_last_column, "All is right but the last place along the last axis"),
     (lambda y: y * 1.004, "times what it should be"),
@@ -61,19 +54,11 @@ def first_text_only(y):
     (lambda y: y[..., -1:, :], "Only the last place along the last axis but one is left"),
     (lambda y: y[..., 0], "Only the first place along the last axis is left"),
     (lambda y: y[..., :-1], "One place too few along axis 2"),
-    (lambda y: y.mean(-2, keepdim=True), "One place is left along axis 1"),
-    (lambda y: (y + y.sin()).softmax(-1), "these are probabilities"),
-    (lambda y: -y - y.sin() / 2, "It is negative, which it can never be"),
     (lambda y: (y + y.sin())[..., :1].expand_as(y), "along the last axis hold the same numbers"),
     (lambda y: (y + y.sin())[..., :1, :].expand_as(y), "along the last axis but one hold the same"),
 ])
 def test_a_plain_trace_is_named(made, told):
     assert told in said(made)
-
-
-def test_one_place_that_is_true_is_no_probability():
-    right = torch.ones(4, 4, dtype=torch.bool).tril()
-    assert trace([Trial({}, torch.eye(4, dtype=torch.bool), right)]) is None
 
 
 def test_the_size_of_another_axis_is_not_one_place_too_many():
@@ -131,12 +116,6 @@ def test_the_first_place_alone_may_be_wrong_in_long_and_short_rows():
     right = [torch.rand(2, size, 3, generator=GENERATOR) for size in (1, 2, 5)]
     trials = [Trial({}, torch.cat([2 - y[:, :1], y[:, 1:]], dim=1), y) for y in right]
     assert "All is right but the first place" in trace(trials)
-
-
-def test_the_first_text_of_a_batch_alone_is_recognized():
-    pairs = [(x, y) for x, y in zip(INPUTS, RIGHT, strict=True) if len(y) > 1]
-    trials = [Trial({"x": x}, first_text_only(y), y) for x, y in pairs]
-    assert "The first text of the batch is right" in trace(trials)
 
 
 def test_a_batch_of_which_one_text_is_left_is_recognized():

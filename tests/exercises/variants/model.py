@@ -73,7 +73,6 @@ wrong_edits(
     (_MATRICES, "if parameter.dim() == 2", "an if that should be elif"),
     (_IF, 'if name == "blocks.0.attention.output.weight"', "blocks.0.feed_forward.contract.weight "
      "has"),
-    (_TWO, '("attention.output", "feed_forward.contract")', "elif"),
     (f"name.endswith({_TWO})", '("output" in name or "contract" in name) and '
      "parameter.dim() == 2", "output_head.weight has mean"),
     (f"name.endswith({_TWO})", '"attention.output" in name or "contract" in name',
@@ -84,23 +83,13 @@ wrong_edits(
     (*drawn("parameter = nn.init.normal_(torch.empty(parameter.shape), std=0.02)"),
      "because parameter = ... only moves a name"),
     (*drawn("nn.init.normal_(parameter.clone(), std=0.02)"), "token_embedding.weight has mean"),
-    (*drawn("parameter.copy_(0.02 * torch.rand(parameter.shape))"), "has mean 0.0"),
     (_BIASES, 'elif name.endswith("shift")', "It is as it was: either nobody draws it"),
     (_BIASES, "elif parameter.dim() == 1", "Norms begin with scale 1 and shift 0"),
     (f"{_BIASES}:\n            nn.init.zeros_", f"{_BIASES}:\n            nn.init.ones_",
      "Every bias begins at 0"),
     (_ROOT, 'math.sqrt(2 * model.config["n_heads"])', "must have mean 0 and spread 0.02 / √(2"),
-    ("", "    for part in model.modules():\n        if isinstance(part, nn.Linear):\n"
-     "            nn.init.normal_(part.weight, std=0.02)", "token_embedding.weight has mean 0.0162 "
-     "and spread 0.5140, but must have mean 0 and spread 0.02. It is as it was"),
-    (f"name.endswith({_TWO})", f"name in {_TWO}", "or for == where a name only ends so"),
     (_MATRICES, "elif parameter.dim() > 0", "Norms begin with scale 1 and shift 0"),
-    (_MATRICES, 'elif name.endswith("weight") and "embedding" not in name',
-     "token_embedding.weight has mean"),
-    ("model.named_parameters()", "model.blocks.named_parameters()",
-     "token_embedding.weight has mean"),
     ("model.named_parameters()", "model.parameters()", "values to unpack"),
-    ("parameter.dim() == 2", "parameter.dim == 2", "token_embedding.weight has mean"),
     ("len(model.blocks)", "model.n_layers", "has no attribute 'n_layers'"),
     ("len(model.blocks)", "model.blocks", "TypeError"),
 )
@@ -263,7 +252,6 @@ wrong_edits(
     (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "must read the places 0 to 3"),
     (_ARANGE, "torch.arange(ids.numel())", "RuntimeError"),
     (_ARANGE, "torch.arange(ids)", "torch.arange takes a number"),
-    (_ARANGE, "torch.arange(ids.shape[1])[:, None]", "RuntimeError"),
     (_SUM, f"({_SUM}) / 2", "must read the sum"),
     (_SUM, 'self.token_embedding(ids) * self.config["emb_dim"] ** 0.5 + '
      "self.position_embedding(positions)", "must read the sum"),
@@ -310,10 +298,6 @@ wrong_edits(
     (_END, "self.output_head(self.final_norm(x))", "it returns None"),
     (f"        {_DROP}\n", "", "must be dropped, but it is 0%"),
     (_DROP, f"{_DROP}\n        {_DROP}", "must be dropped, but it is 4"),
-    (_SUM, "self.dropout(self.token_embedding(ids)) + self.position_embedding(positions)",
-     "goes around the sum"),
-    (f"{_SUM}   # (B, T, C)\n        {_DROP}", "self.dropout(self.token_embedding(ids)) + "
-     "self.position_embedding(positions)", "must be dropped, but it is 0%"),
     ("for block in self.blocks:", "for block in self.blocks.eval():",
      "forward changes the layer itself"),
     (f"        {_DROP}", f"        self.position_embedding.weight.data += 1\n        {_DROP}",

@@ -140,7 +140,7 @@ def by_replacing_whole_numbers_in_a_text(ids, pair, new_id):
 
 FOUND, END = "tuple(ids[i : i + 2]) == pair", "    return merged"
 STEP, NEXT = "            i += 2\n", "            i += 1\n"
-APPENDED, KEPT = "            merged.append(new_id)\n", "            merged.append(ids[i])\n"
+APPENDED = "            merged.append(new_id)\n"
 FOR_EACH = """    merged = []
     for token in ids:
         if merged and {found}:
@@ -371,14 +371,8 @@ wrong_edits(
     (*in_order("self.id_of_pair[pair]", "[*self.id_of_pair][1:]"), "still stand side by side"),
     (*in_order(more="if pair not in pairwise(ids):\n                break\n            "),
      "still stand side by side"),
-    (LOOPED, "        for left, right in self.id_of_pair:\n"
-             "            ids = merge(ids, right, self.id_of_pair[left, right])\n"
-             "        return ids", "go on until none"),
     ("            ids = merge(ids, pair, self.id_of_pair[pair])",
      "            merge(ids, pair, self.id_of_pair[pair])", "stopped after 5 seconds"),
-    (LOOPED, "        for pair, new_id in self.id_of_pair.items():\n"
-             "            merge(ids, pair, new_id)\n        return ids",
-     "go on until none"),
     (LOOPED, "        return word.encode()", "must return a list of token ids"),
     ("word.encode()]", "word.strip().encode()]", "not ' thermometer': begin with the bytes"),
     ("word.encode()]", 'word.encode("ascii", errors="ignore")]', "your ids spell 'Zo', not 'Zoë'"),
@@ -391,22 +385,13 @@ wrong_edits(
      "            i = list(pairwise(ids)).index(pair)\n"
      "            ids[i : i + 2] = [self.id_of_pair[pair]]\n            return ids",
      "go on until none"),
-    (LOOPED, "        merged = []\n        while ids:\n"
-             "            new_id = self.id_of_pair.get(tuple(ids[:2]))\n"
-             "            merged.append(ids[0] if new_id is None else new_id)\n"
-             "            ids = ids[1 if new_id is None else 2 :]\n        return merged",
-     "still stand side by side"),
     (CHOICE, "max([p for p in pairwise(ids) if p in self.id_of_pair] or [(0, 0)], "
              "key=count_pairs(ids).get)", "the one that was learned first goes first"),
-    (CHOICE, "count_pairs(ids).most_common(1)[0][0]", "the one with the smallest id"),
-    (CHOICE, CHOICE.replace("min", "max"), "still stand side by side"),
     (CHOICE, "min(pairwise(ids), key=self.id_of_pair.get)",
      "from .get for a key that is not there"),
     (CHOICE, "min(pairwise(ids), key=lambda pair: self.id_of_pair[pair])",
      "The dictionary has no such key yet"),
-    (CHOICE, "min(pairwise(ids))", "still stand side by side"),
     ("while len(ids) > 1", "while ids", "min() arg"),
-    ("while len(ids) > 1", "while len(ids) > 2", "still stand side by side"),
     ("        return ids\n\n    def encode(", "        return [*ids, 50256]\n\n    def encode(",
      "50256 is no token"),
     ("        return ids\n\n    def encode(",
