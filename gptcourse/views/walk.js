@@ -13,7 +13,7 @@ const PACE = 4000;                                     // milliseconds that the 
 const HINT = "Point at a number to read it. A circle beside a box stops the play there.";
 
 // Where the boxes of the map are: their middles from top to bottom, and the stream on the left.
-const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [28, 34, 34, 46, 80, 262];
+const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [28, 33, 34, 46, 80, 262];
 const MAP = [...BEFORE, ...IN_A_LAYER, ...BEHIND].map(([box, name, part, form, title], n) => {
   const inLayer = n >= BEFORE.length && n < BEFORE.length + IN_A_LAYER.length;
   const beyond = FRAME * (n >= BEFORE.length) + 8 * (n >= BEFORE.length + IN_A_LAYER.length);

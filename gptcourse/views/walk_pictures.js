@@ -318,7 +318,7 @@ function keyTable(data, layer, head, token) {
   const cells = (tag, ...texts) => texts.map((text) => make(tag, {}, text));
   return make("table", {}, make("thead", {}, make("tr", {},
     ...cells("th", "key of", "q · k", `÷ √${width}`, "softmax"))),
-  make("tbody", {}, ...largest(weights, 4).map((key) => make("tr", {},
+  make("tbody", {}, ...largest(weights, 3).map((key) => make("tr", {},
     make("th", { scope: "row" }, make("bdi", {}, shortened(data.labels[key], 18))),
     ...cells("td", written(products[key], 2), written(products[key] / Math.sqrt(width), 2)),
     make("td", {}, make("div", {}, make("span", { class: "gpt-track" }, make("span", {

@@ -90,8 +90,8 @@ def test_a_map_opens_the_chapter_that_lies_beside_its_notebook(lab):
             chapter.page.wait_for_function("""() =>
                 window.jupyterapp.shell.currentWidget.context.path === 'beside/03_attention.ipynb'
                 """)
-            chapter.page.evaluate("""() => window.jupyterapp.commands.execute(
-                'docmanager:open', { path: 'beside/97_map.ipynb' })""")
+            chapter.page.evaluate("""async () => { await window.jupyterapp.commands.execute(
+                'docmanager:open', { path: 'beside/97_map.ipynb' }); }""")
         assert chapter.page.url == address                    # JupyterLab was never left
         assert chapter.console_errors == []
 
