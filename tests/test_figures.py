@@ -295,7 +295,7 @@ def test_the_diagram_shows_what_the_storyteller_reads_and_expects():
     model, tokenizer = storyteller()
     beginning = "Do you know Poppy the mouse"
     ids = [tokenizer.end_token, *tokenizer.encode(beginning)]
-    assert [tuple(pair) for pair in zip(tokenizer.tokens(ids), ids, strict=True)][-3:] == list(POPPY)
+    assert tuple(zip(tokenizer.tokens(ids), ids, strict=True))[-3:] == POPPY
     chances = model(torch.tensor([ids]))[0, -1].softmax(-1)
     assert chances.topk(len(POPPYS_NEXT))[0].tolist() == pytest.approx(POPPYS_NEXT, abs=0.005)
     words = texts(figures.gpt_diagram([]))

@@ -55,10 +55,10 @@ def gpt_diagram(
     marked = f" and {done} marked as built" if done else ""
     read = ", ".join(f"{with_signs(token)} {token_id}" for token, token_id in tokens[-3:])
     alt = (f"Diagram of a GPT with {shown} highlighted{marked}: text becomes tokens and ids "
-           f"({read}); token and position embedding are added; in each of L blocks attention and a feed-forward "
-           "network, each behind a norm, add to the residual stream; a final norm and the output "
-           "head give probabilities of the next token. Training sends the loss back to all "
-           "weights, generation appends a drawn token to the text.")
+           f"({read}); token and position embedding are added; in each of L blocks attention and a "
+           "feed-forward network, each behind a norm, add to the residual stream; a final norm and "
+           "the output head give probabilities of the next token. Training sends the loss back to "
+           "all weights, generation appends a drawn token to the text.")
     return svg(WIDTH, 390, draw.shapes, alt)
 
 

@@ -79,7 +79,7 @@ class BaseView:
                     self.update()
 
     def traced(self, text: str) -> Trace:
-        """The model's pass over a text: one for each model and text, which `take_trace` is told of."""
+        """The model's pass over a text, one for each model and text; `take_trace` is told of it."""
         read = (self.model, text)
         if self._traced is None or self._traced[0] != read:
             traced, notice = trace_text(self.model, self.tokenizer, text)

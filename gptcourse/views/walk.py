@@ -99,7 +99,7 @@ class ModelWalk(BrowserView):
             return figures.Picture(figures.png(figure), "", figures.WIDTH)
 
     def _map(self) -> figures.Picture:
-        """What a chapter needs of it where no widget can be: the parts, and this text at both ends."""
+        """What a chapter shows where no widget can be: the parts, and this text at both ends."""
         walk, token = self.shown["walk"], self.shown["token"]
         last = slice(max(token - 2, 0), token + 1)
         text = list(zip(self.shown["labels"][last], walk["ids"][last], strict=True))
