@@ -87,6 +87,7 @@ def test_no_box_is_cut_at_its_side_and_all_are_as_high(opened, width):
                 one => one.getBoundingClientRect().right > edge).map(one => one.outerHTML);
         }""")
         assert beyond == [], box
+        assert page.locator(".gpt-top").bounding_box()["height"] < 30, box          # one line
         heights.add(page.locator("#view .gpt").bounding_box()["height"])
     assert len(heights) == 1
 
