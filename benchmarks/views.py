@@ -174,7 +174,7 @@ def beside_the_model(rounds: int) -> list[tuple[str, float, float, float]]:
     explorer, stepper = NeuronExplorer(model, tokenizer, text), GenerationStepper(
         model, tokenizer, text)
     texts = cycle((text, f"So {text}"))
-    read = torch.tensor([explorer._trace()[0].ids.tolist()])                 # (1, T)
+    read = torch.tensor([explorer.traced(explorer.text.value).ids.tolist()])      # (1, T)
     kept = model.new_cache()
     model(read, kept)
 

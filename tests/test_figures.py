@@ -18,6 +18,8 @@ from PIL import Image
 import gptlib
 from gptcourse import figures
 from gptcourse.figures import Picture
+from gptcourse.figures.diagram import POPPY, POPPYS_NEXT
+from gptlib.storyteller import storyteller
 from gptlib.tokenizer import BPETokenizer
 
 CAUSAL = torch.tril(torch.ones(3, 3)).softmax(-1).tril()
@@ -289,10 +291,25 @@ def test_the_diagram_shows_every_piece_of_a_gpt():
         assert piece in words
 
 
-def test_the_ids_in_the_diagram_are_those_of_gpt2():
-    ids = BPETokenizer.from_gpt2().encode("The cat sat")
-    assert [str(token) for token in ids] == [text for text in texts(figures.gpt_diagram([]))
-                                             if re.fullmatch(r"\d+", text)]
+def test_the_diagram_shows_what_the_storyteller_reads_and_expects():
+    model, tokenizer = storyteller()
+    beginning = "Do you know Poppy the mouse"
+    ids = [tokenizer.end_token, *tokenizer.encode(beginning)]
+    assert tuple(zip(tokenizer.tokens(ids), ids, strict=True))[-3:] == POPPY
+    chances = model(torch.tensor([ids]))[0, -1].softmax(-1)
+    assert chances.topk(len(POPPYS_NEXT))[0].tolist() == pytest.approx(POPPYS_NEXT, abs=0.005)
+    words = texts(figures.gpt_diagram([]))
+    assert {"·Poppy", "·the", "·mouse", *(str(token_id) for _, token_id in POPPY)} <= set(words)
+
+
+def test_the_diagram_shows_the_end_of_the_text_that_it_is_given():
+    text = [("Tom", 7), (" the", 8), (" magnificent", 9), (" bear", 10)]
+    picture = figures.gpt_diagram([], tokens=text, chances=[0.75, 0.25])
+    words = texts(picture)
+    assert "Tom" not in words and {"·the", "8", "·magnif…", "9", "·bear", "10"} <= set(words)
+    assert "(·the 8, ·magnificent 9, ·bear 10)" in picture.alt
+    bars = re.findall(r'width="([\d.]+)" height="10"', picture.data)
+    assert [float(bar) for bar in bars] == [25.5, 8.5]
 
 
 def test_a_strip_shows_every_token_with_its_id():
@@ -325,7 +342,7 @@ def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():
     (lambda: figures.matrix(np.eye(2), column_labels=["a"]), "1 labels for 2 columns"),
     (lambda: figures.lines({"a": ([1], [1, 2])}, "x", "y"), "1 x and 2 y values"),
     (lambda: figures.bars(["a"], [1, 2]), "1 labels for 2 bars"),
-    (lambda: figures.gpt_diagram(["atention"]), "choose from tokenizer, embedding"),
+    (lambda: figures.gpt_diagram(["atention"]), "'atention' is no part of a GPT: choose from tok"),
     (lambda: figures.gpt_diagram([], ["blok"]), "'blok' is no part"),
     (lambda: figures.token_strip(["a"], [1, 2]), "1 labels for 2 ids"),
 ])
@@ -457,6 +474,7 @@ WITH_WORDS = {
     "token_bars": lambda text: figures.token_bars([text, "b"], {text: [1, 2], "c": [3, 4]},
                                                   text[:40], text[:40]),
     "two_tables": lambda text: figures.two_tables([text, "b"], np.eye(2), np.zeros((2, 2)), 0),
+    "gpt_diagram": lambda text: figures.gpt_diagram(["tokenizer"], tokens=[(text, 3), ("b", 4)]),
     "one_head": lambda text: figures.one_head([text, "b"], np.eye(2), np.eye(2), np.eye(2), 1,
                                               text[:40]),
 }
@@ -466,7 +484,7 @@ def test_every_figure_that_takes_words_is_tried_with_any_text():
     drawn = {name for name, thing in vars(figures).items() if inspect.isfunction(thing)
              and not name.startswith("_")
              and inspect.signature(thing).return_annotation == "Picture"}
-    without = {"gpt_diagram", "block_diagram", "training_loop"}        # which take none but parts
+    without = {"block_diagram", "training_loop"}
     assert drawn == {*WITH_WORDS, *without}
 
 

@@ -1,6 +1,7 @@
 """Pictures of the views as they look on a page, for the README.
 
-    make screenshots        every view at 1280 and 800 pixels, in the folder `build/screenshots`
+    make screenshots        every view at 1280 and 800 pixels, light and dark, in the folder
+                            `build/screenshots`
 
 Those that the README shows lie in `.github/pictures` and are replaced too.
 """
@@ -8,6 +9,7 @@ Those that the README shows lie in `.github/pictures` and are replaced too.
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import sys
 import tempfile
@@ -15,13 +17,13 @@ from pathlib import Path
 
 import nbformat
 from course import ROOT, prepare_environment
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pages import write_pages
 from playwright.sync_api import sync_playwright
 
 FOLDER = ROOT / "build" / "screenshots"
 IN_THE_README = ROOT / ".github" / "pictures"
-WIDTHS = (1280, 800)
+WIDTHS, SCHEMES = (1280, 800), ("light", "dark")
 SETUP = """
 from gptlib.storyteller import storyteller
 from gptlib.corpus import storybook
@@ -40,8 +42,13 @@ dashboard.steps.value, dashboard.layers.value = 60, 1
 VIEWS = {
     "walk": "walk = ModelWalk(model, tokenizer, session=at_the_name_head('it was gone.'))\n"
             "walk.box = 'attention'\nwalk",
+    "map": "ModelWalk(model, tokenizer, session=Session(until('very shy.')),\n"
+           "          lit={'training', 'generation'})",
     # Where the hero must come next, this head looks back at the name.
     "attention": "AttentionExplorer(model, tokenizer, session=at_the_name_head('it was gone.'))",
+    "arcs": "arcs = AttentionExplorer(model, tokenizer,\n"
+            "                         session=at_the_name_head('very shy.'))\n"
+            "arcs.look = 'arcs'\narcs",
     "microscope": "AttentionMicroscope(model, tokenizer, session=at_the_name_head('very shy.'))",
     "sampling": "SamplingBench(model, tokenizer, 'Tom the bear was shy and lived')",
     "time_machine": "TimeMachine([(p.step, p.model) for p in points], tokenizer,\n"
@@ -60,12 +67,12 @@ VIEWS = {
 
 def main() -> int:
     argparse.ArgumentParser(
-        description="Take pictures of the views, at 1280 and 800 pixels, into build/screenshots; "
-        "those that the README shows are replaced. It needs Chromium."
+        description="Take pictures of the views, at 1280 and 800 pixels, light and dark, into "
+        "build/screenshots; those that the README shows are replaced. It needs Chromium."
     ).parse_args()
     prepare_environment()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    cells = [new_code_cell(SETUP), *map(new_code_cell, VIEWS.values())]
+    cells = [new_markdown_cell("# Views"), *map(new_code_cell, (SETUP, *VIEWS.values()))]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = Path(folder) / "00_views.ipynb"
         nbformat.write(new_notebook(cells=cells), path)
@@ -73,16 +80,17 @@ def main() -> int:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for width in WIDTHS:
-            page = browser.new_page(viewport={"width": width, "height": 900})
+        for width, scheme in itertools.product(WIDTHS, SCHEMES):
+            page = browser.new_page(
+                viewport={"width": width, "height": 900}, color_scheme=scheme)
             page.goto(page_path.as_uri())
             page.wait_for_selector("html[data-ready=true]")
             shown = page.locator("main .live, main img, main .jp-OutputArea-output > svg")
             for name, view in zip(VIEWS, shown.all(), strict=True):
-                view.screenshot(path=FOLDER / f"{name}_{width}.png")
+                view.screenshot(path=FOLDER / f"{name}_{width}_{scheme}.png")
         browser.close()
     for old in IN_THE_README.glob("*.png"):
-        shutil.copy(FOLDER / f"{old.stem}_{WIDTHS[0]}.png", old)
+        shutil.copy(FOLDER / f"{old.stem}_{WIDTHS[0]}_{SCHEMES[0]}.png", old)
     print(f"{len(list(FOLDER.glob('*.png')))} pictures in {FOLDER.relative_to(ROOT)}")
     return 0
 

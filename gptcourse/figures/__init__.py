@@ -19,6 +19,7 @@ from gptcourse.figures.head import one_head
 from gptcourse.figures.diagram import (
     PARTS,
     block_diagram,
+    check_parts,
     gpt_diagram,
     tensor_shapes,
     training_loop,

@@ -9,30 +9,41 @@ import numpy as np
 
 from gptcourse.figures.picture import Picture, svg
 from gptcourse.figures.style import INK, MUTED, PALETTE, SERIES, WIDTH
-from gptcourse.figures.words import in_markup
+from gptcourse.figures.words import cut, in_markup, with_signs
 
 PARTS = {name: tuple(colors) for name, colors in PALETTE["parts"].items()}    # fill, outline
 UNLIT = tuple(PALETTE["unlit"])                                      # fill, outline, text
+# What the storyteller reads, and how sure it is of the next token, in Poppy's first sentence.
+POPPY, POPPYS_NEXT = ((" Poppy", 455), (" the", 259), (" mouse", 565)), (1.0,)
 
 
-def gpt_diagram(lit: Collection[str], built: Collection[str] = ()) -> Picture:
+def check_parts(parts: Collection[str]) -> None:
+    """Raise a ValueError where one is no part of a GPT."""
+    for part in parts:
+        if part not in list(PARTS):
+            raise ValueError(f"{part!r} is no part of a GPT: choose from {', '.join(PARTS)}.")
+
+
+def gpt_diagram(
+    lit: Collection[str], built: Collection[str] = (),
+    tokens: Sequence[tuple[str, int]] = POPPY, chances: Sequence[float] = POPPYS_NEXT,
+) -> Picture:
     """The whole GPT, from text to the next token: the parts named in `lit` are colored, those in
     `built` are drawn in their color on white, all others are gray.
 
     The parts are "tokenizer", "embedding", "attention", "block", "model", "training" and
-    "generation". Raises a ValueError for any other.
+    "generation". The last `tokens` of a text, with their ids, stand at its beginning, and the
+    `chances` of the most likely next ones at its end. Raises a ValueError for any other part.
     """
-    for part in (*lit, *built):
-        if part not in list(PARTS):
-            raise ValueError(f"{part!r} is no part of the diagram: choose from {', '.join(PARTS)}.")
+    check_parts((*lit, *built))
     draw = _Diagram(lit, built)
     draw.frame("model", 128, 52, 514, 266, "GPT")
     for offset in (12, 6, 0):
         draw.frame("block", 254 + offset, 90 - offset, 254, 206,
                    "transformer block, L times" if not offset else "")
-    _draw_tokenizer(draw)
+    _draw_tokenizer(draw, tokens[-3:])
     _draw_stream(draw)
-    _draw_head(draw)
+    _draw_head(draw, chances[:5])
     draw.path("training", "M671 312 V352 H614")
     draw.box("training", 372, 334, 238, 38, "loss against the true next token")
     draw.path("training", "M372 353 H330 V320")
@@ -42,22 +53,23 @@ def gpt_diagram(lit: Collection[str], built: Collection[str] = ()) -> Picture:
     shown = ", ".join(part for part in PARTS if part in lit) or "nothing"
     done = ", ".join(part for part in PARTS if part in built)
     marked = f" and {done} marked as built" if done else ""
-    alt = (f"Diagram of a GPT with {shown} highlighted{marked}: text becomes tokens and ids; token "
-           "and position embedding are added; in each of L blocks attention and a feed-forward "
-           "network, each behind a norm, add to the residual stream; a final norm and the output "
-           "head give probabilities of the next token. Training sends the loss back to all "
-           "weights, generation appends a drawn token to the text.")
+    read = ", ".join(f"{with_signs(token)} {token_id}" for token, token_id in tokens[-3:])
+    alt = (f"Diagram of a GPT with {shown} highlighted{marked}: text becomes tokens and ids "
+           f"({read}); token and position embedding are added; in each of L blocks attention and a "
+           "feed-forward network, each behind a norm, add to the residual stream; a final norm and "
+           "the output head give probabilities of the next token. Training sends the loss back to "
+           "all weights, generation appends a drawn token to the text.")
     return svg(WIDTH, 390, draw.shapes, alt)
 
 
-def _draw_tokenizer(draw: _Diagram) -> None:
+def _draw_tokenizer(draw: _Diagram, tokens: Sequence[tuple[str, int]]) -> None:
+    """A line for each token and its id."""
     draw.box("tokenizer", 6, 178, 112, 106)
-    draw.text("tokenizer", 62, 200, "“The cat sat”")
-    for x, width, token, token_id in ((12, 33, "The", 464), (48, 32, "·cat", 3797),
-                                      (83, 30, "·sat", 3332)):
-        draw.box("tokenizer", x, 211, width, 24, token, small=True, fill="#ffffff")
-        draw.text("tokenizer", x + width / 2, 252, str(token_id), small=True)
-    draw.text("tokenizer", 62, 274, "tokens, ids", small=True)
+    draw.text("tokenizer", 62, 196, "text → tokens, ids", small=True)
+    for row, (token, token_id) in enumerate(tokens):
+        y = 204 + 26 * row
+        draw.box("tokenizer", 12, y, 62, 22, cut(with_signs(token), 8), small=True, fill="#ffffff")
+        draw.text("tokenizer", 112, y + 15, str(token_id), small=True, anchor="end")
 
 
 def _draw_stream(draw: _Diagram) -> None:
@@ -81,7 +93,7 @@ def _draw_stream(draw: _Diagram) -> None:
         draw.plus("block", left + 84, 231)
 
 
-def _draw_head(draw: _Diagram) -> None:
+def _draw_head(draw: _Diagram, chances: Sequence[float]) -> None:
     draw.box("model", 535, 210, 42, 42, "final", "norm", small=True)
     draw.path("model", "M577 231 H583")
     draw.box("model", 586, 210, 48, 42, "output", "head", small=True)
@@ -89,8 +101,8 @@ def _draw_head(draw: _Diagram) -> None:
     lit_parts = [part for part in ("generation", "training", "model") if part in draw.lit]
     part = (lit_parts or ["model"])[0]
     draw.box(part, 648, 188, 46, 86)
-    for row, width in enumerate((12, 32, 20, 7, 4)):
-        draw.bar(part, 654, 196 + 15 * row, width, 10)
+    for row, chance in enumerate(chances):
+        draw.bar(part, 654, 196 + 15 * row, max(1.0, 34 * float(chance)), 10)
     draw.text(part, 671, 290, "next", small=True)
     draw.text(part, 671, 304, "token", small=True)
 
@@ -140,7 +152,7 @@ class _Diagram:
                            f'stroke="{outline}" stroke-width="2"/>')
 
     def bar(self, part, x, y, width, height) -> None:
-        self.shapes.append(f'<rect x="{x}" y="{y}" width="{width}" height="{height}" '
+        self.shapes.append(f'<rect x="{x}" y="{y}" width="{width:.1f}" height="{height}" '
                            f'fill="{self.colors(part)[1]}"/>')
 
 

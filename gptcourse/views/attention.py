@@ -6,7 +6,7 @@ import numpy as np
 import traitlets
 
 from gptcourse import figures
-from gptcourse.views.base import beginning, trace_text
+from gptcourse.views.base import beginning
 from gptcourse.views.browser import MOST_BYTES, BrowserView, pack
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
@@ -43,7 +43,6 @@ class AttentionExplorer(BrowserView):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
         the session's; with one, it becomes the session's."""
         self.model, self.tokenizer = twin(model), tokenizer
-        self._traced: tuple[tuple, Trace] | None = None
         super().__init__(session, prompt=text)
         self.follow("prompt", "layer", "head", "token", "mean", "direction", "look", "heads")
 
@@ -60,7 +59,7 @@ class AttentionExplorer(BrowserView):
         return {"weights": weights, "row": row, "sum": float(row.sum(dtype=np.float64))}
 
     def update(self) -> None:
-        traced = self._trace()
+        traced = self.traced(self.prompt)
         layer, head = checked_head(traced, self.layer, self.head)
         token = checked_token(traced, self.token)
         heads = sorted({head, *(checked_head(traced, layer, other)[1] for other in self.heads)})
@@ -91,29 +90,24 @@ class AttentionExplorer(BrowserView):
     def _arcs(self) -> figures.Picture:
         shown = self.shown
         heads = {"mean": shown["weights"]} if self.mean else {
-            head: self._trace()[f"blocks.{shown['layer']}.attention.weights"][head]
+            head: self.traced(self.prompt)[f"blocks.{shown['layer']}.attention.weights"][head]
             for head in shown["heads"]}
         return figures.attention_arcs(heads, shown["labels"], shown["token"],
                                       column=self.direction == "column")
 
-    def _trace(self) -> Trace:
-        """One pass of each model per text; every head's weights go to the page together."""
-        read = (self.model, self.prompt)
-        if self._traced is None or self._traced[0] != read:
-            traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
-            if not figures.is_causal(traced.attention):
-                raise ValueError(
-                    "Some tokens look ahead, but this view draws what lies behind them only: "
-                    "take away the patch that changes the weights."
-                )
-            weights = _lower(traced.attention)                           # (L, H, T (T + 1) / 2)
-            self._rounded = weights.nbytes > MOST_BYTES - 20_000         # the labels need some
-            if self._rounded:                                            # as fine as the colors
-                weights = np.round(255 * np.sqrt(weights)).astype(np.uint8)
-            self.send_data({"weights": weights}, ends=self._ends(traced),
-                           labels=[figures.with_signs(label) for label in traced.labels])
-            self._traced, self.notice = (read, traced), notice
-        return self._traced[1]
+    def take_trace(self, traced: Trace) -> None:
+        """Every head's weights go to the page together."""
+        if not figures.is_causal(traced.attention):
+            raise ValueError(
+                "Some tokens look ahead, but this view draws what lies behind them only: "
+                "take away the patch that changes the weights."
+            )
+        weights = _lower(traced.attention)                               # (L, H, T (T + 1) / 2)
+        self._rounded = weights.nbytes > MOST_BYTES - 20_000             # the labels need some
+        if self._rounded:                                                # as fine as the colors
+            weights = np.round(255 * np.sqrt(weights)).astype(np.uint8)
+        self.send_data({"weights": weights}, ends=self._ends(traced),
+                       labels=[figures.with_signs(label) for label in traced.labels])
 
     def _ends(self, traced: Trace) -> list[int]:
         """After how many bytes of the text each token ends."""

@@ -44,12 +44,16 @@ def answer_while_a_cell_runs(widget: widgets.Widget) -> None:
 class BaseView:
     """What holds for every view: it says what it shows, it says what went wrong, and goes on.
 
-    A subclass defines `update`, which computes, draws, and sets `shown`.
+    A subclass defines `update`, which computes, draws, and sets `shown`. One that shows what a
+    model makes of a text has `model` and `tokenizer`, and asks `traced` for it.
     """
+
+    notice = ""                          # what is to be known about the text, in a sentence
 
     def __init__(self, *args, **kwargs):
         self.last_error: Exception | None = None
         self.shown: dict = {}
+        self._traced: tuple[tuple, Trace] | None = None
         self._held = False
         self._places: dict[str, tuple[traitlets.HasTraits, str]] = {}
         super().__init__(*args, **kwargs)
@@ -73,6 +77,18 @@ class BaseView:
             if not self._held:
                 with self.errors_shown(), torch.inference_mode():
                     self.update()
+
+    def traced(self, text: str) -> Trace:
+        """The model's pass over a text, one for each model and text; `take_trace` is told of it."""
+        read = (self.model, text)
+        if self._traced is None or self._traced[0] != read:
+            traced, notice = trace_text(self.model, self.tokenizer, text)
+            self.take_trace(traced)
+            self._traced, self.notice = (read, traced), notice
+        return self._traced[1]
+
+    def take_trace(self, traced: Trace) -> None:
+        """There is a new pass of the model."""
 
     @property
     def state(self) -> dict:

@@ -334,6 +334,20 @@ export function button(label, action, hint = label) {
   }, label);
 }
 
+/**
+ * A link to a chapter, which lies beside the notebook of this view. JupyterLab opens it when it is
+ * told its whole path; a page without a kernel leads to another page.
+ */
+function chapterLink(model, name, title) {
+  const place = model.widget_manager?.context?.path;
+  const file = `${name}.${model.send ? "ipynb" : "html"}`;
+  const path = place?.replace(/[^/]*$/, file);
+  return make("a", { href: file, ...(path && {
+    "data-commandlinker-command": "rendermime:handle-local-link",
+    "data-commandlinker-args": JSON.stringify({ path }),
+  }) }, title);
+}
+
 /** What the colors of weights mean. */
 export function weightLegend() {
   const steps = Array.from({ length: 17 }, (_, n) => css(cividis(n / 16)));
@@ -598,6 +612,7 @@ export function mount({ model, el }, build) {
   const view = {
     root, controls, stage, guarded,
     get: (name) => model.get(name),
+    link: (name, title) => chapterLink(model, name, title),
     set(values) {
       for (const [name, value] of Object.entries(values)) model.set(name, value);
       model.save_changes();

@@ -1,7 +1,7 @@
 // A picture from the kernel. A new one is decoded before it takes the old one's place, so that no
 // frame of the page is without a picture while a slider moves.
 
-export function render({ model, el }) {
+function render({ model, el }) {
   el.classList.add("gpt-picture");
   let newest = 0;                            // how many pictures came
   let shown = 0;                             // which of them is on the page

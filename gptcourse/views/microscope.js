@@ -43,15 +43,14 @@ function reach(...lists) {
 }
 
 /** The keys whose rows are shown: all, or of many those that are `kept` and the heaviest. */
-export function keysShown(weights, kept) {
-  if (weights.length <= MOST_ROWS + 1) return [...weights.keys()];
-  return [...new Set([...kept, ...largest(weights, MOST_ROWS)])].slice(0, MOST_ROWS)
-    .sort((a, b) => a - b);
+export function keysShown(weights, kept, most) {
+  if (weights.length <= most + 1) return [...weights.keys()];
+  return [...new Set([...kept, ...largest(weights, most)])].slice(0, most).sort((a, b) => a - b);
 }
 
 // ---------------------------------------------------------------------------------------- view
 
-const MOST_ROWS = 16;
+const [NARROW, MOST_ROWS, FEW_ROWS] = [860, 16, 8];        // the numbers stand below the table then
 
 const render = (context) => mount(context, (view) => {
   view.root.classList.add("gpt-microscope");
@@ -171,7 +170,8 @@ const render = (context) => mount(context, (view) => {
   /** Of many keys, those that matter; what the others weigh together stands below. */
   function showRows() {
     const { weights } = state.steps;
-    const shown = keysShown(weights, [locked(), token()]);
+    const narrow = view.root.clientWidth && view.root.clientWidth < NARROW;
+    const shown = keysShown(weights, [locked(), token()], narrow ? FEW_ROWS : MOST_ROWS);
     state.rows.forEach(({ element }, n) => { element.hidden = !shown.includes(n); });
     const left = count() - shown.length;
     const weight = weights.reduce((sum, x, n) => sum + (shown.includes(n) ? 0 : x), 0);
@@ -235,6 +235,7 @@ const render = (context) => mount(context, (view) => {
   }
   view.on(["token", "scale", "mask"], draw);
   view.on(["key"], () => state.head && paintNumbers());
+  view.onLook(() => state.head && paintNumbers());
 });
 
 /** Numbers as colored boxes, with how each came about in small above it. */

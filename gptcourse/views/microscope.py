@@ -9,7 +9,6 @@ import traitlets
 
 from gptcourse import figures
 from gptcourse.views.attention import checked_head, checked_token
-from gptcourse.views.base import trace_text
 from gptcourse.views.browser import BrowserView
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
@@ -46,7 +45,6 @@ class AttentionMicroscope(BrowserView):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
         the session's; with one, it becomes the session's."""
         self.model, self.tokenizer = twin(model), tokenizer
-        self._traced: tuple[tuple, Trace] | None = None
         self._sent: tuple | None = None
         super().__init__(session, prompt=text)
         self.follow("prompt", "layer", "head", "token", "key", "scale", "mask")
@@ -75,7 +73,7 @@ class AttentionMicroscope(BrowserView):
                 "weights": weights, "weighted": weighted, "output": weighted.sum(axis=0)}
 
     def update(self) -> None:
-        traced = self._trace()
+        traced = self.traced(self.prompt)
         layer, head = checked_head(traced, self.layer, self.head)
         place = f"blocks.{layer}.attention"
         names = ("queries", "keys", "values", "head_outputs")
@@ -99,14 +97,6 @@ class AttentionMicroscope(BrowserView):
         labels = [self.shown["labels"][key] for key in strongest]
         return figures.matrix(table[strongest], labels, ["q · k", "÷ √D", "mask", "softmax"],
                               title=f"The {len(labels)} largest weights", signed=True)
-
-    def _trace(self) -> Trace:
-        """One pass of each model per text."""
-        read = (self.model, self.prompt)
-        if self._traced is None or self._traced[0] != read:
-            traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
-            self._traced, self.notice = (read, traced), notice
-        return self._traced[1]
 
     def _send_head(self, traced: Trace, arrays: dict, layer: int, head: int) -> None:
         """The numbers of one head, whenever it is another."""

@@ -14,7 +14,6 @@ from gptcourse.views.base import (
     button,
     choice,
     text_field,
-    trace_text,
     whole_slider,
 )
 from gptcourse.views.twin import twin
@@ -44,7 +43,6 @@ class NeuronExplorer(View):
         self.strongest_button = button("strongest here", self.strongest_here,
                                        "Choose the neuron most active at this token", "bolt")
         self._colored = widgets.HTML()
-        self._traced: tuple[str, Trace, str] | None = None
         self._stage, self._n_places = None, MOST_TOKENS
         super().__init__([self.text, self.layer, self.token, self.neuron, self.strongest_button],
                          [self._colored])
@@ -67,7 +65,7 @@ class NeuronExplorer(View):
                 self.neuron.value = int(self.shown["strongest"][0])
 
     def update(self) -> None:
-        traced, notice = self._trace()
+        traced = self.traced(self.text.value)
         layer, neuron, token = self.layer.value, self.neuron.value, self.token.value
         result = self.compute(traced, layer, neuron, token)
         labels = [figures.visible(label) for label in traced.labels]
@@ -79,21 +77,16 @@ class NeuronExplorer(View):
                    f"{len(activations):,} neurons is {result['strongest'][0]} "
                    f"({_value(activations.max())}). Neuron {neuron} has "
                    f"{_value(profile[token])} here, and most, {_value(profile[peak])}, at token "
-                   f"{peak} ‘{labels[peak]}’.{' ' * bool(notice)}{notice}")
+                   f"{peak} ‘{labels[peak]}’. {self.notice}").strip()
         self.show(summary, self._stage, layer=layer, neuron=neuron, token=token,
                   labels=traced.labels, **result)
 
-    def _trace(self) -> tuple[Trace, str]:
-        """One pass of the model per text, and a sentence where the text was cut."""
-        text = self.text.value
-        if self._traced is None or self._traced[0] != text:
-            traced, notice = trace_text(self.model, self.tokenizer, text)
-            with self.held():
-                self.token.options = [(f"{n}  {figures.visible(label)}", n)
-                                      for n, label in enumerate(traced.labels)]
-                self.token.value = len(traced.labels) - 1
-            self._traced = text, traced, notice
-        return self._traced[1:]
+    def take_trace(self, traced: Trace) -> None:
+        """The tokens of the text to choose from."""
+        with self.held():
+            self.token.options = [(f"{n}  {figures.visible(label)}", n)
+                                  for n, label in enumerate(traced.labels)]
+            self.token.value = len(traced.labels) - 1
 
     def _draw(self, result: dict, layer: int, neuron: int, token: int) -> None:
         """Colors, lengths and words change; all else is drawn once."""

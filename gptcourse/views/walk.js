@@ -13,7 +13,7 @@ const PACE = 4000;                                     // milliseconds that the 
 const HINT = "Point at a number to read it. A circle beside a box stops the play there.";
 
 // Where the boxes of the map are: their middles from top to bottom, and the stream on the left.
-const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [29, 36, 34, 46, 80, 262];
+const [BOX, STEP, FRAME, STREAM, BESIDE, WIDTH] = [28, 33, 34, 46, 80, 262];
 const MAP = [...BEFORE, ...IN_A_LAYER, ...BEHIND].map(([box, name, part, form, title], n) => {
   const inLayer = n >= BEFORE.length && n < BEFORE.length + IN_A_LAYER.length;
   const beyond = FRAME * (n >= BEFORE.length) + 8 * (n >= BEFORE.length + IN_A_LAYER.length);
@@ -54,13 +54,14 @@ const render = (context) => mount(context, (view) => {
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
   const scene = make("div", { class: "gpt-scene" });
   const told = make("p", { class: "gpt-told gpt-quiet" }, HINT);
+  const builtIn = make("p", { class: "gpt-built-in" });
   const field = textField(view, "prompt", "text");
   view.controls.append(field);
   view.stage.append(tokens, make("div", { class: "gpt-columns" },
     make("div", { class: "gpt-left" }, make("div", { class: "gpt-buttons" }, back, play, next),
       makeMap()),
     make("div", { class: "gpt-right" }, make("div", { class: "gpt-top" }, title, counter), said,
-      scene, told)));
+      scene, told, builtIn)));
 
   const stations = () => stationsOf(layers());
   const here = () => stationOf(stations(), view.get("box"), view.get("layer"));
@@ -155,8 +156,9 @@ const render = (context) => mount(context, (view) => {
     const frame = make("div", { class: "gpt-frame", style: `left: ${STREAM - 22}px; `
       + `top: ${middleOf("attention norm") - FRAME - 14}px; `
       + `height: ${middleOf("after feed-forward") - middleOf("attention norm") + FRAME + 36}px` });
-    return make("div", { class: "gpt-map", style: `width: ${WIDTH}px; height: ${HEIGHT}px` },
+    state.map = make("div", { class: "gpt-map", style: `width: ${WIDTH}px; height: ${HEIGHT}px` },
       frame, state.lines, stops, boxes, state.pill, layer);
+    return state.map;
   }
 
   function toggle(box) {
@@ -197,14 +199,18 @@ const render = (context) => mount(context, (view) => {
       down("feed-forward norm", "after feed-forward", thick(2 * layer + 1)),
       down("after feed-forward", "final norm", thick(2 * layer + 2)),
       down("final norm", "output head", 2), down("output head", "next token", 2),
+      down("next token", "loss", 2),
       ...branch("attention norm", "attention", "after attention"),
       ...branch("feed-forward norm", "feed-forward", "after feed-forward"));
   }
 
   function markBoxes() {
     const current = MAP.findIndex(({ box }) => box === view.get("box"));
-    MAP.forEach(({ box }, n) => {
+    const lit = view.get("lit");
+    state.map.classList.toggle("gpt-lit", lit.length > 0);
+    MAP.forEach(({ box, part }, n) => {
       const element = state.boxes[n];
+      element.classList.toggle("gpt-colored", lit.length ? lit.includes(part) : n === current);
       element.classList.toggle("gpt-now", n === current);
       element.classList.toggle("gpt-done", stationOf(stations(), box, state.layer) < here());
       element.setAttribute("aria-current", n === current ? "step" : "false");
@@ -286,12 +292,21 @@ const render = (context) => mount(context, (view) => {
     title.textContent = station.inLayer ? `Layer ${layer} · ${station.title}` : station.title;
     counter.textContent = `box ${here() + 1} of ${stations().length}`;
     said.textContent = sentence(data, { box, layer, head, token, draw: view.get("draw") });
+    linkToChapters(station.part);
     back.setAttribute("aria-disabled", String(here() === 0));
     next.setAttribute("aria-disabled", String(here() === stations().length - 1));
     const focused = scene.contains(document.activeElement) ? document.activeElement : null;
     scene.replaceChildren(...picture(view, state, box, layer));
     if (focused) refocus(focused);
     state.tell("");
+  }
+
+  /** Where the part that is open is built. Who has the focus on a link keeps it. */
+  function linkToChapters(part) {
+    if (state.linked === part) return;
+    state.linked = part;
+    const links = state.data.chapters[part].map(([name, title]) => view.link(name, title));
+    builtIn.replaceChildren("Built in ", ...links.flatMap((link, n) => (n ? [", ", link] : link)));
   }
 
   /** What had the focus was replaced; its successor gets it. */
@@ -307,7 +322,7 @@ const render = (context) => mount(context, (view) => {
     writeTokens();
     draw();
   });
-  view.on(["box", "layer", "head", "token", "draw", "all_heads"], draw);
+  view.on(["box", "layer", "head", "token", "draw", "all_heads", "lit"], draw);
   view.on(["breakpoints"], markStops);
   view.onLook(() => {
     if (state.data && scene.clientWidth !== state.width) draw();

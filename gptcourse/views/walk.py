@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import traitlets
 
 from gptcourse import figures
-from gptcourse.figures import DRAWING
+from gptcourse.figures import DRAWING, PARTS
 from gptcourse.views.attention import checked_head, checked_token
-from gptcourse.views.base import MOST_TOKENS, trace_text
+from gptcourse.views.base import MOST_TOKENS
 from gptcourse.views.browser import MOST_BYTES, BrowserView
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
 from gptcourse.views.twin import twin
 from gptcourse.views.walk_numbers import (
     BOXES,
+    BOXES_OF,
+    CHAPTERS_OF,
     DRAWS,
     IN_A_LAYER,
     SENTENCES,
-    TOLD_NEXT,
     numbers_of,
     sentence,
 )
@@ -38,6 +39,9 @@ class ModelWalk(BrowserView):
     the last one), `breakpoints` (the boxes at which the play stops), `all_heads` (for the arcs of
     all heads of a layer) and `draw` (which of a few draws of the next token is shown).
 
+    With `lit`, the walk is a chapter's map: the boxes of these parts of the GPT are colored, all
+    others are quiet, and it begins at the first of them.
+
     The models of this course learned that a story begins after `<|endoftext|>`; where the
     tokenizer has that token, it comes first, visibly.
     """
@@ -52,15 +56,21 @@ class ModelWalk(BrowserView):
     breakpoints = traitlets.List(traitlets.Enum(BOXES)).tag(sync=True)
     draw = traitlets.Int(0, min=0, max=DRAWS - 1).tag(sync=True)
     all_heads = traitlets.Bool(False).tag(sync=True)
+    lit = traitlets.List(traitlets.Enum(tuple(PARTS))).tag(sync=True)
 
-    def __init__(self, model, tokenizer, text: str | None = None, session: Session | None = None):
+    def __init__(self, model, tokenizer, text: str | None = None, session: Session | None = None,
+                 lit: Collection[str] = ()):
         """`tokenizer` is the one that the model was trained with. Without a text, the view shows
-        the session's; with one, it becomes the session's."""
+        the session's; with one, it becomes the session's. `lit` are names of `figures.PARTS`.
+        Raises a ValueError where one is not."""
+        figures.check_parts(lit)
         self.model, self.tokenizer = twin(model), tokenizer
-        self._traced: tuple[tuple, Trace] | None = None
         self._walked: dict | None = None
-        super().__init__(session, prompt=text)
-        self.follow("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw")
+        boxes = [box for part in lit for box in BOXES_OF[part]]
+        super().__init__(session, prompt=text, lit=[part for part in PARTS if part in lit],
+                         box=min(boxes, key=BOXES.index, default=None))
+        self.follow("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw",
+                    "lit")
 
     @staticmethod
     def compute(model: GPTModel, traced: Trace, places: Sequence[int]) -> dict[str, np.ndarray]:
@@ -68,16 +78,19 @@ class ModelWalk(BrowserView):
         return numbers_of(model, traced, places)
 
     def update(self) -> None:
-        traced = self._trace()
+        traced = self.traced(self.prompt)
         layer, head = checked_head(traced, self.layer, self.head)
         token = checked_token(traced, self.token)
         walk = self._walk(traced, token)
         told = sentence(walk, self.box, layer, head, token, self.draw)
         where = f"Layer {layer}, {self.box}" if self.box in IN_A_LAYER else self.box.capitalize()
-        self.show(f"{where}: {told} {self.notice}".strip(), box=self.box, layer=layer, head=head,
-                  token=token, labels=traced.labels, walk=walk)
+        map_of = f"The whole GPT, with {' and '.join(self.lit)} in color. " if self.lit else ""
+        self.show(f"{map_of}{where}: {told} {self.notice}".strip(), box=self.box, layer=layer,
+                  head=head, token=token, labels=traced.labels, walk=walk)
 
     def still(self) -> figures.Picture:
+        if self.lit:
+            return self._map()
         from gptcourse.views.walk_still import draw_walk  # matplotlib takes a while
 
         with DRAWING:
@@ -85,13 +98,16 @@ class ModelWalk(BrowserView):
                                   for name in ("walk", "box", "layer", "head", "token")})
             return figures.Picture(figures.png(figure), "", figures.WIDTH)
 
-    def _trace(self) -> Trace:
-        """One pass of each model per text."""
-        read = (self.model, self.prompt)
-        if self._traced is None or self._traced[0] != read:
-            traced, notice = trace_text(self.model, self.tokenizer, self.prompt)
-            self._traced, self.notice, self._walked = (read, traced), notice, None
-        return self._traced[1]
+    def _map(self) -> figures.Picture:
+        """What a chapter shows where no widget can be: the parts, and this text at both ends."""
+        walk, token = self.shown["walk"], self.shown["token"]
+        last = slice(max(token - 2, 0), token + 1)
+        text = list(zip(self.shown["labels"][last], walk["ids"][last], strict=True))
+        return figures.gpt_diagram(self.lit, tokens=text,
+                                   chances=walk["chances"][walk["places"].index(token)])
+
+    def take_trace(self, traced: Trace) -> None:
+        self._walked = None
 
     def _walk(self, traced: Trace, token: int) -> dict:
         """The arrays and words that are on the page; they are those of all tokens, or, where that
@@ -104,7 +120,7 @@ class ModelWalk(BrowserView):
                 places = [token]
                 arrays = self.compute(self.model, traced, places)
             words = {"places": places, **self._words(traced, arrays)}
-            self.send_data(arrays, sentences={**SENTENCES, "told next": TOLD_NEXT}, **words)
+            self.send_data(arrays, sentences=SENTENCES, chapters=CHAPTERS_OF, **words)
             self._walked = {**arrays, **words}
         return self._walked
 

@@ -23,6 +23,7 @@ export const BEHIND = [
   ["final norm", "final norm", "model", "on", "The final norm"],
   ["output head", "output head", "model", "on", "A score for every token"],
   ["next token", "next token", "generation", "on", "Probabilities, and a draw"],
+  ["loss", "loss", "training", "on", "The loss: how surprised the model was"],
 ];
 
 /** Every box of the walk in order, with its layer; those before and behind have none. */
@@ -105,8 +106,10 @@ export function lengthOf(numbers) {
   return Math.sqrt(numbers.reduce((sum, x) => sum + x * x, 0));
 }
 
+export const meanOf = (numbers) => numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+
 function evened(numbers) {
-  const mean = numbers.reduce((sum, x) => sum + x, 0) / numbers.length;
+  const mean = meanOf(numbers);
   const square = numbers.reduce((sum, x) => sum + (x - mean) ** 2, 0) / numbers.length;
   return { mean: written(mean), spread: written(Math.sqrt(square)) };
 }
@@ -146,9 +149,10 @@ function facts(data, { box, layer, head, token, draw }) {
     "final norm": () => ({ layers: `${layers} layer${layers > 1 ? "s" : ""}`, ...evened(before) }),
     "output head": () => ({ most: listed("logits", (x) => written(x, 2)) }),
     "next token": () => ({ most: listed("chances", (p) => chance(p, 3)),
-      drawn: quoted(data.names[at(data, "drawn", row)[draw]]),
-      next: token + 1 < data.labels.length ? quoted(data.labels[token + 1]) : "",
-      chance: chance(data.next_chances[row], 3) }),
+      drawn: quoted(data.names[at(data, "drawn", row)[draw]]) }),
+    loss: () => ({ mean: written(meanOf(data.surprises)), ...(token < data.surprises.length ? {
+      next: quoted(data.labels[token + 1]), surprise: written(data.surprises[token]),
+      chance: chance(Math.exp(-data.surprises[token]), 3) } : {}) }),
   };
   const after3 = () => ({ before: written(lengthOf(before), 2), added: written(lengthOf(added), 2),
     length: written(lengthOf(after), 2) });
@@ -159,6 +163,7 @@ function facts(data, { box, layer, head, token, draw }) {
 /** What happens in a box, with the numbers of the token that is followed. */
 export function sentence(data, settings) {
   const words = facts(data, settings);
-  const template = data.sentences[settings.box] + (words.next ? data.sentences["told next"] : "");
-  return template.replace(/\{(\w+)\}/g, (_, name) => words[name]);
+  const template = settings.box === "loss" && !words.next
+    ? (settings.token ? "loss at the end" : "loss of one token") : settings.box;
+  return data.sentences[template].replace(/\{(\w+)\}/g, (_, name) => words[name]);
 }

@@ -16,8 +16,32 @@ from gptlib.trace import Trace
 BEFORE = ("tokens", "token embedding", "position embedding")
 IN_A_LAYER = ("attention norm", "attention", "after attention",
               "feed-forward norm", "feed-forward", "after feed-forward")
-BEHIND = ("final norm", "output head", "next token")
+BEHIND = ("final norm", "output head", "next token", "loss")
 BOXES = (*BEFORE, *IN_A_LAYER, *BEHIND)
+
+# The parts of a GPT, as `figures.PARTS` has them: their boxes, and the notebooks that build them.
+BOXES_OF = {
+    "tokenizer": ("tokens",),
+    "embedding": ("token embedding", "position embedding"),
+    "attention": ("attention",),
+    "block": ("attention norm", "after attention", "feed-forward norm", "feed-forward",
+              "after feed-forward"),
+    "model": ("final norm", "output head"),
+    "training": ("loss",),
+    "generation": ("next token",),
+}
+TOKENIZATION = ("01_tokenization", "Chapter 1: Tokenization")
+LANGUAGE_MODEL = ("02_language_model", "Chapter 2: A first language model")
+FULL_MODEL = ("05_full_model", "Chapter 5: The full model")
+CHAPTERS_OF = {
+    "tokenizer": (TOKENIZATION,),
+    "embedding": (FULL_MODEL,),
+    "attention": (("03_attention", "Chapter 3: Attention"),),
+    "block": (("04_blocks", "Chapter 4: Blocks"),),
+    "model": (FULL_MODEL,),
+    "training": (LANGUAGE_MODEL, ("06_training", "Chapter 6: Training")),
+    "generation": (LANGUAGE_MODEL, ("07_generation", "Chapter 7: Generation")),
+}
 
 # What happens in a box, told with the numbers of the token that is followed. The page fills in the
 # same sentences, with the numbers that it was sent.
@@ -63,8 +87,18 @@ SENTENCES = {
     "next token":
         "Softmax turns the scores into probabilities, which sum to 1: {most}. Then one token is "
         "drawn at random, likely ones more often. This time it's {drawn}.",
+    "loss":
+        "After {token} the text goes on with {next}. The model had given it probability {chance}, "
+        "so its surprise, −ln p, is {surprise} nats. The mean over the text is {mean}: that's the "
+        "loss. Training moves all weights to lower it.",
+    "loss at the end":
+        "Here the text ends, so nobody knows whether the model is right. At every token before, "
+        "its surprise was −ln p, with p for the token that came next. The mean over the text is "
+        "{mean}: that's the loss. Training moves all weights to lower it.",
+    "loss of one token":
+        "The loss is the model's mean surprise at the tokens that really come next, and training "
+        "moves all weights to lower it. This text has one token only: type a longer one.",
 }
-TOLD_NEXT = " In the text, {next} comes next; the model gave it {chance}."
 
 MOST_SCORES, DRAWS, SEED = 10, 12, 0
 
@@ -78,8 +112,8 @@ def numbers_of(model: GPTModel, traced: Trace, places: Sequence[int]) -> dict[st
     token, position, start, final_norm (N, C); for every layer the two norms and the two parts
     that are added (L, N, C), the neurons' activations (L, N, 4C), and for every head the
     products q · k and the weights, one row after the other, each up to its own token (L, H, S).
-    Then the highest logits, their ids and their probabilities (N, K), tokens drawn and their
-    probabilities (N, M), and the probability of the token that comes next in the text (N).
+    Then the highest logits, their ids and their probabilities (N, K), tokens drawn (N, M), and
+    of all T tokens of the text, how surprising each was that came next (T - 1).
     """
     arrays = {
         "token": _plain(model.token_embedding.weight)[traced.ids[places]],              # (N, C)
@@ -139,12 +173,11 @@ def _chances(traced: Trace, places: Sequence[int]) -> dict:
                                generator=torch.Generator().manual_seed(SEED + place))
              for row, place in zip(chances, places, strict=True)]
     drawn = torch.stack(drawn)                                                          # (N, M)
-    following = torch.tensor([traced.ids[place + 1] if place + 1 < len(traced.ids) else 0
-                              for place in places])
+    log_chances = torch.from_numpy(traced.logits[:-1]).double().log_softmax(-1)         # (T-1, V)
+    following = torch.from_numpy(traced.ids[1:]).long()                                 # (T - 1)
     return {"best": best.numpy(), "logits": logits.gather(1, best).numpy(),
             "chances": chances.gather(1, best).numpy(), "drawn": drawn.numpy(),
-            "drawn_chances": chances.gather(1, drawn).numpy(),
-            "next_chances": chances.gather(1, following[:, None])[:, 0].numpy()}
+            "surprises": -log_chances.gather(1, following[:, None])[:, 0].numpy()}
 
 
 def stream(walk: dict, row: int, additions: int) -> np.ndarray:
@@ -204,9 +237,8 @@ def facts(walk: dict, layer: int, head: int, token: int, draw: int) -> dict[str,
         "output head": {"most": _listed(walk, row, "logits", lambda x: written(x, 2))},
         "next token": {
             "most": _listed(walk, row, "chances", lambda p: chance(p, 3)),
-            "drawn": quoted(walk["names"][str(drawn)]),
-            "next": quoted(walk["labels"][token + 1]) if token + 1 < len(ids) else "",
-            "chance": chance(walk["next_chances"][row], 3)},
+            "drawn": quoted(walk["names"][str(drawn)])},
+        "loss": _surprise(walk, token),
     }
     return {box: {**common, **words} for box, words in there.items()}
 
@@ -230,7 +262,18 @@ def _listed(walk: dict, row: int, name: str, told) -> str:
     return ", ".join(f"{quoted(walk['names'][str(n)])} {told(x)}" for n, x in pairs)
 
 
+def _surprise(walk: dict, token: int) -> dict[str, str]:
+    surprises = walk["surprises"].astype(np.float64)                                    # (T - 1)
+    if token == len(surprises):
+        return {"mean": written(surprises.mean(), 3)} if token else {}
+    return {"mean": written(surprises.mean(), 3), "surprise": written(surprises[token], 3),
+            "chance": chance(math.exp(-surprises[token]), 3),
+            "next": quoted(walk["labels"][token + 1])}
+
+
 def sentence(walk: dict, box: str, layer: int, head: int, token: int, draw: int) -> str:
     """What happens in a box, with the numbers of the token that is followed."""
-    words = facts(walk, layer, head, token, draw)[box]
-    return (SENTENCES[box] + TOLD_NEXT * bool(words.get("next"))).format(**words)
+    template = box
+    if box == "loss" and token == len(walk["surprises"]):
+        template = "loss at the end" if token else "loss of one token"
+    return SENTENCES[template].format(**facts(walk, layer, head, token, draw)[box])

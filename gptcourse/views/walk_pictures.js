@@ -6,7 +6,9 @@ import {
   ARCS, arc, chance, headColor, largest, make, paintPixels, shortened, signedColor, signedLegend, svg,
   walk, weightColor, written,
 } from "./common.js";
-import { at, leaving, lengthOf, ofHead, quoted, stream, vectors } from "./walk_numbers.js";
+import {
+  at, leaving, lengthOf, meanOf, ofHead, quoted, stream, vectors,
+} from "./walk_numbers.js";
 
 const CELLS_IN_A_ROW = 192;                    // of a strip, so that each can be pointed at
 
@@ -238,7 +240,8 @@ function drawAttention(view, state, box, layer) {
   area.append(make("div", { style: `padding-left: ${GUTTER}px` }, arcs), column);
   const top = make("div", { class: "gpt-arcs" }, state.allHeads, area);
   return [top, headRows(view, state, weights, cell, color),
-    labelLine(data, weights[head], token, cell), keyTable(data, layer, head, token)];
+    labelLine(data.labels, weights[head], token, cell, token),
+    keyTable(data, layer, head, token)];
 }
 
 function looked(data, layer, head, token, key) {
@@ -280,23 +283,24 @@ function headRows(view, { data, token, head, tell, layer }, weights, cell, color
   return group;
 }
 
-/** The words below: all where there is room, else those that matter most. */
-function labelLine(data, weights, token, cell) {
+/** The words below: all where there is room, else those that matter most. Those after `end` are
+ * pale. */
+function labelLine(labels, weights, token, cell, end) {
   const order = [token, ...largest(weights, weights.length).filter((n) => n !== token)];
-  const flat = data.labels.every((label) => 7.4 * Math.min(label.length, 10) + 10 < cell);
+  const flat = labels.every((label) => 7.4 * Math.min(label.length, 10) + 10 < cell);
   const kept = [];
-  for (const n of cell >= 11.5 ? data.labels.keys() : order) {
+  for (const n of cell >= 11.5 ? labels.keys() : order) {
     if (cell >= 11.5 || kept.every((m) => Math.abs(m - n) * cell >= 13)) kept.push(n);
   }
   const angle = flat ? 0 : cell < 14.5 ? -90 : -58;
-  return svg("svg", { class: "gpt-labels", width: GUTTER + cell * data.labels.length + 2,
+  return svg("svg", { class: "gpt-labels", width: GUTTER + cell * labels.length + 2,
     height: LABELS, "aria-hidden": "true" }, ...kept.map((n) => {
     const x = GUTTER + (n + 0.5) * cell;
-    const label = shortened(data.labels[n], 10);
+    const label = shortened(labels[n], 10);
     const width = 7.3 * label.length;
     const y = angle === -90 ? 10 : 14;
     const text = svg("text", { x: flat ? x : x + 1, y, "text-anchor": flat ? "middle" : "end",
-      class: n === token ? "gpt-own" : n > token ? "gpt-ahead" : weights[n] > 0.1 ? "gpt-strong"
+      class: n === token ? "gpt-own" : n > end ? "gpt-ahead" : weights[n] > 0.1 ? "gpt-strong"
         : "",
     }, label);
     const pill = svg("rect", { x: flat ? x - width / 2 - 5 : x - width - 4, y: y - 11.5,
@@ -314,7 +318,7 @@ function keyTable(data, layer, head, token) {
   const cells = (tag, ...texts) => texts.map((text) => make(tag, {}, text));
   return make("table", {}, make("thead", {}, make("tr", {},
     ...cells("th", "key of", "q · k", `÷ √${width}`, "softmax"))),
-  make("tbody", {}, ...largest(weights, 4).map((key) => make("tr", {},
+  make("tbody", {}, ...largest(weights, 3).map((key) => make("tr", {},
     make("th", { scope: "row" }, make("bdi", {}, shortened(data.labels[key], 18))),
     ...cells("td", written(products[key], 2), written(products[key] / Math.sqrt(width), 2)),
     make("td", {}, make("div", {}, make("span", { class: "gpt-track" }, make("span", {
@@ -349,9 +353,53 @@ function drawChances(view, state) {
   ];
 }
 
+// ------------------------------------------------------------------------------------- the loss
+
+const SURPRISES = 250;                                       // how high its picture is
+
+/** How surprising each token was, over the text; a click on a bar follows the token before it. */
+function drawSurprises(view, state) {
+  const { data: { labels, surprises }, token, width } = state;
+  if (!surprises.length) return [];
+  const cell = Math.min(96, (width - GUTTER - 10) / labels.length);
+  const mean = meanOf(surprises);
+  const most = Math.max(...surprises, 1);
+  const y = (x) => SURPRISES - 10 - (SURPRISES - 30) * (x / most);
+  const line = (x, name, look) => [
+    svg("line", { class: look, x1: GUTTER, x2: GUTTER + cell * labels.length, y1: y(x), y2: y(x) }),
+    svg("text", { class: look, x: GUTTER - 6, y: y(x) + 4, "text-anchor": "end" }, name)];
+  const column = svg("rect", { class: "gpt-column", y: 0, width: cell, height: SURPRISES });
+  const chart = svg("svg", { class: "gpt-surprises", width: GUTTER + cell * labels.length + 2,
+    height: SURPRISES, "aria-hidden": "true" }, ...line(0, "0", ""),
+  ...(mean < 0.9 * most ? line(most, written(most, 1), "") : []), column,
+  ...Array.from(surprises, (x, n) => svg("rect", {
+    class: n === token ? "gpt-bar gpt-own" : "gpt-bar", x: GUTTER + (n + 1.1) * cell,
+    y: Math.min(y(x), y(0) - 1), width: 0.8 * cell, height: Math.max(y(0) - y(x), 1),
+  })), ...line(mean, "mean", "gpt-mean"));
+  const placeOf = (event) => {
+    const box = chart.getBoundingClientRect();
+    const n = Math.floor((event.clientX - box.left - GUTTER) / cell) - 1;
+    return surprises[n] === undefined ? null : n;
+  };
+  const area = cursor(state, "surprises", surprises.length, (n, shown) => {
+    column.setAttribute("visibility", shown ? "visible" : "hidden");
+    column.setAttribute("x", GUTTER + (n + 1) * cell);
+    return `${quoted(labels[n + 1])} after ${quoted(labels[n])}: probability `
+      + `${chance(Math.exp(-surprises[n]), 3)}, surprise ${written(surprises[n])}`;
+  }, placeOf, Math.min(token, surprises.length - 1));
+  area.addEventListener("click", (event) => {
+    const n = placeOf(event);
+    if (n !== null) view.set({ token: n });
+  });
+  area.append(chart);
+  return [titled("The surprise at each token, −ln p, in nats", area),
+    labelLine(labels, [0, ...surprises.map((x) => x / most)], token, cell, labels.length)];
+}
+
 /** The elements that show a box. */
 export function picture(view, state, box, layer) {
   const draw = { tokens: () => drawTokens(state), attention: drawAttention,
-    "feed-forward": drawNeurons, "output head": drawScores, "next token": drawChances }[box];
+    "feed-forward": drawNeurons, "output head": drawScores, "next token": drawChances,
+    loss: drawSurprises }[box];
   return (draw ?? drawVectors)(view, state, box, layer);
 }

@@ -4,6 +4,8 @@ A wrong answer is in every exercise. Its check says so, and the chapter goes on;
 shows the same but for that, is what nbval runs.
 """
 
+import shutil
+
 import pytest
 from answered import CHAPTERS, a_mistake_in, answered, exercises_of, results
 from course import write
@@ -70,6 +72,28 @@ def test_a_diagram_shrinks_with_the_page(lab):
             picture => picture.decode().then(() => [
                 picture.width, picture.parentElement.clientWidth, picture.naturalWidth])""")
         assert drawn <= room < whole
+
+
+def test_a_map_opens_the_chapter_that_lies_beside_its_notebook(lab):
+    folder = lab.folder / "beside"
+    folder.mkdir()
+    shutil.copy(lab.folder / "03_attention.ipynb", folder)
+    cells = ["from gptlib.storyteller import storyteller\nfrom gptcourse.views import ModelWalk",
+             "ModelWalk(*storyteller(), 'Tom the bear was shy.', lit={'attention'})"]
+    write_notebook(lab, "beside/97_map.ipynb", cells)
+
+    with lab.open("beside/97_map.ipynb") as chapter:
+        chapter.run_all(seconds=120)
+        address = chapter.page.url
+        for way in (lambda link: link.click(), lambda link: link.press("Enter")):
+            way(chapter.page.get_by_role("link", name="Chapter 3: Attention"))
+            chapter.page.wait_for_function("""() =>
+                window.jupyterapp.shell.currentWidget.context.path === 'beside/03_attention.ipynb'
+                """)
+            chapter.page.evaluate("""async () => { await window.jupyterapp.commands.execute(
+                'docmanager:open', { path: 'beside/97_map.ipynb' }); }""")
+        assert chapter.page.url == address                    # JupyterLab was never left
+        assert chapter.console_errors == []
 
 
 def test_kernels_of_the_course_run_in_its_own_environment(lab):

@@ -11,7 +11,7 @@ from test_accessibility import serious_violations
 from views.samples import SMALL, model, tokenizer
 
 from gptcourse.views import ModelWalk
-from gptcourse.views.walk_numbers import BOXES
+from gptcourse.views.walk_numbers import BOXES, BOXES_OF, CHAPTERS_OF
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
 
@@ -87,6 +87,7 @@ def test_no_box_is_cut_at_its_side_and_all_are_as_high(opened, width):
                 one => one.getBoundingClientRect().right > edge).map(one => one.outerHTML);
         }""")
         assert beyond == [], box
+        assert page.locator(".gpt-top").bounding_box()["height"] < 30, box          # one line
         heights.add(page.locator("#view .gpt").bounding_box()["height"])
     assert len(heights) == 1
 
@@ -138,20 +139,67 @@ def test_no_text_is_smaller_than_12_pixels(opened):
         assert small == [], box
 
 
+# ------------------------------------------------------------------------------------- the map
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_boxes_of_the_lit_parts_are_colored_and_no_others(opened, scheme):
+    page = opened(walk(lit=["attention", "training"], box="after attention"), color_scheme=scheme)
+    if scheme == "dark":
+        page.evaluate("() => document.body.setAttribute('data-jp-theme-light', 'false')")
+    boxes = page.locator(".gpt-box")
+    ground = boxes.evaluate_all("all => all.map(one => getComputedStyle(one).backgroundColor)")
+    colored = {name for name, color in zip(boxes.all_inner_texts(), ground, strict=True)
+               if ground.count(color) == 1}
+    assert colored == {"attention", "loss"}
+    assert serious_violations(page.page, "#view") == []
+    page.send(lit=["model"])
+    assert page.locator(".gpt-colored").all_inner_texts() == ["final norm", "output head"]
+    page.send(lit=[], box="tokens")                        # then the box that is open has color
+    assert page.locator(".gpt-colored").all_inner_texts() == ["text → tokens"]
+
+
+def test_an_open_box_links_to_the_chapters_that_build_it(opened):
+    page = opened(walk())
+    links = page.locator(".gpt-built-in a")
+    found = {}
+    for box in BOXES:
+        page.send(box=box)
+        found[box] = list(zip(links.all_inner_texts(),
+                              links.evaluate_all("all => all.map(one => one.getAttribute('href'))"),
+                              strict=True))
+    expected = {box: [(title, f"{name}.ipynb") for name, title in CHAPTERS_OF[part]]
+                for part, boxes in BOXES_OF.items() for box in boxes}
+    assert found == expected
+
+
+def test_the_tabulator_reaches_the_link_and_it_keeps_the_focus_while_numbers_change(opened):
+    page = opened(walk(box="attention"))
+    page.get_by_role("slider", name="keys").focus()
+    link = page.get_by_role("link", name="Chapter 3: Attention")
+    for _ in range(4):
+        if link.evaluate("one => one === document.activeElement"):
+            break
+        press(page, "Tab")
+    expect(link).to_be_focused()
+    page.send(token=1, head=2)
+    expect(link).to_be_focused()
+
+
 # ----------------------------------------------------------------------------- from box to box
 
 
 def test_next_and_back_go_through_all_layers_and_stay_at_the_ends(opened):
     page = opened(walk())
     way = [place(page)]
-    for _ in range(18):
+    for _ in range(19):
         button(page, "on to the next box").click(force=True)
         page.settle()
         way.append(place(page))
     assert way[3] == ("attention norm", 0) and way[9] == ("attention norm", 1)
-    assert way[-1] == way[-2] == ("next token", 1)
+    assert way[-1] == way[-2] == ("loss", 1)
     expect(button(page, "on to the next box")).to_have_attribute("aria-disabled", "true")
-    for _ in range(18):
+    for _ in range(19):
         button(page, "back to the box before").click(force=True)
         page.settle()
     assert place(page) == ("tokens", 0)
@@ -167,7 +215,7 @@ def test_arrow_keys_move_on_the_map_and_the_current_box_is_marked(opened):
     expect(current).to_have_attribute("aria-label", "attention, in this layer")
     expect(page.locator(".gpt-title")).to_have_text(re.compile("^Layer 0 · Attention"))
     press(page, "End")
-    assert place(page)[0] == "next token"
+    assert place(page)[0] == "loss"
 
 
 def test_the_map_shows_what_the_token_has_behind_it(opened):
@@ -224,7 +272,7 @@ def test_every_number_of_a_sum_is_read_by_keys_and_by_pointer(opened):
     told = numbers.get_attribute("aria-valuetext")
     assert told.startswith("Number 3 of these 32: ")
     expect(page.locator(".gpt-told")).to_have_text(told)
-    traced = view._trace()
+    traced = view.traced(view.prompt)
     before = traced["blocks.0.residual_end"][2, 3]
     after = traced["blocks.1.residual_mid"][2, 3]
     expected = " ".join([f"{before:.3f}", "+", f"{after - before:.3f}", "=", f"{after:.3f}"])
@@ -279,6 +327,21 @@ def test_a_line_of_all_tokens_says_its_numbers_and_a_click_follows_its_token(ope
     assert page.saved == [["token", 0]]
 
 
+def test_every_surprise_is_read_by_keys_and_a_click_follows_its_token(opened):
+    view = walk(box="loss")
+    page = opened(view)
+    numbers = page.get_by_role("slider", name="surprises")
+    numbers.focus()
+    press(page, "Home", "ArrowRight")
+    surprise = view.shown["walk"]["surprises"][1]
+    assert numbers.get_attribute("aria-valuetext").endswith(f", surprise {surprise:.3f}")
+    assert numbers.get_attribute("aria-valuetext").startswith("‘·cat’ after ‘The’: probability ")
+    page.locator(".gpt-bar").nth(2).click()
+    assert page.saved == [["token", 2]]
+    expect(page.locator(".gpt-said")).to_contain_text("After ‘·cat’ the text goes on with ‘·sat’.")
+    expect(page.locator(".gpt-bar.gpt-own")).to_have_count(1)
+
+
 # ------------------------------------------------------------------------------- play and stops
 
 HOLD_TIME = "window.setTimeout = (act) => { window.due = act; return 1; }"
@@ -320,9 +383,9 @@ def test_play_stops_at_a_breakpoint_and_goes_on_from_there_to_the_end(opened):
     expect(button(page, "play")).to_be_visible()
     assert page.evaluate("window.due") is None
     button(page, "play").click()
-    for _ in range(16):
+    for _ in range(17):
         tick(page)
-    assert place(page) == ("next token", 1)
+    assert place(page) == ("loss", 1)
     expect(button(page, "play")).to_be_visible()
     button(page, "play").click()                                  # from the beginning again
     page.settle()
@@ -343,7 +406,7 @@ def test_whoever_moves_by_hand_ends_the_play(opened):
 def test_where_motion_is_to_be_reduced_play_goes_to_its_stop_at_once(opened):
     page = opened(walk(breakpoints=["attention"]), reduced_motion="reduce")
     page.evaluate(HOLD_TIME)
-    for expected in (("attention", 0), ("attention", 1), ("next token", 1)):
+    for expected in (("attention", 0), ("attention", 1), ("loss", 1)):
         button(page, "play").click()
         page.settle()
         assert place(page) == expected

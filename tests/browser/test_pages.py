@@ -20,14 +20,19 @@ CELLS = [
     new_code_cell("GradientFlow()"),
 ]
 
+MAP = ("from gptlib.storyteller import storyteller\nfrom gptcourse.views import ModelWalk\n"
+       "ModelWalk(*storyteller(), 'Tom the bear was shy.', lit={'attention'})")
+
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("chapters")
     nbformat.write(new_notebook(cells=CELLS), folder / "00_start.ipynb")
-    following = new_notebook(cells=[new_markdown_cell("# Next\n\n## Words")])
+    following = new_notebook(cells=[new_markdown_cell("# Next\n\n## Words"), new_code_cell(MAP)])
     nbformat.write(following, folder / "01_next.ipynb")
-    paths = [folder / "00_start.ipynb", folder / "01_next.ipynb"]
+    last = new_notebook(cells=[new_markdown_cell("# Attention")])
+    nbformat.write(last, folder / "03_attention.ipynb")
+    paths = [folder / f"{name}.ipynb" for name in ("00_start", "01_next", "03_attention")]
     return write_pages(paths, folder / "site")[1:]              # the first is the contents
 
 
@@ -98,6 +103,13 @@ def test_a_link_leads_to_a_heading_of_another_page(page):
     expect(page.locator(":target")).to_have_text(re.compile("^Words"))
 
 
+def test_a_map_leads_to_the_page_of_a_chapter(page, pages):
+    page.goto(pages[1].as_uri())
+    page.wait_for_selector("html[data-ready=true]")
+    page.get_by_role("link", name="Chapter 3: Attention").click()
+    expect(page).to_have_title("Attention")
+
+
 def test_the_pages_lead_to_each_other(page):
     page.get_by_role("link", name="Go on").click()
     expect(page).to_have_title("Next")
@@ -109,7 +121,8 @@ def test_the_pages_lead_to_each_other(page):
 
 def test_the_contents_name_the_chapters_and_find_words_in_all_of_them(page, pages):
     page.goto(pages[0].with_name("index.html").as_uri())
-    assert page.locator(".contents a").all_inner_texts() == ["Far from any kernel", "Next"]
+    assert page.locator(".contents a").all_inner_texts() == [
+        "Far from any kernel", "Next", "Attention"]
     field = page.get_by_role("searchbox", name="Search all chapters")
     field.fill("SCORE surprise")
     expect(page.get_by_role("status")).to_have_text("1 place.")

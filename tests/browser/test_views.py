@@ -151,7 +151,7 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("width", [1000, 884, 520])
+@pytest.mark.parametrize("width", [1000, 884, 520, 368])    # the last: 800 with the file browser
 @pytest.mark.parametrize("name", LONG)
 def test_a_long_text_fits_the_screen_and_nothing_scrolls_in_a_view(opened, name, width):
     view = LONG[name]()
@@ -342,6 +342,21 @@ def test_the_mosaic_is_no_wider_than_a_narrow_page(opened):
     page.set_viewport_size({"width": 1280, "height": 800})
     page.settle()
     assert page.locator(".gpt-mosaic").bounding_box()["width"] > 340
+
+
+@pytest.mark.parametrize("width", [1280, 800, 536, 384])
+@pytest.mark.parametrize("n_heads", [8, 25])
+def test_the_mean_of_many_heads_and_its_name_are_on_the_page(opened, n_heads, width):
+    many = lively_model(config=replace(SMALL, n_heads=n_heads, emb_dim=8 * n_heads))
+    page = opened(AttentionExplorer(many, tokenizer(), SENTENCE), width)
+    edge = page.locator(".gpt-left").bounding_box()
+    last = page.get_by_role("button", name="layer 1, mean of heads").bounding_box()
+    name = page.locator(".gpt-mean").evaluate("""mean => {
+        const words = document.createRange();
+        words.selectNodeContents(mean);
+        return words.getBoundingClientRect().right;
+    }""")
+    assert max(last["x"] + last["width"], name) <= edge["x"] + edge["width"]
 
 
 def test_a_new_text_goes_to_the_kernel_and_its_answer_is_drawn(opened):
@@ -576,6 +591,15 @@ def test_every_step_of_the_microscope_is_seen_without_scrolling_beside_a_side_ba
     assert table["width"] <= frame["width"]
     headings = page.get_by_role("columnheader").all()
     assert all(heading.is_visible() for heading in headings) and len(headings) == 8
+
+
+def test_on_a_narrow_page_the_microscope_has_fewer_keys_and_each_number_two_lines(opened):
+    page = opened(LONG["microscope"](), 536)
+    assert page.locator("tbody tr:visible").count() == 8
+    assert page.locator(".gpt").bounding_box()["height"] <= 800
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.settle()
+    assert page.locator("tbody tr:visible").count() == 16
 
 
 # ------------------------------------------------------------------------------- SamplingBench

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -7,18 +8,29 @@ import numpy as np
 import pytest
 import torch
 from any_text import MARKUP, OddTokenizer
+from course import chapters
 from helpers import lively_model
 from in_node import in_node
 from samples import SMALL, model, tokenizer
 
-from gptcourse import gpt
+from gptcourse import figures, gpt
+from gptcourse.chapter import TITLES
 from gptcourse.views import AttentionExplorer, ModelWalk
 from gptcourse.views.base import trace_text
 from gptcourse.views.browser import MOST_BYTES
 from gptcourse.views.session import Session
-from gptcourse.views.walk_numbers import BOXES, DRAWS, IN_A_LAYER, stream
+from gptcourse.views.walk_numbers import (
+    BOXES,
+    BOXES_OF,
+    CHAPTERS_OF,
+    DRAWS,
+    IN_A_LAYER,
+    stream,
+)
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
+from gptlib.tokenizer import BPETokenizer
+from gptlib.training import next_token_loss
 
 SENTENCE = "The cat sat on."
 MODELS = {
@@ -106,8 +118,17 @@ def test_the_last_boxes_hold_the_models_scores_and_their_probabilities():
         assert arrays["best"][row].tolist() == best.tolist()
         np.testing.assert_allclose(arrays["logits"][row], traced.logits[row, best], atol=1e-6)
         np.testing.assert_allclose(arrays["chances"][row], chances[row, best], atol=1e-6)
-    np.testing.assert_allclose(arrays["next_chances"][:-1],
-                               chances[places[:-1], traced.ids[1:]], atol=1e-6)
+    np.testing.assert_allclose(arrays["surprises"],
+                               -chances[places[:-1], traced.ids[1:]].log(), rtol=1e-6)
+
+
+def test_the_mean_of_the_surprises_is_the_loss_also_where_one_token_is_sent():
+    traced, _ = trace_text(model(), tokenizer(), SENTENCE)
+    loss = next_token_loss(model()(torch.from_numpy(traced.ids[None, :-1])),
+                           torch.from_numpy(traced.ids[None, 1:])).item()
+    for places in ([0, 1, 2], [3]):
+        surprises = ModelWalk.compute(model(), traced, places)["surprises"]
+        assert surprises.mean() == pytest.approx(loss, rel=1e-5)
 
 
 def test_tokens_are_drawn_by_their_probabilities():
@@ -171,13 +192,13 @@ def test_the_vectors_of_a_sum_are_one_and_the_last_is_what_leaves_the_box(page):
             np.testing.assert_allclose(first + second, total, rtol=1e-5, atol=1e-5)
     ends = [rows[-1] for chosen, rows in zip(settings, answer["vectors"], strict=True)
             if chosen["box"] == "after feed-forward" and chosen["layer"] == 1]
-    traced = walk._trace()["blocks.1.residual_end"]
+    traced = walk.traced(SENTENCE)["blocks.1.residual_end"]
     np.testing.assert_allclose(ends[0], traced[0], rtol=1e-5, atol=1e-5)
 
 
 def test_the_page_finds_every_row_of_weights(page):
     walk, settings, answer = page
-    attention = walk._trace().attention
+    attention = walk.traced(SENTENCE).attention
     for chosen, row in zip(settings, answer["weights"], strict=True):
         token = chosen["token"]
         expected = attention[chosen["layer"], chosen["head"], token, : token + 1]
@@ -187,8 +208,66 @@ def test_the_page_finds_every_row_of_weights(page):
 def test_a_walk_goes_through_every_layer_once(page):
     _, _, answer = page
     boxes = [station["box"] for station in answer["stations"]]
-    assert boxes == [*BOXES[:3], *IN_A_LAYER, *IN_A_LAYER, *BOXES[-3:]]
+    assert boxes == [*BOXES[:3], *IN_A_LAYER, *IN_A_LAYER, *BOXES[-4:]]
     assert answer["places"] == list(range(len(boxes)))
+
+
+def test_of_a_text_with_one_token_page_and_kernel_say_that_nothing_came_next(tmp_path):
+    alone = BPETokenizer(tokenizer().merges)                    # without a token before every text
+    walk = ModelWalk(model(), alone, "T")
+    walk.box = "loss"
+    settings = [{"box": "loss", "layer": 0, "head": 0, "token": 0, "draw": 0}]
+    answer = in_node("model_walk.mjs", walk._esm, tmp_path, packed=walk.data, settings=settings,
+                     layers=2)
+    assert "This text has one token only" in repr(walk)
+    assert walk.shown["summary"].endswith(answer["sentences"][0])
+
+
+# -------------------------------------------------------------------------------- the parts
+
+
+def test_every_box_belongs_to_one_part_the_same_on_the_page(page):
+    _, _, answer = page
+    parts = {box: part for part, boxes in BOXES_OF.items() for box in boxes}
+    assert sorted(parts) == sorted(BOXES) and dict(answer["parts"]) == parts
+    assert BOXES_OF.keys() == CHAPTERS_OF.keys() == figures.PARTS.keys()
+
+
+def test_the_chapters_that_build_a_part_are_there_under_these_titles():
+    named = dict(one for chapters in CHAPTERS_OF.values() for one in chapters)
+    titles = {path.stem: f"Chapter {n}: {TITLES[n]}" for n, path in enumerate(chapters())}
+    assert {name: titles.get(name) for name in named} == named
+    assert words_of(view())["chapters"]["attention"] == [["03_attention", "Chapter 3: Attention"]]
+
+
+@pytest.mark.parametrize(("lit", "first"), [
+    ({"attention"}, "attention"), ({"block"}, "attention norm"), ({"tokenizer"}, "tokens"),
+    ({"model", "embedding"}, "token embedding"), ({"training", "generation"}, "next token"),
+    ({"training"}, "loss"), (set(), "tokens"),
+])
+def test_a_map_begins_at_its_first_lit_box(lit, first):
+    walk = view(lit=lit)
+    assert walk.box == first and set(walk.lit) == lit and walk.state["lit"] == walk.lit
+
+
+def test_a_part_that_there_is_not_is_told_which_there_are():
+    with pytest.raises(ValueError, match="'atention' is no part of a GPT: choose from tokenizer, "):
+        view(lit={"atention"})
+
+
+def test_the_still_of_a_map_is_the_diagram_with_its_parts_lit_and_the_end_of_the_text():
+    walk = view(lit={"attention", "generation"})
+    lit = {part for part, (_, outline) in figures.PARTS.items() if outline in walk.picture.data}
+    assert lit == {"attention", "generation"}
+    for label, token_id in zip(walk.shown["labels"][-3:], words_of(walk)["ids"][-3:], strict=True):
+        assert f">{figures.with_signs(label)}<" in walk.picture.data
+        assert f">{token_id}<" in walk.picture.data
+    bars = re.findall(r'width="([\d.]+)" height="10"', walk.picture.data)
+    chances = walk.shown["walk"]["chances"][-1, :5]
+    assert list(map(float, bars)) == pytest.approx(np.maximum(34 * chances, 1), abs=0.06)
+    assert walk.picture.alt.startswith("The whole GPT, with attention and generation in color. ")
+    walk.lit = []
+    assert isinstance(walk.picture.data, bytes)
 
 
 # -------------------------------------------------------------------------------- the settings
@@ -199,7 +278,7 @@ def test_a_state_makes_the_same_walk_again():
     walk.set_state({"box": "attention", "layer": 1, "head": 2, "token": 3})   # as a browser does
     walk.breakpoints, walk.draw = ["feed-forward"], 4
     assert walk.state == {"prompt": SENTENCE, "box": "attention", "layer": 1, "head": 2, "token": 3,
-                          "breakpoints": ["feed-forward"], "all_heads": False, "draw": 4}
+                          "breakpoints": ["feed-forward"], "all_heads": False, "draw": 4, "lit": []}
     other = ModelWalk(model(), tokenizer(), "A dog")
     other.state = walk.state
     assert other.state == walk.state and repr(other) == repr(walk)
@@ -213,9 +292,10 @@ def test_the_repr_says_where_the_walk_is():
     assert "Head 2 takes most from ‘" in repr(walk)
     walk.box = "next token"
     assert repr(walk).startswith("<ModelWalk: Next token: Softmax turns the scores into ")
-    assert "In the text" not in repr(walk)
+    walk.box = "loss"
+    assert repr(walk).startswith("<ModelWalk: Loss: Here the text ends, ")
     walk.token = 1
-    assert "In the text, ‘" in repr(walk)
+    assert "Loss: After ‘The’ the text goes on with ‘·cat’." in repr(walk)
 
 
 def test_the_still_picture_is_another_one_in_another_box():

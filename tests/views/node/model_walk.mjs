@@ -2,6 +2,7 @@ import { answer, bytes, given, view } from "./asked.mjs";
 
 const data = view.unpack(bytes(given.packed));
 answer({
+  parts: [...view.BEFORE, ...view.IN_A_LAYER, ...view.BEHIND].map(([box, , part]) => [box, part]),
   stations: view.stationsOf(given.layers),
   places: view.stationsOf(given.layers).map(({ box, layer }, n) => (
     view.stationOf(view.stationsOf(given.layers), box, layer ?? n % given.layers))),
