@@ -1,5 +1,5 @@
-"""What chapters measure: how tokens spell a word, what counting comes to, and models in which one
-thing is other than it should be."""
+"""What chapters measure: how tokens spell a word, what counting comes to, models in which one thing
+is other than it should be, how large a stream begins, and where in a text a model is surprised."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from types import MethodType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from gptlib.attention import KVCache, MultiHeadAttention, causal_mask, merge_heads, split_heads
 from gptlib.blocks import TransformerBlock
 from gptlib.corpus import storybook
 from gptlib.model import GPTModel
+from gptlib.tap import record
 from gptlib.tokenizer import BPETokenizer
 from gptlib.training import next_token_loss
 
@@ -119,6 +121,43 @@ def rearranged(model: GPTModel, arrange: Callable) -> GPTModel:
     for block in changed.blocks:
         block.forward = MethodType(forward, block)
     return changed
+
+
+def without_positions(model: GPTModel) -> GPTModel:
+    """A copy of the model whose position table is 0, and stays 0 in training."""
+    changed = copy.deepcopy(model)
+    nn.init.zeros_(changed.position_embedding.weight)
+    changed.position_embedding.requires_grad_(False)
+    return changed
+
+
+def newborn_stream(config: Mapping, ids: Tensor, smaller: bool = True) -> float:
+    """How large the numbers in a new model's residual stream are after its last block (root mean
+    square); unless `smaller`, the matrices that write to the stream begin as large as all others.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = GPTModel(config).eval()
+    for block in () if smaller else model.blocks:
+        for writer in (block.attention.output, block.feed_forward.contract):
+            writer.weight.data *= math.sqrt(2 * len(model.blocks))
+    top = f"blocks.{len(model.blocks) - 1}.residual_end"
+    with torch.inference_mode(), record(model, top) as inside:
+        model(ids)
+    return inside[top].square().mean().sqrt().item()
+
+
+@torch.inference_mode()
+def surprise_by_place(model: nn.Module, tokenizer: BPETokenizer, texts: Iterable[str],
+                      n_places: int) -> Tensor:
+    """The mean surprise at the first token of a text, at the second and so on, in nats; every text
+    has so many.  -> (n_places)"""
+    surprises = []
+    for text in texts:
+        ids = torch.tensor([tokenizer.end_token, *tokenizer.encode(text)])   # (T + 1)
+        logits = model(ids[None, :n_places])                                 # (1, n_places, V)
+        surprises.append(cross_entropy(logits[0], ids[1 : n_places + 1], reduction="none"))
+    return torch.stack(surprises).mean(dim=0)
 
 
 def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: float,

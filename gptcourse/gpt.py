@@ -166,7 +166,7 @@ class GELU(nn.Module):
         return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 class FeedForward(nn.Module):
-    """Widen each token's vector four times, bend it, and bring it back to its width."""
+    """Widen each token's vector four times, apply GELU, and bring it back to its width."""
 
     def __init__(self, config):
         super().__init__()

@@ -59,7 +59,7 @@ class GELU(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Widen each token's vector four times, bend it, and bring it back to its width."""
+    """Widen each token's vector four times, apply GELU, and bring it back to its width."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()

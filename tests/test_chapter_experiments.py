@@ -1,5 +1,5 @@
 """How tokens spell a word; what counting comes to; models in which one thing is other than it
-should be, nothing else."""
+should be, nothing else; how large a stream begins; where a text surprises a model."""
 
 import math
 
@@ -10,13 +10,16 @@ from helpers import lively_model, random_ids
 from gptcourse.experiments import (
     counted_table,
     counting,
+    newborn_stream,
     perfect_surprises,
     rearranged,
     spellings,
+    surprise_by_place,
     train_on,
     with_attention,
+    without_positions,
 )
-from gptlib import generate, patch, record
+from gptlib import generate, next_token_loss, patch, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
@@ -150,6 +153,40 @@ def test_the_taps_of_a_rearranged_model_are_fed():
     assert inside.keys() == right.keys()
     for name, activations in right.items():
         torch.testing.assert_close(inside[name], activations)
+
+
+def test_without_positions_a_model_adds_nothing_to_its_tokens_and_never_learns_to():
+    model, ids = lively_model(), random_ids(2, 9)
+    changed = without_positions(model)
+    for _ in range(2):                                       # before training, and after it
+        with record(changed, "residual_start") as inside:
+            changed(ids)
+        torch.testing.assert_close(inside["residual_start"], changed.token_embedding(ids))
+        train_on(changed, [(ids[:, :-1], ids[:, 1:])] * 3, rate=0.01)
+    assert model.position_embedding.weight.any()             # it was a copy
+
+
+def test_a_newborns_stream_grows_with_depth_only_where_all_matrices_begin_alike():
+    config = {**lively_model().config.to_dict(), "emb_dim": 32}
+    ids = random_ids(2, 9)
+    shallow, deep = ({**config, "n_layers": n} for n in (2, 32))
+    before = torch.random.get_rng_state()
+    assert newborn_stream(deep, ids) < 1.5 * newborn_stream(shallow, ids)
+    assert newborn_stream(deep, ids, smaller=False) > 2 * newborn_stream(shallow, ids, False)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_surprise_by_place_adds_up_to_the_loss_of_each_text():
+    model, tokenizer = storyteller()
+    texts = [story.text for story in storybook.stories(3, seed=4)]
+    surprises = surprise_by_place(model, tokenizer, texts, 20)
+    assert surprises.shape == (20,)
+    rows = torch.tensor([[tokenizer.end_token, *tokenizer.encode(text)][:21] for text in texts])
+    with torch.inference_mode():
+        loss = next_token_loss(model(rows[:, :-1]), rows[:, 1:])
+    torch.testing.assert_close(surprises.mean(), loss)
+    first = surprise_by_place(model, tokenizer, texts, 1)
+    torch.testing.assert_close(first, surprises[:1])
 
 
 def test_training_takes_a_step_for_each_batch_and_learns():

@@ -138,8 +138,8 @@ _SCALED = "nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * len(model.blocks)
 
 INIT_WEIGHTS = Exercise(
     "05.init_weights",
-    goal=("Let every matrix begin with spread 0.02, those that write to the residual stream "
-          "smaller still, and every bias with 0."),
+    goal=("Fill every matrix with random numbers of standard deviation 0.02, smaller ones in those "
+          "that write to the residual stream, and every bias with 0."),
     returns=Beginning(),
     cases=_to_begin,
     use=changed,
@@ -152,14 +152,14 @@ INIT_WEIGHTS = Exercise(
     ],
     hints=(
         "model.named_parameters() gives pairs: a name such as blocks.0.attention.output.weight, "
-        "and the numbers. Which of three groups a parameter belongs to, its name and its number "
-        "of axes say.",
+        "and the parameter. Its name and its number of axes tell you which of three groups it "
+        "belongs to.",
         """
         for each name and parameter of the model:
         1. does the name end with one of the two matrices that write to the residual stream?
-           normal numbers with std 0.02 divided by the root of 2L; L is len(model.blocks)
-        2. or else is it a matrix, with two axes? normal numbers with std 0.02
-        3. or else does the name end with bias? zeros
+           random numbers with std 0.02 divided by the root of 2L; L is len(model.blocks)
+        2. if not, is it a matrix, with two axes? random numbers with std 0.02
+        3. if not, does its name end with bias? zeros
         """,
         """
         for name, parameter in model.named_parameters():
@@ -269,8 +269,8 @@ PARTS = Exercise(
     "05.parts",
     definition="GPTModel",
     earlier_form=EARLY["GPTModel"],
-    goal=("Make all parts that forward uses, tie the head to the token embedding where tie_weights "
-          "says so, and let init_weights draw the weights."),
+    goal=("Make all the parts that forward uses, tie the head to the token embedding if "
+          "tie_weights says so, and let init_weights fill in the first weights."),
     returns=TensorAnswer("logits", ("B", "T", "V"), rtol=1e-3, atol=1e-4),
     cases=_ids,
     use=partial(run_filled, x="ids"),
@@ -294,14 +294,14 @@ PARTS = Exercise(
          "multiply by them; share only its weight."),
     ],
     hints=(
-        "forward is given: it uses every part by its name, and shows what each is called with. "
-        "The two embeddings are tables; what are their rows, and how many are there?",
+        "forward is given, and it uses every part by its name. The two embeddings are tables: "
+        "what does a row stand for in each, and how many rows are there?",
         """
-        1. config, for later
+        1. keep config
         2. token_embedding, V rows of C numbers; position_embedding, a row for each place
-        3. dropout; blocks, in an nn.ModuleList; final_norm; output_head, C to V, no bias
-        4. where the configuration says tie_weights: the head's weight is the token embedding's
-        5. init_weights of the whole model
+        3. dropout; blocks, in an nn.ModuleList; final_norm; output_head, from C to V, no bias
+        4. if the configuration has tie_weights: the head's weight is the token embedding's
+        5. init_weights for the whole model
         """,
         """
         self.config = config
@@ -334,7 +334,7 @@ _END = "return self.output_head(self.final_norm(x))"
 GPT_MODEL = replace(
     PARTS,
     id="05.GPTModel",
-    goal="Send ids through the whole model: entrance, dropout, blocks, norm, head.",
+    goal="Send ids through the whole model: the two embeddings, dropout, blocks, norm, head.",
     holes=("forward",),
     kept=True,
     edits=[
@@ -346,8 +346,8 @@ GPT_MODEL = replace(
          "within the loop."),
     ],
     hints=(
-        "Follow the map from the entrance to the exit, and write one line per part. The two "
-        "embeddings are layers: call them, the one with ids, the other with positions.",
+        "Follow the map from the ids to the scores, and write a line for each part. The two "
+        "embeddings are layers, so you call them: one with the ids, one with the positions.",
         """
         1. positions 0 to T - 1
         2. x: the embedding of the ids plus the embedding of the positions; then dropout
@@ -358,7 +358,7 @@ GPT_MODEL = replace(
         positions = torch.arange(ids.shape[1], device=ids.device)             # (T)
         x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
         for block in self.blocks:
-            ...                               # the page goes through the block
+            ...                               # x goes through the block
         return self.output_head(self.final_norm(x))
         """,
     ),
@@ -366,24 +366,24 @@ GPT_MODEL = replace(
 
 POSITIONS = GPT_MODEL.with_bug(
     "05.positions",
-    goal=("Find the bug: with trained weights in it, the first word is right by luck, the longer "
-          "the story the worse it gets, and when the context is full an error comes."),
+    goal=("Find the bug: with trained weights in it, the model stumbles over the first words of a "
+          "story, and when a text fills the whole context, there is an error."),
     bug=(_ARANGE, "torch.arange(1, ids.shape[1] + 1, device=ids.device)     # (T)",
-         "The bug is still in there: say which rows of its table position_embedding has, and which "
-         "are asked for in forward."),
+         "The bug is still in there: which rows does position_embedding have, and which of them "
+         "does forward ask for?"),
     edits=[
         ("self.token_embedding(ids) + self.position_embedding(positions)",
          "self.token_embedding(ids)",
-         "Without positions no error comes, but the model does not know the order of the words "
-         "any more: the line above is to be mended."),
+         "Without positions there's no error, but now the model isn't told where a token stands: "
+         "mend the line above instead."),
     ],
     hints=(
-        "Take a story of three tokens, and say for each line of forward what is in it. With which "
-        "numbers is the second table asked?",
+        "Take a text of three tokens, and say what each line of forward makes of it. Which rows "
+        "of the second table are looked up?",
         """
         1. a table of N rows has rows 0 to N - 1
         2. so the places of T tokens are 0 to T - 1
-        3. and that is what torch.arange gives if it is told nothing but T
+        3. that's what torch.arange gives when you tell it nothing but T
         """,
         """
         positions = torch.arange(..., device=ids.device)                      # 0 to T - 1
