@@ -26,7 +26,7 @@ from types import ModuleType
 
 import torch
 
-from gptcourse.exercises.early import EARLY, FIRST
+from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.page import HEADING, course_piece, course_pieces
 from gptcourse.figures import in_markup
 from gptlib.model import GPTModel
@@ -119,6 +119,7 @@ def _runs_alone(my) -> bool:
     return bool(told.getvalue().strip())
 
 
+LAYERS = ("MultiHeadAttention", "TransformerBlock", "GPTModel")
 # What the file can do, the definitions that it takes, and how it is tried.
 POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
     ("learns a vocabulary from a text", ("count_pairs", "merge", "learn_merges"), _learns_merges),
@@ -128,13 +129,13 @@ POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
     ("attends with several heads, and never to the future", ("MultiHeadAttention",),
      _looks_back_only),
     ("starts with the random weights of GPT-2", ("GPTModel", "init_weights"), _same_start),
-    ("holds the storyteller's weights, and gives its very scores", ("GPTModel",), _storyteller),
-    ("learns a text", ("learning_rate", "train", "evaluate"), _learns),
-    ("writes with its cache what it would write without",
-     ("MultiHeadAttention", "TransformerBlock", "GPTModel", "KVCache", "generate"), _writes),
+    ("holds the storyteller's weights, and gives its very scores", LAYERS, _storyteller),
+    ("learns a text", (*LAYERS, "learning_rate", "train", "evaluate"), _learns),
+    ("writes with its cache what it would write without", (*LAYERS, "KVCache", "generate"),
+     _writes),
     ("learns from a file and goes on writing it: python my_gpt.py text.txt",
-     ("learn_merges", "Tokenizer", "MultiHeadAttention", "TransformerBlock", "GPTModel", "train",
-      "evaluate", "KVCache", "generate", "main"), _runs_alone),
+     ("learn_merges", "Tokenizer", *LAYERS, "train", "evaluate", "KVCache", "generate", "main"),
+     _runs_alone),
 ]
 ALONE = "runs alone"
 
@@ -226,13 +227,16 @@ def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -
 def _missing(my: ModuleType, needs: tuple[str, ...]) -> str:
     """What the file lacks of these definitions, with the chapters in which it comes, or nothing.
 
-    Of a definition that grows, the form is needed that it has when all of them are written.
+    Of a definition that grows, the form is needed that it has when all of them are written, or
+    that its caller expects already.
     """
-    chapters: dict[int, list[str]] = {}
+    latest, chapters = max(map(_chapter, needs)), {}
     for name in needs:
+        callers = [caller for caller, callee in CALLERS if callee == name and caller in needs]
         if not hasattr(my, name):
             chapters.setdefault(_chapter(name), []).append(name)
-        elif (chapter := _grows_in(my, name)) and chapter <= max(map(_chapter, needs)):
+        elif (chapter := _grows_in(my, name)) and (chapter <= latest or any(
+                hasattr(my, caller) and not _grows_in(my, caller) for caller in callers)):
             chapters.setdefault(chapter, []).append(f"the later {name}")
     said = (f"{' and '.join(names)} (chapter {chapter})"
             for chapter, names in sorted(chapters.items()))
