@@ -1,11 +1,13 @@
 """What chapters measure: how tokens spell a word, what counting comes to, models in which one thing
-is other than it should be, how large a stream begins, and where in a text a model is surprised."""
+is other than it should be, where in a text a model is surprised, how sure a count or a clock is."""
 
 from __future__ import annotations
 
 import copy
 import math
+import random
 import re
+import time
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,9 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gptlib.attention import KVCache, MultiHeadAttention, causal_mask, merge_heads, split_heads
+from gptlib.attention import (
+    KVCache,
+    MultiHeadAttention,
+    attention,
+    causal_mask,
+    merge_heads,
+    split_heads,
+)
 from gptlib.blocks import TransformerBlock
 from gptlib.corpus import storybook
+from gptlib.generation import apply_temperature, generate
 from gptlib.model import GPTModel
 from gptlib.tap import record
 from gptlib.tokenizer import BPETokenizer
@@ -83,6 +93,74 @@ def perfect_surprises(text: str, tokenizer: BPETokenizer) -> Tensor:
     ends = accumulate(map(len, tokenizer.tokens(tokenizer.encode(text))), initial=0)
     seen = (text[: end + (not text[end : end + 1].isalpha())] if end else "" for end in ends)
     return torch.tensor([storybook.nats_of_beginning(part) for part in seen]).diff()
+
+
+def misfit_chances(model: GPTModel, tokenizer: BPETokenizer, text: str,
+                   temperature: float) -> Tensor:
+    """For each place in a story, how likely the model is to draw a token with which no story can
+    go on there.  -> (T)"""
+    ids, tokens = tokenizer.encode(text), tokenizer.tokens(range(tokenizer.vocab_size))
+    with torch.inference_mode():
+        logits = model(torch.tensor([[tokenizer.end_token, *ids[:-1]]]))[0]  # (T, V)
+    fits = []
+    for place in range(len(ids)):
+        words = tuple(storybook.next_words(tokenizer.decode(ids[:place])))
+        fits.append([any(word.startswith(token) for word in words) for token in tokens])
+    chances = apply_temperature(logits, temperature).softmax(dim=-1)         # (T, V)
+    return (chances * ~torch.tensor(fits)).sum(dim=-1)
+
+
+def stories_told(model: GPTModel, tokenizer: BPETokenizer, opening: str, many: int, seed: int = 0,
+                 **sampling) -> list[str]:
+    """So many stories that begin with `opening`, told side by side, each up to its end or the
+    context's; `sampling` goes to `gptlib.next_token`."""
+    prompt, end = [tokenizer.end_token, *tokenizer.encode(opening)], tokenizer.end_token
+    chance = torch.Generator().manual_seed(seed)
+    steps = generate(model, [prompt] * many, model.config.context_length - len(prompt),
+                     stop_token=end, generator=chance, **sampling)
+    rows = zip(*steps, strict=True)
+    return [opening + tokenizer.decode([token for token in row if token is not None])
+            for row in rows]
+
+
+def plots_told(model: GPTModel, tokenizer: BPETokenizer, opening: str, many: int, seed: int = 0,
+               **sampling) -> list[str]:
+    """The plots of those among so many stories that have no mistake; arguments as for
+    `stories_told`."""
+    texts = stories_told(model, tokenizer, opening, many, seed, **sampling)
+    mistakes = storybook.judge(texts).mistakes
+    return [storybook.parse(text).facts["plot"]
+            for text, mistake in zip(texts, mistakes, strict=True) if mistake is None]
+
+
+class Estimate(NamedTuple):
+    """A number measured on a sample, and the range in which the true one lies, 19 times of 20."""
+
+    low: float
+    value: float
+    high: float
+
+
+def share(count: int, many: int, z: float = 1.96) -> Estimate:
+    """The share of `count` among so many, with Wilson's interval (1927), which is also right where
+    all or none are counted."""
+    p, squared = count / many, z * z / many
+    middle = (p + squared / 2) / (1 + squared)
+    reach = math.sqrt(p * (1 - p) * squared + squared * squared / 4) / (1 + squared)
+    return Estimate(min(p, middle - reach), p, max(p, middle + reach))
+
+
+def effective_number(kinds: Sequence[str], resamples: int = 1000) -> Estimate:
+    """Among how many kinds they choose, in effect: e to the power of their entropy, with the range
+    in which it lies for samples drawn from these, with replacement (Efron's bootstrap, 1979)."""
+    def number(sample: Sequence[str]) -> float:
+        counts = Counter(sample).values()
+        return math.exp(-sum(n / len(sample) * math.log(n / len(sample)) for n in counts))
+
+    chance, value = random.Random(0), number(kinds)
+    others = sorted(number(chance.choices(kinds, k=len(kinds))) for _ in range(resamples))
+    tail = resamples // 40
+    return Estimate(min(value, others[tail]), value, max(value, others[-1 - tail]))
 
 
 def with_attention(model: GPTModel, attention: Callable) -> GPTModel:
@@ -158,6 +236,75 @@ def surprise_by_place(model: nn.Module, tokenizer: BPETokenizer, texts: Iterable
         logits = model(ids[None, :n_places])                                 # (1, n_places, V)
         surprises.append(cross_entropy(logits[0], ids[1 : n_places + 1], reduction="none"))
     return torch.stack(surprises).mean(dim=0)
+
+
+class ForgetfulCache:
+    """A cache that counts all tokens, but keeps the keys and values of the latest only."""
+
+    def __init__(self, keep: int):
+        self.keep, self.length = keep, 0
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """What was kept and what is new, (B, H, S, D) each; the latest of it is kept."""
+        new = keys.shape[2]
+        if self.length > 0:
+            keys = torch.cat([self.keys, keys], dim=2)
+            values = torch.cat([self.values, values], dim=2)
+        self.keys, self.values = keys[:, :, -self.keep :], values[:, :, -self.keep :]
+        self.length += new
+        return keys, values
+
+
+def forgetful(model: GPTModel, keep: int) -> GPTModel:
+    """A copy of the model whose caches keep the latest `keep` tokens."""
+    changed = copy.deepcopy(model)
+    changed.new_cache = lambda: [ForgetfulCache(keep) for _ in changed.blocks]
+    return changed
+
+
+def padded_scores(model: GPTModel, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    """The scores of a batch, ids (B, T), in which `mask` (B, T, T) bool says who may look at whom
+    and `positions` (B, T) where each token stands.  -> (B, T, V)"""
+    def attend(queries: Tensor, keys: Tensor, values: Tensor, _causal: Tensor) -> Tensor:
+        return attention(queries, keys, values, mask[:, None])
+
+    changed = with_attention(model, attend)
+    with torch.inference_mode():
+        x = changed.token_embedding(ids) + changed.position_embedding(positions)
+        for block in changed.blocks:
+            x = block(x)                                                     # (B, T, C)
+        return changed.output_head(changed.final_norm(x))
+
+
+def milliseconds_of_a_token(model: nn.Module, new_cache: Callable, lengths: Sequence[int],
+                            tries: int = 5) -> tuple[list[float], list[float]]:
+    """How long the model computes the scores after texts of these lengths, in milliseconds, the
+    best of several tries: when it reads all of a text, and when a cache has all but the last."""
+    def best(work: Callable) -> float:
+        seconds = []
+        for _ in range(tries):
+            prepared = work()
+            started = time.process_time()
+            prepared()
+            seconds.append(time.process_time() - started)
+        return 1000 * min(seconds)
+
+    without, with_cache = [], []
+    with torch.inference_mode():
+        for length in lengths:
+            ids = torch.zeros(1, length, dtype=torch.int64)
+
+            def whole(ids=ids):
+                return lambda: model(ids)
+
+            def last_only(ids=ids):
+                cache = new_cache()
+                model(ids[:, :-1], cache)
+                return lambda: model(ids[:, -1:], cache)
+
+            without.append(best(whole))
+            with_cache.append(best(last_only))
+    return without, with_cache
 
 
 def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: float,

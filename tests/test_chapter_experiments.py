@@ -1,5 +1,5 @@
 """How tokens spell a word; what counting comes to; models in which one thing is other than it
-should be, nothing else; how large a stream begins; where a text surprises a model."""
+should be, nothing else; where a text surprises a model; how sure a count is."""
 
 import math
 
@@ -10,10 +10,18 @@ from helpers import lively_model, random_ids
 from gptcourse.experiments import (
     counted_table,
     counting,
+    effective_number,
+    forgetful,
+    milliseconds_of_a_token,
+    misfit_chances,
     newborn_stream,
+    padded_scores,
     perfect_surprises,
+    plots_told,
     rearranged,
+    share,
     spellings,
+    stories_told,
     surprise_by_place,
     train_on,
     with_attention,
@@ -73,6 +81,48 @@ def test_what_the_tokens_of_a_story_cost_the_perfect_reader_adds_up_to_the_story
         costs = perfect_surprises(story.text, tokenizer)
         assert len(costs) == len(tokenizer.encode(story.text))
         assert costs.min() > -1e-6 and math.isclose(costs.sum(), story.nats, rel_tol=1e-5)
+
+
+POPPY = "Do you know Poppy the mouse, who lives in the garden and is so clever?"
+
+
+def test_what_fits_no_story_is_a_misfit_and_heat_makes_it_likelier():
+    model, tokenizer = storyteller()
+    text = next(iter(storybook.stories(1, seed=4, part="validation"))).text
+    cold, warm, hot = (misfit_chances(model, tokenizer, text, temperature)
+                       for temperature in (0, 1.0, 100.0))
+    assert len(cold) == len(tokenizer.encode(text)) and cold.max() == 0
+    assert 0 < warm.sum() < 0.2 < 0.8 < hot.min() and hot.max() <= 1
+
+
+def test_stories_are_told_on_from_an_opening_and_the_plots_are_those_of_the_valid_ones():
+    model, tokenizer = storyteller()
+    texts = stories_told(model, tokenizer, POPPY, 4, seed=2)
+    assert len(set(texts)) == 4 and all(text.startswith(f"{POPPY} ") for text in texts)
+    mistakes = storybook.judge(texts).mistakes
+    assert plots_told(model, tokenizer, POPPY, 4, seed=2) == [
+        storybook.parse(text).facts["plot"] for text, mistake in zip(texts, mistakes, strict=True)
+        if mistake is None]
+    greedy = stories_told(model, tokenizer, POPPY, 2, temperature=0)
+    assert greedy[0] == greedy[1] and storybook.judge(greedy).valid == 1
+
+
+@pytest.mark.parametrize(("count", "many", "low", "high"), [
+    (0, 200, 0, 0.0188), (200, 200, 0.9812, 1), (100, 200, 0.4314, 0.5686),
+    (15, 20, 0.5313, 0.8881),
+])
+def test_the_range_of_a_share_is_wilsons(count, many, low, high):
+    estimate = share(count, many)
+    assert estimate == pytest.approx((low, count / many, high), abs=1e-4)
+
+
+def test_an_effective_number_counts_kinds_that_are_equally_common_and_knows_how_sure_it_is():
+    assert effective_number(["a"] * 30) == pytest.approx((1, 1, 1))
+    even = effective_number(["a", "b", "c", "d"] * 50)
+    assert even.value == pytest.approx(4) and 3.8 < even.low < 3.99
+    few, many = (effective_number(["a", "b", "b"] * n) for n in (5, 100))
+    assert few.value == pytest.approx(many.value) == pytest.approx(3 / 2 ** (2 / 3))
+    assert few.high - few.low > 2 * (many.high - many.low)
 
 
 def test_a_model_with_the_right_attention_is_the_same_model():
@@ -187,6 +237,46 @@ def test_the_surprise_by_place_adds_up_to_the_loss_of_each_text():
     torch.testing.assert_close(surprises.mean(), loss)
     first = surprise_by_place(model, tokenizer, texts, 1)
     torch.testing.assert_close(first, surprises[:1])
+
+
+def test_a_memory_that_is_large_enough_forgets_nothing_and_a_small_one_counts_on():
+    model, ids = lively_model(), random_ids(1, 9)
+    whole, small = forgetful(model, 9), forgetful(model, 3)
+    caches = [changed.new_cache() for changed in (whole, small)]
+    for changed, cache in zip((whole, small), caches, strict=True):
+        changed(ids[:, :5], cache)
+        changed(ids[:, 5:8], cache)
+    right = model(ids)[:, 8:]
+    torch.testing.assert_close(whole(ids[:, 8:], caches[0]), right)
+    assert not torch.allclose(small(ids[:, 8:], caches[1]), right)
+    assert [cache[0].length for cache in caches] == [9, 9]
+    assert [cache[0].keys.shape[2] for cache in caches] == [9, 3]
+
+
+def test_a_padded_text_has_the_scores_that_it_has_alone():
+    model, ids = lively_model(), random_ids(1, 6)
+    padded = torch.cat([torch.zeros(1, 3, dtype=torch.int64), ids], dim=1)       # (1, 9)
+    real = torch.arange(9)[None] >= 3
+    mask = causal_mask(9) & real[:, None] | torch.eye(9, dtype=torch.bool)
+    positions = (torch.arange(9) - 3).clamp(min=0)[None]
+    scores = padded_scores(model, padded, mask, positions)
+    torch.testing.assert_close(scores[:, 3:], model(ids))
+    in_order = torch.arange(9)[None]
+    assert not torch.allclose(padded_scores(model, padded, mask, in_order)[:, 3:], model(ids))
+    torch.testing.assert_close(padded_scores(model, padded, causal_mask(9)[None], in_order),
+                               model(padded))
+
+
+def test_the_time_of_a_token_is_that_of_all_tokens_without_a_cache_and_of_the_last_with_one():
+    model, read = lively_model(), []
+
+    def watched(ids, cache=None):
+        read.append((ids.shape[1], cache[0].length if cache else None))
+        return model(ids, cache)
+
+    times = milliseconds_of_a_token(watched, model.new_cache, [5, 9], tries=1)
+    assert read == [(5, None), (4, 0), (1, 4), (9, None), (8, 0), (1, 8)]
+    assert [len(row) for row in times] == [2, 2] and min(map(min, times)) >= 0
 
 
 def test_training_takes_a_step_for_each_batch_and_learns():

@@ -50,6 +50,8 @@ STILLS = {
     "one_head": lambda: figures.one_head(WORDS, np.eye(3), np.eye(3), np.eye(3), 1),
     "block_diagram": figures.block_diagram,
     "training_loop": figures.training_loop,
+    "cache_loop": figures.cache_loop,
+    "estimates": lambda: figures.estimates({"a": ((0, 1, 2), (3, 3, 4))}, "share", "kinds"),
 }
 every_still = pytest.mark.parametrize("draw", STILLS.values(), ids=STILLS)
 
@@ -341,6 +343,9 @@ def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():
     (lambda: figures.matrix(np.ones((2, 2, 2))), "pick one of its matrices"),
     (lambda: figures.matrix(np.eye(2), column_labels=["a"]), "1 labels for 2 columns"),
     (lambda: figures.lines({"a": ([1], [1, 2])}, "x", "y"), "1 x and 2 y values"),
+    (lambda: figures.estimates({"a": ((1, 2, 3), (3, 2, 1))}, "x", "y"), "pass (low, value, high)"),
+    (lambda: figures.estimates({"a": ((1, 2), (1, 2, 3))}, "x", "y"), "pass (low, value, high)"),
+    (lambda: figures.estimates({}, "x", "y"), "There is no point"),
     (lambda: figures.bars(["a"], [1, 2]), "1 labels for 2 bars"),
     (lambda: figures.gpt_diagram(["atention"]), "'atention' is no part of a GPT: choose from tok"),
     (lambda: figures.gpt_diagram([], ["blok"]), "'blok' is no part"),
@@ -431,6 +436,22 @@ def test_the_loop_of_training_goes_around():
     assert picture.data.count("<path") == 2 * 7                        # a line and a head for each
 
 
+def test_the_loop_with_a_cache_reads_the_prompt_once_and_then_one_token_at_a_time():
+    picture = figures.cache_loop()
+    assert {"prompt", "once, at first", "model", "draw", "token", "keys", "values",
+            "then, again and again: this token only"} <= {*texts(picture)}
+    assert picture.data.count("<path") == 2 * 6                        # a line and a head for each
+    new = figures.PARTS["generation"][0]
+    assert picture.data.count(f'height="22" rx="6" fill="{new}"') == 2     # a key and a value
+
+
+def test_an_estimate_says_how_far_it_may_be_off_where_it_may():
+    points = {"cold": ((0.98, 1, 1), (1, 1, 1)), "hot": ((0.5, 0.61, 0.7), (6.2, 6.7, 6.9))}
+    assert figures.estimates(points, "valid", "kinds", "Trade").alt == (
+        "Trade. Points with error bars, kinds against valid: cold at 1 (0.98 to 1) and 1; hot at "
+        "0.61 (0.5 to 0.7) and 6.7 (6.2 to 6.9).")
+
+
 def test_a_block_has_the_parts_of_the_library_in_their_order():
     words = texts(figures.block_diagram())
     branches = [word for word in words if word.isalpha()]
@@ -477,6 +498,8 @@ WITH_WORDS = {
     "gpt_diagram": lambda text: figures.gpt_diagram(["tokenizer"], tokens=[(text, 3), ("b", 4)]),
     "one_head": lambda text: figures.one_head([text, "b"], np.eye(2), np.eye(2), np.eye(2), 1,
                                               text[:40]),
+    "estimates": lambda text: figures.estimates({text: ((1, 2, 3), (4, 5, 6))}, text[:40],
+                                                text[:40], text[:40]),
 }
 
 
@@ -484,7 +507,7 @@ def test_every_figure_that_takes_words_is_tried_with_any_text():
     drawn = {name for name, thing in vars(figures).items() if inspect.isfunction(thing)
              and not name.startswith("_")
              and inspect.signature(thing).return_annotation == "Picture"}
-    without = {"block_diagram", "training_loop"}
+    without = {"block_diagram", "training_loop", "cache_loop"}
     assert drawn == {*WITH_WORDS, *without}
 
 

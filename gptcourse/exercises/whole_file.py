@@ -26,7 +26,8 @@ from types import ModuleType
 
 import torch
 
-from gptcourse.exercises.early import FIRST, First
+from gptcourse.exercises.early import CALLERS, EARLY, FIRST
+from gptcourse.exercises.page import HEADING, course_piece, course_pieces
 from gptcourse.figures import in_markup
 from gptlib.model import GPTModel
 from gptlib.storyteller import storyteller
@@ -118,6 +119,7 @@ def _runs_alone(my) -> bool:
     return bool(told.getvalue().strip())
 
 
+LAYERS = ("MultiHeadAttention", "TransformerBlock", "GPTModel")
 # What the file can do, the definitions that it takes, and how it is tried.
 POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
     ("learns a vocabulary from a text", ("count_pairs", "merge", "learn_merges"), _learns_merges),
@@ -127,10 +129,12 @@ POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
     ("attends with several heads, and never to the future", ("MultiHeadAttention",),
      _looks_back_only),
     ("starts with the random weights of GPT-2", ("GPTModel", "init_weights"), _same_start),
-    ("holds the storyteller's weights, and gives its very scores", ("GPTModel",), _storyteller),
-    ("learns a text", ("learning_rate", "train", "evaluate"), _learns),
-    ("writes with its cache what it would write without", ("KVCache", "generate"), _writes),
-    ("learns from a file and goes on writing it: python my_gpt.py text.txt", ("main",),
+    ("holds the storyteller's weights, and gives its very scores", LAYERS, _storyteller),
+    ("learns a text", (*LAYERS, "learning_rate", "train", "evaluate"), _learns),
+    ("writes with its cache what it would write without", (*LAYERS, "KVCache", "generate"),
+     _writes),
+    ("learns from a file and goes on writing it: python my_gpt.py text.txt",
+     ("learn_merges", "Tokenizer", *LAYERS, "train", "evaluate", "KVCache", "generate", "main"),
      _runs_alone),
 ]
 ALONE = "runs alone"
@@ -208,23 +212,56 @@ def _loaded(path: str) -> ModuleType:
 
 
 def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -> tuple:
-    missing = [name for name in needs if not hasattr(my, name)]
-    missing += [f"the later form of {first.of}" for first in FIRST.values()
-                if first.of in {*needs} - {*missing} and not _has_grown(first, my)]
-    if missing:
-        return "not yet", what, f"{' and '.join(missing)} missing"
+    if missing := _missing(my, needs):
+        return "not yet", what, missing
     try:
         right = works(my)
     except (NameError, AttributeError) as error:
-        return "not yet", what, str(error)
+        known = any(error.name in piece.names for piece in course_pieces())
+        return "not yet", what, _missing(my, (error.name,)) if known else str(error)
     except (Exception, SystemExit) as error:
         return "wrong", what, f"{type(error).__name__}: {error}"
     return ("done", what, "") if right else ("wrong", what, "its numbers are not the right ones")
 
 
-def _has_grown(first: First, my: ModuleType) -> bool:
-    function = getattr(my, first.of)
-    return not callable(function) or first.grown in inspect.signature(function).parameters
+def _missing(my: ModuleType, needs: tuple[str, ...]) -> str:
+    """What the file lacks of these definitions, with the chapters in which it comes, or nothing.
+
+    Of a definition that grows, the form is needed that it has when all of them are written, or
+    that its caller expects already.
+    """
+    latest, chapters = max(map(_chapter, needs)), {}
+    for name in needs:
+        callers = [caller for caller, callee in CALLERS if callee == name and caller in needs]
+        if not hasattr(my, name):
+            chapters.setdefault(_chapter(name), []).append(name)
+        elif (chapter := _grows_in(my, name)) and (chapter <= latest or any(
+                hasattr(my, caller) and not _grows_in(my, caller) for caller in callers)):
+            chapters.setdefault(chapter, []).append(f"the later {name}")
+    said = (f"{' and '.join(names)} (chapter {chapter})"
+            for chapter, names in sorted(chapters.items()))
+    return f"missing: {', '.join(said)}" if chapters else ""
+
+
+def _chapter(name: str) -> int:
+    """The chapter in whose section of gpt.py a name stands; 0 for an import."""
+    heading = HEADING.fullmatch(course_piece(name).heading)
+    return int(heading[1][:2]) if heading else 0
+
+
+def _grows_in(my: ModuleType, name: str) -> int | None:
+    """The chapter in which a definition of the file has yet to grow, if it has."""
+    definition = getattr(my, name)
+    for first in FIRST.values():
+        if first.of == name and callable(definition):
+            grown = first.grown in inspect.signature(definition).parameters
+            return None if grown else _chapter(name)
+    if name in EARLY and isinstance(definition, type):
+        try:
+            inspect.signature(definition.forward).bind("self", "x", "cache")
+        except TypeError:
+            return _chapter("KVCache")
+    return None
 
 
 def say() -> None:

@@ -13,12 +13,14 @@ from gptcourse.figures.cells import draw_cells, hatch, matrix
 from gptcourse.figures.arcs import attention_arcs
 from gptcourse.figures.attention import attention_grid, attention_heatmap, draw_heatmap, is_causal
 from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y, token_bars
+from gptcourse.figures.estimates import estimates
 from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
 from gptcourse.figures.tables import two_tables
 from gptcourse.figures.head import one_head
 from gptcourse.figures.diagram import (
     PARTS,
     block_diagram,
+    cache_loop,
     check_parts,
     gpt_diagram,
     tensor_shapes,

@@ -1,14 +1,15 @@
 """check.my_gpt() says of every point whether the learner's file can do it, and if not, why."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from gptcourse import gpt
-from gptcourse.exercises import check, whole_file
-from gptcourse.exercises.early import FIRST
+from gptcourse.exercises import all_exercises, check, whole_file
+from gptcourse.exercises.early import EARLY, FIRST
 from gptcourse.exercises.keeping import FILE
-from gptcourse.exercises.page import course_source
+from gptcourse.exercises.page import course_pieces, course_source
 
 IMPORTS = "import math\nimport torch\nfrom torch import nn\n\n"
 LOSS, BATCH = (IMPORTS + course_source(name) for name in ("next_token_loss", "batch"))
@@ -37,10 +38,11 @@ def test_without_a_file_nothing_is_done_yet_and_nothing_wrong():
 
 
 @pytest.mark.parametrize(("source", "state", "why"), [
-    (LOSS, "done", ""), (BATCH, "not yet", "next_token_loss missing"),
+    (LOSS, "done", ""), (BATCH, "not yet", "missing: next_token_loss (chapter 2)"),
     (LOSS.replace(".mean()", ".sum()"), "wrong", "its numbers are not the right ones"),
     (LOSS.replace(".mean()", ".mean(3)"), "wrong", "IndexError"),
     (LOSS.replace("return -", "return 0 * helper - "), "not yet", "'helper' is not defined"),
+    (LOSS.replace("return -", "return 0 * batch - "), "not yet", "missing: batch (chapter 2)"),
     (LOSS.replace("return -", "raise SystemExit('bye') or -"), "wrong", "SystemExit: bye"),
 ])
 def test_a_point_is_done_or_says_why_not(source, state, why):
@@ -51,14 +53,43 @@ def test_a_point_is_done_or_says_why_not(source, state, why):
 
 @pytest.mark.parametrize("name", FIRST)
 def test_a_first_form_is_not_yet_what_later_points_need(name):
-    first = FIRST[name]
+    first, grows = FIRST[name], {"train": 6, "generate": 7}[FIRST[name].of]
     text = Path(gpt.__file__).read_text(encoding="utf-8")
     Path(FILE).write_text(text.replace(course_source(first.of),
                                        course_source(first.of, first.edits)), encoding="utf-8")
     found = states(whole_file._tried(FILE))
     waiting = {what for what, (state, why) in found.items()
-               if (state, why) == ("not yet", f"the later form of {first.of} missing")}
+               if (state, why) == ("not yet", f"missing: the later {first.of} (chapter {grows})")}
     assert waiting == {what for what, needs, _ in whole_file.POINTS if first.of in needs}
+    assert "wrong" not in {state for state, _ in found.values()}
+
+
+def after(chapter):
+    """The file of a learner who has solved all that the chapters up to this one ask for."""
+    kept = {one.defines: one.solution_source for one in all_exercises()
+            if one.kept and one.chapter <= chapter}
+    return "\n".join(kept.pop(piece.names[0], "") if piece.kind == "definition" else piece.source
+                     for piece in course_pieces() if piece.kind != "other")
+
+
+@pytest.mark.parametrize("chapter", range(1, 8))
+def test_what_later_chapters_bring_is_not_yet_there_and_nothing_is_wrong(chapter):
+    Path(FILE).write_text(after(chapter), encoding="utf-8")
+    points = whole_file._tried(FILE)
+    assert {state for state, _, _ in points} <= {"done", "not yet"}, points
+    for state, _, why in points:
+        comes_in = [int(digit) for digit in re.findall(r"\(chapter (\d)\)", why)]
+        assert (state == "done") == (not comes_in) and all(one > chapter for one in comes_in), why
+    assert chapter < 7 or {state for state, _, _ in points} == {"done"}
+
+
+def test_a_model_with_a_cache_waits_for_the_layers_that_take_one():
+    text = Path(gpt.__file__).read_text(encoding="utf-8")
+    block = course_source("TransformerBlock")
+    Path(FILE).write_text(text.replace(block, course_source("TransformerBlock",
+                                                            EARLY["TransformerBlock"])))
+    waiting = [(state, why) for state, _, why in whole_file._tried(FILE) if state != "done"]
+    assert waiting == 4 * [("not yet", "missing: the later TransformerBlock (chapter 7)")]
 
 
 @pytest.mark.parametrize(("source", "why"), [
