@@ -19,14 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gptlib.attention import (
-    KVCache,
-    MultiHeadAttention,
-    attention,
-    causal_mask,
-    merge_heads,
-    split_heads,
-)
+from gptlib.attention import KVCache, attention, causal_mask, merge_heads, split_heads
 from gptlib.blocks import TransformerBlock
 from gptlib.corpus import storybook
 from gptlib.generation import apply_temperature, generate
@@ -163,25 +156,41 @@ def effective_number(kinds: Sequence[str], resamples: int = 1000) -> Estimate:
     return Estimate(min(value, others[tail]), value, max(value, others[-1 - tail]))
 
 
-def with_attention(model: GPTModel, attention: Callable) -> GPTModel:
-    """A copy of the model whose heads gather by `attention(queries, keys, values, mask)`.
+class OneLayer(nn.Module):
+    """A language model of a single attention layer: a vector for each token and each place, what
+    the layer gathers, and a score for each token that may come next."""
 
-    That gets (B, H, T, D), (B, H, S, D), (B, H, S, D) and the causal mask (T, S) bool, and returns
-    (B, H, T, D). All taps are fed but `weights`, which the function keeps to itself.
+    def __init__(self, attention: nn.Module, emb_dim: int, vocab_size: int, context_length: int):
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, emb_dim)
+        self.places = nn.Embedding(context_length, emb_dim)
+        self.attention = attention
+        self.scores = nn.Linear(emb_dim, vocab_size)
+        self.size = math.sqrt(emb_dim)
+        for table in (self.tokens, self.places):
+            nn.init.normal_(table.weight, std=1 / self.size)
+
+    def forward(self, ids: Tensor) -> Tensor:                                # (B, T)
+        # Small numbers made large, as in the first transformer (Vaswani and others, 2017, section
+        # 3.4): what a plain step downhill does to a vector is C times as much then.
+        x = self.size * (self.tokens(ids) + self.places.weight[: ids.shape[1]])
+        return self.scores(x + self.attention(x))                            # (B, T, V)
+
+
+def with_attention(layer: nn.Module, attention: Callable) -> nn.Module:
+    """A copy of an attention layer, the library's or a learner's, whose heads gather by
+    `attention(queries, keys, values, mask)`, without dropout.
+
+    That gets (B, H, T, D) three times and the causal mask (T, T) bool, and returns (B, H, T, D).
     """
-    def forward(layer: MultiHeadAttention, x: Tensor, cache: KVCache | None = None) -> Tensor:
-        queries = layer.queries(split_heads(layer.query(x), layer.n_heads))  # (B, H, T, D)
-        keys = layer.keys(split_heads(layer.key(x), layer.n_heads))          # (B, H, T, D)
-        values = layer.values(split_heads(layer.value(x), layer.n_heads))    # (B, H, T, D)
-        if cache is not None:
-            keys, values = cache.extend(keys, values)                        # (B, H, S, D)
-        mask = causal_mask(queries.shape[2], keys.shape[2], x.device)        # (T, S)
-        mixed = layer.head_outputs(attention(queries, keys, values, mask))   # (B, H, T, D)
-        return layer.output(merge_heads(mixed))                              # (B, T, C)
+    def forward(layer: nn.Module, x: Tensor, _cache: None = None) -> Tensor:     # (B, T, C)
+        queries, keys, values = (split_heads(project(x), layer.n_heads)
+                                 for project in (layer.query, layer.key, layer.value))
+        mask = causal_mask(x.shape[1], device=x.device)                      # (T, T)
+        return layer.output(merge_heads(attention(queries, keys, values, mask)))
 
-    changed = copy.deepcopy(model)
-    for block in changed.blocks:
-        block.attention.forward = MethodType(forward, block.attention)
+    changed = copy.deepcopy(layer)
+    changed.forward = MethodType(forward, changed)
     return changed
 
 
@@ -268,7 +277,9 @@ def padded_scores(model: GPTModel, ids: Tensor, mask: Tensor, positions: Tensor)
     def attend(queries: Tensor, keys: Tensor, values: Tensor, _causal: Tensor) -> Tensor:
         return attention(queries, keys, values, mask[:, None])
 
-    changed = with_attention(model, attend)
+    changed = copy.deepcopy(model)
+    for block in changed.blocks:
+        block.attention = with_attention(block.attention, attend)
     with torch.inference_mode():
         x = changed.token_embedding(ids) + changed.position_embedding(positions)
         for block in changed.blocks:

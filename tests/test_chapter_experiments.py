@@ -7,7 +7,9 @@ import pytest
 import torch
 from helpers import lively_model, random_ids
 
+from gptcourse import gpt
 from gptcourse.experiments import (
+    OneLayer,
     counted_table,
     counting,
     effective_number,
@@ -27,7 +29,7 @@ from gptcourse.experiments import (
     with_attention,
     without_positions,
 )
-from gptlib import generate, next_token_loss, patch, record
+from gptlib import next_token_loss, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
@@ -125,42 +127,51 @@ def test_an_effective_number_counts_kinds_that_are_equally_common_and_knows_how_
     assert few.high - few.low > 2 * (many.high - many.low)
 
 
-def test_a_model_with_the_right_attention_is_the_same_model():
-    model, ids = lively_model(), random_ids(2, 9)
-    torch.testing.assert_close(with_attention(model, attention)(ids), model(ids))
+LAYER = {"emb_dim": 12, "n_heads": 3, "drop_rate": 0.1, "qkv_bias": True}
 
 
-def test_a_model_with_the_right_attention_goes_on_with_its_cache():
-    model, prompt = lively_model(), random_ids(1, 5).tolist()
-    told = [[step[0] for step in generate(one, prompt, 8, temperature=0)]
-            for one in (model, with_attention(model, attention))]
-    assert told[0] == told[1]
+def a_layer():
+    """An attention layer as a learner writes it, and what it gets.  -> the layer, (B, T, C)"""
+    torch.manual_seed(0)
+    return gpt.MultiHeadAttention(LAYER).eval(), torch.randn(2, 7, 12)
 
 
-def test_an_attention_gets_the_causal_mask_and_the_model_stays_as_it_was():
-    model, ids = lively_model(), random_ids(1, 7)
-    before, masks = model(ids), []
+def test_a_layer_with_the_right_attention_is_the_same_layer():
+    for layer, x in (a_layer(), (lively_model().blocks[0].attention, torch.randn(2, 7, 32))):
+        torch.testing.assert_close(with_attention(layer, attention)(x), layer(x))
+
+
+def test_an_attention_gets_the_causal_mask_and_the_layer_stays_as_it_was():
+    (layer, x), masks = a_layer(), []
+    before = layer(x)
 
     def no_look_at_all(queries, keys, values, mask):
         masks.append(mask)
         return values
 
-    changed = with_attention(model, no_look_at_all)
-    assert not torch.allclose(changed(ids), before)
-    assert all(torch.equal(mask, causal_mask(7)) for mask in masks) and len(masks) == 2
-    torch.testing.assert_close(model(ids), before)
+    changed = with_attention(layer, no_look_at_all)
+    torch.testing.assert_close(changed(x), layer.output(layer.value(x)))
+    assert all(torch.equal(mask, causal_mask(7)) for mask in masks) and len(masks) == 1
+    torch.testing.assert_close(layer(x), before)
 
 
-@pytest.mark.parametrize("name", ["queries", "keys", "values", "head_outputs"])
-def test_the_taps_of_a_changed_model_are_fed(name):
-    model, ids, tap = lively_model(), random_ids(1, 6), f"blocks.0.attention.{name}"
-    changed = with_attention(model, attention)
-    with record(model, tap) as right, record(changed, tap) as seen:
-        model(ids), changed(ids)
-    torch.testing.assert_close(seen[tap], right[tap])
-    with patch(changed, {tap: torch.zeros_like}):
-        silent = changed(ids)
-    assert not torch.allclose(silent, model(ids))
+def test_a_step_moves_the_layer_with_the_other_attention_and_not_the_one_it_was_made_from():
+    layer, x = a_layer()
+    changed = with_attention(layer, attention)
+    changed(x).sum().backward()
+    assert all(one.grad is not None for one in changed.parameters())
+    assert all(one.grad is None for one in layer.parameters())
+
+
+def test_a_model_of_one_layer_adds_what_it_gathers_to_a_vector_for_the_token_and_its_place():
+    layer, _ = a_layer()
+    model, ids = OneLayer(layer, 12, vocab_size=61, context_length=9), random_ids(2, 7)
+    x = 12**0.5 * (model.tokens(ids) + model.places(torch.arange(7)))
+    torch.testing.assert_close(model(ids), model.scores(x + layer(x)))
+    later = ids.clone()
+    later[:, 4:] = 5
+    torch.testing.assert_close(model(later)[:, :4], model(ids)[:, :4])
+    assert abs(OneLayer(layer, 400, 61, 9).tokens.weight.std() - 0.05) < 0.005    # 1 / √C
 
 
 def pre_norm(x, norm, part):

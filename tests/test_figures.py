@@ -225,6 +225,16 @@ def test_a_matrix_without_room_for_numbers_is_drawn_without_them():
     assert figures.matrix(array).data == figures.matrix(array, values=False).data
 
 
+def test_a_logarithmic_x_axis_sets_points_apart_by_how_many_times_they_grow():
+    """Of 1, 4 and 16 the middle one is in the middle then, and has its number."""
+    color = [int(figures.SERIES[0][n : n + 2], 16) for n in (1, 3, 5)]
+    tops = []
+    for log_x in (False, True):
+        shown = pixels(figures.lines({"a": ([1, 4, 16], [0, 1, 0])}, "x", "y", log_x=log_x))
+        tops.append(np.argwhere((shown == color).all(-1))[0, 1])             # the highest point
+    assert tops[1] > tops[0] + 200
+
+
 def test_curves_over_many_powers_of_ten_can_be_drawn():
     drawn = figures.lines({"a": ([1, 2, 3], [1e-40, 1e-8, 1.0])}, "x", "y", log_y=True)
     assert len(pixels(drawn)) > 100 and "from 1e−40" in drawn.alt
@@ -411,6 +421,7 @@ def test_one_head_shows_what_attention_computes_and_masks_what_comes_later():
         assert [float(one) for one in found.groups()] == pytest.approx(gathered[row].tolist(),
                                                                        abs=0.006)
         assert texts(picture).count("comes later: masked") == 2 - row
+        assert texts(picture).count("softmax") == 1          # of all scores, not of each
 
 
 def test_one_head_needs_a_label_for_every_word_and_a_row_that_is_there():

@@ -193,7 +193,7 @@ ATTENTION_WEIGHTS = Exercise(
         """,
         """
         scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
-        scores = ...                          # masked_fill, where the mask is not True
+        scores = ...                          # masked_fill, where the mask is not True: ~mask
         return scores.softmax(dim=-1)
         """,
     ),
@@ -207,8 +207,8 @@ ATTENTION_WEIGHTS = Exercise(
 
 PEEKING_HEAD = ATTENTION_WEIGHTS.with_bug(
     "03.peeking_head",
-    goal="Find the bug: in training, the loss falls below what is possible, and what the model "
-         "then writes is nonsense.",
+    goal="Find the bug: every forbidden weight is 0, and still tokens know something of what comes "
+         "after them.",
     bug=(".masked_fill(~mask, -math.inf).softmax(dim=-1)", ".softmax(dim=-1) * mask",
          "What a later token holds still gets in: change its key, and the shares of earlier "
          "queries change, though its own share stays 0. Add up a row, too."),
@@ -422,13 +422,13 @@ MULTI_HEAD_ATTENTION = Exercise(
         1. query, key and value of x, each split into heads
         2. the causal mask of T tokens; attention_weights of queries, keys and mask
         3. dropout on the weights; weights times values
-        4. swap tokens and heads back, flatten the last two axes, and self.output
+        4. transpose tokens and heads back, flatten the last two axes, and self.output
         """,
         """
         queries = split_heads(self.query(x), self.n_heads)           # keys and values likewise
         mask = causal_mask(x.shape[1]).to(x.device)
         weights = self.dropout(attention_weights(queries, keys, mask))
-        mixed = ...                                                  # (B, T, C)
+        mixed = ...                        # values gathered, then the way back: (B, T, C)
         return self.output(mixed)
         """,
     ),

@@ -27,8 +27,10 @@ def lines(
     log_y: bool = False,
     title: str = "",
     digits: int = 3,
+    log_x: bool = False,
 ) -> Picture:
-    """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below.
+    """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below. With
+    `log_x` every x of the curves has its tick, each as far from the next as it is times as large.
 
     The alternative text says where a curve begins and ends with so many significant `digits`:
     fewer where the last ones differ from machine to machine.
@@ -48,6 +50,8 @@ def lines(
             axes.locator_params(axis="x", integer=True)
         if log_y:
             set_log_y(axes)
+        if log_x:
+            _set_log_x(axes, np.unique(np.concatenate([x for x, _ in series.values()])))
         ends = []
         for (name, (x, y)), color in zip(series.items(), cycle(SERIES), strict=False):
             axes.plot(x, y, color=color, linewidth=2, solid_capstyle="round",
@@ -64,6 +68,12 @@ def lines(
         said.append(f"a dashed floor at {number(floor)}")
     alt = f"{sentence(title)}Chart of {y_label} against {x_label}: {'; '.join(said)}."
     return drawn(figure, alt)
+
+
+def _set_log_x(axes: Axes, xs: np.ndarray) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(xs, [number(x) for x in xs], parse_math=False)
+    axes.set_xticks([], minor=True)
 
 
 def set_log_y(axes: Axes) -> None:

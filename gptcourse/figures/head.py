@@ -13,9 +13,12 @@ from gptcourse.figures.picture import Picture, sentence, svg
 from gptcourse.figures.style import CHIPS, EMPTY, GRID, INK, MUTED, WIDTH
 from gptcourse.figures.words import in_markup
 
-ROW_HEIGHT, TOP = 44, 92                         # of a word's row, and where the first one begins
-COLUMNS = ("key", "query · key", "÷ √D", "weight", "value", "weight × value")
-LEFT, STEP = 150, 96                             # the middle of the first column, and to the next
+ROW_HEIGHT, BOX_HEIGHT = 44, 28                  # of a word's row, and of the boxes in it
+COLUMNS = {                                      # name: where its boxes begin, their width
+    "key": (92, 80), "query · key": (190, 64), "÷ √D": (272, 64), "weight": (398, 64),
+    "value": (480, 80), "weight × value": (578, 96),
+}
+SOFTMAX = (354, 26)                              # one box for all words: it makes shares of them
 
 
 def one_head(
@@ -43,47 +46,69 @@ def one_head(
     parts = weights[:, None] * values                                        # (T, D)
 
     query = f"The query of {labels[row]}: {_vector(queries[row])}"
-    shapes = [_words(16, 28, query, "start", bold=True),
-              *(_words(_middle(n), 66, name, color=MUTED) for n, name in enumerate(COLUMNS))]
+    top = 66 if not title else 92                                # where the first row begins
+    shapes = [_words(16, top - 38, query, "start", bold=not title),
+              *(_words(_middle(name), top - 10, name, color=MUTED) for name in COLUMNS)]
+    if title:
+        shapes.append(_words(16, 26, title, "start", bold=True))
     said = []
     for n, label in enumerate(labels):
-        y = TOP + ROW_HEIGHT * n
-        shapes.append(_words(84, y + 18, label, "end", bold=n == row))
+        y = top + ROW_HEIGHT * n
+        shapes.append(_words(80, y + 19, label, "end", bold=n == row))
         if n > row:
-            shapes.append(_words(_middle(0) - 40, y + 18, "comes later: masked", "start",
+            shapes.append(_words(COLUMNS["key"][0], y + 19, "comes later: masked", "start",
                                  color=MUTED))
             said.append(f"{label} comes later and is masked")
             continue
-        cells = (_vector(keys[n]), _short(scores[n]), _short(scaled[n]), _short(weights[n]),
-                 _vector(values[n]), _vector(parts[n]))
-        for column, text in enumerate(cells):
-            shapes += _cell(_middle(column), y, text, column)
-        said.append(f"{label}: " + ", ".join(
-            f"{name} {text}" for name, text in zip(COLUMNS, cells, strict=True)))
-    last, gathered = len(COLUMNS) - 1, _vector(parts.sum(axis=0))
-    below = TOP + ROW_HEIGHT * len(labels)
+        cells = dict(zip(COLUMNS, (_vector(keys[n]), _short(scores[n]), _short(scaled[n]),
+                                   _short(weights[n]), _vector(values[n]), _vector(parts[n])),
+                         strict=True))
+        for name, text in cells.items():
+            shapes += _box(name, y, text)
+        shapes.append(_arrow_to(SOFTMAX[0], y))
+        said.append(f"{label}: " + ", ".join(f"{name} {text}" for name, text in cells.items()))
+    last, gathered = "weight × value", _vector(parts.sum(axis=0))
+    left, width = COLUMNS[last]
+    below = top + ROW_HEIGHT * len(labels)
     shapes += [
-        f'<path d="M{_middle(last) - 42} {below - 4} h84" stroke="{INK}" stroke-width="1.6"/>',
-        _words(_middle(last) - 62, below + 24, f"added up, what {labels[row]} gathers", "end"),
-        *_cell(_middle(last), below + 6, gathered, last),
+        *_softmax(top, max(66, ROW_HEIGHT * row + BOX_HEIGHT)),
+        f'<path d="M{left - 2} {below - 6} h{width + 4}" stroke="{INK}" stroke-width="1.6"/>',
+        _words(left - 24, below + 21, f"added up, what {labels[row]} gathers", "end"),
+        *_box(last, below + 2, gathered),
     ]
-    alt = f"{sentence(title)}{query}. {'; '.join(said)}. Added up: {gathered}."
-    return svg(WIDTH, below + 50, shapes, alt)
+    alt = (f"{sentence(title)}{query}. One softmax makes the weights of all scores. "
+           f"{'; '.join(said)}. Added up: {gathered}.")
+    return svg(WIDTH, below + 46, shapes, alt)
 
 
-def _middle(column: int) -> int:
-    return LEFT + STEP * column
+def _middle(column: str) -> float:
+    left, width = COLUMNS[column]
+    return left + width / 2
 
 
-def _cell(x: float, y: float, text: str, column: int) -> list[str]:
+def _box(column: str, y: float, text: str) -> list[str]:
     """A number in its box, with an arrow to it from the one on its left."""
-    fill = CHIPS[0] if COLUMNS[column] == "weight" else EMPTY
-    shapes = [f'<rect x="{x - 40}" y="{y}" width="80" height="28" rx="4" fill="{fill}" '
-              f'stroke="{GRID}"/>', _words(x, y + 19, text)]
-    if column > 0 and COLUMNS[column] != "value":
-        shapes.append(f'<path d="M{x - 55} {y + 14} h12 m-4 -4 l4 4 l-4 4" fill="none" '
-                      f'stroke="{MUTED}" stroke-width="1.4"/>')
+    left, width = COLUMNS[column]
+    fill = CHIPS[0] if column == "weight" else EMPTY
+    shapes = [f'<rect x="{left}" y="{y}" width="{width}" height="{BOX_HEIGHT}" rx="4" '
+              f'fill="{fill}" stroke="{GRID}"/>', _words(_middle(column), y + 19, text)]
+    if column not in ("key", "value"):
+        shapes.append(_arrow_to(left, y))
     return shapes
+
+
+def _arrow_to(x: float, y: float) -> str:
+    return (f'<path d="M{x - 16} {y + 14} h13 m-4 -4 l4 4 l-4 4" fill="none" stroke="{MUTED}" '
+            'stroke-width="1.4"/>')
+
+
+def _softmax(y: float, height: float) -> list[str]:
+    left, width = SOFTMAX
+    x, middle = left + width / 2, y + height / 2
+    return [f'<rect x="{left}" y="{y}" width="{width}" height="{height}" rx="4" '
+            f'fill="{EMPTY}" stroke="{MUTED}"/>',
+            f'<text x="{x}" y="{middle + 4}" transform="rotate(-90 {x} {middle})" font-size="13" '
+            f'fill="{INK}" text-anchor="middle">softmax</text>']
 
 
 def _short(x: float) -> str:
