@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from gptcourse.views.gradients import NO_NORM, PRE_NORM, GradientFlow, stack_of_blocks
 from gptlib.attention import KVCache, attention, causal_mask, merge_heads, split_heads
 from gptlib.blocks import TransformerBlock
 from gptlib.corpus import storybook
@@ -208,6 +209,26 @@ def rearranged(model: GPTModel, arrange: Callable) -> GPTModel:
     for block in changed.blocks:
         block.forward = MethodType(forward, block)
     return changed
+
+
+def silenced(model: nn.Module, *names: str) -> nn.Module:
+    """A copy of the model, or of a block, in which the parts of these names, such as
+    "blocks.0.attention", give zeros: so they add nothing to the stream."""
+    def zeros(part: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        return torch.zeros_like(output)
+
+    changed = copy.deepcopy(model)
+    for name in names:
+        changed.get_submodule(name).register_forward_hook(zeros)
+    return changed
+
+
+def gradients_at_the_bottom(depths: Iterable[int], shortcuts: bool, norms: bool) -> list[float]:
+    """The size of the gradient that comes down through stacks of so many random blocks, as a
+    multiple of what enters at the top; the norms, if any, stand before the parts."""
+    stack, norm = stack_of_blocks(), PRE_NORM if norms else NO_NORM
+    return [float(GradientFlow.compute(stack, depth, shortcuts, norm)["gradient"][0])
+            for depth in depths]
 
 
 def without_positions(model: GPTModel) -> GPTModel:

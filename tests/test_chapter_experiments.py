@@ -2,6 +2,7 @@
 should be, nothing else; where a text surprises a model; how sure a count is."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from gptcourse.experiments import (
     counting,
     effective_number,
     forgetful,
+    gradients_at_the_bottom,
     milliseconds_of_a_token,
     misfit_chances,
     newborn_stream,
@@ -22,6 +24,7 @@ from gptcourse.experiments import (
     plots_told,
     rearranged,
     share,
+    silenced,
     spellings,
     stories_told,
     surprise_by_place,
@@ -214,6 +217,41 @@ def test_the_taps_of_a_rearranged_model_are_fed():
     assert inside.keys() == right.keys()
     for name, activations in right.items():
         torch.testing.assert_close(inside[name], activations)
+
+
+@pytest.mark.parametrize(("name", "before", "after"), [
+    ("blocks.0.attention", "residual_start", "blocks.0.residual_mid"),
+    ("blocks.1.feed_forward", "blocks.1.residual_mid", "blocks.1.residual_end"),
+])
+def test_a_silenced_part_adds_nothing_the_others_do_and_the_model_stays_as_it_was(
+        name, before, after):
+    model, ids = lively_model(), random_ids(1, 7)
+    right = model(ids)
+    changed = silenced(model, name)
+    with record(changed) as inside:
+        changed(ids)
+    places = ["residual_start", "blocks.0.residual_mid", "blocks.0.residual_end",
+              "blocks.1.residual_mid", "blocks.1.residual_end"]
+    same = [ways for ways in pairwise(places) if torch.equal(*(inside[way] for way in ways))]
+    assert same == [(before, after)]
+    torch.testing.assert_close(model(ids), right)
+
+
+def test_a_model_whose_parts_are_silenced_still_goes_on_with_its_cache():
+    model, ids = lively_model(), random_ids(2, 9)
+    changed = silenced(model, "blocks.0.attention", "blocks.0.feed_forward")
+    cache = changed.new_cache()
+    changed(ids[:, :5], cache)
+    torch.testing.assert_close(changed(ids[:, 5:], cache), changed(ids)[:, 5:])
+
+
+def test_a_gradient_keeps_its_size_with_shortcuts_and_norms_and_not_without():
+    arrives = {kind: gradients_at_the_bottom([24, 48], *kind)
+               for kind in ((True, True), (False, True), (True, False), (False, False))}
+    assert all(1 < size < 10 for size in arrives[True, True])
+    assert all(0.01 < size < 10 for size in arrives[False, True])
+    assert 50 < arrives[True, False][0] < 0.01 * arrives[True, False][1]
+    assert 1e-20 > arrives[False, False][0] > arrives[False, False][1]
 
 
 def test_without_positions_a_model_adds_nothing_to_its_tokens_and_never_learns_to():

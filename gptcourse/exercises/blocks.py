@@ -107,6 +107,7 @@ LAYER_NORM = Exercise(
         forward:
         1. the mean over the last axis, with keepdim=True so that it can be subtracted
         2. the variance: the mean of the squared distances, over the same axis, divided by C
+           (or x.var with unbiased=False, which divides by C - 1 otherwise)
         3. subtract the mean, divide by the root of variance + 1e-5
         4. times scale, plus shift
         """,
@@ -207,7 +208,7 @@ GELU = Exercise(
         "It is nothing but a formula, 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))), and torch works "
         "on all numbers of x at once. Write it from the inside to the outside.",
         """
-        1. inner: x plus 0.044715 times x cubed, all times the root of 2/π
+        1. inner: x plus 0.044715 times x cubed, and this sum times the root of 2/π
         2. gate: 1 plus the tanh of inner
         3. half of x, times the gate
         """,
@@ -329,6 +330,10 @@ _SECOND = "return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 _BOTH = f"{_FIRST}\n        {_SECOND}"
 _POST_NORM = """x = self.attention_norm(x + self.dropout(self.attention(x)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))"""
+_FIRST_ON_THE_COPY = """x = self.attention_norm(x)
+        x = x + self.dropout(self.attention(x))"""
+_SECOND_ON_THE_COPY = """x = self.feed_forward_norm(x)
+        return x + self.dropout(self.feed_forward(x))"""
 
 TRANSFORMER_BLOCK = Exercise(
     "04.TransformerBlock",
@@ -351,7 +356,8 @@ TRANSFORMER_BLOCK = Exercise(
         "A block only ever adds to x. What does attention read: x itself? And what does the "
         "feed-forward network read: the x from before, or with what attention has added?",
         """
-        __init__: a LayerNorm for each of the two parts, the two parts, and one nn.Dropout
+        __init__: a LayerNorm for each of the two parts, the two parts, and one nn.Dropout;
+        a norm takes the width, config["emb_dim"], and a part takes the whole config
         forward:
         1. x becomes x plus what attention makes of the normalized x
         2. the new x plus what the feed-forward network makes of the normalized new x
@@ -370,27 +376,25 @@ TRANSFORMER_BLOCK = Exercise(
     batched={"x": 2},
 )
 
-POST_NORM = TRANSFORMER_BLOCK.with_bug(
-    "04.post_norm",
+BABBLING_BLOCK = TRANSFORMER_BLOCK.with_bug(
+    "04.babbling_block",
     goal=("Find the bug: this block learns, but it is not the one of GPT-2, and with trained "
           "weights in it the model talks nonsense."),
-    bug=(_BOTH, _POST_NORM,
-         "The bug is still in there: follow x from the top to the bottom, and look what happens to "
-         "it besides the two additions."),
+    bug=(_BOTH, f"{_FIRST_ON_THE_COPY}\n        {_SECOND_ON_THE_COPY}",
+         "The bug is still in there: say of each line what x is afterwards, the stream or a "
+         "normalized copy of it."),
     edits=[
-        (_BOTH, f"{_FIRST}\n        return self.feed_forward_norm(x + self.dropout("
-         "self.feed_forward(x)))",
+        (_BOTH, f"{_FIRST}\n        {_SECOND_ON_THE_COPY}",
          "The first half is mended: now do the same to the second."),
-        (_BOTH, "x = self.attention_norm(x + self.dropout(self.attention(x)))\n"
-         f"        {_SECOND}",
+        (_BOTH, f"{_FIRST_ON_THE_COPY}\n        {_SECOND}",
          "The second half is mended: now do the same to the first."),
     ],
     hints=(
         "Write down what a number of x goes through from the first block to the last, if both "
         "parts add nothing at all. Compare it with the sentence below the class's name.",
         """
-        1. x + ... must be the last thing that happens in each of the two lines
-        2. the norm moves inside, around the x that the part reads
+        1. no line may put anything in place of x: all that may happen to x is an addition
+        2. so the normalized copy needs a name of its own, or none: only the part reads it
         """,
         """
         x = x + self.dropout(self.attention(self.attention_norm(x)))
@@ -399,4 +403,4 @@ POST_NORM = TRANSFORMER_BLOCK.with_bug(
     ),
 )
 
-EXERCISES = (LAYER_NORM, GELU, FEED_FORWARD, TRANSFORMER_BLOCK, POST_NORM)
+EXERCISES = (LAYER_NORM, GELU, FEED_FORWARD, TRANSFORMER_BLOCK, BABBLING_BLOCK)

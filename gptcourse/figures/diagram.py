@@ -176,31 +176,34 @@ def _arrow_head(d: str) -> str:
 def block_diagram() -> Picture:
     """One transformer block at reading size: the stream, and the two branches that add to it."""
     draw = _Diagram({"attention", "block"}, ())
-    draw.path("block", "M6 128 H694", width=3.2)
-    draw.text("block", 182, 154, "residual stream: C numbers for each token", small=True)
-    draw.text("attention", 170, 18, "attention looks at earlier tokens, too", small=True)
-    draw.text("block", 500, 18, "feed-forward: each token alone, 4C wide inside", small=True)
-    _draw_branch(draw, 28, 306, (("block", 46, 52, "norm"), ("attention", 118, 82, "attention"),
-                                 ("block", 220, 62, "dropout")))
-    _draw_branch(draw, 328, 670, (("block", 344, 46, "norm"), ("block", 402, 54, "expand"),
-                                  ("block", 468, 46, "GELU"), ("block", 526, 60, "contract"),
-                                  ("block", 598, 58, "dropout")))
+    draw.path("block", "M6 138 H694", width=3.2)
+    draw.text("block", 146, 164, "residual stream: C numbers for each token", small=True)
+    draw.text("attention", 142, 18, "looks at earlier tokens, too", small=True)
+    draw.text("block", 493, 18, "feed_forward: each token alone", small=True)
+    draw.frame("block", 399, 28, 196, 72, "")
+    draw.text("block", 497, 94, "4C wide inside", small=True)
+    _draw_branch(draw, 12, 264, (("block", 22, 74, "attention_", "norm"),
+                                 ("attention", 110, 70, "attention"),
+                                 ("block", 192, 56, "dropout")))
+    _draw_branch(draw, 280, 680, (("block", 290, 96, "feed_forward_", "norm"),
+                                  ("block", 405, 52, "expand"), ("block", 470, 44, "GELU"),
+                                  ("block", 527, 62, "contract"), ("block", 608, 56, "dropout")))
     alt = ("Diagram of a transformer block: the residual stream, C numbers for each token, runs "
-           "through it; a first branch takes a copy through norm, attention and dropout and adds "
-           "the result; a second takes a copy through norm, the feed-forward network (expand, "
-           "GELU, contract; 4C wide inside) and dropout and adds the result.")
-    return svg(WIDTH, 170, draw.shapes, alt)
+           "through it; a first branch takes a copy through attention_norm, attention and dropout "
+           "and adds the result; a second takes a copy through feed_forward_norm, the feed-forward "
+           "network (expand, GELU, contract; 4C wide inside) and dropout and adds the result.")
+    return svg(WIDTH, 180, draw.shapes, alt)
 
 
 def _draw_branch(draw: _Diagram, start: int, end: int, boxes: Sequence[tuple]) -> None:
-    """From the stream at `start` up through the boxes (part, left, width, name), to the plus."""
-    way = f"M{start} 128 V52"
-    for part, left, width, name in boxes:
+    """From the stream at `start` up through boxes (part, left, width, *lines), to the plus."""
+    way = f"M{start} 138 V58"
+    for part, left, width, *lines_ in boxes:
         draw.path(part, f"{way} H{left - 3}")
-        draw.box(part, left, 34, width, 36, name, small=True)
-        way = f"M{left + width} 52"
-    draw.path("block", f"{way} H{end} V113")
-    draw.plus("block", end, 128)
+        draw.box(part, left, 38, width, 40, *lines_, small=True)
+        way = f"M{left + width} 58"
+    draw.path("block", f"{way} H{end} V123")
+    draw.plus("block", end, 138)
 
 
 def training_loop() -> Picture:

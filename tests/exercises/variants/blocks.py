@@ -305,7 +305,7 @@ class WithShortcutsByName(Block):
         return shortcut + x
 
 
-@right("post_norm")
+@right("babbling_block")
 class WithTheDropoutMoved(WithShortcutsByName):
     pass
 
@@ -390,7 +390,12 @@ wrong_edits(
     ("FeedForward(config)", 'FeedForward(config["emb_dim"])', "TypeError"),
 )
 wrong_edits(
-    "post_norm",
+    "babbling_block",
+    (*block("x = self.attention_norm(x + self.dropout(self.attention(x)))",
+            "return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))"),
+     "as in 2017"),
+    (*block("copy = self.attention_norm(x)", "x = copy + self.dropout(self.attention(copy))",
+            f"return x + self.dropout({_F})"), "The second half is mended"),
     (*block_of(f"x + {_A}", f"self.feed_forward_norm(x + {_F})"), "feed_forward_norm"),
     (*block_of("x + self.attention(x)", "x + self.feed_forward(x)"),
      "attention_norm is never called"),
