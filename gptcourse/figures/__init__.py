@@ -16,6 +16,7 @@ from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_lo
 from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
 from gptcourse.figures.tables import two_tables
 from gptcourse.figures.head import one_head
+from gptcourse.figures.valley import valley
 from gptcourse.figures.diagram import (
     PARTS,
     block_diagram,

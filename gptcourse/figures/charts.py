@@ -27,6 +27,7 @@ def lines(
     log_y: bool = False,
     title: str = "",
     digits: int = 3,
+    log_x: bool = False,
 ) -> Picture:
     """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below.
 
@@ -46,6 +47,9 @@ def lines(
         axes = new_axes(figure, title, x_label, y_label, grid="y")
         if all(is_whole(x) for x, _ in series.values()):
             axes.locator_params(axis="x", integer=True)
+        if log_x:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda x, _place: number(x))
         if log_y:
             set_log_y(axes)
         ends = []
