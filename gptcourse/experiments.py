@@ -1,5 +1,5 @@
-"""What chapters measure: how tokens spell a word, what counting comes to, what each token of a story
-costs, and models in which one thing is other than it should be."""
+"""What chapters measure: how tokens spell a word, what counting comes to, what each token of a
+story costs, and models in which one thing is other than it should be."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""How tokens spell a word; what counting comes to; what each token of a story costs; models in which
-one thing is other than it should be, nothing else."""
+"""How tokens spell a word; what counting comes to; what each token of a story costs; models in
+which one thing is other than it should be, nothing else."""
 
 import copy
 import math

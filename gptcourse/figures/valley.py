@@ -49,8 +49,8 @@ def valley(
         for text in legend.get_texts():
             text.set_parse_math(False)
     said = "; ".join(
-        f"{name} takes {len(way[0]) - 1} steps from {_place(way, 0)} to {_place(way, -1)}, where "
-        f"the loss is {number(float(loss(way[0][-1], way[1][-1])))}"
+        f"{name} takes {len(way[0]) - 1} steps from ({_place(way, 0)}) to ({_place(way, -1)}), "
+        f"where the loss is {number(float(loss(way[0][-1], way[1][-1])))}"
         for name, way in walks.items())
     return drawn(figure, f"{sentence(title)}Lines of equal loss over {x_label} and {y_label}. "
                          f"{said}.")
@@ -64,4 +64,4 @@ def _span(numbers: np.ndarray) -> np.ndarray:
 
 
 def _place(way: tuple[np.ndarray, np.ndarray], n: int) -> str:
-    return f"({number(float(way[0][n]))}, {number(float(way[1][n]))})"
+    return ", ".join(number(round(float(numbers[n]), 2) + 0.0) for numbers in way)
