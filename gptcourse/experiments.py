@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import NamedTuple
 
 import torch
@@ -102,6 +102,53 @@ def misfit_chances(model: GPTModel, tokenizer: BPETokenizer, text: str,
         fits.append([any(word.startswith(token) for word in words) for token in tokens])
     chances = apply_temperature(logits, temperature).softmax(dim=-1)         # (T, V)
     return (chances * ~torch.tensor(fits)).sum(dim=-1)
+
+
+@torch.no_grad()
+def story_surprises(model: nn.Module, texts: Sequence[str], tokenizer: BPETokenizer) -> Tensor:
+    """What each token of some stories costs a model that reads every story from its beginning, and
+    at last the token that ends it, in nats.  -> (N), one story after the other"""
+    end = tokenizer.end_token
+    stories = [torch.tensor([end, *tokenizer.encode(text), end]) for text in texts]
+    rows = nn.utils.rnn.pad_sequence(stories, batch_first=True, padding_value=end)   # (n, T + 1)
+    costs = []
+    for some in rows.split(16):
+        logs = model(some[:, :-1]).log_softmax(dim=-1)                       # (B, T, V)
+        costs.append(-logs.gather(-1, some[:, 1:, None])[..., 0])            # (B, T)
+    lengths = torch.tensor([len(story) - 1 for story in stories])            # (n)
+    return torch.cat(costs)[torch.arange(rows.shape[1] - 1) < lengths[:, None]]
+
+
+def kinds_of_tokens(
+    texts: Sequence[str], tokenizer: BPETokenizer, counted: nn.Embedding
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What each token of some stories costs the perfect reader, in the order of `story_surprises`,
+    and of which kind it is: "neighbor", the last token gives it away to a counted table; "memory",
+    only the story so far does; "dice", nothing does.  -> (N), and for each kind (N) bool"""
+    ending = torch.zeros(1)                                  # that a story is over costs nothing
+    perfect = torch.cat([part for text in texts
+                         for part in (perfect_surprises(text, tokenizer), ending)])
+    by_table = story_surprises(counted, texts, tokenizer)
+    dice, easy = perfect > 0.01, by_table < 0.5
+    return perfect, {"neighbor": ~dice & easy, "memory": ~dice & ~easy, "dice": dice}
+
+
+def along_gradient(
+    model: nn.Module, inputs: Tensor, targets: Tensor, distances: Sequence[float]
+) -> tuple[list[float], float]:
+    """The loss on a batch (B, T), after a walk of each of these distances from the model's weights
+    straight against the gradient; and what the slope promises for a distance of 1."""
+    loss = next_token_loss(model(inputs), targets)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    losses = []
+    for distance in distances:
+        walker = copy.deepcopy(model)
+        with torch.no_grad():
+            for weight, gradient in zip(walker.parameters(), gradients, strict=True):
+                weight -= distance * gradient / norm
+            losses.append(next_token_loss(walker(inputs), targets).item())
+    return losses, norm.item()
 
 
 def stories_told(model: GPTModel, tokenizer: BPETokenizer, opening: str, many: int, seed: int = 0,
@@ -352,3 +399,10 @@ def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: fl
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+def with_batch(train: FunctionType, batch: Callable) -> FunctionType:
+    """A copy of a training loop that draws its windows by this `batch`, whatever stands for that
+    name in the file where the loop was written."""
+    return FunctionType(train.__code__, {**train.__globals__, "batch": batch}, train.__name__,
+                        train.__defaults__, train.__closure__)

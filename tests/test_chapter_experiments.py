@@ -1,6 +1,7 @@
 """How tokens spell a word; what counting comes to; models in which one thing is other than it
 should be, nothing else; where a text surprises a model; how sure a count is."""
 
+import copy
 import math
 from itertools import pairwise
 
@@ -11,11 +12,13 @@ from helpers import lively_model, random_ids
 from gptcourse import gpt
 from gptcourse.experiments import (
     OneLayer,
+    along_gradient,
     counted_table,
     counting,
     effective_number,
     forgetful,
     gradients_at_the_bottom,
+    kinds_of_tokens,
     milliseconds_of_a_token,
     misfit_chances,
     newborn_stream,
@@ -27,15 +30,20 @@ from gptcourse.experiments import (
     silenced,
     spellings,
     stories_told,
+    story_surprises,
     surprise_by_place,
     train_on,
     with_attention,
+    with_batch,
     without_positions,
 )
-from gptlib import next_token_loss, record
+from gptlib import evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
+
+TINY_CONFIG = {"vocab_size": 9, "context_length": 4, "emb_dim": 8, "n_heads": 2, "n_layers": 1,
+               "drop_rate": 0.0, "qkv_bias": False}
 
 
 def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_others():
@@ -345,3 +353,49 @@ def test_the_rate_of_training_rises_step_by_step_to_its_peak(monkeypatch):
     ids = random_ids(2, 9)
     train_on(lively_model(), [(ids[:, :-1], ids[:, 1:])] * 6, rate=0.4, warmup_steps=4)
     assert [round(rate, 3) for rate in rates] == [0.1, 0.2, 0.3, 0.4, 0.4, 0.4]
+
+
+def test_what_stories_cost_a_model_is_its_loss_story_by_story():
+    model, tokenizer = storyteller()
+    texts = [story.text for story in storybook.stories(18, seed=4)]
+    costs = story_surprises(model, texts, tokenizer)
+    lengths = [len(tokenizer.encode(text)) + 1 for text in texts]
+    assert len(costs) == sum(lengths)
+    for text, own in zip(texts, costs.split(lengths), strict=True):
+        ids = [tokenizer.end_token, *tokenizer.encode(text), tokenizer.end_token]
+        assert math.isclose(own.mean(), evaluate(model, ids), rel_tol=1e-4)
+
+
+def test_tokens_are_sorted_by_who_can_know_them():
+    _, tokenizer = storyteller()
+    texts = [story.text for story in storybook.stories(40, seed=5)]
+    ids = [token for text in texts for token in [*tokenizer.encode(text), tokenizer.end_token]]
+    counted = counted_table(torch.tensor([tokenizer.end_token, *ids]), tokenizer.vocab_size)
+    perfect, kinds = kinds_of_tokens(texts, tokenizer, counted)
+    assert len(perfect) == len(ids) and torch.equal(sum(kinds.values()), torch.ones(len(ids)))
+    table = story_surprises(counted, texts, tokenizer)
+    assert perfect[kinds["dice"]].min() > 0.01
+    assert perfect[kinds["memory"]].max() <= 0.01 and table[kinds["memory"]].min() >= 0.5
+    assert table[kinds["neighbor"]].max() < 0.5 and perfect[kinds["neighbor"]].max() <= 0.01
+
+
+def test_a_short_walk_against_the_gradient_keeps_its_promise_and_leaves_the_model_alone():
+    model, ids = lively_model(), random_ids(2, 9)
+    before = copy.deepcopy(model.state_dict())
+    (start, near), slope = along_gradient(model, ids[:, :-1], ids[:, 1:], [0.0, 1e-3])
+    assert math.isclose(start, next_token_loss(model(ids[:, :-1]), ids[:, 1:]).item(), rel_tol=1e-6)
+    assert math.isclose(near, start - 1e-3 * slope, rel_tol=1e-4) and near < start
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_loop_with_another_batch_trains_on_its_windows_only_and_stays_as_it_was():
+    asked = []
+
+    def batch(ids, batch_size, context_length, generator=None):
+        asked.append((batch_size, context_length))
+        return ids[None, :4], ids[None, 1:5]
+
+    model, ids = gpt.GPTModel(TINY_CONFIG), torch.arange(9)
+    assert len(list(with_batch(gpt.train, batch)(model, ids, 3, 2, peak=0.01))) == 3
+    assert asked == [(2, 4)] * 3
+    assert len(list(gpt.train(model, ids, 1, 2))) == 1 and len(asked) == 3

@@ -44,6 +44,7 @@ STILLS = {
     "lines": lambda: figures.lines({"training": ([1, 2], [3.0, 2.5])}, "step", "loss", floor=2.0),
     "bars": lambda: figures.bars(["a", "b"], [3, 1], "Counts", highlight="a", unit=" ms"),
     "gpt_diagram": lambda: figures.gpt_diagram({"attention"}),
+    "valley": lambda: figures.valley(lambda x, y: x**2 + y**2, {"a": ([2, 1], [1, 0])}, "b", "c"),
     "token_strip": lambda: figures.token_strip(WORDS, [464, 3797, 3332]),
     "token_bars": lambda: figures.token_bars(WORDS, {"a": [1, 2, 3], "b": [3, 1, 0]}, "nats"),
     "two_tables": lambda: figures.two_tables(WORDS, np.eye(3), np.ones((3, 3)), 1),
@@ -213,6 +214,20 @@ def test_a_logarithmic_axis_has_plain_numbers_where_it_is_narrow_and_powers_of_t
     assert [tick(y, 0) for tick, y in zip(told, (1.0, 0.4), strict=True)] == ["1", "0.4"]
     axes.set_ylim(1e-3, 2)
     assert [tick(y, 0) for tick, y in zip(told, (1.0, 0.4), strict=True)] == ["10⁰", ""]
+
+
+def test_on_a_logarithmic_x_axis_each_factor_of_ten_has_the_same_width():
+    def middle_of_the_curve(**options):
+        """The column of the curve halfway up, as a share of its width."""
+        curve = {"": ([1, 10, 100], [0.0, 1.0, 2.0])}
+        blue = np.array([int(figures.SERIES[0][n : n + 2], 16) for n in (1, 3, 5)])
+        image = pixels(figures.lines(curve, "x", "y", **options))
+        rows, columns = np.nonzero((np.abs(image - blue) < 8).all(-1))
+        halfway = columns[np.abs(rows - (rows.min() + rows.max()) / 2) < 3]
+        return (halfway.mean() - columns.min()) / np.ptp(columns)
+
+    assert abs(middle_of_the_curve(log_x=True) - 0.5) < 0.03
+    assert middle_of_the_curve() < 0.2
 
 
 def test_tensors_of_any_kind_can_be_drawn():
