@@ -303,14 +303,6 @@ def test_the_diagram_colors_what_is_lit_and_nothing_else():
         assert not any(color in lit.data for color in others)
 
 
-def test_the_diagram_outlines_what_is_built_already():
-    fill, outline = figures.PARTS["embedding"]
-    picture = figures.gpt_diagram(["attention"], built=["embedding"])
-    assert outline in picture.data and fill not in picture.data
-    assert figures.PARTS["attention"][0] in picture.data
-    assert "with attention highlighted and embedding marked as built" in picture.alt
-
-
 def test_the_diagram_shows_every_piece_of_a_gpt():
     words = " ".join(texts(figures.gpt_diagram(["model"])))
     for piece in ("token embedding", "position embedding", "norm attention", "feed- forward",
@@ -373,7 +365,6 @@ def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():
     (lambda: figures.estimates({}, "x", "y"), "There is no point"),
     (lambda: figures.bars(["a"], [1, 2]), "1 labels for 2 bars"),
     (lambda: figures.gpt_diagram(["atention"]), "'atention' is no part of a GPT: choose from tok"),
-    (lambda: figures.gpt_diagram([], ["blok"]), "'blok' is no part"),
     (lambda: figures.token_strip(["a"], [1, 2]), "1 labels for 2 ids"),
 ])
 def test_what_cannot_be_drawn_is_explained(draw, message):
@@ -526,6 +517,8 @@ WITH_WORDS = {
                                               text[:40]),
     "estimates": lambda text: figures.estimates({text: ((1, 2, 3), (4, 5, 6))}, text[:40],
                                                 text[:40], text[:40]),
+    "valley": lambda text: figures.valley(lambda x, y: x**2 + y**2, {text: ([2, 1], [1, 0])},
+                                          text[:40], text[:40], text[:40]),
 }
 
 

@@ -25,18 +25,17 @@ def check_parts(parts: Collection[str]) -> None:
 
 
 def gpt_diagram(
-    lit: Collection[str], built: Collection[str] = (),
+    lit: Collection[str],
     tokens: Sequence[tuple[str, int]] = POPPY, chances: Sequence[float] = POPPYS_NEXT,
 ) -> Picture:
-    """The whole GPT, from text to the next token: the parts named in `lit` are colored, those in
-    `built` are drawn in their color on white, all others are gray.
+    """The whole GPT, from text to the next token; the parts named in `lit` are colored.
 
     The parts are "tokenizer", "embedding", "attention", "block", "model", "training" and
     "generation". The last `tokens` of a text, with their ids, stand at its beginning, and the
     `chances` of the most likely next ones at its end. Raises a ValueError for any other part.
     """
-    check_parts((*lit, *built))
-    draw = _Diagram(lit, built)
+    check_parts(lit)
+    draw = _Diagram(lit)
     draw.frame("model", 128, 52, 514, 266, "GPT")
     for offset in (12, 6, 0):
         draw.frame("block", 254 + offset, 90 - offset, 254, 206,
@@ -51,10 +50,8 @@ def gpt_diagram(
     draw.path("generation", "M671 186 V24 H62 V176")
     draw.text("generation", 366, 18, "generation: draw the next token, append it, read on")
     shown = ", ".join(part for part in PARTS if part in lit) or "nothing"
-    done = ", ".join(part for part in PARTS if part in built)
-    marked = f" and {done} marked as built" if done else ""
     read = ", ".join(f"{with_signs(token)} {token_id}" for token, token_id in tokens[-3:])
-    alt = (f"Diagram of a GPT with {shown} highlighted{marked}: text becomes tokens and ids "
+    alt = (f"Diagram of a GPT with {shown} highlighted: text becomes tokens and ids "
            f"({read}); token and position embedding are added; in each of L blocks attention and a "
            "feed-forward network, each behind a norm, add to the residual stream; a final norm and "
            "the output head give probabilities of the next token. Training sends the loss back to "
@@ -110,15 +107,13 @@ def _draw_head(draw: _Diagram, chances: Sequence[float]) -> None:
 class _Diagram:
     """Collects SVG shapes, each colored by the part of the GPT to which it belongs."""
 
-    def __init__(self, lit: Collection[str], built: Collection[str]):
-        self.lit, self.built = lit, built
+    def __init__(self, lit: Collection[str]):
+        self.lit = lit
         self.shapes: list[str] = []
 
     def colors(self, part: str) -> tuple[str, str, str]:
         """Fill, outline and text color."""
-        if part in self.lit:
-            return (*PARTS[part], INK)
-        return ("#ffffff", PARTS[part][1], INK) if part in self.built else UNLIT
+        return (*PARTS[part], INK) if part in self.lit else UNLIT
 
     def box(self, part, x, y, width, height, *lines_, small=False, fill=None) -> None:
         own_fill, outline, _ = self.colors(part)
@@ -175,7 +170,7 @@ def _arrow_head(d: str) -> str:
 
 def block_diagram() -> Picture:
     """One transformer block at reading size: the stream, and the two branches that add to it."""
-    draw = _Diagram({"attention", "block"}, ())
+    draw = _Diagram({"attention", "block"})
     draw.path("block", "M6 138 H694", width=3.2)
     draw.text("block", 146, 164, "residual stream: C numbers for each token", small=True)
     draw.text("attention", 142, 18, "looks at earlier tokens, too", small=True)
@@ -208,7 +203,7 @@ def _draw_branch(draw: _Diagram, start: int, end: int, boxes: Sequence[tuple]) -
 
 def training_loop() -> Picture:
     """One turn of the loop of training: batch, scores, loss, gradient, step, and around again."""
-    draw = _Diagram({"training", "model", "tokenizer"}, ())
+    draw = _Diagram({"training", "model", "tokenizer"})
     draw.box("tokenizer", 16, 70, 130, 54, "batch", "from the text")
     draw.path("model", "M146 97 H252")
     draw.text("model", 196, 88, "inputs", small=True)
@@ -236,7 +231,7 @@ def training_loop() -> Picture:
 
 def cache_loop() -> Picture:
     """Generation with a cache: the prompt once, then one new token at a time, and what is kept."""
-    draw = _Diagram({"tokenizer", "model", "attention", "generation"}, ())
+    draw = _Diagram({"tokenizer", "model", "attention", "generation"})
     draw.box("tokenizer", 10, 70, 104, 54, "prompt", "all its tokens")
     draw.path("tokenizer", "M114 97 H246")
     draw.text("tokenizer", 180, 88, "once, at first", small=True)
