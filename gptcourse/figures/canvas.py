@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,14 @@ def new_axes(
 def set_ticks(axes: Axes, xs, x_labels, ys, y_labels, size: float, rotation: int) -> None:
     axes.set_xticks(xs, x_labels, fontsize=size, rotation=rotation, parse_math=False)
     axes.set_yticks(ys, y_labels, fontsize=size, parse_math=False)
+
+
+def set_legend(axes: Axes, artists: Sequence, names: Iterable[str]) -> None:
+    """Above the axes, on the right, what each of the artists shows; a name may be any text."""
+    legend = axes.legend(artists, [" "] * len(artists), loc="lower right", bbox_to_anchor=(1, 1),
+                         ncols=len(artists), frameon=False, fontsize=TEXT_SIZE)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=cut(drawable(name), 24), parse_math=False, color=INK)
 
 
 def drawable(text: str) -> str:

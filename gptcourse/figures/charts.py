@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptcourse.figures.canvas import DRAWING, drawable, drawn, new_axes, new_figure, visible
+from gptcourse.figures.canvas import (
+    DRAWING,
+    drawable,
+    drawn,
+    new_axes,
+    new_figure,
+    set_legend,
+    visible,
+)
 from gptcourse.figures.numbers import as_array, check_labels, is_whole, number, without_traces
 from gptcourse.figures.picture import Picture, sentence
 from gptcourse.figures.style import GRID, INK, MUTED, SERIES, SMALL_SIZE, TEXT_SIZE, WIDTH
@@ -176,17 +184,14 @@ def token_bars(
     with DRAWING:
         figure = new_figure(WIDTH, 330 + (20 if title else 0))
         axes = new_axes(figure, title, y_label=y_label, grid="y")
-        for n, ((name, values), color) in enumerate(zip(series.items(), cycle(SERIES),
-                                                        strict=False)):
-            axes.bar(np.arange(len(names)) - 0.42 + thick * (n + 0.5), values, thick, color=color,
-                     label=cut(drawable(name), 24))
+        bars_ = []
+        for n, (values, color) in enumerate(zip(series.values(), cycle(SERIES), strict=False)):
+            left = np.arange(len(names)) - 0.42 + thick * (n + 0.5)
+            bars_.append(axes.bar(left, values, thick, color=color))
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor",
                         fontsize=SMALL_SIZE, parse_math=False)
         axes.margins(x=0.01)
-        legend = axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(series),
-                             frameon=False, fontsize=TEXT_SIZE)
-        for text in legend.get_texts():
-            text.set(parse_math=False, color=INK)
+        set_legend(axes, bars_, series)
     said = "; ".join(
         f"{name} {', '.join(number(x) for x in np.round(row, 2))}"
         for name, row in zip(names, np.stack(list(series.values()), axis=1), strict=True))

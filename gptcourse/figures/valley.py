@@ -7,11 +7,10 @@ from itertools import cycle
 
 import numpy as np
 
-from gptcourse.figures.canvas import DRAWING, drawable, drawn, new_axes, new_figure
+from gptcourse.figures.canvas import DRAWING, drawn, new_axes, new_figure, set_legend
 from gptcourse.figures.numbers import as_array, number
 from gptcourse.figures.picture import Picture, sentence
-from gptcourse.figures.style import MUTED, SERIES, TEXT_SIZE, WIDTH
-from gptcourse.figures.words import cut
+from gptcourse.figures.style import MUTED, SERIES, WIDTH
 
 LINES = 12                                       # of equal loss
 MARGIN = 0.12                                    # around the ways, as a share of what they span
@@ -41,13 +40,9 @@ def valley(
         axes = new_axes(figure, title, x_label, y_label)
         axes.contour(x, y, heights, np.geomspace(low, high, LINES), colors=[MUTED], linewidths=0.7,
                      alpha=0.55)
-        for (name, way), color in zip(walks.items(), cycle(SERIES), strict=False):
-            axes.plot(*way, color=color, linewidth=1.6, marker="o", markersize=4,
-                      label=cut(drawable(name), 32))
-        legend = axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(walks),
-                             frameon=False, fontsize=TEXT_SIZE)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        lines = [axes.plot(*way, color=color, linewidth=1.6, marker="o", markersize=4)[0]
+                 for way, color in zip(walks.values(), cycle(SERIES), strict=False)]
+        set_legend(axes, lines, walks)
     said = "; ".join(
         f"{name} takes {len(way[0]) - 1} steps from ({_place(way, 0)}) to ({_place(way, -1)}), "
         f"where the loss is {number(float(loss(way[0][-1], way[1][-1])))}"
