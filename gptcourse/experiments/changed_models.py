@@ -1,0 +1,129 @@
+"""Models in which one thing is other than it should be, or missing."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+from gptlib.attention import KVCache, attention, causal_mask, merge_heads, split_heads
+from gptlib.blocks import TransformerBlock
+from gptlib.model import GPTModel
+
+
+class OneLayer(nn.Module):
+    """A language model of a single attention layer: a vector for each token and each place, what
+    the layer gathers, and a score for each token that may come next."""
+
+    def __init__(self, attention: nn.Module, emb_dim: int, vocab_size: int, context_length: int):
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, emb_dim)
+        self.places = nn.Embedding(context_length, emb_dim)
+        self.attention = attention
+        self.scores = nn.Linear(emb_dim, vocab_size)
+        self.size = math.sqrt(emb_dim)
+        for table in (self.tokens, self.places):
+            nn.init.normal_(table.weight, std=1 / self.size)
+
+    def forward(self, ids: Tensor) -> Tensor:                                # (B, T)
+        # Small numbers made large, as in the first transformer (Vaswani and others, 2017, section
+        # 3.4): what a plain step downhill does to a vector is C times as much then.
+        x = self.size * (self.tokens(ids) + self.places.weight[: ids.shape[1]])
+        return self.scores(x + self.attention(x))                            # (B, T, V)
+
+
+def with_attention(layer: nn.Module, attention: Callable) -> nn.Module:
+    """A copy of an attention layer, the library's or a learner's, whose heads gather by
+    `attention(queries, keys, values, mask)`, without dropout.
+
+    That gets (B, H, T, D) three times and the causal mask (T, T) bool, and returns (B, H, T, D).
+    """
+    def forward(layer: nn.Module, x: Tensor, _cache: None = None) -> Tensor:     # (B, T, C)
+        queries, keys, values = (split_heads(project(x), layer.n_heads)
+                                 for project in (layer.query, layer.key, layer.value))
+        mask = causal_mask(x.shape[1], device=x.device)                      # (T, T)
+        return layer.output(merge_heads(attention(queries, keys, values, mask)))
+
+    changed = copy.deepcopy(layer)
+    changed.forward = MethodType(forward, changed)
+    return changed
+
+
+def rearranged(model: GPTModel, arrange: Callable) -> GPTModel:
+    """A copy of the model whose blocks put each part and its norm together by
+    `arrange(x, norm, part)`, (B, T, C) -> (B, T, C); its weights are those of the model."""
+    def forward(block: TransformerBlock, x: Tensor, cache: KVCache | None = None) -> Tensor:
+        def attention(x: Tensor) -> Tensor:
+            return block.attention(x, cache)
+
+        x = block.residual_mid(arrange(x, block.attention_norm, attention))
+        return block.residual_end(arrange(x, block.feed_forward_norm, block.feed_forward))
+
+    changed = copy.deepcopy(model)
+    for block in changed.blocks:
+        block.forward = MethodType(forward, block)
+    return changed
+
+
+def silenced(model: nn.Module, *names: str) -> nn.Module:
+    """A copy of the model, or of a block, in which the parts of these names, such as
+    "blocks.0.attention", give zeros: so they add nothing to the stream."""
+    def zeros(part: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        return torch.zeros_like(output)
+
+    changed = copy.deepcopy(model)
+    for name in names:
+        changed.get_submodule(name).register_forward_hook(zeros)
+    return changed
+
+
+def without_positions(model: GPTModel) -> GPTModel:
+    """A copy of the model whose position table is 0, and stays 0 in training."""
+    changed = copy.deepcopy(model)
+    nn.init.zeros_(changed.position_embedding.weight)
+    changed.position_embedding.requires_grad_(False)
+    return changed
+
+
+class ForgetfulCache:
+    """A cache that counts all tokens, but keeps the keys and values of the latest only."""
+
+    def __init__(self, keep: int):
+        self.keep, self.length = keep, 0
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """What was kept and what is new, (B, H, S, D) each; the latest of it is kept."""
+        new = keys.shape[2]
+        if self.length > 0:
+            keys = torch.cat([self.keys, keys], dim=2)
+            values = torch.cat([self.values, values], dim=2)
+        self.keys, self.values = keys[:, :, -self.keep :], values[:, :, -self.keep :]
+        self.length += new
+        return keys, values
+
+
+def forgetful(model: GPTModel, keep: int) -> GPTModel:
+    """A copy of the model whose caches keep the latest `keep` tokens."""
+    changed = copy.deepcopy(model)
+    changed.new_cache = lambda: [ForgetfulCache(keep) for _ in changed.blocks]
+    return changed
+
+
+def padded_scores(model: GPTModel, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+    """The scores of a batch, ids (B, T), in which `mask` (B, T, T) bool says who may look at whom
+    and `positions` (B, T) where each token stands.  -> (B, T, V)"""
+    def attend(queries: Tensor, keys: Tensor, values: Tensor, _causal: Tensor) -> Tensor:
+        return attention(queries, keys, values, mask[:, None])
+
+    changed = copy.deepcopy(model)
+    for block in changed.blocks:
+        block.attention = with_attention(block.attention, attend)
+    with torch.inference_mode():
+        x = changed.token_embedding(ids) + changed.position_embedding(positions)
+        for block in changed.blocks:
+            x = block(x)                                                     # (B, T, C)
+        return changed.output_head(changed.final_norm(x))

@@ -1,0 +1,65 @@
+"""How tokens spell a word, and what counting comes to."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+def spellings(word: str, tokens: Sequence[str]) -> Counter[str]:
+    """The ways in which a text, cut into tokens, spells a word, and how often each occurs: the
+    tokens that share a character with the word, with bars between them."""
+    starts = list(accumulate(map(len, tokens), initial=0))
+    ways = Counter()
+    for found in re.finditer(re.escape(word), "".join(tokens)):
+        first = bisect_right(starts, found.start()) - 1      # the token that holds its first letter
+        ways["|".join(tokens[first : bisect_left(starts, found.end())])] += 1
+    return ways
+
+
+def counted_table(ids: Tensor, vocab_size: int) -> nn.Embedding:
+    """A language model that looks at one token: as scores, the logarithm of how often each token
+    came after it in a text, ids (N)."""
+    counts = torch.zeros(vocab_size, vocab_size)                             # (V, V)
+    counts.index_put_((ids[:-1], ids[1:]), torch.ones(len(ids) - 1), accumulate=True)
+    counts[counts.sum(dim=1) == 0] = 1                   # after an unread token, anything may come
+    return nn.Embedding(vocab_size, vocab_size, _weight=counts.log()).requires_grad_(False)
+
+
+class Counted(NamedTuple):
+    """What counting comes to, with a context of so many tokens."""
+
+    rows: int              # the contexts that occur
+    loss: float            # nats per token, on the text that was counted
+    new_loss: float        # and on a new one
+    strange: float         # share of the new text's contexts that were never counted
+
+
+def counting(ids: Sequence[int], new_ids: Sequence[int], context: int, vocab_size: int,
+             spare: float = 0.001) -> Counted:
+    """Count which token follows which `context` tokens; `spare` of a tally goes to every token, so
+    that no chance is 0."""
+    def cut(row: Sequence[int], size: int) -> list[tuple[int, ...]]:
+        return list(zip(*(row[n:] for n in range(size)), strict=False))
+
+    times = Counter(cut(ids, context + 1))
+    rows = Counter()
+    for sequence, count in times.items():
+        rows[sequence[:-1]] += count
+
+    def loss(row: Sequence[int]) -> float:
+        sequences = cut(row, context + 1)
+        return -sum(math.log((times[one] + spare) / (rows[one[:-1]] + spare * vocab_size))
+                    for one in sequences) / len(sequences)
+
+    contexts = cut(new_ids, context)
+    strange = sum(one not in rows for one in contexts) / len(contexts)
+    return Counted(len(rows), loss(ids), loss(new_ids), strange)

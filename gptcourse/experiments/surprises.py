@@ -1,0 +1,80 @@
+"""What each token of a text costs: a perfect reader, a counted table, a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gptlib.corpus import storybook
+from gptlib.generation import apply_temperature
+from gptlib.model import GPTModel
+from gptlib.tokenizer import BPETokenizer
+
+
+def perfect_surprises(text: str, tokenizer: BPETokenizer) -> Tensor:
+    """What each token of a story costs a reader who knows the grammar and sees where words end, in
+    nats.  -> (T)"""
+    ends = accumulate(map(len, tokenizer.tokens(tokenizer.encode(text))), initial=0)
+    seen = (text[: end + (not text[end : end + 1].isalpha())] if end else "" for end in ends)
+    return torch.tensor([storybook.nats_of_beginning(part) for part in seen]).diff()
+
+
+@torch.no_grad()
+def story_surprises(model: nn.Module, texts: Sequence[str], tokenizer: BPETokenizer) -> Tensor:
+    """What each token of some stories costs a model that reads every story from its beginning, and
+    at last the token that ends it, in nats.  -> (N), one story after the other"""
+    end = tokenizer.end_token
+    stories = [torch.tensor([end, *tokenizer.encode(text), end]) for text in texts]
+    rows = nn.utils.rnn.pad_sequence(stories, batch_first=True, padding_value=end)   # (n, T + 1)
+    costs = []
+    for some in rows.split(16):
+        logs = model(some[:, :-1]).log_softmax(dim=-1)                       # (B, T, V)
+        costs.append(-logs.gather(-1, some[:, 1:, None])[..., 0])            # (B, T)
+    lengths = torch.tensor([len(story) - 1 for story in stories])            # (n)
+    return torch.cat(costs)[torch.arange(rows.shape[1] - 1) < lengths[:, None]]
+
+
+def kinds_of_tokens(
+    texts: Sequence[str], tokenizer: BPETokenizer, counted: nn.Embedding
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What each token of some stories costs the perfect reader, in the order of `story_surprises`,
+    and of which kind it is: "neighbor", the last token gives it away to a counted table; "memory",
+    only the story so far does; "dice", nothing does.  -> (N), and for each kind (N) bool"""
+    ending = torch.zeros(1)                                  # that a story is over costs nothing
+    perfect = torch.cat([part for text in texts
+                         for part in (perfect_surprises(text, tokenizer), ending)])
+    by_table = story_surprises(counted, texts, tokenizer)
+    dice, easy = perfect > 0.01, by_table < 0.5
+    return perfect, {"neighbor": ~dice & easy, "memory": ~dice & ~easy, "dice": dice}
+
+
+@torch.inference_mode()
+def surprise_by_place(model: nn.Module, tokenizer: BPETokenizer, texts: Iterable[str],
+                      n_places: int) -> Tensor:
+    """The mean surprise at the first token of a text, at the second and so on, in nats; every text
+    has so many.  -> (n_places)"""
+    surprises = []
+    for text in texts:
+        ids = torch.tensor([tokenizer.end_token, *tokenizer.encode(text)])   # (T + 1)
+        logits = model(ids[None, :n_places])                                 # (1, n_places, V)
+        surprises.append(cross_entropy(logits[0], ids[1 : n_places + 1], reduction="none"))
+    return torch.stack(surprises).mean(dim=0)
+
+
+def misfit_chances(model: GPTModel, tokenizer: BPETokenizer, text: str,
+                   temperature: float) -> Tensor:
+    """For each place in a story, how likely the model is to draw a token with which no story can
+    go on there.  -> (T)"""
+    ids, tokens = tokenizer.encode(text), tokenizer.tokens(range(tokenizer.vocab_size))
+    with torch.inference_mode():
+        logits = model(torch.tensor([[tokenizer.end_token, *ids[:-1]]]))[0]  # (T, V)
+    fits = []
+    for place in range(len(ids)):
+        words = tuple(storybook.next_words(tokenizer.decode(ids[:place])))
+        fits.append([any(word.startswith(token) for word in words) for token in tokens])
+    chances = apply_temperature(logits, temperature).softmax(dim=-1)         # (T, V)
+    return (chances * ~torch.tensor(fits)).sum(dim=-1)

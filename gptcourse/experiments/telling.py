@@ -1,0 +1,102 @@
+"""What a model tells when it is asked many times, how sure a count is, and what a token takes."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from gptlib.corpus import storybook
+from gptlib.generation import generate
+from gptlib.model import GPTModel
+from gptlib.tokenizer import BPETokenizer
+
+
+def stories_told(model: GPTModel, tokenizer: BPETokenizer, opening: str, many: int, seed: int = 0,
+                 **sampling) -> list[str]:
+    """So many stories that begin with `opening`, told side by side, each up to its end or the
+    context's; `sampling` goes to `gptlib.next_token`."""
+    prompt, end = [tokenizer.end_token, *tokenizer.encode(opening)], tokenizer.end_token
+    chance = torch.Generator().manual_seed(seed)
+    steps = generate(model, [prompt] * many, model.config.context_length - len(prompt),
+                     stop_token=end, generator=chance, **sampling)
+    rows = zip(*steps, strict=True)
+    return [opening + tokenizer.decode([token for token in row if token is not None])
+            for row in rows]
+
+
+def plots_told(model: GPTModel, tokenizer: BPETokenizer, opening: str, many: int, seed: int = 0,
+               **sampling) -> list[str]:
+    """The plots of those among so many stories that have no mistake; arguments as for
+    `stories_told`."""
+    texts = stories_told(model, tokenizer, opening, many, seed, **sampling)
+    mistakes = storybook.judge(texts).mistakes
+    return [storybook.parse(text).facts["plot"]
+            for text, mistake in zip(texts, mistakes, strict=True) if mistake is None]
+
+
+class Estimate(NamedTuple):
+    """A number measured on a sample, and the range in which the true one lies, 19 times of 20."""
+
+    low: float
+    value: float
+    high: float
+
+
+def share(count: int, many: int, z: float = 1.96) -> Estimate:
+    """The share of `count` among so many, with Wilson's interval (1927), which is also right where
+    all or none are counted."""
+    p, squared = count / many, z * z / many
+    middle = (p + squared / 2) / (1 + squared)
+    reach = math.sqrt(p * (1 - p) * squared + squared * squared / 4) / (1 + squared)
+    return Estimate(min(p, middle - reach), p, max(p, middle + reach))
+
+
+def effective_number(kinds: Sequence[str], resamples: int = 1000) -> Estimate:
+    """Among how many kinds they choose, in effect: e to the power of their entropy, with the range
+    in which it lies for samples drawn from these, with replacement (Efron's bootstrap, 1979)."""
+    def number(sample: Sequence[str]) -> float:
+        counts = Counter(sample).values()
+        return math.exp(-sum(n / len(sample) * math.log(n / len(sample)) for n in counts))
+
+    chance, value = random.Random(0), number(kinds)
+    others = sorted(number(chance.choices(kinds, k=len(kinds))) for _ in range(resamples))
+    tail = resamples // 40
+    return Estimate(min(value, others[tail]), value, max(value, others[-1 - tail]))
+
+
+def milliseconds_of_a_token(model: nn.Module, new_cache: Callable, lengths: Sequence[int],
+                            tries: int = 5) -> tuple[list[float], list[float]]:
+    """How long the model computes the scores after texts of these lengths, in milliseconds, the
+    best of several tries: when it reads all of a text, and when a cache has all but the last."""
+    def best(work: Callable) -> float:
+        seconds = []
+        for _ in range(tries):
+            prepared = work()
+            started = time.process_time()
+            prepared()
+            seconds.append(time.process_time() - started)
+        return 1000 * min(seconds)
+
+    without, with_cache = [], []
+    with torch.inference_mode():
+        for length in lengths:
+            ids = torch.zeros(1, length, dtype=torch.int64)
+
+            def whole(ids=ids):
+                return lambda: model(ids)
+
+            def last_only(ids=ids):
+                cache = new_cache()
+                model(ids[:, :-1], cache)
+                return lambda: model(ids[:, -1:], cache)
+
+            without.append(best(whole))
+            with_cache.append(best(last_only))
+    return without, with_cache

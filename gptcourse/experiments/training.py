@@ -1,0 +1,80 @@
+"""How a model begins, how its gradients arrive, and how its loss falls."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
+
+import torch
+from torch import Tensor, nn
+
+from gptcourse.views.gradients import NO_NORM, PRE_NORM, GradientFlow, stack_of_blocks
+from gptlib.model import GPTModel
+from gptlib.tap import record
+from gptlib.training import next_token_loss
+
+
+def newborn_stream(config: Mapping, ids: Tensor, smaller: bool = True) -> float:
+    """How large the numbers in a new model's residual stream are after its last block (root mean
+    square); unless `smaller`, the matrices that write to the stream begin as large as all others.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = GPTModel(config).eval()
+    for block in () if smaller else model.blocks:
+        for writer in (block.attention.output, block.feed_forward.contract):
+            writer.weight.data *= math.sqrt(2 * len(model.blocks))
+    top = f"blocks.{len(model.blocks) - 1}.residual_end"
+    with torch.inference_mode(), record(model, top) as inside:
+        model(ids)
+    return inside[top].square().mean().sqrt().item()
+
+
+def gradients_at_the_bottom(depths: Iterable[int], shortcuts: bool, norms: bool) -> list[float]:
+    """The size of the gradient that comes down through stacks of so many random blocks, as a
+    multiple of what enters at the top; the norms, if any, stand before the parts."""
+    stack, norm = stack_of_blocks(), PRE_NORM if norms else NO_NORM
+    return [float(GradientFlow.compute(stack, depth, shortcuts, norm)["gradient"][0])
+            for depth in depths]
+
+
+def along_gradient(
+    model: nn.Module, inputs: Tensor, targets: Tensor, distances: Sequence[float]
+) -> tuple[list[float], float]:
+    """The loss on a batch (B, T), after a walk of each of these distances from the model's weights
+    straight against the gradient; and what the slope promises for a distance of 1."""
+    loss = next_token_loss(model(inputs), targets)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    losses = []
+    for distance in distances:
+        walker = copy.deepcopy(model)
+        with torch.no_grad():
+            for weight, gradient in zip(walker.parameters(), gradients, strict=True):
+                weight -= distance * gradient / norm
+            losses.append(next_token_loss(walker(inputs), targets).item())
+    return losses, norm.item()
+
+
+def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: float,
+             warmup_steps: int = 20) -> list[float]:
+    """Train with AdamW, a step for each (inputs, targets), at a rate that first rises to `rate`.
+    Returns the loss of each step."""
+    optimizer, losses = torch.optim.AdamW(model.parameters()), []
+    for step, (inputs, targets) in enumerate(batches, start=1):
+        optimizer.param_groups[0]["lr"] = rate * min(1, step / warmup_steps)
+        loss = next_token_loss(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def with_batch(train: FunctionType, batch: Callable) -> FunctionType:
+    """A copy of a training loop that draws its windows by this `batch`, whatever stands for that
+    name in the file where the loop was written."""
+    return FunctionType(train.__code__, {**train.__globals__, "batch": batch}, train.__name__,
+                        train.__defaults__, train.__closure__)
