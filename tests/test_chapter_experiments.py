@@ -16,6 +16,7 @@ from gptcourse.experiments import (
     counted_table,
     counting,
     effective_number,
+    floor_of_windows,
     forgetful,
     gradients_at_the_bottom,
     kinds_of_tokens,
@@ -32,6 +33,7 @@ from gptcourse.experiments import (
     stories_told,
     story_surprises,
     surprise_by_place,
+    train_by,
     train_on,
     with_attention,
     with_batch,
@@ -377,6 +379,26 @@ def test_tokens_are_sorted_by_who_can_know_them():
     assert perfect[kinds["dice"]].min() > 0.01
     assert perfect[kinds["memory"]].max() <= 0.01 and table[kinds["memory"]].min() >= 0.5
     assert table[kinds["neighbor"]].max() < 0.5 and perfect[kinds["neighbor"]].max() <= 0.01
+
+
+def test_a_window_that_runs_into_the_next_story_has_the_floor_of_both():
+    _, tokenizer = storyteller()
+    texts = [story.text for story in storybook.stories(3, seed=6)]
+    ending = torch.zeros(1)
+    first, second, third = (torch.cat([perfect_surprises(text, tokenizer), ending])
+                            for text in texts)
+    both = torch.stack([torch.cat([first, second])[:120], torch.cat([second, third])[:120]])
+    assert math.isclose(floor_of_windows(texts, tokenizer, 120), both.mean(), rel_tol=1e-6)
+
+
+def test_a_run_by_an_optimizer_takes_its_rates_and_shortens_long_gradients():
+    ids, model = random_ids(2, 9), lively_model()
+    begun = [weight.detach().clone() for weight in model.parameters()]
+    batches, rule = [(ids[:, :-1], ids[:, 1:])], torch.optim.SGD(model.parameters())
+    assert len(train_by(rule, [0.5, 0.5], model, batches, clip_norm=1e-3)) == 1
+    moved = torch.cat([(weight - old).flatten()
+                       for weight, old in zip(model.parameters(), begun, strict=True)])
+    assert math.isclose(moved.detach().norm(), 0.5e-3, rel_tol=1e-3)
 
 
 def test_a_short_walk_against_the_gradient_keeps_its_promise_and_leaves_the_model_alone():

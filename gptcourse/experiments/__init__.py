@@ -12,6 +12,7 @@ from gptcourse.experiments.changed_models import (
 )
 from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
 from gptcourse.experiments.surprises import (
+    floor_of_windows,
     kinds_of_tokens,
     misfit_chances,
     perfect_surprises,
@@ -30,6 +31,7 @@ from gptcourse.experiments.training import (
     along_gradient,
     gradients_at_the_bottom,
     newborn_stream,
+    train_by,
     train_on,
     with_batch,
 )
@@ -43,6 +45,7 @@ __all__ = [
     "counted_table",
     "counting",
     "effective_number",
+    "floor_of_windows",
     "forgetful",
     "gradients_at_the_bottom",
     "kinds_of_tokens",
@@ -59,6 +62,7 @@ __all__ = [
     "stories_told",
     "story_surprises",
     "surprise_by_place",
+    "train_by",
     "train_on",
     "with_attention",
     "with_batch",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from types import FunctionType
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gptcourse.views.gradients import NO_NORM, PRE_NORM, GradientFlow, stack_of_blocks
 from gptlib.model import GPTModel
@@ -62,12 +64,21 @@ def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: fl
              warmup_steps: int = 20) -> list[float]:
     """Train with AdamW, a step for each (inputs, targets), at a rate that first rises to `rate`.
     Returns the loss of each step."""
-    optimizer, losses = torch.optim.AdamW(model.parameters()), []
-    for step, (inputs, targets) in enumerate(batches, start=1):
-        optimizer.param_groups[0]["lr"] = rate * min(1, step / warmup_steps)
+    rates = (rate * min(1, step / warmup_steps) for step in count(start=1))
+    return train_by(torch.optim.AdamW(model.parameters()), rates, model, batches)
+
+
+def train_by(optimizer: Optimizer, rates: Iterable[float], model: nn.Module,
+             batches: Iterable[tuple[Tensor, Tensor]], clip_norm: float = math.inf) -> list[float]:
+    """Train a model by its optimizer, a step at each of the rates for each (inputs, targets); a
+    gradient longer than `clip_norm` is shortened to that. Returns the loss of each step."""
+    losses = []
+    for (inputs, targets), rate in zip(batches, rates, strict=False):        # rates may be endless
+        optimizer.param_groups[0]["lr"] = rate
         loss = next_token_loss(model(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
         optimizer.step()
         losses.append(loss.item())
     return losses

@@ -43,7 +43,7 @@ QUESTIONS = (
     Question(
         "Somebody forgets optimizer.zero_grad() in the loop. What happens?",
         right=Option(
-            "Each step follows the sum of all gradients since the start",
+            "Each step also follows the gradients of earlier batches",
             "backward adds to the gradient that's there. The old ones were computed for weights "
             "that have moved on since, so they point the wrong way."),
         wrong=(
