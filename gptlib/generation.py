@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gptlib.checks import ABOVE_0, number, shown, whole
 from gptlib.data import as_ids
@@ -111,13 +113,15 @@ def generate(
     prompts = _checked_prompts(model, prompts, max_new_tokens)
     lengths = [len(prompt) for prompt in prompts]
     ends = [length + max_new_tokens for length in lengths]
-    ids = torch.zeros(len(prompts), max(ends), dtype=torch.int64)
+    ids = torch.zeros(len(prompts), max(lengths), dtype=torch.int64)         # (B, T)
     for row, prompt in zip(ids, prompts, strict=True):
         row[: len(prompt)] = prompt
     cache = None if use_cache is False else model.new_cache()
 
     with evaluating(model):
-        for position in range(min(lengths), ids.shape[1]):
+        for position in count(min(lengths)):
+            if position == ids.shape[1]:
+                ids = pad(ids, (0, 1))                   # a place for the tokens of this step
             logits = _logits_after(model, ids[:, :position], cache)              # (B, V)
             drawn = next_token(logits, **sampling).tolist()
             step: list[int | None] = [None] * len(prompts)

@@ -172,6 +172,11 @@ def test_greedy_generation_takes_the_best_token_after_the_latest_ones_each_time(
     assert len(ids) == 49
 
 
+def test_memory_is_taken_for_the_tokens_that_are_drawn_not_for_those_that_are_allowed():
+    steps = generate(lively_model(), [[2], [2, 5]], 2**40, temperature=0)
+    assert [len(next(steps)) for _ in range(3)] == [2, 2, 2]
+
+
 def test_a_row_ends_before_its_stop_token_while_the_others_go_on():
     model = lively_model()
     free = rows(list(generate(model, PROMPTS, 12, temperature=0)))

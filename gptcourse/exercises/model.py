@@ -346,7 +346,7 @@ GPT_MODEL = replace(
          "within the loop."),
     ],
     hints=(
-        "Follow the map from the ids to the scores, and write a line for each part. The two "
+        "Follow the shapes from the ids to the scores, and write a line for each part. The two "
         "embeddings are layers, so you call them: one with the ids, one with the positions.",
         """
         1. positions 0 to T - 1
@@ -367,7 +367,7 @@ GPT_MODEL = replace(
 POSITIONS = GPT_MODEL.with_bug(
     "05.positions",
     goal=("Find the bug: with trained weights in it, the model stumbles over the first words of a "
-          "story, and when a text fills the whole context, there is an error."),
+          "story, and then goes on as if nothing had happened."),
     bug=(_ARANGE, "torch.arange(1, ids.shape[1] + 1, device=ids.device)     # (T)",
          "The bug is still in there: which rows does position_embedding have, and which of them "
          "does forward ask for?"),
@@ -378,8 +378,9 @@ POSITIONS = GPT_MODEL.with_bug(
          "mend the line above instead."),
     ],
     hints=(
-        "Take a text of three tokens, and say what each line of forward makes of it. Which rows "
-        "of the second table are looked up?",
+        "There is one more symptom: a text that fills the whole context raises an IndexError. Take "
+        "a text of three tokens, and say what each line of forward makes of it. Which rows of the "
+        "second table are looked up?",
         """
         1. a table of N rows has rows 0 to N - 1
         2. so the places of T tokens are 0 to T - 1

@@ -546,8 +546,9 @@ export const GONE = "The kernel that made this is gone, so nothing answers here 
 const ENDINGS = new Set(["restarting", "autorestarting", "terminating", "dead"]);
 
 /**
- * Call `tell`, once, when the kernel behind a view is gone: restarted, ended, or another one's.
- * `el` is what JupyterLab made for the view; it marks it on a restart. Returns the end.
+ * Call `tell`, once, when the kernel behind a view is gone: restarted, ended, or another one's, or
+ * when its notebook is closed. `el` is what JupyterLab made for the view; it marks it on a restart.
+ * Returns the end.
  */
 export function whenGone({ model, el }, tell) {
   let told = false;
@@ -560,12 +561,14 @@ export function whenGone({ model, el }, tell) {
   const changed = (_, { oldValue }) => { if (oldValue) gone(); };
   session?.statusChanged.connect(ended);
   session?.kernelChanged.connect(changed);
+  session?.disposed.connect(gone);
   const stop = whenChanged(el, { attributeFilter: ["class"] }, () => {
     if (el.classList.contains("jupyter-widgets-disconnected")) gone();
   });
   return () => {
     session?.statusChanged.disconnect(ended);
     session?.kernelChanged.disconnect(changed);
+    session?.disposed.disconnect(gone);
     stop();
   };
 }

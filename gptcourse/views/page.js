@@ -26,6 +26,8 @@ export default () => {
     render({ model, el }) {
       shown += 1;
       el.hidden = true;
+      let heard = false;                     // whether the kernel is there and knows of the view
+      let stopListening = () => {};
       const undo = [];
       const begin = () => {
         const view = el.closest(".widget-vbox");
@@ -39,15 +41,23 @@ export default () => {
           undo.push(saving.end, () => saving.element.remove());
         }
         undo.push(() => observer.disconnect(), ownKeys(view));
-        undo.push(whenGone({ model, el }, () => giveUp(view)));
-        model.send("here");
+        heard = true;
+        stopListening = whenGone({ model, el }, () => {
+          heard = false;
+          giveUp(view);
+        });
+        if (heard) model.send("here");
       };
       begin();
       return () => {
         undo.forEach((end) => end());
         shown -= 1;
-        // A cell that is moved takes its view away and brings it back.
-        setTimeout(() => { if (!shown) model.send("gone"); }, 1000);
+        // A cell that is moved takes its view away and brings it back. A closed notebook does not,
+        // and its kernel hears nothing any more.
+        setTimeout(() => {
+          stopListening();
+          if (!shown && heard) model.send("gone");
+        }, 1000);
       };
     },
   };

@@ -41,3 +41,35 @@ def test_every_view_says_that_its_kernel_is_gone(lab, ending):
                           number)
             expect(output.get_by_role("alert").first).to_contain_text("run this cell again")
             assert output.evaluate(STILL_ALIVE) == []
+
+
+# What takes a view away: its notebook is closed, or its output is cleared.
+PANEL = "window.jupyterapp.shell.currentWidget"
+TAKEN_AWAY = {
+    "by closing": f"() => {PANEL}.dispose()",
+    "after a restart": f"""async () => {{
+        await {PANEL}.sessionContext.session.kernel.restart();
+        await window.jupyterapp.commands.execute("notebook:clear-all-cell-outputs");
+    }}""",
+    "after the end": f"""async () => {{
+        await {PANEL}.sessionContext.session.kernel.shutdown();
+        await window.jupyterapp.commands.execute("notebook:clear-all-cell-outputs");
+    }}""",
+}
+# This second begins after that of page.js, so it also ends after it.
+A_SECOND = "() => new Promise(done => setTimeout(done, 1000))"
+
+
+@pytest.mark.parametrize("way", TAKEN_AWAY)
+def test_a_view_that_leaves_when_no_kernel_hears_it_leaves_in_silence(lab, way):
+    write_notebook(lab, "93_leaving.ipynb", [START, CELLS["ConfigExplorer"], CELLS["ModelWalk"]])
+    with lab.open("93_leaving.ipynb") as chapter:
+        page = chapter.page
+        chapter.run_all(seconds=120)
+        views = page.locator(".gpt-view, .gpt")
+        page.locator(".gpt-view").wait_for()
+        page.locator(".gpt").wait_for()
+        page.evaluate(TAKEN_AWAY[way])
+        expect(views).to_have_count(0)
+        page.evaluate(A_SECOND)
+        assert chapter.console_errors == []

@@ -2,6 +2,7 @@
 
 RIGHT: dict[str, list] = {}
 WRONG: dict[str, list[tuple[str, str, str]]] = {}
+ENDLESS = "a loop that never ends"            # told of an answer that has to be stopped
 
 
 def right(name):

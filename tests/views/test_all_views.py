@@ -199,16 +199,6 @@ def test_a_message_from_the_browser_moves_the_view():
     assert view.shown["summary"] == "The share is 2."
 
 
-def test_views_draw_without_pyplot():
-    program = (
-        "import sys; from samples import MAKERS; [make() for make in MAKERS.values()]; "
-        "assert 'matplotlib.figure' in sys.modules; assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    here = Path(__file__).parent
-    paths = f"sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]"
-    subprocess.run([sys.executable, "-c", f"import sys; {paths}; {program}"], check=True)
-
-
 def test_no_view_uses_what_loses_errors_or_reaches_for_the_network():
     assert len(SOURCES) > 6
     forbidden = r"\b(interact|interactive_output|Output|pyplot|clear_output|iframe|https?)\b"
@@ -216,15 +206,6 @@ def test_no_view_uses_what_loses_errors_or_reaches_for_the_network():
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         found = re.findall(forbidden, text)
         assert not found, (path.name, found)
-
-
-def test_importing_the_library_imports_neither_figures_nor_widgets():
-    program = (
-        "import sys, gptlib; "
-        "heavy = {'matplotlib', 'ipywidgets', 'gptcourse'} & set(sys.modules); "
-        "assert not heavy, heavy; import gptcourse.figures; assert 'matplotlib' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @every_view
@@ -238,8 +219,29 @@ def test_a_view_answers_while_a_cell_runs_and_so_do_all_its_controls(name):
     assert set(routes(sample(name))) == {None}
 
 
-def test_importing_views_changes_nothing_for_the_widgets_of_others():
-    program = ("from ipykernel.comm.comm import BaseComm; before = dict(vars(BaseComm)); "
-               "import gptcourse.views, gptcourse.quizzes.view; "
-               "assert dict(vars(BaseComm)) == before")
-    subprocess.run([sys.executable, "-c", program], check=True)
+IN_A_NEW_PYTHON = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import gptlib
+heavy = {"matplotlib", "ipywidgets", "gptcourse"} & set(sys.modules)
+assert not heavy, f"the library imports {heavy}"
+
+import gptcourse.figures
+assert "matplotlib" not in sys.modules, "the figures import matplotlib before one is drawn"
+
+from ipykernel.comm.comm import BaseComm
+before = dict(vars(BaseComm))
+import gptcourse.views, gptcourse.quizzes.view
+assert dict(vars(BaseComm)) == before, "the views change the widgets of others"
+
+from samples import MAKERS
+[make() for make in MAKERS.values()]
+assert "matplotlib.figure" in sys.modules, "nothing was drawn"
+assert "matplotlib.pyplot" not in sys.modules, "a view imports pyplot"
+"""
+
+
+def test_what_is_imported_brings_no_more_than_it_needs_and_changes_nothing_for_others():
+    """The library has neither figures nor widgets, and views draw without pyplot."""
+    here = Path(__file__).parent
+    subprocess.run([sys.executable, "-c", IN_A_NEW_PYTHON, here, here.parent], check=True)

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from itertools import chain, pairwise
 
-from collecting import right, wrong_edits
+from collecting import ENDLESS, right, wrong_edits
 
 from gptcourse.gpt import END_OF_TEXT, WORD, Tokenizer, count_pairs, merge
 
@@ -168,7 +168,7 @@ wrong_edits(
     ("", "    yield from [*ids]", "a generator"),
     (END, "    return torch.tensor(merged)", ".tolist() makes one of it"),
     (APPENDED, "            merged.append(pair)\n", "must hold a token id"),
-    (NEXT, "", "forgets i += 1"),
+    (NEXT, "", ENDLESS),
     (END, "    return merged[: len(ids) - 1]", "The last one is missing"),
     ("", FOR_EACH.format(found="(merged[-1], token) in (pair, (new_id, pair[1]))"), "you return"),
     ("", "    merged, last = [], None\n    for token in ids:\n"
@@ -372,7 +372,7 @@ wrong_edits(
     (*in_order(more="if pair not in pairwise(ids):\n                break\n            "),
      "still stand side by side"),
     ("            ids = merge(ids, pair, self.id_of_pair[pair])",
-     "            merge(ids, pair, self.id_of_pair[pair])", "stopped after 5 seconds"),
+     "            merge(ids, pair, self.id_of_pair[pair])", ENDLESS),
     (LOOPED, "        return word.encode()", "must return a list of token ids"),
     ("word.encode()]", "word.strip().encode()]", "not ' thermometer': begin with the bytes"),
     ("word.encode()]", 'word.encode("ascii", errors="ignore")]', "your ids spell 'Zo', not 'Zoë'"),
