@@ -66,9 +66,9 @@ QUESTIONS = (
         "You train a table that sees one token, for as long as you like, on as many stories as you "
         "like. How low can its loss on new stories get?",
         right=Option(
-            "As low as that of the counted table, and no lower",
-            "Tally marks already give each token the probability with which it follows. A table of "
-            "one token can't know more than that."),
+            "As low as that of a table counted from all those stories, and no lower",
+            "With enough stories, the share of the tally marks is the true chance of each token "
+            "after the last one. A table of one token can't know more than that."),
         wrong=(
             Option("Down to the floor",
                    "The floor belongs to a reader who remembers the whole story. One token isn't "
@@ -86,8 +86,8 @@ QUESTIONS = (
         "properly, it is enormous. What is the first thing to look at?",
         right=Option(
             "Which target each row of scores is compared with",
-            "A model that is asked for what it can see has an easy time. Nothing that only sees "
-            "the past can be better than the perfect reader."),
+            "A model that is asked for what it can see has an easy time. One that sees only the past "
+            "gets below the floor by learning its stories by heart, and that takes many passes."),
         wrong=(
             Option("Whether the learning rate is too high",
                    "Then the loss in training would be bad, too. Here it is too good."),
