@@ -86,8 +86,9 @@ QUESTIONS = (
         "properly, it is enormous. What is the first thing to look at?",
         right=Option(
             "Which target each row of scores is compared with",
-            "A model that is asked for what it can see has an easy time. One that sees only the past "
-            "gets below the floor by learning its stories by heart, and that takes many passes."),
+            "A model that is asked for what it can see has an easy time. One that sees only the "
+            "past gets below the floor by learning its stories by heart, and that takes many "
+            "passes."),
         wrong=(
             Option("Whether the learning rate is too high",
                    "Then the loss in training would be bad, too. Here it is too good."),
