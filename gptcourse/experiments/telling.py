@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gptlib.corpus import storybook
 from gptlib.generation import generate
@@ -75,28 +75,22 @@ def milliseconds_of_a_token(model: nn.Module, new_cache: Callable, lengths: Sequ
                             tries: int = 5) -> tuple[list[float], list[float]]:
     """How long the model computes the scores after texts of these lengths, in milliseconds, the
     best of several tries: when it reads all of a text, and when a cache has all but the last."""
-    def best(work: Callable) -> float:
+    def best(ids: Tensor, read: int) -> float:
+        """When a cache has the first `read` of them already, if any."""
         seconds = []
         for _ in range(tries):
-            prepared = work()
+            cache = new_cache() if read else None
+            if read:
+                model(ids[:, :read], cache)
             started = time.process_time()
-            prepared()
+            model(ids[:, read:], cache)
             seconds.append(time.process_time() - started)
         return 1000 * min(seconds)
 
-    without, with_cache = [], []
+    pairs = []
     with torch.inference_mode():
         for length in lengths:
-            ids = torch.zeros(1, length, dtype=torch.int64)
-
-            def whole(ids=ids):
-                return lambda: model(ids)
-
-            def last_only(ids=ids):
-                cache = new_cache()
-                model(ids[:, :-1], cache)
-                return lambda: model(ids[:, -1:], cache)
-
-            without.append(best(whole))
-            with_cache.append(best(last_only))
+            ids = torch.zeros(1, length, dtype=torch.int64)                  # (B, T), with B = 1
+            pairs.append((best(ids, 0), best(ids, length - 1)))
+    without, with_cache = map(list, zip(*pairs, strict=True))
     return without, with_cache

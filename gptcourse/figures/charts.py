@@ -56,9 +56,6 @@ def lines(
         axes = new_axes(figure, title, x_label, y_label, grid="y")
         if all(is_whole(x) for x, _ in series.values()):
             axes.locator_params(axis="x", integer=True)
-        if log_x:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda x, _place: number(x))
         if log_y:
             set_log_y(axes)
         if log_x:
