@@ -62,23 +62,26 @@ def storyteller_checkpoints() -> list[Checkpoint]:
     return [Checkpoint(*row) for row in rows]
 
 
-def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0) -> list[str]:
-    """`n` stories told side by side at temperature 1, each up to its end or the context's.
+def tell_stories(model: GPTModel, tokenizer: BPETokenizer, n: int, seed: int = 0,
+                 opening: str = "", **sampling) -> list[str]:
+    """`n` stories that begin with `opening`, told side by side, each up to its end or the
+    context's; `sampling` goes to `next_token`.
 
     Raises a ValueError for fewer than one, and for a tokenizer without `<|endoftext|>`.
     """
     n = whole("n", n, "say how many stories you want.", least=1)
     seed = whole("seed", seed, "the usual seed is 0.", most=2**63 - 1)
     end_token = tokenizer.end_token
+    prompt = [end_token, *tokenizer.encode(opening)]
     told: list[list[int]] = [[] for _ in range(n)]
     for step in generate(
-        model, [[end_token]] * n, model.config.context_length - 1, stop_token=end_token,
-        generator=torch.Generator().manual_seed(seed),
+        model, [prompt] * n, model.config.context_length - len(prompt), stop_token=end_token,
+        generator=torch.Generator().manual_seed(seed), **sampling,
     ):
         for row, token in zip(told, step, strict=True):
             if token is not None:
                 row.append(token)
-    return [tokenizer.decode(row) for row in told]
+    return [opening + tokenizer.decode(row) for row in told]
 
 
 def untrained() -> GPTModel:

@@ -13,22 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from gptlib.corpus import storybook
-from gptlib.generation import generate
 from gptlib.model import GPTModel
+from gptlib.storyteller import tell_stories
 from gptlib.tokenizer import BPETokenizer
 
 
 def stories_told(model: GPTModel, tokenizer: BPETokenizer, opening: str, many: int, seed: int = 0,
                  **sampling) -> list[str]:
-    """So many stories that begin with `opening`, told side by side, each up to its end or the
-    context's; `sampling` goes to `gptlib.next_token`."""
-    prompt, end = [tokenizer.end_token, *tokenizer.encode(opening)], tokenizer.end_token
-    chance = torch.Generator().manual_seed(seed)
-    steps = generate(model, [prompt] * many, model.config.context_length - len(prompt),
-                     stop_token=end, generator=chance, **sampling)
-    rows = zip(*steps, strict=True)
-    return [opening + tokenizer.decode([token for token in row if token is not None])
-            for row in rows]
+    """As `gptlib.tell_stories`, so many stories that begin with `opening`."""
+    return tell_stories(model, tokenizer, many, seed, opening, **sampling)
 
 
 def plots_told(model: GPTModel, tokenizer: BPETokenizer, opening: str, many: int, seed: int = 0,
