@@ -39,7 +39,8 @@ def texts(picture: Picture) -> list[str]:
 STILLS = {
     "attention_heatmap": lambda: figures.attention_heatmap(CAUSAL, WORDS, "One head"),
     "attention_grid": lambda: figures.attention_grid(CAUSAL.expand(2, 3, 3, 3)),
-    "attention_overview": lambda: figures.attention_overview(CAUSAL.expand(2, 3, 3, 3), WORDS, 1, 2),
+    "attention_overview": lambda: figures.attention_overview(
+        CAUSAL.expand(2, 3, 3, 3), WORDS, 1, 2),
     "attention_arcs": lambda: figures.attention_arcs({0: CAUSAL, 3: CAUSAL}, WORDS, 2),
     "matrix": lambda: figures.matrix([[1.5, -2.0]], ["q"], ["a", "b"], signed=True),
     "lines": lambda: figures.lines({"training": ([1, 2], [3.0, 2.5])}, "step", "loss", floor=2.0),
