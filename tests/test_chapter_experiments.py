@@ -30,6 +30,7 @@ from gptcourse.experiments import (
     rearranged,
     share,
     silenced,
+    spelled_both_ways,
     spellings,
     stories_told,
     story_surprises,
@@ -45,6 +46,7 @@ from gptlib import evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
+from gptlib.tokenizer import learn_merges
 
 TINY_CONFIG = {"vocab_size": 9, "context_length": 4, "emb_dim": 8, "n_heads": 2, "n_layers": 1,
                "drop_rate": 0.0, "qkv_bias": False}
@@ -55,6 +57,17 @@ def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_o
     assert spellings("Poppy", tokens) == {"Pop|py ": 2, " Poppy": 1}
     assert spellings(".", tokens) == {".": 1}                # as it stands, not as a pattern
     assert spellings("mouse", tokens) == {}
+
+
+def test_a_text_is_spelled_both_ways_with_as_many_merges():
+    text = "the cat the cat the dog "
+    uncut = learn_merges({text.encode(): 1}, 6)
+    told = spelled_both_ways(text, uncut, "the cat, the dog", ["the", "cat"])
+    assert set(told) == {"cut", "uncut"}
+    (n_cut, cut), (n_uncut, spelled) = told["cut"], told["uncut"]
+    assert n_cut != n_uncut and sum(cut["the"].values()) == sum(spelled["the"].values()) == 2
+    assert all(" c" not in way.replace("|", "") for way in cut["the"])
+    assert any(way.endswith(" c") or "the " in way for way in spelled["the"])
 
 
 def test_a_counted_table_gives_each_token_the_share_of_times_that_it_followed():

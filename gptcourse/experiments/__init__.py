@@ -10,7 +10,14 @@ from gptcourse.experiments.changed_models import (
     with_attention,
     without_positions,
 )
-from gptcourse.experiments.counting import Counted, counted_table, counting, falling_back, spellings
+from gptcourse.experiments.counting import (
+    Counted,
+    counted_table,
+    counting,
+    falling_back,
+    spelled_both_ways,
+    spellings,
+)
 from gptcourse.experiments.surprises import (
     floor_of_windows,
     kinds_of_tokens,
@@ -60,6 +67,7 @@ __all__ = [
     "rearranged",
     "share",
     "silenced",
+    "spelled_both_ways",
     "spellings",
     "stories_told",
     "story_surprises",

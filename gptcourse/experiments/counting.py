@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gptlib.tokenizer import BPETokenizer, merge
+
 
 def spellings(word: str, tokens: Sequence[str]) -> Counter[str]:
     """The ways in which a text, cut into tokens, spells a word, and how often each occurs: the
@@ -23,6 +25,24 @@ def spellings(word: str, tokens: Sequence[str]) -> Counter[str]:
         first = bisect_right(starts, found.start()) - 1      # the token that holds its first letter
         ways["|".join(tokens[first : bisect_left(starts, found.end())])] += 1
     return ways
+
+
+def spelled_both_ways(
+    text: str, uncut_merges: Sequence[tuple[int, int]], new_text: str, words: Sequence[str]
+) -> dict[str, tuple[int, dict[str, Counter[str]]]]:
+    """How `new_text` comes out with as many merges that a text taught when it was cut into words
+    first, and with the `uncut_merges` that the same text taught without.
+
+    -> {"cut" or "uncut": (tokens in all, {word: its spellings})}
+    """
+    size = 256 + len(uncut_merges)
+    cut, uncut = BPETokenizer.train(text, size, special_tokens=()), BPETokenizer(uncut_merges)
+    ids = list(new_text.encode())
+    for new_id, pair in enumerate(uncut_merges, start=256):
+        ids = merge(ids, pair, new_id)
+    rows = {"cut": cut.tokens(cut.encode(new_text)), "uncut": uncut.tokens(ids)}
+    return {way: (len(row), {word: spellings(word, row) for word in words})
+            for way, row in rows.items()}
 
 
 def counted_table(ids: Tensor, vocab_size: int) -> nn.Embedding:
