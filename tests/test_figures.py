@@ -283,6 +283,14 @@ def test_a_logarithmic_x_axis_sets_points_apart_by_how_many_times_they_grow():
     assert tops[1] > tops[0] + 200
 
 
+def test_a_curve_can_be_drawn_as_dots_alone():
+    color = [int(figures.SERIES[0][n : n + 2], 16) for n in (1, 3, 5)]
+    curve = {"a": ([0, 2], [0, 1])}
+    line, dots = ((pixels(figures.lines(curve, "x", "y", dots=dots)) == color).all(-1).sum()
+                  for dots in ((), ("a",)))
+    assert 50 < dots < line / 3
+
+
 def test_curves_over_many_powers_of_ten_can_be_drawn():
     drawn = figures.lines({"a": ([1, 2, 3], [1e-40, 1e-8, 1.0])}, "x", "y", log_y=True)
     assert len(pixels(drawn)) > 100 and "from 1e−40" in drawn.alt

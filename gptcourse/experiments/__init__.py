@@ -9,7 +9,14 @@ from gptcourse.experiments.changed_models import (
     with_attention,
     without_positions,
 )
-from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
+from gptcourse.experiments.counting import (
+    Counted,
+    counted_table,
+    counting,
+    falling_back,
+    spelled_both_ways,
+    spellings,
+)
 from gptcourse.experiments.surprises import (
     floor_of_windows,
     kinds_of_tokens,
@@ -30,6 +37,7 @@ from gptcourse.experiments.training import (
     along_gradient,
     gradients_at_the_bottom,
     newborn_stream,
+    table_of_a_friend,
     train_by,
     train_on,
     with_batch,
@@ -43,6 +51,7 @@ __all__ = [
     "counted_table",
     "counting",
     "effective_number",
+    "falling_back",
     "floor_of_windows",
     "forgetful",
     "gradients_at_the_bottom",
@@ -56,10 +65,12 @@ __all__ = [
     "rearranged",
     "share",
     "silenced",
+    "spelled_both_ways",
     "spellings",
     "stories_told",
     "story_surprises",
     "surprise_by_place",
+    "table_of_a_friend",
     "train_by",
     "train_on",
     "with_attention",
