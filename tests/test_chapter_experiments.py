@@ -11,7 +11,6 @@ from helpers import lively_model, random_ids
 
 from gptcourse import gpt
 from gptcourse.experiments import (
-    OneLayer,
     along_gradient,
     counted_table,
     counting,
@@ -197,17 +196,6 @@ def test_a_step_moves_the_layer_with_the_other_attention_and_not_the_one_it_was_
     changed(x).sum().backward()
     assert all(one.grad is not None for one in changed.parameters())
     assert all(one.grad is None for one in layer.parameters())
-
-
-def test_a_model_of_one_layer_adds_what_it_gathers_to_a_vector_for_the_token_and_its_place():
-    layer, _ = a_layer()
-    model, ids = OneLayer(layer, 12, vocab_size=61, context_length=9), random_ids(2, 7)
-    x = 12**0.5 * (model.tokens(ids) + model.places(torch.arange(7)))
-    torch.testing.assert_close(model(ids), model.scores(x + layer(x)))
-    later = ids.clone()
-    later[:, 4:] = 5
-    torch.testing.assert_close(model(later)[:, :4], model(ids)[:, :4])
-    assert abs(OneLayer(layer, 400, 61, 9).tokens.weight.std() - 0.05) < 0.005    # 1 / √C
 
 
 def pre_norm(x, norm, part):

@@ -2,7 +2,6 @@
 
 from gptcourse.experiments.changed_models import (
     ForgetfulCache,
-    OneLayer,
     forgetful,
     padded_scores,
     rearranged,
@@ -48,7 +47,6 @@ __all__ = [
     "Counted",
     "Estimate",
     "ForgetfulCache",
-    "OneLayer",
     "along_gradient",
     "counted_table",
     "counting",
