@@ -3,6 +3,7 @@
 from gptcourse.experiments.changed_models import (
     ForgetfulCache,
     forgetful,
+    friends_way,
     padded_scores,
     rearranged,
     silenced,
@@ -35,7 +36,6 @@ from gptcourse.experiments.telling import (
 )
 from gptcourse.experiments.training import (
     along_gradient,
-    gradients_at_the_bottom,
     newborn_stream,
     table_of_a_friend,
     train_by,
@@ -54,7 +54,7 @@ __all__ = [
     "falling_back",
     "floor_of_windows",
     "forgetful",
-    "gradients_at_the_bottom",
+    "friends_way",
     "kinds_of_tokens",
     "milliseconds_of_a_token",
     "misfit_chances",
