@@ -12,12 +12,15 @@ from gptcourse.experiments.changed_models import (
 )
 from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
 from gptcourse.experiments.surprises import (
+    chances_of_words,
     floor_of_windows,
     kinds_of_tokens,
+    likely_tokens,
     misfit_chances,
     perfect_surprises,
     story_surprises,
     surprise_by_place,
+    surprises_of_words,
 )
 from gptcourse.experiments.telling import (
     Estimate,
@@ -42,6 +45,7 @@ __all__ = [
     "ForgetfulCache",
     "OneLayer",
     "along_gradient",
+    "chances_of_words",
     "counted_table",
     "counting",
     "effective_number",
@@ -49,6 +53,7 @@ __all__ = [
     "forgetful",
     "gradients_at_the_bottom",
     "kinds_of_tokens",
+    "likely_tokens",
     "milliseconds_of_a_token",
     "misfit_chances",
     "newborn_stream",
@@ -62,6 +67,7 @@ __all__ = [
     "stories_told",
     "story_surprises",
     "surprise_by_place",
+    "surprises_of_words",
     "train_by",
     "train_on",
     "with_attention",

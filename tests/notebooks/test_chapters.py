@@ -7,7 +7,7 @@ from course import NOTEBOOKS, code_cells, read, tags
 from gate import amounts, problems
 from pace import pace_of
 
-from gptcourse.chapter import TITLES
+from gptcourse.titles import TITLES
 
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 
