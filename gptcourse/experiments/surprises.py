@@ -17,10 +17,11 @@ from gptlib.tokenizer import BPETokenizer
 
 def perfect_surprises(text: str, tokenizer: BPETokenizer) -> Tensor:
     """What each token of a story costs a reader who knows the grammar and sees where words end, in
-    nats.  -> (T)"""
+    nats; the end token behind it costs nothing.  -> (T + 1)"""
     ends = accumulate(map(len, tokenizer.tokens(tokenizer.encode(text))), initial=0)
     seen = (text[: end + (not text[end : end + 1].isalpha())] if end else "" for end in ends)
-    return torch.tensor([storybook.nats_of_beginning(part) for part in seen]).diff()
+    nats = [storybook.nats_of_beginning(part) for part in seen]
+    return torch.tensor([*nats, nats[-1]]).diff()
 
 
 def surprises_of_words(
@@ -78,7 +79,7 @@ def kinds_of_tokens(
     """What each token of some stories costs the perfect reader, in the order of `story_surprises`,
     and of which kind it is: "neighbor", the last token gives it away to a counted table; "memory",
     only the story so far does; "dice", nothing does.  -> (N), and for each kind (N) bool"""
-    perfect = torch.cat([_with_ending(text, tokenizer) for text in texts])
+    perfect = torch.cat([perfect_surprises(text, tokenizer) for text in texts])
     by_table = story_surprises(counted, texts, tokenizer)
     dice, easy = perfect > 0.01, by_table < 0.5
     return perfect, {"neighbor": ~dice & easy, "memory": ~dice & ~easy, "dice": dice}
@@ -87,15 +88,10 @@ def kinds_of_tokens(
 def floor_of_windows(texts: Sequence[str], tokenizer: BPETokenizer, context_length: int) -> float:
     """What a token costs the perfect reader in windows of so many, in nats: each begins where one
     of these stories does, and where that is over, the next one follows."""
-    stories = [_with_ending(text, tokenizer) for text in texts]
+    stories = [perfect_surprises(text, tokenizer) for text in texts]
     row, starts = torch.cat(stories), accumulate(map(len, stories), initial=0)
     windows = [row[start : start + context_length] for start in starts]
     return torch.stack([one for one in windows if len(one) == context_length]).mean().item()
-
-
-def _with_ending(text: str, tokenizer: BPETokenizer) -> Tensor:
-    """As `perfect_surprises`, and the end token: that a story is over costs nothing.  -> (T + 1)"""
-    return torch.cat([perfect_surprises(text, tokenizer), torch.zeros(1)])
 
 
 @torch.inference_mode()

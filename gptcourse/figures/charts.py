@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -36,9 +36,11 @@ def lines(
     title: str = "",
     digits: int = 3,
     log_x: bool = False,
+    dots: Collection[str] = (),
 ) -> Picture:
-    """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below. With
-    `log_x` every x of the curves has its tick, each as far from the next as it is times as large.
+    """Curves {name: (x, y)} with their names at their ends; of those named in `dots` there are the
+    points only. `floor` is a dashed line below. With `log_x` every x of the curves has its tick,
+    each as far from the next as it is times as large.
 
     The alternative text says where a curve begins and ends with so many significant `digits`:
     fewer where the last ones differ from machine to machine.
@@ -62,8 +64,9 @@ def lines(
             _set_log_x(axes, np.unique(np.concatenate([x for x, _ in series.values()])))
         ends = []
         for (name, (x, y)), color in zip(series.items(), cycle(SERIES), strict=False):
-            axes.plot(x, y, color=color, linewidth=2, solid_capstyle="round",
-                      marker="o" if len(x) <= 12 else None, markersize=4)
+            alone = name in dots
+            axes.plot(x, y, color=color, linewidth=0 if alone else 2, solid_capstyle="round",
+                      marker="o" if alone or len(x) <= 12 else None, markersize=6 if alone else 4)
             finite = y[np.isfinite(y)]
             ends.append((name, finite[-1] if finite.size else 0.0, color))
         if floor is not None:
