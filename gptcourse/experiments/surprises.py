@@ -32,8 +32,9 @@ def surprises_of_words(
     tokens, words = tokenizer.tokens(tokenizer.encode(text)), text.split(" ")
     word_of = torch.tensor([token.startswith(" ") for token in tokens]).cumsum(0)        # (T)
     models = story_surprises(model, [text], tokenizer)[:-1]                              # (T)
+    readers = perfect_surprises(text, tokenizer)[:-1]                                    # (T)
     both = (torch.zeros(len(words)).index_add(0, word_of, costs)                         # (n)
-            for costs in (models, perfect_surprises(text, tokenizer)))
+            for costs in (models, readers))
     return words, *both
 
 
