@@ -198,3 +198,40 @@ def token_bars(
     alt = (f"{sentence(title)}Bars of {y_label} over {len(names)} tokens, for "
            f"{' and '.join(series)}: {said}.")
     return drawn(figure, alt)
+
+
+def word_bars(
+    words: Sequence[str], series: Mapping[str, Sequence[float]], y_label: str, least: float = 0.5,
+    title: str = "",
+) -> Picture:
+    """Upright bars over the words of a long text for the first of two series {name: (n)}, a dot for
+    the second; only words where one of them is `least` or more are written, over their bars.
+
+    Raises a ValueError for another number of series, or for one that is not as long as the text.
+    """
+    if len(series) != 2:
+        raise ValueError(f"There are {len(series)} series to draw, but it takes two: pass one for "
+                         "the bars and one for the dots, as {name: values}.")
+    bars_, dots = (as_array(values, name, dimensions=1) for name, values in series.items())
+    for values in (bars_, dots):
+        check_labels(words, len(values), "value")
+    places, tops = np.arange(len(words)), np.maximum(bars_, dots)
+    named = {place: visible(words[place]) for place in np.flatnonzero(tops >= least)}
+    with DRAWING:
+        figure = new_figure(WIDTH, 330 + (20 if title else 0))
+        axes = new_axes(figure, title, "words, in the order of the text", y_label, grid="y")
+        axes.set_xticks([])
+        columns = axes.bar(places, bars_, 0.8, color=SERIES[0])
+        points, = axes.plot(places, dots, "o", color=SERIES[1], markersize=4)
+        for place, name in named.items():
+            axes.annotate(name, (place, tops[place]), (0, 6), textcoords="offset points",
+                          rotation=90, ha="center", va="bottom", fontsize=SMALL_SIZE, color=INK,
+                          parse_math=False)
+        axes.margins(x=0.01)
+        axes.set_ylim(0, 1.25 * tops.max(initial=least))
+        set_legend(axes, [columns, points], series)
+    said = ", ".join(f"{name} {number(bars_[place], 2)} and {number(dots[place], 2)}"
+                     for place, name in named.items())
+    alt = (f"{sentence(title)}Bars of {y_label} over {len(words)} words, with dots: "
+           f"{' and '.join(series)}. Below {number(least)} for all but: {said}.")
+    return drawn(figure, alt)
