@@ -14,6 +14,7 @@ from gptcourse.exercises.blocks import BABBLING_BLOCK
 from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
     along_gradient,
+    chances_of_words,
     counted_table,
     counting,
     effective_number,
@@ -22,6 +23,7 @@ from gptcourse.experiments import (
     forgetful,
     friends_way,
     kinds_of_tokens,
+    likely_tokens,
     milliseconds_of_a_token,
     misfit_chances,
     newborn_stream,
@@ -36,6 +38,7 @@ from gptcourse.experiments import (
     stories_told,
     story_surprises,
     surprise_by_place,
+    surprises_of_words,
     table_of_a_friend,
     train_by,
     train_on,
@@ -51,6 +54,35 @@ from gptlib.tokenizer import learn_merges
 
 TINY_CONFIG = {"vocab_size": 9, "context_length": 4, "emb_dim": 8, "n_heads": 2, "n_layers": 1,
                "drop_rate": 0.0, "qkv_bias": False}
+
+
+def test_words_cost_what_their_tokens_cost():
+    model, tokenizer = storyteller()
+    story = next(storybook.stories(1, seed=3))
+    words, models, readers = surprises_of_words(model, tokenizer, story.text)
+    assert words == story.text.split(" ")
+    costs = story_surprises(model, [story.text], tokenizer)[:-1]
+    torch.testing.assert_close(models.sum(), costs.sum())
+    assert readers.sum().item() == pytest.approx(story.nats, abs=1e-4)
+    first = [token.startswith(" ") for token in tokenizer.tokens(tokenizer.encode(story.text))]
+    torch.testing.assert_close(models[0], costs[: first.index(True)].sum())
+
+
+def test_what_may_come_next_has_the_true_chances_and_the_models():
+    model, tokenizer = storyteller()
+    text = next(storybook.stories(1, seed=3)).text
+    beginning = text[: text.index(" the")]
+    words, chances, truth = chances_of_words(model, tokenizer, beginning)
+    assert truth.sum().item() == pytest.approx(1) and set(words) == {
+        word.rstrip(",.") for word in storybook.next_words(beginning)}
+    torch.testing.assert_close(chances, truth, atol=0.05, rtol=0)     # it was trained to that
+
+    tokens, likeliest = likely_tokens(model, tokenizer, beginning, n=3)
+    ids = torch.tensor([[tokenizer.end_token, *tokenizer.encode(beginning)]])
+    with torch.no_grad():
+        expected = model(ids)[0, -1].softmax(dim=-1)
+    assert len(tokens) == 3 and likeliest[0] == expected.max()
+    assert tokenizer.encode(tokens[0]) == [expected.argmax().item()]
 
 
 def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_others():

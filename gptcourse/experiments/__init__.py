@@ -19,12 +19,15 @@ from gptcourse.experiments.counting import (
     spellings,
 )
 from gptcourse.experiments.surprises import (
+    chances_of_words,
     floor_of_windows,
     kinds_of_tokens,
+    likely_tokens,
     misfit_chances,
     perfect_surprises,
     story_surprises,
     surprise_by_place,
+    surprises_of_words,
 )
 from gptcourse.experiments.telling import (
     Estimate,
@@ -48,6 +51,7 @@ __all__ = [
     "Estimate",
     "ForgetfulCache",
     "along_gradient",
+    "chances_of_words",
     "counted_table",
     "counting",
     "effective_number",
@@ -56,6 +60,7 @@ __all__ = [
     "forgetful",
     "friends_way",
     "kinds_of_tokens",
+    "likely_tokens",
     "milliseconds_of_a_token",
     "misfit_chances",
     "newborn_stream",
@@ -70,6 +75,7 @@ __all__ = [
     "stories_told",
     "story_surprises",
     "surprise_by_place",
+    "surprises_of_words",
     "table_of_a_friend",
     "train_by",
     "train_on",

@@ -24,6 +24,41 @@ def perfect_surprises(text: str, tokenizer: BPETokenizer) -> Tensor:
     return torch.tensor([*nats, nats[-1]]).diff()
 
 
+def surprises_of_words(
+    model: nn.Module, tokenizer: BPETokenizer, text: str
+) -> tuple[list[str], Tensor, Tensor]:
+    """The words of a story, what each costs a model, and what it costs the perfect reader, in nats:
+    the sum of its tokens.  -> (n) each"""
+    tokens, words = tokenizer.tokens(tokenizer.encode(text)), text.split(" ")
+    word_of = torch.tensor([token.startswith(" ") for token in tokens]).cumsum(0)        # (T)
+    models = story_surprises(model, [text], tokenizer)[:-1]                              # (T)
+    readers = perfect_surprises(text, tokenizer)[:-1]                                    # (T)
+    both = (torch.zeros(len(words)).index_add(0, word_of, costs)                         # (n)
+            for costs in (models, readers))
+    return words, *both
+
+
+def chances_of_words(
+    model: nn.Module, tokenizer: BPETokenizer, text: str
+) -> tuple[list[str], Tensor, Tensor]:
+    """The words with which a story may go on after `text`, the model's chance of each, and the
+    true one.  -> (n) each"""
+    truth = {word.rstrip(",."): chance for word, chance in storybook.next_words(text).items()}
+    before = len(tokenizer.encode(text))
+    costs = [story_surprises(model, [text + word], tokenizer)[before:-1].sum() for word in truth]
+    return [*truth], torch.stack(costs).neg().exp(), torch.tensor([*truth.values()])
+
+
+@torch.no_grad()
+def likely_tokens(
+    model: nn.Module, tokenizer: BPETokenizer, text: str, n: int = 4
+) -> tuple[list[str], Tensor]:
+    """The `n` tokens that the model finds likeliest after a text, and their chances.  -> (n)"""
+    ids = torch.tensor([[tokenizer.end_token, *tokenizer.encode(text)]])                 # (B, T)
+    chances, best = model(ids)[0, -1].softmax(dim=-1).topk(n)                            # (n)
+    return tokenizer.tokens(best.tolist()), chances
+
+
 @torch.no_grad()
 def story_surprises(model: nn.Module, texts: Sequence[str], tokenizer: BPETokenizer) -> Tensor:
     """What each token of some stories costs a model that reads every story from its beginning, and
