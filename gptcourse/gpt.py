@@ -378,7 +378,7 @@ def map_name(name):
     return ".".join(theirs.get(part, part) for part in name.split("."))
 
 def load_gpt2(model, tensors):
-    """Fill the model with tensors that GPT-2's names belong to; none is missing or left over."""
+    """Fill the model with the tensors of a GPT-2: none may be missing, and none left over."""
     masks = (".attn.bias", ".attn.masked_bias")           # no weights: the model makes its own
     given = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()
              if not name.endswith(masks)}

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gptlib.checks import shown
 from gptlib.config import GPT2_FAMILY, GPTConfig
@@ -105,6 +105,21 @@ def load_gpt2(path: str | os.PathLike, config: GPTConfig | Mapping | None = None
     return model.eval()
 
 
+def gpt2_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a GPTModel as a file in GPT-2's layout has them, which `load_gpt2` reads and
+    transformers, too. Where the model's queries, keys and values have no bias, it is 0.
+    """
+    tensors = {}
+    for name, matrices in _places(model).items():
+        tensor = torch.cat(matrices, dim=1)
+        is_vector = not name.endswith("weight") or ".ln_" in name or name == "ln_f.weight"
+        tensors[name] = (tensor[0] if is_vector else tensor).clone()
+    for layer in range(len(model.blocks)):
+        width = tensors[f"h.{layer}.attn.c_attn.weight"].shape[1]
+        tensors.setdefault(f"h.{layer}.attn.c_attn.bias", torch.zeros(width))
+    return tensors
+
+
 def map_name(name: str) -> str:
     """What GPT-2 calls it.  "blocks.0.feed_forward.expand.bias" -> "h.0.mlp.c_fc.bias" """
     return ".".join(NAMES.get(part, part) for part in name.split("."))
@@ -122,7 +137,7 @@ def _stored(path: str | os.PathLike) -> dict[str, StoredTensor]:
     return stored
 
 
-def _places(model: GPTModel) -> dict[str, list[Tensor]]:
+def _places(model: nn.Module) -> dict[str, list[Tensor]]:
     """Where the numbers of each of GPT-2's tensors belong: views of our parameters as matrices,
     turned as they are stored, which together, side by side, are the tensor. Of c_attn they are
     three, else it is one.

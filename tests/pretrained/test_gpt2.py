@@ -1,4 +1,4 @@
-"""GPT-2's layout, as transformers itself writes it, becomes our model, strictly and to the digit."""
+"""GPT-2's layout, as transformers itself writes it, becomes our model, strictly."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch
-from helpers import random_ids
+from helpers import lively_model, random_ids
 from parity.gpt2_peer import CONFIG, peer
 from safetensors.torch import load_file, save_file
 from transformers import GPT2LMHeadModel
@@ -16,7 +16,7 @@ from gptcourse import gpt
 from gptlib import GPT2_FAMILY, count_parameters, gpt2_tokenizer
 from gptlib.config import GPTConfig
 from gptlib.pretrained import gpt2 as published
-from gptlib.pretrained.gpt2 import find_gpt2, gpt2, load_gpt2
+from gptlib.pretrained.gpt2 import find_gpt2, gpt2, gpt2_tensors, load_gpt2
 
 IDS = random_ids(3, 32, vocab_size=97)
 
@@ -197,6 +197,21 @@ def test_an_index_that_leads_elsewhere_is_refused(folder, index, told):
     path.write_text(json.dumps(index))
     with pytest.raises((ValueError, FileNotFoundError), match=told):
         load_gpt2(path)
+
+
+@pytest.mark.parametrize("kind", [{}, {"tie_weights": False}, {"qkv_bias": False}], ids=str)
+def test_a_model_of_ours_is_written_in_gpt2s_layout_and_read_back(kind, tmp_path):
+    config = GPTConfig.of({**CONFIG.to_dict(), **kind})
+    ours = lively_model(config=config)
+    save_file(gpt2_tensors(ours), tmp_path / "model.safetensors")
+    again = load_gpt2(tmp_path / "model.safetensors", {**config.to_dict(), "qkv_bias": True})
+    torch.testing.assert_close(logits(again), logits(ours))
+    theirs = peer() if config.tie_weights else untied()
+    tensors = {name if name == "lm_head.weight" else f"transformer.{name}": tensor
+               for name, tensor in gpt2_tensors(ours).items()}
+    problems = theirs.load_state_dict(tensors, strict=False)
+    assert not problems.unexpected_keys and set(problems.missing_keys) <= {"lm_head.weight"}
+    torch.testing.assert_close(logits(theirs), logits(ours), atol=1e-5, rtol=1e-5)
 
 
 # -- the four sizes, and where they come from -------------------------------------------------
