@@ -11,6 +11,7 @@ from gptcourse.experiments.changed_models import (
     without_positions,
 )
 from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
+from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
     floor_of_windows,
     kinds_of_tokens,
@@ -47,6 +48,7 @@ __all__ = [
     "effective_number",
     "floor_of_windows",
     "forgetful",
+    "gpt2_file",
     "gradients_at_the_bottom",
     "kinds_of_tokens",
     "milliseconds_of_a_token",
