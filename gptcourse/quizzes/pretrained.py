@@ -24,8 +24,8 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "You turn all the layers that are called c_ something, and then load a file in which one of "
-        "them was stored as (out, in) already, by mistake. When does an error tell you?",
+        "You turn every layer that is called c_ something. But in this file, somebody has stored "
+        "one of them as (out, in) already. When does an error tell you?",
         right=Option(
             "For c_attn and the two of the feed-forward network, but not for attention's c_proj",
             "The others are oblong, so the wrong way around they don't fit. Attention's c_proj is "
