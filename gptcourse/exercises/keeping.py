@@ -25,9 +25,11 @@ from typing import Any
 
 from gptcourse import gpt
 from gptcourse.exercises import progress
+from gptcourse.exercises.contents import Contents
 from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.page import (
+    GIVEN,
     HEADING,
     Piece,
     course_piece,
@@ -253,7 +255,8 @@ def _left_alone(exercise: Exercise, judge: Callable) -> str:
 def _with_all(text: str, written: Sequence[Piece], name: str) -> str:
     """The file with a definition, and all that it needs to run, in the order of the course."""
     heading = course_piece(name).heading
-    given = [one for one in course_pieces() if one.kind == "constant" and one.heading == heading]
+    given = [one for one in course_pieces() if one.heading == heading
+             and (one.kind == "constant" or one.names[0] in GIVEN)]
     uses = {used for one in [*written, *given] for used in one.uses}
     imports = [one for one in course_pieces() if one.kind == "import" and uses & {*one.names}]
     imports += [one for one in written if one.kind == "import"]
@@ -345,11 +348,26 @@ class Mine:
         """The names of those that are the learner's."""
         return self._loaded()[1]
 
+    @property
+    def contents(self) -> Contents:
+        """What stands in the file, chapter by chapter."""
+        own, rows = self.own(), {}
+        for one in course_pieces():
+            if one.kind == "definition":
+                row = rows.setdefault(HEADING.fullmatch(one.heading)[1].split(":")[0], ([], []))
+                name, first = one.names[0], f"first_{one.names[0]}"
+                if name not in own and first in own:          # it has yet to grow
+                    row[0].append(f"{name} (its first form)")
+                else:
+                    row[name not in own].append(name)
+        return Contents(FILE, len(lines_of(_content().decode(errors="replace"))),
+                        tuple((title, *map(tuple, row)) for title, row in rows.items()))
+
     def __repr__(self) -> str:
-        yours = self.own()
-        every = dir(self)
-        return (f"mine: {len(yours)} of {len(every)} definitions are your own"
-                + (f" ({', '.join(yours)})" if yours else "") + "; the others are the course's.")
+        return repr(self.contents)
+
+    def _repr_html_(self) -> str:
+        return self.contents._repr_html_()
 
     def _loaded(self) -> tuple[ModuleType, list[str]]:
         """gpt.py with the learner's pieces in place of its own, and their names."""

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from gptcourse import gpt
 
+# What no exercise asks for: it comes into the learner's file with its section, as constants do.
+GIVEN = ("story_batch", "save", "load", "apply_temperature", "keep_top_k")
+
 HEADING = re.compile(r"# -+ (\d\d [^\n]*?) -+\n")
 
 
