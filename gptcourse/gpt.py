@@ -371,11 +371,13 @@ def main():
         seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
         if len(unseen) <= 128:
             sys.exit(f"{path} is too short: it has {len(ids)} tokens, but 1,300 are the least.")
+        stories = len(ids) < 128 * len(documents)         # whole documents fit into the windows
+        layers, steps, peak, draw = (
+            (1, 1800, 0.01, story_batch) if stories else (2, 450, 0.006, batch))
         model = GPTModel({**GPT_CONFIG_124M, "vocab_size": len(tokenizer.vocabulary),
-                          "emb_dim": 128, "context_length": 128, "n_heads": 4, "n_layers": 1,
-                          "drop_rate": 0.0})
-        draw = story_batch if len(ids) < 128 * len(documents) else batch
-        for step, loss in enumerate(train(model, seen, 1500, peak=0.01, draw=draw), start=1):
+                          "emb_dim": 128, "context_length": 128, "n_heads": 4,
+                          "n_layers": layers, "drop_rate": 0.0})
+        for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1):
             if step % 100 == 0:
                 print(f"step {step:4}   loss {loss:.3f}", flush=True)
         print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\n")

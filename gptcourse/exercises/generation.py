@@ -797,8 +797,8 @@ def _text_of(heard, ids):
 _TEXTS = ("Poppy the bear had a red kite. " * 600, "The dog ran. It's 7 o'clock!\n" * 500 + "No.",
           f"One fox.{gpt.END_OF_TEXT}Two foxes, naïve.{gpt.END_OF_TEXT}" * 400)
 _LOOP = (
-    "        for step, loss in enumerate(train(model, seen, 1500, peak=0.01, draw=draw), start=1)"
-    ":\n"
+    "        for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), "
+    "start=1):\n"
     "            if step % 100 == 0:\n"
     '                print(f"step {step:4}   loss {loss:.3f}", flush=True)\n'
     '        print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\\n")\n'
@@ -828,14 +828,14 @@ MAIN = Exercise(
         "yields tokens, of which the tokenizer makes text. Nothing happens until someone asks.",
         '''
         1. cut ids at nine tenths: what is seen, and what is not
-        2. a loop over train(model, seen, 1500, peak=0.01, draw=draw); print every 100 steps
+        2. a loop over train(model, seen, steps, peak=peak, draw=draw); print every 100 steps
         3. print evaluate(model, unseen), and save the tokenizer and the model
         4. print the beginning, and after it the decoded tokens of generate
         ''',
         '''
         seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
         model = ...                                   # as given
-        for step, loss in enumerate(train(model, seen, 1500, peak=0.01, draw=draw), start=1):
+        for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1):
             if step % 100 == 0:
                 print(f"step {step:4}   loss {loss:.3f}", flush=True)
         print(evaluate(...))

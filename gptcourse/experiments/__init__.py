@@ -33,7 +33,6 @@ from gptcourse.experiments.training import (
     newborn_stream,
     train_by,
     train_on,
-    with_batch,
 )
 
 __all__ = [
@@ -65,6 +64,5 @@ __all__ = [
     "train_by",
     "train_on",
     "with_attention",
-    "with_batch",
     "without_positions",
 ]

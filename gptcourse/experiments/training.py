@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
-from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +81,3 @@ def train_by(optimizer: Optimizer, rates: Iterable[float], model: nn.Module,
         optimizer.step()
         losses.append(loss.item())
     return losses
-
-
-def with_batch(train: FunctionType, batch: Callable) -> FunctionType:
-    """A copy of a training loop that draws its windows by this `batch`, whatever stands for that
-    name in the file where the loop was written."""
-    return FunctionType(train.__code__, {**train.__globals__, "batch": batch}, train.__name__,
-                        train.__defaults__, train.__closure__)

@@ -472,9 +472,9 @@ def with_pieces(*_):
 
 wrong_edits(
     "main",
-    ("in enumerate(train(model, seen, 1500, peak=0.01, draw=draw), start=1)",
+    ("in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1)",
      "in enumerate([1.0], start=1)", "nothing is trained"),
-    ("1500", "5", "only 5 steps"),
+    ("seen, steps, peak", "seen, 5, peak", "only 5 steps"),
     ("ids[len(ids) * 9 // 10 :]", "ids", "just what was held out"),
     ("ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]",
      "ids[: len(ids) // 10], ids[len(ids) // 10 :]", "more is held out than trained on"),
