@@ -23,7 +23,7 @@ from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters
 
 AT_A_TIME = 2  # parts that run side by side
 # They take minutes each, so each is a part of its own.
-BROWSER, EXERCISES, SOLVED = "tests/browser", "tests/exercises", "tests/notebooks/test_solved.py"
+BROWSER, EXERCISES = "tests/browser", "tests/exercises"
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,8 @@ def parts(lax: bool) -> list[Part]:
         Part("style", [python, "-m", "ruff", "check"]),
         Part("rules of the chapters", [python, "tools/notebooks.py", "check"]),
         Part("browser", [*pytest, BROWSER], is_pytest=True),
-        Part("tests", [*pytest, "tests",
-                       *(f"--ignore={one}" for one in (BROWSER, EXERCISES, SOLVED))],
+        Part("tests", [*pytest, "tests", f"--ignore={BROWSER}", f"--ignore={EXERCISES}"],
              is_pytest=True),
-        Part("solved course", [*pytest, SOLVED], is_pytest=True),
         Part("exercises", [*pytest, EXERCISES], is_pytest=True),
         *(Part(path.stem, [*nbval, str(path.relative_to(ROOT))], is_pytest=True)
           for path in reversed(paths)),

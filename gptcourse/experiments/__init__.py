@@ -2,7 +2,6 @@
 
 from gptcourse.experiments.changed_models import (
     ForgetfulCache,
-    OneLayer,
     forgetful,
     padded_scores,
     rearranged,
@@ -10,14 +9,24 @@ from gptcourse.experiments.changed_models import (
     with_attention,
     without_positions,
 )
-from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
+from gptcourse.experiments.counting import (
+    Counted,
+    counted_table,
+    counting,
+    falling_back,
+    spelled_both_ways,
+    spellings,
+)
 from gptcourse.experiments.surprises import (
+    chances_of_words,
     floor_of_windows,
     kinds_of_tokens,
+    likely_tokens,
     misfit_chances,
     perfect_surprises,
     story_surprises,
     surprise_by_place,
+    surprises_of_words,
 )
 from gptcourse.experiments.telling import (
     Estimate,
@@ -31,6 +40,7 @@ from gptcourse.experiments.training import (
     along_gradient,
     gradients_at_the_bottom,
     newborn_stream,
+    table_of_a_friend,
     train_by,
     train_on,
 )
@@ -39,15 +49,17 @@ __all__ = [
     "Counted",
     "Estimate",
     "ForgetfulCache",
-    "OneLayer",
     "along_gradient",
+    "chances_of_words",
     "counted_table",
     "counting",
     "effective_number",
+    "falling_back",
     "floor_of_windows",
     "forgetful",
     "gradients_at_the_bottom",
     "kinds_of_tokens",
+    "likely_tokens",
     "milliseconds_of_a_token",
     "misfit_chances",
     "newborn_stream",
@@ -57,10 +69,13 @@ __all__ = [
     "rearranged",
     "share",
     "silenced",
+    "spelled_both_ways",
     "spellings",
     "stories_told",
     "story_surprises",
     "surprise_by_place",
+    "surprises_of_words",
+    "table_of_a_friend",
     "train_by",
     "train_on",
     "with_attention",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
+from itertools import count, repeat
 
 import torch
 from torch import Tensor, nn
@@ -81,3 +81,14 @@ def train_by(optimizer: Optimizer, rates: Iterable[float], model: nn.Module,
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+def table_of_a_friend(ids: Tensor, vocab_size: int, seed: int) -> tuple[nn.Embedding, float]:
+    """What a table of one token learns from a text, ids (N), in 150 steps, where each row of its
+    scores is compared with the token that it has read; and the loss of the last step."""
+    table, generator = nn.Embedding(vocab_size, vocab_size), torch.Generator().manual_seed(seed)
+    nn.init.zeros_(table.weight)
+    starts = torch.randint(len(ids) - 31, (150, 32, 1), generator=generator)
+    batches = ids[starts + torch.arange(32)]                                 # (steps, B, T)
+    rule = torch.optim.SGD(table.parameters())
+    return table, train_by(rule, repeat(200.0), table, zip(batches, batches, strict=True))[-1]
