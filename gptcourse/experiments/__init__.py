@@ -43,7 +43,6 @@ from gptcourse.experiments.training import (
     table_of_a_friend,
     train_by,
     train_on,
-    with_batch,
 )
 
 __all__ = [
@@ -80,6 +79,5 @@ __all__ = [
     "train_by",
     "train_on",
     "with_attention",
-    "with_batch",
     "without_positions",
 ]
