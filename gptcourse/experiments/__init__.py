@@ -2,7 +2,6 @@
 
 from gptcourse.experiments.changed_models import (
     ForgetfulCache,
-    OneLayer,
     forgetful,
     padded_scores,
     rearranged,
@@ -10,15 +9,25 @@ from gptcourse.experiments.changed_models import (
     with_attention,
     without_positions,
 )
-from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
+from gptcourse.experiments.counting import (
+    Counted,
+    counted_table,
+    counting,
+    falling_back,
+    spelled_both_ways,
+    spellings,
+)
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
+    chances_of_words,
     floor_of_windows,
     kinds_of_tokens,
+    likely_tokens,
     misfit_chances,
     perfect_surprises,
     story_surprises,
     surprise_by_place,
+    surprises_of_words,
 )
 from gptcourse.experiments.telling import (
     Estimate,
@@ -32,25 +41,27 @@ from gptcourse.experiments.training import (
     along_gradient,
     gradients_at_the_bottom,
     newborn_stream,
+    table_of_a_friend,
     train_by,
     train_on,
-    with_batch,
 )
 
 __all__ = [
     "Counted",
     "Estimate",
     "ForgetfulCache",
-    "OneLayer",
     "along_gradient",
+    "chances_of_words",
     "counted_table",
     "counting",
     "effective_number",
+    "falling_back",
     "floor_of_windows",
     "forgetful",
     "gpt2_file",
     "gradients_at_the_bottom",
     "kinds_of_tokens",
+    "likely_tokens",
     "milliseconds_of_a_token",
     "misfit_chances",
     "newborn_stream",
@@ -60,13 +71,15 @@ __all__ = [
     "rearranged",
     "share",
     "silenced",
+    "spelled_both_ways",
     "spellings",
     "stories_told",
     "story_surprises",
     "surprise_by_place",
+    "surprises_of_words",
+    "table_of_a_friend",
     "train_by",
     "train_on",
     "with_attention",
-    "with_batch",
     "without_positions",
 ]
