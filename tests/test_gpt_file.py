@@ -35,6 +35,7 @@ from gptlib import (
 from gptlib import tokenizer as library_tokenizer
 from gptlib.corpus import storybook
 from gptlib.optimizer import share_of_peak
+from gptlib.pretrained.gpt2 import gpt2_tensors
 from gptlib.storyteller import storyteller
 
 FILE = Path(os.environ.get("GPT_FILE", gptcourse.gpt.__file__))
@@ -142,9 +143,12 @@ def test_stories_are_drawn_from_where_they_begin():
 
 
 def test_it_is_short_enough_to_be_printed():
-    lines = FILE.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 390
-    assert max(map(len, lines)) <= 100
+    """A whole GPT on eight pages, chapters 1 to 7; what comes after them on two more."""
+    text = FILE.read_text(encoding="utf-8")
+    before, _, after = text.partition("# ---- 08 ")
+    assert before.count("\n") <= 390
+    assert after.count("\n") <= 120
+    assert max(map(len, text.splitlines())) <= 100
 
 
 # -- the tokenizer ----------------------------------------------------------------------------
@@ -306,6 +310,32 @@ def test_dropout_works_where_the_librarys_does_and_only_in_training():
         expected = [(shape, True)] * times + [(shape, False)] * 2 * times
         assert results == expected, name
     assert set(seen) == set(droppers)
+
+
+# -- pretrained weights -----------------------------------------------------------------------
+
+
+def test_a_file_that_transformers_wrote_gives_its_very_scores(tmp_path):
+    theirs, mine = peer(), gpt.GPTModel(CONFIG.to_dict()).eval()
+    theirs.save_pretrained(tmp_path)
+    tensors = gpt.read_safetensors(tmp_path / "model.safetensors")
+    gpt.load_gpt2(mine, tensors)
+    ids = random_ids(3, 32, vocab_size=97)
+    torch.testing.assert_close(mine(ids), theirs(ids).logits, atol=1e-5, rtol=1e-5)
+    assert {name: x for name, x in mine.state_dict().items() if not x.isfinite().all()} == {}
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda all_: all_.pop("h.0.mlp.c_fc.bias"), "h.0.mlp.c_fc.bias"),
+    (lambda all_: all_.update({"h.2.ln_1.bias": torch.zeros(32)}), "no place for .*h.2.ln_1.bias"),
+    (lambda all_: all_.update({"wpe.weight": torch.zeros(1, 32)}), "position_embedding.weight"),
+])
+def test_weights_that_are_missing_left_over_or_of_another_shape_are_refused(change, told):
+    mine, library = pair()
+    tensors = gpt2_tensors(library)
+    change(tensors)
+    with pytest.raises((KeyError, ValueError, RuntimeError), match=told):
+        gpt.load_gpt2(mine, tensors)
 
 
 # -- training ---------------------------------------------------------------------------------

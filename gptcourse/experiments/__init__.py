@@ -17,6 +17,7 @@ from gptcourse.experiments.counting import (
     spelled_both_ways,
     spellings,
 )
+from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
     chances_of_words,
     floor_of_windows,
@@ -57,6 +58,7 @@ __all__ = [
     "falling_back",
     "floor_of_windows",
     "forgetful",
+    "gpt2_file",
     "gradients_at_the_bottom",
     "kinds_of_tokens",
     "likely_tokens",
