@@ -43,7 +43,6 @@ from gptcourse.experiments import (
     train_by,
     train_on,
     with_attention,
-    with_batch,
     without_positions,
 )
 from gptlib import evaluate, next_token_loss, record
@@ -458,16 +457,3 @@ def test_a_short_walk_against_the_gradient_keeps_its_promise_and_leaves_the_mode
     assert math.isclose(start, next_token_loss(model(ids[:, :-1]), ids[:, 1:]).item(), rel_tol=1e-6)
     assert math.isclose(near, start - 1e-3 * slope, rel_tol=1e-4) and near < start
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_a_loop_with_another_batch_trains_on_its_windows_only_and_stays_as_it_was():
-    asked = []
-
-    def batch(ids, batch_size, context_length, generator=None):
-        asked.append((batch_size, context_length))
-        return ids[None, :4], ids[None, 1:5]
-
-    model, ids = gpt.GPTModel(TINY_CONFIG), torch.arange(9)
-    assert len(list(with_batch(gpt.train, batch)(model, ids, 3, 2, peak=0.01))) == 3
-    assert asked == [(2, 4)] * 3
-    assert len(list(gpt.train(model, ids, 1, 2))) == 1 and len(asked) == 3

@@ -112,6 +112,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(ROOT / "tests" / "no_network"),
         "PYTHONIOENCODING": "utf-8",
         "HF_HUB_OFFLINE": "1",  # it would try the network for minutes
+        "HF_HOME": str(folder / "huggingface"),  # chapter 8 shows more where GPT-2 is in its cache
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter-config"),
         "JUPYTER_DATA_DIR": str(folder / "jupyter-data"),

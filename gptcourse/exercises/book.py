@@ -13,6 +13,7 @@ from gptcourse.exercises import (
     generation,
     language_model,
     model,
+    pretrained,
     progress,
     start,
     tokenization,
@@ -27,7 +28,8 @@ from gptcourse.figures import in_markup
 from gptcourse.figures.signs import sign
 from gptcourse.titles import TITLES
 
-CHAPTERS = (start, tokenization, language_model, attention, blocks, model, training, generation)
+CHAPTERS = (start, tokenization, language_model, attention, blocks, model, training, generation,
+            pretrained)
 
 
 def all_exercises() -> list[Exercise]:

@@ -18,6 +18,7 @@ from gptcourse.experiments.counting import (
     spelled_both_ways,
     spellings,
 )
+from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
     chances_of_words,
     floor_of_windows,
@@ -43,7 +44,6 @@ from gptcourse.experiments.training import (
     table_of_a_friend,
     train_by,
     train_on,
-    with_batch,
 )
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "floor_of_windows",
     "forgetful",
     "friends_way",
+    "gpt2_file",
     "kinds_of_tokens",
     "likely_tokens",
     "milliseconds_of_a_token",
@@ -80,6 +81,5 @@ __all__ = [
     "train_by",
     "train_on",
     "with_attention",
-    "with_batch",
     "without_positions",
 ]

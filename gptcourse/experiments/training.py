@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, repeat
-from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -84,10 +83,3 @@ def table_of_a_friend(ids: Tensor, vocab_size: int, seed: int) -> tuple[nn.Embed
     batches = ids[starts + torch.arange(32)]                                 # (steps, B, T)
     rule = torch.optim.SGD(table.parameters())
     return table, train_by(rule, repeat(200.0), table, zip(batches, batches, strict=True))[-1]
-
-
-def with_batch(train: FunctionType, batch: Callable) -> FunctionType:
-    """A copy of a training loop that draws its windows by this `batch`, whatever stands for that
-    name in the file where the loop was written."""
-    return FunctionType(train.__code__, {**train.__globals__, "batch": batch}, train.__name__,
-                        train.__defaults__, train.__closure__)
