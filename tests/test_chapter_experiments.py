@@ -10,6 +10,8 @@ import torch
 from helpers import lively_model, random_ids
 
 from gptcourse import gpt
+from gptcourse.exercises.blocks import BABBLING_BLOCK
+from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
     along_gradient,
     chances_of_words,
@@ -19,7 +21,7 @@ from gptcourse.experiments import (
     falling_back,
     floor_of_windows,
     forgetful,
-    gradients_at_the_bottom,
+    friends_way,
     kinds_of_tokens,
     likely_tokens,
     milliseconds_of_a_token,
@@ -297,13 +299,14 @@ def test_a_model_whose_parts_are_silenced_still_goes_on_with_its_cache():
     torch.testing.assert_close(changed(ids[:, 5:], cache), changed(ids)[:, 5:])
 
 
-def test_a_gradient_keeps_its_size_with_shortcuts_and_norms_and_not_without():
-    arrives = {kind: gradients_at_the_bottom([24, 48], *kind)
-               for kind in ((True, True), (False, True), (True, False), (False, False))}
-    assert all(1 < size < 10 for size in arrives[True, True])
-    assert all(0.01 < size < 10 for size in arrives[False, True])
-    assert 50 < arrives[True, False][0] < 0.01 * arrives[True, False][1]
-    assert 1e-20 > arrives[False, False][0] > arrives[False, False][1]
+def test_the_friends_way_is_that_of_the_block_in_which_a_bug_is_to_be_found():
+    model = lively_model()
+    friends = defined(BABBLING_BLOCK.stub, "TransformerBlock")(model.config.to_dict())
+    friends.load_state_dict(model.blocks[0].state_dict())
+    changed = rearranged(model, friends_way).blocks[0]
+    x = torch.randn(2, 5, model.config.emb_dim)
+    torch.testing.assert_close(changed(x), friends.eval()(x))
+    assert not torch.allclose(changed(x), model.blocks[0](x), atol=0.1)
 
 
 def test_without_positions_a_model_adds_nothing_to_its_tokens_and_never_learns_to():

@@ -3,6 +3,7 @@
 from gptcourse.experiments.changed_models import (
     ForgetfulCache,
     forgetful,
+    friends_way,
     padded_scores,
     rearranged,
     silenced,
@@ -39,7 +40,6 @@ from gptcourse.experiments.telling import (
 )
 from gptcourse.experiments.training import (
     along_gradient,
-    gradients_at_the_bottom,
     newborn_stream,
     table_of_a_friend,
     train_by,
@@ -58,8 +58,8 @@ __all__ = [
     "falling_back",
     "floor_of_windows",
     "forgetful",
+    "friends_way",
     "gpt2_file",
-    "gradients_at_the_bottom",
     "kinds_of_tokens",
     "likely_tokens",
     "milliseconds_of_a_token",

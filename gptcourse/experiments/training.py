@@ -1,4 +1,4 @@
-"""How a model begins, how its gradients arrive, and how its loss falls."""
+"""How a model begins, and how its loss falls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gptcourse.views.gradients import NO_NORM, PRE_NORM, GradientFlow, stack_of_blocks
 from gptlib.model import GPTModel
 from gptlib.tap import record
 from gptlib.training import next_token_loss
@@ -31,14 +30,6 @@ def newborn_stream(config: Mapping, ids: Tensor, smaller: bool = True) -> float:
     with torch.inference_mode(), record(model, top) as inside:
         model(ids)
     return inside[top].square().mean().sqrt().item()
-
-
-def gradients_at_the_bottom(depths: Iterable[int], shortcuts: bool, norms: bool) -> list[float]:
-    """The size of the gradient that comes down through stacks of so many random blocks, as a
-    multiple of what enters at the top; the norms, if any, stand before the parts."""
-    stack, norm = stack_of_blocks(), PRE_NORM if norms else NO_NORM
-    return [float(GradientFlow.compute(stack, depth, shortcuts, norm)["gradient"][0])
-            for depth in depths]
 
 
 def along_gradient(
