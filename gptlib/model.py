@@ -79,6 +79,8 @@ class GPTModel(nn.Module):
         Each block adds to the residual stream twice; the projections that do so start smaller by
         √(2L), so that the stream does not grow with depth.
         """
+        if self.token_embedding.weight.is_meta:
+            return  # there are no values
         for name, parameter in self.named_parameters():
             if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * self.config.n_layers))
