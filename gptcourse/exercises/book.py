@@ -11,6 +11,7 @@ from gptcourse.exercises import (
     generation,
     language_model,
     model,
+    modern,
     progress,
     tokenization,
     training,
@@ -23,7 +24,8 @@ from gptcourse.exercises.whole_file import FileReport, file_report
 from gptcourse.figures import in_markup
 from gptcourse.figures.signs import sign
 
-CHAPTERS = (tokenization, language_model, attention, blocks, model, training, generation)
+CHAPTERS = (tokenization, language_model, attention, blocks, model, training, generation,
+            modern)
 
 
 def all_exercises() -> list[Exercise]:
