@@ -158,14 +158,12 @@ class MultiHeadAttention(nn.Module):
         if self.rotary_base is not None:
             past = 0 if cache is None else cache.length
             positions = torch.arange(past, past + x.shape[1], device=x.device)
-            queries = rotate(queries, positions, self.rotary_base)          # (B, H, T, D)
-            keys = rotate(keys, positions, self.rotary_base)                # (B, K, T, D)
+            both = torch.cat([queries, keys], dim=1)                        # (B, H + K, T, D)
+            both = rotate(both, positions, self.rotary_base)
+            queries, keys = both.split([self.n_heads, self.n_kv_heads], dim=1)
         queries, keys, values = self.queries(queries), self.keys(keys), self.values(values)
         if cache is not None:
             keys, values = cache.extend(keys, values)                       # (B, K, S, D)
-        if self.n_kv_heads < self.n_heads:
-            keys = repeat_kv(keys, self.n_heads // self.n_kv_heads)         # (B, H, S, D)
-            values = repeat_kv(values, self.n_heads // self.n_kv_heads)     # (B, H, S, D)
 
         attend = self._explicit if self.weights.watched else self._fused
         mixed = self.head_outputs(attend(queries, keys, values))            # (B, H, T, D)
@@ -173,6 +171,9 @@ class MultiHeadAttention(nn.Module):
 
     def _explicit(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """The formula as it stands, so that somebody can watch or change the weights."""
+        if self.n_kv_heads < self.n_heads:
+            keys = repeat_kv(keys, self.n_heads // self.n_kv_heads)         # (B, H, S, D)
+            values = repeat_kv(values, self.n_heads // self.n_kv_heads)     # (B, H, S, D)
         mask = causal_mask(queries.shape[2], keys.shape[2], queries.device)
         weights = self.weights(attention_weights(queries, keys, mask))      # (B, H, T, S)
         return self.dropout(weights) @ values                               # (B, H, T, D)
@@ -190,4 +191,5 @@ class MultiHeadAttention(nn.Module):
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=causal,
             dropout_p=self.dropout.p if self.training else 0.0,
+            enable_gqa=self.n_kv_heads < self.n_heads,
         )

@@ -48,7 +48,7 @@ def rms_norm(x: Tensor, scale: Tensor, eps: float = 1e-5) -> Tensor:
     x (..., C), scale (C) -> (..., C).  Zhang and Sennrich (2019), "Root Mean Square Layer
     Normalization": a layer norm that leaves the mean where it is.
     """
-    return scale * x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + eps)
+    return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps) * scale
 
 
 class RMSNorm(nn.Module):
@@ -60,7 +60,7 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(emb_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.scale.shape, self.scale, self.eps)
+        return rms_norm(x, self.scale, self.eps)  # on CPUs faster than torch's own
 
 
 def make_norm(config: GPTConfig) -> LayerNorm | RMSNorm:

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers import TINY, random_ids
 
 from gptlib.attention import MultiHeadAttention, repeat_kv, rotate
@@ -44,11 +45,13 @@ def test_rms_norm_by_hand():
     torch.testing.assert_close(normed, torch.tensor([3 / root, 40 / root]))
 
 
-def test_the_written_out_rms_norm_and_the_layer_agree():
+def test_the_written_out_rms_norm_the_layer_and_torch_agree():
     x, layer = 5 + 3 * torch.randn(2, 4, 16), RMSNorm(16, eps=0.3)
     with torch.no_grad():
         layer.scale.uniform_(0.5, 2)
-    torch.testing.assert_close(layer(x), rms_norm(x, layer.scale, 0.3))
+    expected = F.rms_norm(x, (16,), layer.scale, 0.3)
+    torch.testing.assert_close(layer(x), expected)
+    torch.testing.assert_close(rms_norm(x, layer.scale, 0.3), expected)
 
 
 def test_a_rotation_by_hand():

