@@ -5,6 +5,7 @@
 Sizes in the comments: B batch, T tokens, C emb_dim, H heads, D = C / H, V vocab_size, L layers.
 """
 
+import json
 import math
 import sys
 from collections import Counter
@@ -345,6 +346,56 @@ def main():
             print(f"step {step:4}   loss {loss:.3f}", flush=True)
     print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\n")
     print(tokenizer.decode(generate(model, [end], 200, stop=end)))
+
+
+# ---- 08 Pretrained weights: the numbers of the published GPT-2, in this very model ---------------
+
+def read_safetensors(path):
+    """The tensors of a file, by name. It begins with a header, which says where each one lies."""
+    types = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8, "BOOL": torch.bool}
+    tensors = {}
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        start = file.tell()                               # the header's places count from here
+        header.pop("__metadata__", None)
+        for name, about in header.items():
+            first, end = about["data_offsets"]
+            file.seek(start + first)
+            content = bytearray(file.read(end - first))
+            numbers = torch.frombuffer(content, dtype=types[about["dtype"]])
+            tensors[name] = numbers.view(about["shape"])
+    return tensors
+
+def map_name(name):
+    """What GPT-2 calls it.  "blocks.0.feed_forward.expand.bias" -> "h.0.mlp.c_fc.bias" """
+    theirs = {
+        "token_embedding": "wte", "position_embedding": "wpe", "blocks": "h",
+        "attention_norm": "ln_1", "attention": "attn", "query": "c_attn", "key": "c_attn",
+        "value": "c_attn", "output": "c_proj", "feed_forward_norm": "ln_2", "feed_forward": "mlp",
+        "expand": "c_fc", "contract": "c_proj", "final_norm": "ln_f", "output_head": "lm_head",
+        "scale": "weight", "shift": "bias",
+    }
+    return ".".join(theirs.get(part, part) for part in name.split("."))
+
+def load_gpt2(model, tensors):
+    """Fill the model with the tensors of a GPT-2: none may be missing, and none left over."""
+    masks = (".attn.bias", ".attn.masked_bias")           # no weights: the model makes its own
+    given = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()
+             if not name.endswith(masks)}
+    given.setdefault("lm_head.weight", given["wte.weight"])                  # the head is tied
+    weights = {}
+    for name in model.state_dict():
+        tensor = given[map_name(name)]
+        if ".c_" in map_name(name):                       # stored (in, out), in nn.Linear (out, in)
+            tensor = tensor.t()
+        for number, part in enumerate(("query", "key", "value")):
+            if f".{part}." in name:                       # a third of c_attn
+                tensor = tensor.chunk(3)[number]
+        weights[name] = tensor
+    left_over = given.keys() - map(map_name, weights)
+    if left_over:
+        raise ValueError(f"The model has no place for {sorted(left_over)}.")
+    model.load_state_dict(weights)                        # all names and shapes must fit
 
 
 # ---- 09 A modern language model: what has changed in the block since GPT-2 -----------------------

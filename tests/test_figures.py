@@ -39,6 +39,8 @@ def texts(picture: Picture) -> list[str]:
 STILLS = {
     "attention_heatmap": lambda: figures.attention_heatmap(CAUSAL, WORDS, "One head"),
     "attention_grid": lambda: figures.attention_grid(CAUSAL.expand(2, 3, 3, 3)),
+    "attention_overview": lambda: figures.attention_overview(
+        CAUSAL.expand(2, 3, 3, 3), WORDS, 1, 2),
     "attention_arcs": lambda: figures.attention_arcs({0: CAUSAL, 3: CAUSAL}, WORDS, 2),
     "matrix": lambda: figures.matrix([[1.5, -2.0]], ["q"], ["a", "b"], signed=True),
     "lines": lambda: figures.lines({"training": ([1, 2], [3.0, 2.5])}, "step", "loss", floor=2.0),
@@ -118,6 +120,8 @@ def test_of_many_tokens_thirty_stand_in_a_line_of_arcs():
 def test_the_widest_pictures_fit_a_page():
     assert figures.attention_heatmap(torch.eye(64), ["token"] * 64).width <= figures.WIDTH
     assert figures.attention_grid(torch.eye(5).expand(12, 12, 5, 5)).width <= figures.WIDTH
+    assert figures.attention_overview(
+        torch.eye(64).expand(12, 12, 64, 64), ["token"] * 64, 11, 3).width <= figures.WIDTH
     assert figures.matrix(torch.ones(40, 40), ["a label"] * 40).width <= figures.WIDTH
 
 
@@ -160,6 +164,35 @@ def test_the_heat_map_hatches_the_future_only_where_nobody_looks_at_it():
     rows, columns = np.nonzero(hatch)
     assert columns.min() > pixels(masked).shape[1] / 4          # the upper right corner
     assert rows.max() < pixels(masked).shape[0] * 0.6
+
+
+def test_the_overview_frames_the_head_that_is_large():
+    heads = CAUSAL.expand(2, 3, 3, 3)
+    frames = []
+    for layer, head in ((0, 0), (0, 2), (1, 0)):
+        picture = figures.attention_overview(heads, WORDS, layer, head)
+        framed = (pixels(picture) == (0xD1, 0x66, 0x0A)).all(-1)
+        frames.append(np.argwhere(framed).mean(axis=0))                # its middle (y, x)
+        assert f"layer {layer}, head {head} is large" in picture.alt
+    (y, x), right, below = frames
+    assert abs(right[0] - y) < 2 and right[1] > x + 100
+    assert abs(below[1] - x) < 2 and below[0] > y + 100
+
+
+def test_of_many_layers_the_overview_shows_the_one_that_was_chosen():
+    assert "3 heads" in figures.attention_overview(CAUSAL.expand(9, 3, 3, 3), WORDS, 8, 1).alt
+
+
+def test_a_matrix_can_have_a_color_scale_for_each_column():
+    def colors(**options):
+        shown = pixels(figures.matrix([[100, 1], [50, -0.5]], values=False, signed=True, **options))
+        height, width = shown.shape[:2]
+        return [tuple(shown[y, x]) for y in (height // 3, 2 * height // 3)
+                for x in (2 * width // 5, 3 * width // 5)]
+
+    alone, together = colors(by_column=True), colors()
+    assert alone[0] == alone[1] == together[0] != together[1]
+    assert figures.matrix([[0, 1], [0, np.nan]], by_column=True).data
 
 
 def test_the_heat_map_tells_where_each_token_looks_most():
@@ -357,6 +390,7 @@ def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():
     (lambda: figures.attention_heatmap(np.eye(0), []), "weights has shape (0, 0), but a picture"),
     (lambda: figures.matrix([]), "array has shape (0,), but a picture needs at least one number"),
     (lambda: figures.attention_grid(np.eye(3)), "needs 4 dimensions"),
+    (lambda: figures.attention_overview(np.ones((1, 1, 2, 2)), ["a"], 0, 0), "1 labels for 2"),
     (lambda: figures.matrix(np.ones((2, 2, 2))), "pick one of its matrices"),
     (lambda: figures.matrix(np.eye(2), column_labels=["a"]), "1 labels for 2 columns"),
     (lambda: figures.lines({"a": ([1], [1, 2])}, "x", "y"), "1 x and 2 y values"),
@@ -501,6 +535,8 @@ def test_a_color_of_the_palette_is_written_nowhere_else():
 WITH_WORDS = {
     "attention_heatmap": lambda text: figures.attention_heatmap(np.eye(2), [text, text], text[:16]),
     "attention_arcs": lambda text: figures.attention_arcs({0: CAUSAL}, [text] * 3, 1),
+    "attention_overview": lambda text: figures.attention_overview(
+        CAUSAL.expand(2, 3, 3, 3), [text] * 3, 0, 0),
     "attention_grid": lambda text: figures.attention_grid(CAUSAL.expand(2, 3, 3, 3), text[:40]),
     "matrix": lambda text: figures.matrix([[1] * 6], [text], [text] * 6, title=text[:16]),
     "lines": lambda text: figures.lines({text: ([1, 2], [3, 4])}, text[:40], text[:40], 2.0,

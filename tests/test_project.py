@@ -44,7 +44,7 @@ LIBRARY_TAKES = {
 }
 # Models of others are read with these besides, each imported where it is used, with a sentence
 # where it is missing: the course brings them, the library alone goes without.
-PRETRAINED_TAKES = {"gguf"}
+PRETRAINED_TAKES = {"gguf", "huggingface_hub"}
 FILE_TAKES = {"torch", "regex"}
 # Names that come with a requirement and belong to it.
 COMES_WITH = {

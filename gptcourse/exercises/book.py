@@ -12,6 +12,7 @@ from gptcourse.exercises import (
     language_model,
     model,
     modern,
+    pretrained,
     progress,
     tokenization,
     training,
@@ -25,7 +26,7 @@ from gptcourse.figures import in_markup
 from gptcourse.figures.signs import sign
 
 CHAPTERS = (tokenization, language_model, attention, blocks, model, training, generation,
-            modern)
+            pretrained, modern)
 
 
 def all_exercises() -> list[Exercise]:

@@ -92,6 +92,10 @@ _MEANINGS = {
     r"shape '.*' is invalid for input of size":
         "view and reshape can neither add nor drop a number: the product of all sizes stays the "
         "same.",
+    r"size mismatch for .*copying a param":
+        "What you hand over under this name has another shape than the model's own weight: with "
+        "its two sizes exchanged it is turned, and where a size is three times as large, or a "
+        "third, it is cut in another way.",
     r"view size is not compatible":
         "view needs numbers that lie in memory in their order, which they do not after a "
         "transpose: use reshape.",

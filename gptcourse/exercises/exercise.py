@@ -158,7 +158,7 @@ class Exercise:
         """The same definition, judged alike, but given whole, with a bug that is to be found."""
         others = [edit for edit in self.edits if edit[:2] != bug[:2]]
         return replace(self, id=identity, goal=goal, definition=self.defines, kept=False, bug=bug,
-                       edits=[*edits, *others], hints=hints)
+                       blanks=(), edits=[*edits, *others], hints=hints)
 
     @property
     def parameters(self) -> list[str]:

@@ -11,6 +11,13 @@ from gptcourse.experiments.changed_models import (
     without_positions,
 )
 from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
+from gptcourse.experiments.modern import (
+    cache_bytes,
+    loss_by_stretch,
+    nats_above_floor,
+    trained,
+)
+from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
     floor_of_windows,
     kinds_of_tokens,
@@ -42,15 +49,19 @@ __all__ = [
     "ForgetfulCache",
     "OneLayer",
     "along_gradient",
+    "cache_bytes",
     "counted_table",
     "counting",
     "effective_number",
     "floor_of_windows",
     "forgetful",
+    "gpt2_file",
     "gradients_at_the_bottom",
     "kinds_of_tokens",
+    "loss_by_stretch",
     "milliseconds_of_a_token",
     "misfit_chances",
+    "nats_above_floor",
     "newborn_stream",
     "padded_scores",
     "perfect_surprises",
@@ -63,6 +74,7 @@ __all__ = [
     "story_surprises",
     "surprise_by_place",
     "train_by",
+    "trained",
     "train_on",
     "with_attention",
     "with_batch",

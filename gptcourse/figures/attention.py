@@ -12,11 +12,13 @@ from gptcourse.figures.canvas import DRAWING, drawn, new_axes, new_figure, set_t
 from gptcourse.figures.cells import hatch, write_cells
 from gptcourse.figures.numbers import as_array, check_labels
 from gptcourse.figures.picture import Picture, sentence
-from gptcourse.figures.style import MUTED, SMALL_SIZE, TEXT_SIZE
+from gptcourse.figures.style import MUTED, SERIES, SMALL_SIZE, TEXT_SIZE, WIDTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MOST_LAYERS = 3  # whose heads have room above a large one
 
 
 def attention_heatmap(
@@ -59,25 +61,71 @@ def attention_grid(attention, title: str = "") -> Picture:
     with DRAWING:
         figure = new_figure(H * cell + 130, L * cell + 90)
         axes = new_axes(figure, title)
-        pitch = T + max(1, T // 10)                                  # a head and its gap
-        mosaic = np.full((L * pitch, H * pitch), np.nan)
-        for layer in range(L):
-            for head in range(H):
-                top, left = layer * pitch, head * pitch
-                mosaic[top:top + T, left:left + T] = _without_future(attention[layer, head])
-        if is_causal(attention):
-            corners = [(layer * pitch, head * pitch) for layer in range(L) for head in range(H)]
-            _hatch_triangles(axes, T, corners)
-        image = axes.imshow(mosaic, cmap="cividis", norm=_weight_scale(), interpolation="nearest")
-        middles = np.arange(max(L, H)) * pitch + (T - 1) / 2
-        set_ticks(axes, middles[:H], [f"head {head}" for head in range(H)],
-               middles[:L], [f"layer {layer}" for layer in range(L)], SMALL_SIZE, rotation=0)
-        axes.set_xlim(-0.5, (H - 1) * pitch + T - 0.5)
-        axes.set_ylim((L - 1) * pitch + T - 0.5, -0.5)
-        _color_bar(figure, axes, image)
+        _color_bar(figure, axes, _draw_grid(axes, attention, range(L)))
     alt = (f"{sentence(title)}Attention weights of {L} layers with {H} heads each over {T} "
            "tokens, one small heat map per head.")
     return drawn(figure, alt)
+
+
+def attention_overview(
+    attention, labels: Sequence[str], layer: int, head: int, rows: Sequence[int] = (),
+    columns: Sequence[int] = (),
+) -> Picture:
+    """All heads as in `attention_grid`, one of them framed, and that one large below them.
+
+    attention (L, H, T, T). A model with more than MOST_LAYERS layers shows one of them only. The
+    labels of `rows` and `columns` are written in any case.
+    """
+    attention = as_array(attention, "attention", dimensions=4)
+    L, H, T, _ = attention.shape
+    check_labels(labels, T, "token")
+    shown = range(L) if L <= MOST_LAYERS else [layer]
+    thumb, side = min(80, 560 // H), 470
+    with DRAWING:
+        figure = new_figure(WIDTH, len(shown) * thumb + side + 170)
+        places = figure.add_gridspec(2, 1, height_ratios=[len(shown) * thumb + 20, side + 150])
+        axes = new_axes(figure, position=places[0])
+        _draw_grid(axes, attention[list(shown)], shown)
+        _frame(axes, T, list(shown).index(layer), head)
+        axes = new_axes(figure, f"Layer {layer}, head {head}", position=places[1])
+        draw_heatmap(axes, attention[layer, head], [visible(label) for label in labels], side / T,
+                     values=False, rows=rows, columns=columns)
+    return drawn(figure, f"Attention weights of {len(shown) * H} heads over {T} tokens, one small "
+                         f"heat map per head; layer {layer}, head {head} is large.")
+
+
+def _draw_grid(axes: Axes, attention: np.ndarray, layers: Sequence[int]):
+    """Draw attention (L, H, T, T), whose rows are these `layers`; returns matplotlib's image."""
+    L, H, T, _ = attention.shape
+    pitch = _pitch(T)
+    mosaic = np.full((L * pitch, H * pitch), np.nan)
+    for layer in range(L):
+        for head in range(H):
+            top, left = layer * pitch, head * pitch
+            mosaic[top:top + T, left:left + T] = _without_future(attention[layer, head])
+    if is_causal(attention):
+        corners = [(layer * pitch, head * pitch) for layer in range(L) for head in range(H)]
+        _hatch_triangles(axes, T, corners)
+    image = axes.imshow(mosaic, cmap="cividis", norm=_weight_scale(), interpolation="nearest")
+    middles = np.arange(max(L, H)) * pitch + (T - 1) / 2
+    set_ticks(axes, middles[:H], [f"head {head}" for head in range(H)],
+              middles[:L], [f"layer {layer}" for layer in layers], SMALL_SIZE, rotation=0)
+    axes.set_xlim(-0.5, (H - 1) * pitch + T - 0.5)
+    axes.set_ylim((L - 1) * pitch + T - 0.5, -0.5)
+    return image
+
+
+def _pitch(T: int) -> int:
+    """A head and the gap behind it, in cells."""
+    return T + max(1, T // 10)
+
+
+def _frame(axes: Axes, T: int, row: int, head: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    corner = (head * _pitch(T) - 0.5, row * _pitch(T) - 0.5)
+    axes.add_patch(Rectangle(corner, T, T, fill=False, linewidth=2.2, edgecolor=SERIES[1],
+                             clip_on=False))
 
 
 def draw_heatmap(

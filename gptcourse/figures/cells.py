@@ -29,12 +29,14 @@ def matrix(
     column_labels: Sequence[str] | None = None,
     values: bool = True,
     signed: bool = False,
+    by_column: bool = False,
     title: str = "",
 ) -> Picture:
     """A matrix (R, C) as colored cells; a vector is one row.
 
     The numbers stand in the cells where they have room, unless `values` is False. `signed` paints
-    negative numbers orange, zero gray, positive ones blue. A cell of -inf or NaN is hatched.
+    negative numbers orange, zero gray, positive ones blue; `by_column` gives each column a scale
+    of its own, up to its largest number. A cell of -inf or NaN is hatched.
     """
     array = np.atleast_2d(as_array(array, "array"))
     if array.ndim != 2:
@@ -56,23 +58,30 @@ def matrix(
                                                   max(60, 11 * longest) if upright else 60)
                             + (28 if title else 0))
         axes = new_axes(figure, title)
-        norm, colors = _matrix_scale(numbers, signed)
+        shades = numbers / _largest_by_column(numbers) if by_column else numbers
+        norm, colors = _matrix_scale(shades, signed)
         square = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
         hatch(axes, [square + cell[::-1] for cell in np.argwhere(np.isnan(numbers))])
-        image = axes.imshow(numbers, cmap=colors, norm=norm, aspect="auto",
+        image = axes.imshow(shades, cmap=colors, norm=norm, aspect="auto",
                             interpolation="nearest")
         set_ticks(axes, range(columns), above, range(rows),
                   [visible(label) for label in row_labels or [""] * rows], TEXT_SIZE,
                   rotation=90 if upright else 0)
         axes.xaxis.tick_top()
         if values and cell_width >= 34 and cell_height >= 16:
-            write_cells(axes, array, image.norm(numbers), colors, is_whole(numbers))
+            write_cells(axes, array, image.norm(shades), colors, is_whole(numbers))
     alt = f"{sentence(title)}Matrix of {rows} by {columns} numbers{_range_of(numbers)}."
     if array.size <= 24:
         whole = is_whole(numbers)
         lines = "; ".join(", ".join(cell_text(x, whole) for x in row) for row in array)
         alt += f" Row by row: {lines}."
     return drawn(figure, alt)
+
+
+def _largest_by_column(numbers: np.ndarray) -> np.ndarray:
+    """The largest absolute number of each column, 1 where it has none but 0.  (R, C) -> (C)"""
+    largest = np.where(np.isnan(numbers), 0, np.abs(numbers)).max(axis=0)
+    return np.where(largest > 0, largest, 1)
 
 
 def _range_of(numbers: np.ndarray) -> str:

@@ -84,8 +84,12 @@ class AttentionExplorer(BrowserView):
         token, most = self.shown["token"], np.argsort(-self.shown["row"], kind="stable")[:4]
         kept = {"row": ((token,), (token, *most)), "column": ((token, *most), (token,))}
         rows, columns = kept[self.shown["direction"]]
-        return figures.attention_heatmap(self.shown["weights"], self.shown["labels"],
-                                         rows=rows, columns=columns)
+        if self.mean:
+            return figures.attention_heatmap(self.shown["weights"], self.shown["labels"],
+                                             rows=rows, columns=columns)
+        return figures.attention_overview(
+            self.traced(self.prompt).attention, self.shown["labels"], self.shown["layer"],
+            self.shown["head"], rows=rows, columns=columns)
 
     def _arcs(self) -> figures.Picture:
         shown = self.shown

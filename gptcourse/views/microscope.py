@@ -96,7 +96,8 @@ class AttentionMicroscope(BrowserView):
         strongest = np.sort(np.argsort(-self.shown["weights"])[:MOST_KEYS])
         labels = [self.shown["labels"][key] for key in strongest]
         return figures.matrix(table[strongest], labels, ["q · k", "÷ √D", "mask", "softmax"],
-                              title=f"The {len(labels)} largest weights", signed=True)
+                              signed=True, by_column=True,
+                              title=f"The {len(labels)} largest weights")
 
     def _send_head(self, traced: Trace, arrays: dict, layer: int, head: int) -> None:
         """The numbers of one head, whenever it is another."""

@@ -28,10 +28,14 @@ export default () => {
       el.hidden = true;
       let heard = false;                     // whether the kernel is there and knows of the view
       let stopListening = () => {};
-      const undo = [];
+      let waiting = 0;                       // for the frame in which the view stands on the page
+      const undo = [() => cancelAnimationFrame(waiting)];
       const begin = () => {
         const view = el.closest(".widget-vbox");
-        if (!view) return requestAnimationFrame(begin);
+        if (!view) {
+          waiting = requestAnimationFrame(begin);
+          return;
+        }
         const observer = new MutationObserver(() => name(view));
         observer.observe(view, { childList: true, subtree: true });
         name(view);

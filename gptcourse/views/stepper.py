@@ -285,7 +285,7 @@ class GenerationStepper(View):
                                        figures.SERIES[0], [""] * n_bars)
         self._bar_axes.set_xlim(0, 1)
         cache = self._build_cache(figures.new_axes(
-            figure, "KV cache: size of each key; the new column is framed", "position", "layer",
+            figure, "KV cache: size of each key; framed, what is new", "position", "layer",
             position=places[1]), page, min(page + PAGE, context))
         self._page = page
         names = figures.rename_bars(self._bar_axes, ["m" * 12] * n_bars)

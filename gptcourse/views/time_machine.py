@@ -108,8 +108,8 @@ class TimeMachine(BrowserView):
     def still(self) -> figures.Picture:
         run, shown = self._run, self.shown
         with DRAWING:
-            figure = figures.new_figure(figures.WIDTH, 500)
-            places = figure.add_gridspec(2, 2, height_ratios=[380, 70], width_ratios=[1, 1.9])
+            figure = figures.new_figure(figures.WIDTH, 530)
+            places = figure.add_gridspec(2, 2, height_ratios=[380, 100], width_ratios=[1, 1.9])
             axes = figures.new_axes(figure, "Loss", "step", "nats per token", "y", places[0, 0])
             x = self.places(run["steps"])
             axes.plot(x, run["losses"], color=figures.SERIES[0], marker="o", markersize=4,
@@ -128,7 +128,7 @@ class TimeMachine(BrowserView):
             axes = figures.new_axes(figure, f"Told after step {shown['step']:,}",
                                     position=places[1, :])
             axes.set_axis_off()
-            words = figures.visible(" ".join(shown["sample"].split()), limit=250)
+            words = figures.visible(" ".join(shown["sample"].split()), limit=290)
             axes.text(0, 1, textwrap.fill(words, 76), va="top", fontsize=figures.TEXT_SIZE,
                       color=figures.INK, parse_math=False, in_layout=False)
             return figures.Picture(figures.png(figure), "", figures.WIDTH)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from nbformat import NotebookNode, from_dict
 
 LOCAL_HOSTS = {"localhost", "127.0.0.1"}
+LONGEST_RUN = 600  # seconds that a chapter may take
 PATIENCE = 180_000  # milliseconds to wait for a page or a kernel; a busy machine needs some
 
 # Every code cell as [number, number of errors], the current state of the kernel beside.
@@ -108,6 +109,17 @@ class ChapterPage:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         self.page.wait_for_function(ALL_DONE, timeout=seconds * 1000, polling=250)
+
+    def run_to_the_end(self):
+        """Run a chapter of the course, in which nothing may go wrong."""
+        self.run_all(seconds=LONGEST_RUN)
+        for cell in self.cells:
+            assert not cell["errors"], f"{cell['source']}\n{cell['errors']}"
+            assert not cell["stderr"], f"{cell['source']}\n{cell['stderr']}"
+        assert all(cell["count"] for cell in self.cells)
+        assert self.questions == []
+        assert self.foreign_requests == []
+        assert self.console_errors == []
 
     @property
     def cells(self) -> list[dict]:

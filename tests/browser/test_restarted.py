@@ -1,9 +1,13 @@
 """Views whose kernel is restarted or ended say so, and answer nothing any more."""
 
+import base64
+
 import pytest
 from lab_notebook import write_notebook
 from playwright.sync_api import expect
 from test_keyboard import CELLS, START
+
+from gptcourse.views.files import browser_files
 
 QUIZ = "from gptcourse.quizzes import quiz\nquiz.attention"
 ENDINGS = {
@@ -73,3 +77,23 @@ def test_a_view_that_leaves_when_no_kernel_hears_it_leaves_in_silence(lab, way):
         expect(views).to_have_count(0)
         page.evaluate(A_SECOND)
         assert chapter.console_errors == []
+
+
+def test_a_view_that_was_never_put_on_the_page_asks_for_no_frame_after_its_end(chromium):
+    page = chromium.new_page()
+    code = base64.b64encode(browser_files("page")[0].encode()).decode()
+    asked = page.evaluate("""async code => {
+        const later = (seconds) => new Promise(done => setTimeout(done, 1000 * seconds));
+        const view = (await import(`data:text/javascript;base64,${code}`)).default();
+        const real = window.requestAnimationFrame;
+        let asked = 0;
+        window.requestAnimationFrame = (frame) => { asked += 1; return real(frame); };
+        const end = view.render({ model: {}, el: document.createElement("div") });
+        await later(0.3);
+        end();
+        const before = asked;
+        await later(0.3);
+        return [before, asked];
+    }""", code)
+    page.close()
+    assert asked[0] > 1 and asked[1] == asked[0]

@@ -1,7 +1,7 @@
 """The exercises of the chapters: each is there as the course has it, blank, with its check.
 
-That a solved chapter is content is proved in `test_solved`, and that one with wrong answers goes on
-to its end, in a browser.
+That a solved chapter is content, and that one with wrong answers goes on to its end, is proved in a
+browser.
 """
 
 import pytest

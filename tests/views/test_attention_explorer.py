@@ -203,7 +203,7 @@ def test_arcs_are_kept_as_a_picture_of_arcs():
 
 def test_the_still_map_keeps_the_labels_of_what_is_chosen(large, monkeypatch):
     kept = {}
-    monkeypatch.setattr(figures, "attention_heatmap", lambda *_, **options: kept.update(options))
+    monkeypatch.setattr(figures, "attention_overview", lambda *_, **options: kept.update(options))
     large.token = 41
     large.still()
     strongest = np.argsort(-large.shown["row"], kind="stable")[:4]

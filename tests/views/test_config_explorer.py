@@ -48,6 +48,8 @@ def test_all_presets_are_drawn_on_one_scale():
         view.preset.value = name
         reach.append(view._axes.get_xlim())
     assert len(set(reach)) == 1
+    behind = [bar.get_width() for bar in view._axes.containers[0]]        # the last preset is XL
+    assert behind == [bar.get_width() for bar in view._axes.containers[1]]
 
 
 @pytest.mark.parametrize("tie_weights", [False, True])
