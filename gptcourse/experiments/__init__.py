@@ -12,10 +12,17 @@ from gptcourse.experiments.changed_models import (
 )
 from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
 from gptcourse.experiments.modern import (
+    CHANGES,
+    LONGER,
+    MEASURED,
     cache_bytes,
-    loss_by_stretch,
+    changed_config,
+    in_few_bits,
+    model_in_few_bits,
     nats_above_floor,
+    smollm2_if_there,
     trained,
+    with_your_parts,
 )
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
@@ -44,12 +51,16 @@ from gptcourse.experiments.training import (
 )
 
 __all__ = [
+    "CHANGES",
+    "LONGER",
+    "MEASURED",
     "Counted",
     "Estimate",
     "ForgetfulCache",
     "OneLayer",
     "along_gradient",
     "cache_bytes",
+    "changed_config",
     "counted_table",
     "counting",
     "effective_number",
@@ -57,10 +68,11 @@ __all__ = [
     "forgetful",
     "gpt2_file",
     "gradients_at_the_bottom",
+    "in_few_bits",
     "kinds_of_tokens",
-    "loss_by_stretch",
     "milliseconds_of_a_token",
     "misfit_chances",
+    "model_in_few_bits",
     "nats_above_floor",
     "newborn_stream",
     "padded_scores",
@@ -69,14 +81,16 @@ __all__ = [
     "rearranged",
     "share",
     "silenced",
+    "smollm2_if_there",
     "spellings",
     "stories_told",
     "story_surprises",
     "surprise_by_place",
     "train_by",
-    "trained",
     "train_on",
+    "trained",
     "with_attention",
     "with_batch",
+    "with_your_parts",
     "without_positions",
 ]

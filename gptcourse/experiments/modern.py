@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import statistics
+from types import MethodType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gptlib.attention import attention, causal_mask, merge_heads, split_heads
 from gptlib.config import GPTConfig
 from gptlib.corpus import storybook
-from gptlib.data import join_documents
+from gptlib.data import document_windows, join_documents
 from gptlib.model import GPTModel
+from gptlib.pretrained.smollm2 import SmolLM2Tokenizer, smollm2
 from gptlib.storyteller import storyteller
-from gptlib.training import TrainConfig, TrainingRun, evaluate
+from gptlib.training import IGNORED, TrainConfig, TrainingRun, evaluate
 
 AS_IN_2019 = GPTConfig(
     vocab_size=960, context_length=128, emb_dim=96, n_heads=6, n_layers=2, drop_rate=0.0,
@@ -31,9 +35,11 @@ CHANGES = {
         "hidden_dim": 323, "output_bias": False,
     },
 }
-# Trained for 300 steps of 8 rows, by `trained`, from three seeds each: nats above the floor for a
-# story of 1,000 unseen ones. `python -m gptcourse.experiments.modern` measures them again.
+# Trained for 300 steps of 8 rows, from three seeds each: nats above the floor for an unseen story,
+# the mean of 300. benchmarks/modern.py measures them again.
 MEASURED: dict[str, tuple[float, ...]] = {}
+# Of the same runs: the loss per token in rows of 256, at the 128 places of training, and beyond.
+LONGER: dict[str, tuple[tuple[float, float], ...]] = {}
 
 
 def changed_config(name: str) -> GPTConfig:
@@ -66,17 +72,20 @@ def nats_above_floor(model: GPTModel, n_stories: int) -> float:
 
 
 @torch.inference_mode()
-def loss_by_stretch(model: GPTModel, length: int, stretch: int, n_rows: int) -> list[float]:
-    """The mean loss in each stretch of places of rows that are `length` tokens long, longer than
-    any that the model was trained on: only rotary positions can do that."""
+def losses_within_and_beyond(model: GPTModel, n_stories: int) -> tuple[float, float]:
+    """The mean loss in rows of whole stories that are twice as long as any that the model was
+    trained on: at the places that it knows, and beyond. Only rotary positions can do that."""
     _, tokenizer = storyteller()
-    texts = [story.text for story in storybook.stories(5 * n_rows, seed=3, part="validation")]
-    ids = torch.tensor(join_documents(texts, tokenizer))
-    rows = ids[: n_rows * (length + 1)].view(n_rows, length + 1)
-    longer = with_context(model, length)
+    texts = [story.text for story in storybook.stories(n_stories, seed=3, part="validation")]
+    known, ids = model.config.context_length, join_documents(texts, tokenizer)
+    inputs, targets = document_windows(ids, 2 * known, tokenizer.end_token)          # (W, T)
     losses = nn.functional.cross_entropy(
-        longer(rows[:, :-1]).transpose(1, 2), rows[:, 1:], reduction="none")         # (B, T)
-    return [part.mean().item() for part in losses.split(stretch, dim=1)]
+        with_context(model, 2 * known)(inputs).transpose(1, 2), targets, reduction="none",
+        ignore_index=IGNORED)                                                        # (W, T)
+    counted = targets != IGNORED
+    within, beyond = (losses[:, part].sum() / counted[:, part].sum()
+                      for part in (slice(known), slice(known, None)))
+    return within.item(), beyond.item()
 
 
 def with_context(model: GPTModel, length: int) -> GPTModel:
@@ -90,3 +99,59 @@ def cache_bytes(config: GPTConfig, n_tokens: int) -> int:
     """What the cache of one text takes, in float32: keys and values of each layer and key head."""
     heads = config.n_kv_heads or config.n_heads
     return 2 * config.n_layers * heads * config.head_dim * n_tokens * 4
+
+
+def with_your_parts(model: GPTModel, parts) -> GPTModel:
+    """A copy of a model with all four changes, in which RMSNorm, rotate, SwiGLU and repeat_kv are
+    those of `parts`, such as `mine`; the weights are the model's."""
+    def forward(layer: nn.Module, x: Tensor, _cache: None = None) -> Tensor:         # (B, T, C)
+        queries = split_heads(layer.query(x), layer.n_heads)                 # (B, H, T, D)
+        keys, values = (split_heads(project(x), layer.n_kv_heads)            # (B, K, T, D)
+                        for project in (layer.key, layer.value))
+        positions, times = torch.arange(x.shape[1]), layer.n_heads // layer.n_kv_heads
+        queries, keys = (parts.rotate(one, positions, layer.rotary_base) for one in (queries, keys))
+        keys, values = (parts.repeat_kv(one, times) for one in (keys, values))
+        mixed = attention(queries, keys, values, causal_mask(x.shape[1]))    # (B, H, T, D)
+        return layer.output(merge_heads(mixed))
+
+    changed, config = copy.deepcopy(model), model.config.to_dict()
+    for block in changed.blocks:
+        block.attention.forward = MethodType(forward, block.attention)
+        block.attention_norm = _filled(parts.RMSNorm(config["emb_dim"]), block.attention_norm)
+        block.feed_forward_norm = _filled(parts.RMSNorm(config["emb_dim"]), block.feed_forward_norm)
+        block.feed_forward = _filled(parts.SwiGLU(config), block.feed_forward)
+    changed.final_norm = _filled(parts.RMSNorm(config["emb_dim"]), changed.final_norm)
+    return changed
+
+
+def _filled(part: nn.Module, by: nn.Module) -> nn.Module:
+    part.load_state_dict(by.state_dict())
+    return part
+
+
+def smollm2_if_there() -> tuple[GPTModel, SmolLM2Tokenizer] | tuple[None, str]:
+    """SmolLM2 and its tokenizer; or None, and why it isn't here and how to get it."""
+    try:
+        return smollm2()
+    except (ConnectionError, ModuleNotFoundError) as reason:
+        return None, str(reason)
+
+
+def in_few_bits(matrix: Tensor, bits: int, block: int = 32) -> Tensor:
+    """A matrix after each block of its numbers was stored in so many bits: as whole numbers of
+    equal steps from the block's least number to its largest."""
+    rows = matrix.reshape(-1, block)                                         # (blocks, 32)
+    least, largest = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
+    scale = (largest - least) / (2**bits - 1)                                # (blocks, 1)
+    numbers = ((rows - least) / scale).round()                               # 0 to 2^bits - 1
+    return (least + scale * numbers).view_as(matrix)
+
+
+def model_in_few_bits(model: GPTModel, bits: int) -> GPTModel:
+    """A copy of the model whose matrices were stored in so many bits a weight."""
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            if parameter.dim() == 2:
+                parameter.copy_(in_few_bits(parameter, bits))
+    return changed
