@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters
+from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters, without_models
 
 AT_A_TIME = 2  # parts that run side by side
 # They take minutes each, so each is a part of its own.
@@ -111,11 +111,7 @@ def environment(folder: Path) -> dict[str, str]:
         **ENVIRONMENT,
         "PYTHONPATH": str(ROOT / "tests" / "no_network"),
         "PYTHONIOENCODING": "utf-8",
-        "HF_HUB_OFFLINE": "1",  # it would try the network for minutes
-        "HF_HOME": str(folder / "huggingface"),  # chapter 8 shows more where GPT-2 is in its cache
-        "GPTLIB_CACHE": str(folder / "gptlib"),  # and chapter 9, where SmolLM2 is in this one
-        "PIP_NO_INDEX": "1",  # so pip says at once that it can bring nothing
-        "PIP_CONFIG_FILE": os.devnull,  # which might name a folder of packages
+        **without_models(folder),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter-config"),
         "JUPYTER_DATA_DIR": str(folder / "jupyter-data"),
