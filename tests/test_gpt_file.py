@@ -38,6 +38,7 @@ from gptlib import (
 from gptlib import tokenizer as library_tokenizer
 from gptlib.corpus import storybook
 from gptlib.optimizer import share_of_peak
+from gptlib.pretrained.gpt2 import gpt2_tensors
 from gptlib.storyteller import storyteller
 
 FILE = Path(os.environ.get("GPT_FILE", gptcourse.gpt.__file__))
@@ -280,6 +281,26 @@ def test_what_has_changed_since_gpt2_is_the_librarys():
     torch.testing.assert_close(gpt.rotate(heads, positions, 500.0),
                                attention.rotate(heads, positions, 500.0))
     torch.testing.assert_close(gpt.repeat_kv(heads, 2), attention.repeat_kv(heads, 2))
+# -- pretrained weights -----------------------------------------------------------------------
+def test_a_file_that_transformers_wrote_gives_its_very_scores(tmp_path):
+    theirs, mine = peer(), gpt.GPTModel(CONFIG.to_dict()).eval()
+    theirs.save_pretrained(tmp_path)
+    tensors = gpt.read_safetensors(tmp_path / "model.safetensors")
+    gpt.load_gpt2(mine, tensors)
+    ids = random_ids(3, 32, vocab_size=97)
+    torch.testing.assert_close(mine(ids), theirs(ids).logits, atol=1e-5, rtol=1e-5)
+    assert {name: x for name, x in mine.state_dict().items() if not x.isfinite().all()} == {}
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda all_: all_.pop("h.0.mlp.c_fc.bias"), "h.0.mlp.c_fc.bias"),
+    (lambda all_: all_.update({"h.2.ln_1.bias": torch.zeros(32)}), "no place for .*h.2.ln_1.bias"),
+    (lambda all_: all_.update({"wpe.weight": torch.zeros(1, 32)}), "position_embedding.weight"),
+])
+def test_weights_that_are_missing_left_over_or_of_another_shape_are_refused(change, told):
+    mine, library = pair()
+    tensors = gpt2_tensors(library)
+    change(tensors)
+    with pytest.raises((KeyError, ValueError, RuntimeError), match=told):
+        gpt.load_gpt2(mine, tensors)
 
 
 # -- training ---------------------------------------------------------------------------------

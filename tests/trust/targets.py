@@ -41,7 +41,7 @@ from materials import (
     texts,
     tokenizer,
 )
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from gptcourse import figures
 from gptcourse.exercises import check, keeping, progress, whole_file
@@ -49,6 +49,7 @@ from gptcourse.exercises.checking import judge
 from gptlib import checkpoint, data, generation, tap, training
 from gptlib.corpus import load_text, storybook
 from gptlib.model import GPTModel, parameters_by_part
+from gptlib.pretrained.gpt2 import gpt2, gpt2_tensors, load_gpt2
 from gptlib.storyteller import tell_stories
 from gptlib.tokenizer import BPETokenizer, _digest
 from gptlib.trace import trace
@@ -175,6 +176,54 @@ def written(content, kind: str) -> Path:
     save_file(whole, path, {"gptlib": kind, "header": text,
                             "digest": checkpoint._digest(text, whole)})
     return path
+
+
+# ------------------------------------------------------------------------- GPT-2's layout
+
+GPT2_CONFIG = {**CONFIG.to_dict(), "qkv_bias": True}
+GPT2_JSON = {
+    "model_type": "gpt2", "vocab_size": CONFIG.vocab_size, "n_positions": CONFIG.context_length,
+    "n_embd": CONFIG.emb_dim, "n_head": CONFIG.n_heads, "n_layer": CONFIG.n_layers,
+    "n_inner": None, "resid_pdrop": 0.1, "layer_norm_epsilon": 1e-05, "tie_word_embeddings": False,
+}
+
+
+@cache
+def gpt2_file() -> bytes:
+    return save({f"transformer.{name}" if name != "lm_head.weight" else name: tensor
+                 for name, tensor in gpt2_tensors(model()).items()}, {"format": "pt"})
+
+
+def altered_gpt2_headers():
+    """The file with another header, whose length fits."""
+    start = 8 + int.from_bytes(gpt2_file()[:8], "little")
+    numbers = gpt2_file()[start:]
+    return altered(json.loads(gpt2_file()[8:start])).map(json.dumps).filter(encodable).map(
+        lambda text: len(text.encode()).to_bytes(8, "little") + text.encode() + numbers)
+
+
+def read_gpt2(content: bytes) -> None:
+    load_gpt2(file(content, "gpt2.safetensors"), GPT2_CONFIG)(IDS)
+
+
+def read_gpt2_folder(given: tuple) -> None:
+    """A folder with the weights, and a config.json or an index that was altered."""
+    name, said = given
+    folder = file(b"", "marker").parent / "gpt2"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    weights = "part.safetensors" if name.endswith("index.json") else "model.safetensors"
+    (folder / weights).write_bytes(gpt2_file())
+    (folder / "config.json").write_text(json.dumps(GPT2_JSON), encoding="utf-8")
+    (folder / name).write_text(json.dumps(said), encoding="utf-8", errors="replace")
+    load_gpt2(folder)(IDS)
+
+
+gpt2_folders = st.one_of(
+    st.tuples(st.just("config.json"), altered(GPT2_JSON)),
+    st.tuples(st.just("model.safetensors.index.json"), altered(
+        {"weight_map": {"wte.weight": "part.safetensors", "wpe.weight": "part.safetensors"}})),
+)
 
 
 # ------------------------------------------------------------------------------- configuration
@@ -596,6 +645,11 @@ TARGETS = (
            lambda content: read_run(file(content)), 40),
     Target("runs: content", altered_content("run") | altered_content("muon run"),
            lambda content: read_run(written(content, "training run")), 60),
+    Target("GPT-2's weights: bytes", damaged(gpt2_file()), read_gpt2, 60),
+    Target("GPT-2's weights: header", altered_gpt2_headers(), read_gpt2, 60),
+    Target("GPT-2's weights: folders", gpt2_folders, read_gpt2_folder, 40),
+    Target("GPT-2's weights: arguments", arguments(
+        size=st.sampled_from(["124M", "1.5B"]), path=paths), call(gpt2), 20),
     Target("paths", st.tuples(paths, st.sampled_from(
         [load_text, checkpoint.load_model, BPETokenizer.load])), lambda given: given[1](given[0]),
         40),

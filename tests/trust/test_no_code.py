@@ -10,9 +10,10 @@ import pytest
 import safetensors.torch  # noqa: F401 - so that nothing is imported while a test watches
 import torch
 from course import ROOT
-from materials import known_ids, tokenizer
+from materials import CONFIG, known_ids, tokenizer
 
 from gptlib.checkpoint import load_model, load_run
+from gptlib.pretrained.gpt2 import load_gpt2
 from gptlib.tokenizer import BPETokenizer
 
 PACKAGES = [folder for folder in (ROOT / "gptlib", ROOT / "gptcourse") if folder.is_dir()]
@@ -120,7 +121,8 @@ def test_a_hostile_file_cannot_run_code(tmp_path):
     sys.addaudithook(watch)                        # it stays for ever, but looks away afterwards
     try:
         for path in files:
-            for load in (load_model, BPETokenizer.load, lambda path: load_run(path, [1], None)):
+            for load in (load_model, BPETokenizer.load, lambda path: load_run(path, [1], None),
+                         lambda path: load_gpt2(path, CONFIG)):
                 with pytest.raises(ValueError):
                     load(path)
     finally:
