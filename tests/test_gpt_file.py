@@ -281,7 +281,11 @@ def test_what_has_changed_since_gpt2_is_the_librarys():
     torch.testing.assert_close(gpt.rotate(heads, positions, 500.0),
                                attention.rotate(heads, positions, 500.0))
     torch.testing.assert_close(gpt.repeat_kv(heads, 2), attention.repeat_kv(heads, 2))
+
+
 # -- pretrained weights -----------------------------------------------------------------------
+
+
 def test_a_file_that_transformers_wrote_gives_its_very_scores(tmp_path):
     theirs, mine = peer(), gpt.GPTModel(CONFIG.to_dict()).eval()
     theirs.save_pretrained(tmp_path)
@@ -290,6 +294,8 @@ def test_a_file_that_transformers_wrote_gives_its_very_scores(tmp_path):
     ids = random_ids(3, 32, vocab_size=97)
     torch.testing.assert_close(mine(ids), theirs(ids).logits, atol=1e-5, rtol=1e-5)
     assert {name: x for name, x in mine.state_dict().items() if not x.isfinite().all()} == {}
+
+
 @pytest.mark.parametrize(("change", "told"), [
     (lambda all_: all_.pop("h.0.mlp.c_fc.bias"), "h.0.mlp.c_fc.bias"),
     (lambda all_: all_.update({"h.2.ln_1.bias": torch.zeros(32)}), "no place for .*h.2.ln_1.bias"),
