@@ -122,7 +122,7 @@ def read_gguf(
     left over or of another shape, and where the file's SHA-256 is not `digest`.
     """
     path = existing(path, WAYS_OUT)
-    if digest and _sha256(path) != digest:
+    if digest and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise ValueError(
             f"{path} is not the file that was published in {PACKAGE} (its SHA-256 differs): remove "
             "it, and it is brought again, or take another copy."
@@ -141,14 +141,6 @@ def read_gguf(
     if config.tie_weights:
         model.output_head.weight = model.token_embedding.weight
     return model.eval(), tokenizer
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _reader(path: Path):
@@ -210,6 +202,8 @@ def _expect(reader, name: str, expected: str) -> None:
 
 def _weights(reader, model: GPTModel, path: Path) -> dict[str, Tensor]:
     """Every parameter of `model` out of the file, in float32, by our names."""
+    from gguf.quants import dequantize
+
     stored = {tensor.name: tensor for tensor in reader.tensors}
     weights = {}
     for name, parameter in model.named_parameters():
@@ -221,7 +215,8 @@ def _weights(reader, model: GPTModel, path: Path) -> dict[str, Tensor]:
                 f"{file_name(name)} of {path} has shape {tuple(map(int, tensor.shape[::-1]))}, but "
                 f"its own numbers ask for {tuple(parameter.shape)}: take another copy."
             )
-        weights[name] = _in_our_order(name, dequantize(tensor), model.config)
+        weight = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
+        weights[name] = _in_our_order(name, weight, model.config)
     if stored:
         raise ValueError(
             f"{path} has {min(stored)}, for which our model has no place: only models of SmolLM2's "
@@ -239,13 +234,6 @@ def file_name(name: str) -> str:
         return f"{NAMES[name]}.weight"
     _, layer, part = name.split(".", 2)
     return f"blk.{layer}.{NAMES[part]}.weight"
-
-
-def dequantize(tensor) -> Tensor:
-    """A matrix of a GGUF file as float32, in the shape that it stands for."""
-    from gguf.quants import dequantize as dequantized
-
-    return torch.from_numpy(dequantized(tensor.data, tensor.tensor_type).copy())
 
 
 def _in_our_order(name: str, weight: Tensor, config: GPTConfig) -> Tensor:
