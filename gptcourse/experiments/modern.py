@@ -38,7 +38,8 @@ CHANGES = {
 # Trained for 300 steps of 8 rows, from three seeds each: nats above the floor for an unseen story,
 # the mean of 300. benchmarks/modern.py measures them again.
 MEASURED: dict[str, tuple[float, ...]] = {}
-# Of the same runs: the loss per token in rows of 256, at the 128 places of training, and beyond.
+# Trained on pieces of 64 tokens from any place: the loss per token on whole stories, up to place 64
+# and beyond, for each seed.
 LONGER: dict[str, tuple[tuple[float, float], ...]] = {}
 
 
@@ -46,17 +47,22 @@ def changed_config(name: str) -> GPTConfig:
     return dataclasses.replace(AS_IN_2019, **CHANGES[name])
 
 
-def trained(name: str, seed: int, steps: int, rows: int = 8) -> GPTModel:
-    """The model with this change, after so many steps on so many rows of stories each."""
+def trained(name: str, seed: int, steps: int, pieces: int | None = None) -> GPTModel:
+    """The model with this change, after so many steps on eight stories each, or on as much text in
+    pieces of so many tokens, from any place."""
     torch.manual_seed(seed)
+    config, n_tokens = changed_config(name), 8 * AS_IN_2019.context_length
+    if pieces:
+        config = dataclasses.replace(config, context_length=pieces)
     _, tokenizer = storyteller()
     ids = join_documents([story.text for story in storybook.stories(3000, seed=1)], tokenizer)
     settings = TrainConfig(
-        steps=steps, batch_size=rows, optimizer="muon", learning_rate=0.01,
-        muon_learning_rate=0.03, warmup_steps=20, schedule="linear", weight_decay=0.0,
-        evaluate_every=steps, end_token=tokenizer.end_token, seed=seed,
+        steps=steps, batch_size=n_tokens // config.context_length, optimizer="muon",
+        learning_rate=0.01, muon_learning_rate=0.03, warmup_steps=20, schedule="linear",
+        weight_decay=0.0, evaluate_every=steps, seed=seed,
+        end_token=None if pieces else tokenizer.end_token,
     )
-    run = TrainingRun(GPTModel(changed_config(name)), ids, None, settings, device="cpu")
+    run = TrainingRun(GPTModel(config), ids, None, settings, device="cpu")
     for _ in run:
         pass
     return run.model.eval()
@@ -73,14 +79,15 @@ def nats_above_floor(model: GPTModel, n_stories: int) -> float:
 
 @torch.inference_mode()
 def losses_within_and_beyond(model: GPTModel, n_stories: int) -> tuple[float, float]:
-    """The mean loss in rows of whole stories that are twice as long as any that the model was
-    trained on: at the places that it knows, and beyond. Only rotary positions can do that."""
+    """The mean loss on whole stories, by a model that has learned from shorter pieces of them: at
+    the places that a piece has, and beyond."""
     _, tokenizer = storyteller()
     texts = [story.text for story in storybook.stories(n_stories, seed=3, part="validation")]
-    known, ids = model.config.context_length, join_documents(texts, tokenizer)
-    inputs, targets = document_windows(ids, 2 * known, tokenizer.end_token)          # (W, T)
+    known, whole = model.config.context_length, AS_IN_2019.context_length
+    ids = join_documents(texts, tokenizer)
+    inputs, targets = document_windows(ids, whole, tokenizer.end_token)              # (W, T)
     losses = nn.functional.cross_entropy(
-        with_context(model, 2 * known)(inputs).transpose(1, 2), targets, reduction="none",
+        with_context(model, whole)(inputs).transpose(1, 2), targets, reduction="none",
         ignore_index=IGNORED)                                                        # (W, T)
     counted = targets != IGNORED
     within, beyond = (losses[:, part].sum() / counted[:, part].sum()
@@ -89,9 +96,16 @@ def losses_within_and_beyond(model: GPTModel, n_stories: int) -> tuple[float, fl
 
 
 def with_context(model: GPTModel, length: int) -> GPTModel:
-    """A model with the same weights that takes `length` tokens. Rotary positions need no table."""
+    """A model with the same weights that takes `length` tokens. A table of positions gets new rows,
+    which nobody has trained; rotary positions need none."""
+    torch.manual_seed(0)
     longer = GPTModel(dataclasses.replace(model.config, context_length=length)).eval()
-    longer.load_state_dict(model.state_dict())
+    weights = model.state_dict()
+    if model.config.positions == "learned":
+        rows = weights["position_embedding.weight"]
+        new = longer.position_embedding.weight[len(rows) :]
+        weights["position_embedding.weight"] = torch.cat([rows, new])
+    longer.load_state_dict(weights)
     return longer
 
 
@@ -143,7 +157,7 @@ def in_few_bits(matrix: Tensor, bits: int, block: int = 32) -> Tensor:
     rows = matrix.reshape(-1, block)                                         # (blocks, 32)
     least, largest = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
     scale = (largest - least) / (2**bits - 1)                                # (blocks, 1)
-    numbers = ((rows - least) / scale).round()                               # 0 to 2^bits - 1
+    numbers = ((rows - least) / scale.clamp(min=1e-30)).round()              # 0 to 2^bits - 1
     return (least + scale * numbers).view_as(matrix)
 
 
