@@ -1,4 +1,4 @@
-"""Chapter 9. SmolLM2-135M-Instruct, a small chat model of 2025, in our own `GPTModel`.
+"""Chapter 9. SmolLM2-135M-Instruct, a small chat model, in our own `GPTModel`.
 
 >>> model, tokenizer = smollm2()
 >>> for piece in answer(model, tokenizer, "What is the capital of France?"):
