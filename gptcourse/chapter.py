@@ -19,13 +19,9 @@ import torch
 from gptcourse.figures import in_markup
 from gptcourse.figures.style import picture_style
 from gptcourse.listing import source as source
+from gptcourse.titles import TITLES
 from gptlib.training import best_device
 
-TITLES = {
-    0: "Start here", 1: "Tokenization", 2: "A first language model", 3: "Attention", 4: "Blocks",
-    5: "The full model", 6: "Training", 7: "Generation", 8: "Pretrained weights",
-    9: "A modern language model",
-}
 SEED = 0
 # Sums are split among the threads, so their number decides the last digits of a result: with a
 # fixed one, every machine shows the numbers of the page. Small models gain nothing from more.

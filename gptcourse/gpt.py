@@ -1,6 +1,8 @@
 """A GPT from scratch, in one file: the tokenizer, the model, its training, its talking.
 
-    python gpt.py some_text.txt        learns from the text, then goes on writing it
+    python gpt.py stories.txt                   learns from the text, then writes one like it;
+                                                what it has learned is kept in stories.pt
+    python gpt.py stories.pt "Tom the bear"     takes that up again, and goes on from there
 
 Sizes in the comments: B batch, T tokens, C emb_dim, H heads, D = C / H, V vocab_size, L layers.
 """
@@ -247,13 +249,14 @@ def learning_rate(step, steps, warmup_steps, peak):
     progress = (step - warmup_steps) / max(1, steps - 1 - warmup_steps)      # 0 to 1
     return peak * (0.1 + 0.9 * (1 + math.cos(math.pi * progress)) / 2)
 
-def train(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):
-    """Take so many steps on a text, ids (N); yields the loss of each."""
+def train(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None,
+          draw=batch):
+    """Take so many steps on a text, ids (N), in batches that `draw` draws; yields each loss."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, warmup_steps, peak)
-        inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
+        inputs, targets = draw(ids, batch_size, model.config["context_length"], generator)
         model.train()
         loss = next_token_loss(model(inputs), targets)
         optimizer.zero_grad()
@@ -262,6 +265,13 @@ def train(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generato
         optimizer.step()
         model.eval()
         yield loss.item()
+
+def story_batch(ids, batch_size, context_length, generator=None):
+    """As `batch`, but each window begins where a story does, with a token like the first of all."""
+    starts = (ids[:-context_length] == ids[0]).nonzero()[:, 0]
+    chosen = starts[torch.randint(len(starts), (batch_size,), generator=generator)]
+    windows = torch.stack([ids[start : start + context_length + 1] for start in chosen])
+    return windows[:, :-1], windows[:, 1:]
 
 @torch.no_grad()
 def evaluate(model, ids, batch_size=16):
@@ -273,6 +283,18 @@ def evaluate(model, ids, batch_size=16):
     for part in windows.split(batch_size):
         total += len(part) * next_token_loss(model(part[:, :-1]), part[:, 1:]).item()
     return total / len(windows)
+
+def save(path, tokenizer, model):
+    """Write to a file all that it takes to go on another day."""
+    torch.save({"merges": list(tokenizer.id_of_pair), "config": model.config,
+                "weights": model.state_dict()}, path)
+
+def load(path):
+    """What `save` wrote there.  -> tokenizer, model"""
+    saved = torch.load(path, weights_only=True, map_location=torch.get_default_device())
+    tokenizer, model = Tokenizer(saved["merges"]), GPTModel(saved["config"])
+    model.load_state_dict(saved["weights"])
+    return tokenizer, model
 
 
 # ---- 07 Generation: from the scores of all tokens to one token, again and again ------------------
@@ -291,6 +313,7 @@ def keep_top_p(logits, p):
     ordered, order = logits.sort(dim=-1, descending=True, stable=True)       # (..., V)
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities                    # of all better tokens
+    before[..., 0] = -1                                                      # the best one stays
     ordered = ordered.masked_fill(before >= p, -math.inf)
     return logits.scatter(-1, order, ordered)
 
@@ -330,22 +353,39 @@ def generate(model, ids, n_tokens, temperature=1.0, top_k=None, top_p=None, stop
         new = [token]
 
 def main():
-    """Learn from the text file that the command line names, then go on writing it."""
+    """Learn from a text and keep what was learned, or take that up again; then write."""
+    if len(sys.argv) < 2 or not Path(sys.argv[1]).is_file():
+        sys.exit("Name a text to learn from, or what was kept of one and how to begin: "
+                 'stories.txt, or stories.pt "Tom the bear".')
+    path, beginning = Path(sys.argv[1]), " ".join(sys.argv[2:])
     if torch.cuda.is_available():
         torch.set_default_device("cuda")
-    documents = Path(sys.argv[1]).read_text(encoding="utf-8").split(END_OF_TEXT)
-    words = Counter(word.encode() for text in documents for word in WORD.findall(text))
-    tokenizer = Tokenizer(learn_merges(words, n_merges=255))
-    end = tokenizer.end_token                             # each document begins after one
-    ids = torch.tensor([token for text in documents for token in [end, *tokenizer.encode(text)]])
-    seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
-    model = GPTModel({**GPT_CONFIG_124M, "vocab_size": len(tokenizer.vocabulary), "emb_dim": 128,
-                      "context_length": 64, "n_heads": 4, "n_layers": 3, "drop_rate": 0.0})
-    for step, loss in enumerate(train(model, seen, steps=800), start=1):
-        if step % 100 == 0:
-            print(f"step {step:4}   loss {loss:.3f}", flush=True)
-    print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\n")
-    print(tokenizer.decode(generate(model, [end], 200, stop=end)))
+    torch.manual_seed(0)
+    if path.suffix == ".pt":
+        tokenizer, model = load(path)
+    else:
+        documents = path.read_text(encoding="utf-8").split(END_OF_TEXT)
+        words = Counter(word.encode() for text in documents for word in WORD.findall(text))
+        tokenizer = Tokenizer(learn_merges(dict(words.most_common(2000)), n_merges=767))
+        ids = torch.tensor([token for text in documents                 # each after an end token
+                            for token in [tokenizer.end_token, *tokenizer.encode(text)]])
+        seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
+        if len(unseen) <= 128:
+            sys.exit(f"{path} is too short: it has {len(ids)} tokens, but 1,300 are the least.")
+        stories = len(ids) < 128 * len(documents)         # whole documents fit into the windows
+        layers, steps, peak, draw = (
+            (1, 1800, 0.01, story_batch) if stories else (2, 450, 0.006, batch))
+        model = GPTModel({**GPT_CONFIG_124M, "vocab_size": len(tokenizer.vocabulary),
+                          "emb_dim": 128, "context_length": 128, "n_heads": 4,
+                          "n_layers": layers, "drop_rate": 0.0})
+        for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1):
+            if step % 100 == 0:
+                print(f"step {step:4}   loss {loss:.3f}", flush=True)
+        print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\n")
+        save(path.with_suffix(".pt"), tokenizer, model)
+    end = tokenizer.end_token
+    told = generate(model, [end, *tokenizer.encode(beginning)], 200, stop=end)
+    print(beginning + tokenizer.decode(told))
 
 
 # ---- 08 Pretrained weights: the numbers of the published GPT-2, in this very model ---------------

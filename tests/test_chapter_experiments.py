@@ -12,16 +12,20 @@ import torch
 from helpers import lively_model, random_ids
 
 from gptcourse import gpt
+from gptcourse.exercises.blocks import BABBLING_BLOCK
+from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
-    OneLayer,
     along_gradient,
+    chances_of_words,
     counted_table,
     counting,
     effective_number,
+    falling_back,
     floor_of_windows,
     forgetful,
-    gradients_at_the_bottom,
+    friends_way,
     kinds_of_tokens,
+    likely_tokens,
     milliseconds_of_a_token,
     misfit_chances,
     modern,
@@ -32,23 +36,55 @@ from gptcourse.experiments import (
     rearranged,
     share,
     silenced,
+    spelled_both_ways,
     spellings,
     stories_told,
     story_surprises,
     surprise_by_place,
+    surprises_of_words,
+    table_of_a_friend,
     train_by,
     train_on,
     with_attention,
-    with_batch,
     without_positions,
 )
 from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
+from gptlib.tokenizer import learn_merges
 
 TINY_CONFIG = {"vocab_size": 9, "context_length": 4, "emb_dim": 8, "n_heads": 2, "n_layers": 1,
                "drop_rate": 0.0, "qkv_bias": False}
+
+
+def test_words_cost_what_their_tokens_cost():
+    model, tokenizer = storyteller()
+    story = next(storybook.stories(1, seed=3))
+    words, models, readers = surprises_of_words(model, tokenizer, story.text)
+    assert words == story.text.split(" ")
+    costs = story_surprises(model, [story.text], tokenizer)[:-1]
+    torch.testing.assert_close(models.sum(), costs.sum())
+    assert readers.sum().item() == pytest.approx(story.nats, abs=1e-4)
+    first = [token.startswith(" ") for token in tokenizer.tokens(tokenizer.encode(story.text))]
+    torch.testing.assert_close(models[0], costs[: first.index(True)].sum())
+
+
+def test_what_may_come_next_has_the_true_chances_and_the_models():
+    model, tokenizer = storyteller()
+    text = next(storybook.stories(1, seed=3)).text
+    beginning = text[: text.index(" the")]
+    words, chances, truth = chances_of_words(model, tokenizer, beginning)
+    assert truth.sum().item() == pytest.approx(1) and set(words) == {
+        word.rstrip(",.") for word in storybook.next_words(beginning)}
+    torch.testing.assert_close(chances, truth, atol=0.05, rtol=0)     # it was trained to that
+
+    tokens, likeliest = likely_tokens(model, tokenizer, beginning, n=3)
+    ids = torch.tensor([[tokenizer.end_token, *tokenizer.encode(beginning)]])
+    with torch.no_grad():
+        expected = model(ids)[0, -1].softmax(dim=-1)
+    assert len(tokens) == 3 and likeliest[0] == expected.max()
+    assert tokenizer.encode(tokens[0]) == [expected.argmax().item()]
 
 
 def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_others():
@@ -56,6 +92,17 @@ def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_o
     assert spellings("Poppy", tokens) == {"Pop|py ": 2, " Poppy": 1}
     assert spellings(".", tokens) == {".": 1}                # as it stands, not as a pattern
     assert spellings("mouse", tokens) == {}
+
+
+def test_a_text_is_spelled_both_ways_with_as_many_merges():
+    text = "the cat the cat the dog "
+    uncut = learn_merges({text.encode(): 1}, 6)
+    told = spelled_both_ways(text, uncut, "the cat, the dog", ["the", "cat"])
+    assert set(told) == {"cut", "uncut"}
+    (n_cut, cut), (n_uncut, spelled) = told["cut"], told["uncut"]
+    assert n_cut != n_uncut and sum(cut["the"].values()) == sum(spelled["the"].values()) == 2
+    assert all(" c" not in way.replace("|", "") for way in cut["the"])
+    assert any(way.endswith(" c") or "the " in way for way in spelled["the"])
 
 
 def test_a_counted_table_gives_each_token_the_share_of_times_that_it_followed():
@@ -85,19 +132,27 @@ def test_longer_contexts_have_more_rows_and_more_of_a_new_text_is_strange():
     assert math.isclose(counted.new_loss, -(math.log(after_02) + math.log(never)) / 2)
 
 
-def test_free_marks_do_not_swamp_what_was_counted():
-    """The chapter says: the more tokens it looks at, the better it knows what it counted."""
+def test_falling_back_adds_what_shorter_contexts_say():
+    ids, new = [0, 1, 0, 2, 0, 1, 1], [0, 2]             # 0 was followed by 1, 2, 1
+    single = (1 + 5 / 3) / (7 + 5)                       # 2 is one of 7, and the 5 are shared
+    assert math.isclose(falling_back(ids, new, 0, 3), -math.log(
+        (3 + 5 / 3) / 12 * single) / 2, rel_tol=1e-9)
+    assert math.isclose(falling_back(ids, new, 1, 3), -math.log((1 + 5 * single) / (3 + 5)))
+
+
+def test_falling_back_helps_where_rows_are_thin():
     _, tokenizer = storyteller()
-    ids = tokenizer.encode(" ".join(story.text for story in storybook.stories(100, seed=1)))
-    losses = [counting(ids, ids, context, tokenizer.vocab_size).loss for context in (1, 2, 4, 8)]
-    assert losses == sorted(losses, reverse=True)
+    ids, new = (tokenizer.encode(" ".join(story.text for story in storybook.stories(n, seed=n)))
+                for n in (100, 20))
+    V = tokenizer.vocab_size
+    assert falling_back(ids, new, 4, V) < counting(ids, new, 4, V).new_loss - 1
 
 
 def test_what_the_tokens_of_a_story_cost_the_perfect_reader_adds_up_to_the_story():
     _, tokenizer = storyteller()
     for story in storybook.stories(3, seed=4):
         costs = perfect_surprises(story.text, tokenizer)
-        assert len(costs) == len(tokenizer.encode(story.text))
+        assert len(costs) == len(tokenizer.encode(story.text)) + 1 and costs[-1] == 0
         assert costs.min() > -1e-6 and math.isclose(costs.sum(), story.nats, rel_tol=1e-5)
 
 
@@ -179,17 +234,6 @@ def test_a_step_moves_the_layer_with_the_other_attention_and_not_the_one_it_was_
     assert all(one.grad is None for one in layer.parameters())
 
 
-def test_a_model_of_one_layer_adds_what_it_gathers_to_a_vector_for_the_token_and_its_place():
-    layer, _ = a_layer()
-    model, ids = OneLayer(layer, 12, vocab_size=61, context_length=9), random_ids(2, 7)
-    x = 12**0.5 * (model.tokens(ids) + model.places(torch.arange(7)))
-    torch.testing.assert_close(model(ids), model.scores(x + layer(x)))
-    later = ids.clone()
-    later[:, 4:] = 5
-    torch.testing.assert_close(model(later)[:, :4], model(ids)[:, :4])
-    assert abs(OneLayer(layer, 400, 61, 9).tokens.weight.std() - 0.05) < 0.005    # 1 / √C
-
-
 def pre_norm(x, norm, part):
     return x + part(norm(x))
 
@@ -258,13 +302,14 @@ def test_a_model_whose_parts_are_silenced_still_goes_on_with_its_cache():
     torch.testing.assert_close(changed(ids[:, 5:], cache), changed(ids)[:, 5:])
 
 
-def test_a_gradient_keeps_its_size_with_shortcuts_and_norms_and_not_without():
-    arrives = {kind: gradients_at_the_bottom([24, 48], *kind)
-               for kind in ((True, True), (False, True), (True, False), (False, False))}
-    assert all(1 < size < 10 for size in arrives[True, True])
-    assert all(0.01 < size < 10 for size in arrives[False, True])
-    assert 50 < arrives[True, False][0] < 0.01 * arrives[True, False][1]
-    assert 1e-20 > arrives[False, False][0] > arrives[False, False][1]
+def test_the_friends_way_is_that_of_the_block_in_which_a_bug_is_to_be_found():
+    model = lively_model()
+    friends = defined(BABBLING_BLOCK.stub, "TransformerBlock")(model.config.to_dict())
+    friends.load_state_dict(model.blocks[0].state_dict())
+    changed = rearranged(model, friends_way).blocks[0]
+    x = torch.randn(2, 5, model.config.emb_dim)
+    torch.testing.assert_close(changed(x), friends.eval()(x))
+    assert not torch.allclose(changed(x), model.blocks[0](x), atol=0.1)
 
 
 def test_without_positions_a_model_adds_nothing_to_its_tokens_and_never_learns_to():
@@ -387,11 +432,15 @@ def test_tokens_are_sorted_by_who_can_know_them():
 def test_a_window_that_runs_into_the_next_story_has_the_floor_of_both():
     _, tokenizer = storyteller()
     texts = [story.text for story in storybook.stories(3, seed=6)]
-    ending = torch.zeros(1)
-    first, second, third = (torch.cat([perfect_surprises(text, tokenizer), ending])
-                            for text in texts)
+    first, second, third = (perfect_surprises(text, tokenizer) for text in texts)
     both = torch.stack([torch.cat([first, second])[:120], torch.cat([second, third])[:120]])
     assert math.isclose(floor_of_windows(texts, tokenizer, 120), both.mean(), rel_tol=1e-6)
+
+
+def test_the_table_of_a_friend_repeats_what_it_reads():
+    ids = torch.arange(500) % 7
+    table, loss = table_of_a_friend(ids, 7, seed=0)
+    assert loss < 0.1 and table.weight.argmax(dim=-1).tolist() == list(range(7))
 
 
 def test_a_run_by_an_optimizer_takes_its_rates_and_shortens_long_gradients():
@@ -411,19 +460,6 @@ def test_a_short_walk_against_the_gradient_keeps_its_promise_and_leaves_the_mode
     assert math.isclose(start, next_token_loss(model(ids[:, :-1]), ids[:, 1:]).item(), rel_tol=1e-6)
     assert math.isclose(near, start - 1e-3 * slope, rel_tol=1e-4) and near < start
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-def test_a_loop_with_another_batch_trains_on_its_windows_only_and_stays_as_it_was():
-    asked = []
-
-    def batch(ids, batch_size, context_length, generator=None):
-        asked.append((batch_size, context_length))
-        return ids[None, :4], ids[None, 1:5]
-
-    model, ids = gpt.GPTModel(TINY_CONFIG), torch.arange(9)
-    assert len(list(with_batch(gpt.train, batch)(model, ids, 3, 2, peak=0.01))) == 3
-    assert asked == [(2, 4)] * 3
-    assert len(list(gpt.train(model, ids, 1, 2))) == 1 and len(asked) == 3
 
 
 # -- chapter 9 --------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ STILLS = {
     "valley": lambda: figures.valley(lambda x, y: x**2 + y**2, {"a": ([2, 1], [1, 0])}, "b", "c"),
     "token_strip": lambda: figures.token_strip(WORDS, [464, 3797, 3332]),
     "token_bars": lambda: figures.token_bars(WORDS, {"a": [1, 2, 3], "b": [3, 1, 0]}, "nats"),
+    "word_bars": lambda: figures.word_bars(WORDS, {"a": [1, 2, 0], "b": [1, 2, 3]}, "nats"),
     "two_tables": lambda: figures.two_tables(WORDS, np.eye(3), np.ones((3, 3)), 1),
     "one_head": lambda: figures.one_head(WORDS, np.eye(3), np.eye(3), np.eye(3), 1),
     "block_diagram": figures.block_diagram,
@@ -281,6 +282,14 @@ def test_a_logarithmic_x_axis_sets_points_apart_by_how_many_times_they_grow():
         shown = pixels(figures.lines({"a": ([1, 4, 16], [0, 1, 0])}, "x", "y", log_x=log_x))
         tops.append(np.argwhere((shown == color).all(-1))[0, 1])             # the highest point
     assert tops[1] > tops[0] + 200
+
+
+def test_a_curve_can_be_drawn_as_dots_alone():
+    color = [int(figures.SERIES[0][n : n + 2], 16) for n in (1, 3, 5)]
+    curve = {"a": ([0, 2], [0, 1])}
+    line, dots = ((pixels(figures.lines(curve, "x", "y", dots=dots)) == color).all(-1).sum()
+                  for dots in ((), ("a",)))
+    assert 50 < dots < line / 3
 
 
 def test_curves_over_many_powers_of_ten_can_be_drawn():
@@ -530,6 +539,16 @@ def test_a_color_of_the_palette_is_written_nowhere_else():
         assert not {code for code in spellings if code in text}, path
 
 
+def test_only_the_words_that_stick_out_are_written_over_their_bars():
+    alt = figures.word_bars(["a", "flute", "was", "hers"], {"model": [0.1, 2, 0.2, 0],
+                            "reader": [0, 1.5, 0, 0.7]}, "nats", least=0.5).alt
+    assert "flute 2 and 1.5" in alt and "hers 0 and 0.7" in alt and "was" not in alt
+    with pytest.raises(ValueError, match="There are 1 series to draw, but it takes two"):
+        figures.word_bars(["a"], {"model": [1]}, "nats")
+    with pytest.raises(ValueError, match="2 labels for 1 value"):
+        figures.word_bars(["a", "b"], {"model": [1], "reader": [2]}, "nats")
+
+
 # ---------------------------------------------------------------------------------- any token
 
 WITH_WORDS = {
@@ -547,6 +566,8 @@ WITH_WORDS = {
     "window_strip": lambda text: figures.window_strip([text] * 9, [[0, 1], [2, 3]], [1] * 9, 0),
     "token_bars": lambda text: figures.token_bars([text, "b"], {text: [1, 2], "c": [3, 4]},
                                                   text[:40], text[:40]),
+    "word_bars": lambda text: figures.word_bars(
+        [text, "b"], {text: [1, 2], "c": [3, 4]}, text[:40], title=text[:40]),
     "two_tables": lambda text: figures.two_tables([text, "b"], np.eye(2), np.zeros((2, 2)), 0),
     "gpt_diagram": lambda text: figures.gpt_diagram(["tokenizer"], tokens=[(text, 3), ("b", 4)]),
     "one_head": lambda text: figures.one_head([text, "b"], np.eye(2), np.eye(2), np.eye(2), 1,

@@ -35,7 +35,7 @@ ORDER = [
         "trace", "storyteller", "pretrained",
     )),
     *("gptcourse." + name for name in (
-        "figures", "listing", "views", "exercises", "experiments", "quizzes", "chapter",
+        "titles", "figures", "listing", "views", "exercises", "experiments", "quizzes", "chapter",
     )),
 ]
 # From elsewhere, the library and the file take these besides the standard library.

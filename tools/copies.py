@@ -1,7 +1,8 @@
 """Give the learner copies of the chapters, and never take work away.
 
-A copy is the chapter without outputs. Beside the copies lies a list of what was handed out, one
-digest for each: a copy that still has it was not changed and may be replaced by a newer edition.
+A copy is the chapter without outputs; a paper is copied as it is. Beside the copies lies a list of
+what was handed out, one digest for each: a copy that still has it was not changed and may be
+replaced by a newer edition.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def hand_out(chapters: Sequence[Path], folder: Path) -> list[str]:
             handed_out[chapter.name] = edition
         elif current is None:
             lines.append(
-                f"{copy.name} cannot be read as a notebook any more and stays as it is. For a "
-                f"fresh copy beside it: {_command(copy)}."
+                f"{copy.name} cannot be read as a notebook any more and stays as it is. "
+                f"{_how_to_renew(copy)}"
             )
         elif known != edition:
             lines.append(_newer_edition(copy))
@@ -91,6 +92,10 @@ def _digest_or_none(copy: Path) -> str | None:
 
 
 def _write_copy(chapter: Path, copy: Path) -> None:
+    if chapter.suffix == ".md":
+        with replacing(copy) as temporary:
+            temporary.write_bytes(chapter.read_bytes())
+        return
     notebook = normalized(read(chapter))
     clear_outputs(notebook)
     write(notebook, copy)
@@ -121,13 +126,15 @@ def _is_text(value: object) -> bool:
 
 def _newer_edition(copy: Path) -> str:
     return (
-        f"{copy.name}: there is a newer edition; yours has changes and stays as it is. For the new "
-        f"one beside it: {_command(copy)}."
+        f"{copy.name}: there is a newer edition; yours has changes and stays as it is. "
+        f"{_how_to_renew(copy)}"
     )
 
 
-def _command(copy: Path) -> str:
-    return f"make fresh CHAPTER={chapter_number(copy)}"
+def _how_to_renew(copy: Path) -> str:
+    if copy.suffix == ".md":
+        return "For the new one, give yours another name, and run make lab again."
+    return f"For a fresh copy beside it: make fresh CHAPTER={chapter_number(copy)}."
 
 
 def _shown(path: Path) -> str:

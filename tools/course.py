@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import zmq
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -79,15 +80,26 @@ def chapters(names: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
     return picked
 
 
+def papers(folder: Path = NOTEBOOKS) -> list[Path]:
+    """What lies beside the chapters to be looked up, as Markdown: the glossary, and help."""
+    return sorted(folder.glob("*.md"))
+
+
 def chapter_number(path: Path) -> str:
     """The two digits that a chapter's file name starts with."""
     return re.match(r"\d\d", path.name)[0]
 
 
 def read(path: Path) -> NotebookNode:
-    """The notebook at `path`. Raises a CourseError where it is none."""
+    """The notebook at `path`; a paper is one of a single text cell.
+
+    Raises a CourseError where it is none.
+    """
     faults = {}
     try:
+        if path.suffix == ".md":
+            text = path.read_text(encoding="utf-8").rstrip("\n")
+            return new_notebook(cells=[new_markdown_cell(text)])
         notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)
         if faults:
             raise faults["ValidationError"]

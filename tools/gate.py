@@ -55,8 +55,10 @@ REMOTE = re.compile(
 
 
 def problems(path: Path) -> list[str]:
-    """Everything that is wrong with the chapter at `path`, a sentence each."""
+    """Everything that is wrong with the chapter at `path`, or with a paper, a sentence each."""
     notebook = read(path)
+    if path.suffix == ".md":
+        return list(_text_problems(notebook, path))
     found = [
         f"cell {number} ({_first_line(cell)!r}) {problem}"
         for number, cell in enumerate(notebook.cells, start=1)

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from course import SITE, WORKBOOK, CourseError, chapters, prepare_environment
+from course import SITE, WORKBOOK, CourseError, chapters, papers, prepare_environment
 
 
 def main() -> int:
@@ -83,7 +83,8 @@ def run_check(names: list[str], with_seconds: bool) -> int:
         executed(path)
         seconds[path] = time.monotonic() - started
     print(report(paths, seconds))
-    found = [f"{path.name}: {problem}" for path in paths for problem in problems(path)]
+    found = [f"{path.name}: {problem}" for path in [*paths, *papers()]
+             for problem in problems(path)]
     for line in found:
         print(line, file=sys.stderr)
     print(f"\n{len(paths)} chapters, {len(found)} problems")
@@ -93,7 +94,7 @@ def run_check(names: list[str], with_seconds: bool) -> int:
 def run_site(names: list[str], folder: Path) -> int:
     from pages import write_pages
 
-    for path in write_pages(chapters(names), folder):
+    for path in write_pages([*chapters(names), *papers()], folder):
         print(path)
     return 0
 
@@ -113,7 +114,7 @@ def run_workbook(folder: Path, open_lab: bool, lab_args: list[str]) -> int:
     from copies import hand_out
     from learner import progress
 
-    for line in hand_out(chapters(), folder):
+    for line in hand_out([*chapters(), *papers()], folder):
         print(line)
     line, current = progress(chapters(), folder)
     print(line)

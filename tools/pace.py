@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from course import code_cells, tags
 from execution import WIDGET_VIEW
 from nbformat import NotebookNode
-from prose import count_words, headings_of, text_cells
+from prose import count_words, text_cells
 
 # Somebody who reads this for the first time, in the evening.
 WORDS_A_MINUTE = 160
 MINUTES_A_CELL = 1                # to read the code, to run it, to look at what it shows
 MINUTES_AN_EXERCISE = 8
 ROUNDED_TO = 5
-LOOKED_UP = ("Glossary", "When something fails")      # nobody reads these from end to end
 
 MAX_STRETCH, MAX_PREDICTIONS, MAX_ASSERTS = 8, 8, 6
 
@@ -51,7 +50,7 @@ def pace_of(notebook: NotebookNode) -> Pace:
     exercises = [_kind(cell) for cell in code_cells(notebook) if "exercise" in tags(cell)]
     asked = [found for cell in text_cells(notebook) for found in ASKS.findall(cell.source)]
     return Pace(
-        words=sum(count_words(cell) for cell in text_cells(notebook) if not _is_looked_up(cell)),
+        words=sum(map(count_words, text_cells(notebook))),
         code=len(code_cells(notebook)),
         blanks=exercises.count("blank"),
         classes=exercises.count("class"),
@@ -81,10 +80,6 @@ def pace_problems(notebook: NotebookNode) -> Iterator[str]:
     if has.asserts > MAX_ASSERTS:
         yield (f"has {has.asserts} asserts, but {MAX_ASSERTS} at most are worth reading: leave the "
                "others to the tests.")
-
-
-def _is_looked_up(cell: NotebookNode) -> bool:
-    return any(text in LOOKED_UP for _, text in headings_of(cell)[:1])
 
 
 def _kind(exercise: NotebookNode) -> str:

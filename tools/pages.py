@@ -26,7 +26,8 @@ from gptlib.files import replacing
 
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 HERE = Path(__file__).parent
-CHAPTER_LINK = re.compile(r"\.ipynb((?:#[^)\s]*)?\))")  # the end of a link, maybe to a heading
+# The end of a link, maybe to a heading.
+CHAPTER_LINK = re.compile(r"\.(?:ipynb|md)((?:#[^)\s]*)?\))")
 # Code stays as it is; $$...$$ and $...$ outside of it are formulas.
 FORMULA = re.compile(
     r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|(?<!\\)\$(?P<inline>[^$\n]+?)\$",
@@ -38,12 +39,14 @@ NAME = re.compile(r"(<mi>(?:ln|log)</mi>)(?=<m[in]>)")  # TeX puts a thin space 
 
 
 def write_pages(paths: list[Path], folder: Path) -> list[Path]:
-    """Run each chapter and write it to `folder` as a page, and index.html with the contents."""
+    """Run each chapter and write it to `folder` as a page, and index.html with the contents.
+
+    Papers among `paths` become pages, too, to which every other one leads.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"index.html": contents(paths)}
-    for number, path in enumerate(paths):
-        beside = [paths[n] if 0 <= n < len(paths) else None for n in (number - 1, number + 1)]
-        texts[f"{path.stem}.html"] = page(path, *beside)
+    for path in paths:
+        texts[f"{path.stem}.html"] = page(path, _way(path, paths))
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -83,9 +86,9 @@ def _sections(notebook: NotebookNode, path: Path) -> Iterator[dict[str, str]]:
         }
 
 
-def page(path: Path, before: Path | None, after: Path | None) -> str:
-    """A chapter, run now, as the text of its page."""
-    notebook = executed(path, with_widgets=True)
+def page(path: Path, way: str) -> str:
+    """A chapter, run now, or a paper, as the text of its page."""
+    notebook = read(path) if path.suffix == ".md" else executed(path, with_widgets=True)
     states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -96,11 +99,21 @@ def page(path: Path, before: Path | None, after: Path | None) -> str:
     exporter = HTMLExporter(template_name="basic")
     body, _ = exporter.from_notebook_node(notebook)
     title = re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)
-    way = [_link("← {}", before) if before else "<span></span>",
-           '<a href="index.html">contents</a>',
-           _link("{} →", after) if after else "<span></span>"]
-    return _whole_page(title[1] if title else path.stem, body, "".join(way),
+    return _whole_page(title[1] if title else path.stem, body, way,
                        "page.js" if "data-view" in body else "")
+
+
+def _way(path: Path, paths: list[Path]) -> str:
+    """From a page to the chapters before and after it, to the contents, and to the papers."""
+    chapters = [one for one in paths if one.suffix == ".ipynb"]
+    n = chapters.index(path) if path in chapters else None
+    before = chapters[n - 1] if n else None
+    after = chapters[n + 1] if n is not None and chapters[n + 1 :] else None
+    found = [_link(one, one.stem) for one in paths if one.suffix == ".md" and one != path]
+    return "".join([
+        _link(before, f"← {_name(before)}") if before else "<span></span>",
+        f'<span>{" · ".join([_link(Path("index"), "contents"), *found])}</span>',
+        _link(after, f"{_name(after)} →") if after else "<span></span>"])
 
 
 def _whole_page(title: str, body: str, way: str, script: str) -> str:
@@ -168,9 +181,12 @@ def _code_colors() -> str:
     return f"{day}\n@media (prefers-color-scheme: dark) {{\n{night}\n}}"
 
 
-def _link(words: str, to: Path) -> str:
-    name = words.format(to.stem[3:].replace("_", " "))
-    return f'<a href="{to.stem}.html">{name}</a>'
+def _name(chapter: Path) -> str:
+    return chapter.stem[3:].replace("_", " ")
+
+
+def _link(to: Path, words: str) -> str:
+    return f'<a href="{to.stem}.html">{words}</a>'
 
 
 def _template(name: str, parts: dict[str, str]) -> str:

@@ -268,7 +268,7 @@ class TextAnswer:
         return _unequal(answer, expected)
 
     def alike(self, answer: Any, other: Any) -> bool:
-        return isinstance(answer, str) and answer == other
+        return isinstance(answer, str) and isinstance(other, str) and answer == other
 
 
 @dataclass(frozen=True)

@@ -205,28 +205,6 @@ ATTENTION_WEIGHTS = Exercise(
     batched={"queries": 2, "keys": 2},
 )
 
-PEEKING_HEAD = ATTENTION_WEIGHTS.with_bug(
-    "03.peeking_head",
-    goal="Find the bug: every forbidden weight is 0, and still tokens know something of what comes "
-         "after them.",
-    bug=(".masked_fill(~mask, -math.inf).softmax(dim=-1)", ".softmax(dim=-1) * mask",
-         "What a later token holds still gets in: change its key, and the shares of earlier "
-         "queries change, though its own share stays 0. Add up a row, too."),
-    hints=(
-        "The mask is used, and every forbidden weight is 0. But a weight is a quotient: what "
-        "stands below the line when softmax divides, and whose scores are in it?",
-        """
-        1. softmax divides e to each score by the sum of all of them in its row
-        2. a score that is minus infinity adds nothing to that sum
-        3. so the scores that must not count are set to minus infinity before the softmax
-        """,
-        """
-        scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
-        return ...                            # first the mask, then the softmax
-        """,
-    ),
-)
-
 # --------------------------------------------------------------------------------- split_heads
 
 
@@ -439,4 +417,29 @@ MULTI_HEAD_ATTENTION = Exercise(
     ],
 )
 
-EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, PEEKING_HEAD, SPLIT_HEADS, MULTI_HEAD_ATTENTION)
+# ------------------------------------------------------------------------------- peeking_head
+
+PEEKING_HEAD = MULTI_HEAD_ATTENTION.with_bug(
+    "03.peeking_head",
+    goal="Find the bug: every forbidden weight is 0, and still tokens learn something of what "
+         "comes after them.",
+    bug=(".transpose(1, 2).flatten(2)     ", ".reshape(x.shape)               ",
+         "The bug is still in there: the mask and the weights are right, but a token's output has "
+         "numbers of other tokens in it. Say of each line which axis the tokens are on."),
+    hints=(
+        "The mask is right, and so are the weights. Where else do the numbers of several tokens "
+        "lie in one tensor? Write the shape beside each line, with the name of each axis.",
+        """
+        1. weights @ values has the axes (B, H, T, D): all tokens of head 0 come first
+        2. reshape reads the numbers in this order, and cuts off the next C for each token
+        3. so the heads of one token have to stand together before its numbers are joined
+        """,
+        """
+        mixed = (weights @ values).transpose(...)     # (B, T, H, D): which two change places?
+        mixed = mixed.flatten(2)                      # (B, T, C)
+        return self.output(mixed)
+        """,
+    ),
+)
+
+EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, SPLIT_HEADS, MULTI_HEAD_ATTENTION, PEEKING_HEAD)

@@ -330,10 +330,12 @@ _SECOND = "return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 _BOTH = f"{_FIRST}\n        {_SECOND}"
 _POST_NORM = """x = self.attention_norm(x + self.dropout(self.attention(x)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))"""
-_FIRST_ON_THE_COPY = """x = self.attention_norm(x)
-        x = x + self.dropout(self.attention(x))"""
-_SECOND_ON_THE_COPY = """x = self.feed_forward_norm(x)
-        return x + self.dropout(self.feed_forward(x))"""
+_ON_THE_COPY = """for norm, part in ((self.attention_norm, self.attention),
+                           (self.feed_forward_norm, self.feed_forward)):
+            x = norm(x)
+            x = x + self.dropout(part(x))
+        return x"""
+_NO_NORMS = _ON_THE_COPY.replace("            x = norm(x)\n", "")
 
 TRANSFORMER_BLOCK = Exercise(
     "04.TransformerBlock",
@@ -380,25 +382,25 @@ BABBLING_BLOCK = TRANSFORMER_BLOCK.with_bug(
     "04.babbling_block",
     goal=("Find the bug: this block learns, but it is not the one of GPT-2, and with trained "
           "weights in it the model talks nonsense."),
-    bug=(_BOTH, f"{_FIRST_ON_THE_COPY}\n        {_SECOND_ON_THE_COPY}",
+    bug=(_BOTH, _ON_THE_COPY,
          "The bug is still in there: say of each line what x is afterwards, the stream or a "
          "normalized copy of it."),
     edits=[
-        (_BOTH, f"{_FIRST}\n        {_SECOND_ON_THE_COPY}",
-         "The first half is mended: now do the same to the second."),
-        (_BOTH, f"{_FIRST_ON_THE_COPY}\n        {_SECOND}",
-         "The second half is mended: now do the same to the first."),
+        (_BOTH, _NO_NORMS,
+         "The stream is left alone now, but the parts read it as it is: each must read it "
+         "normalized by its own norm."),
     ],
     hints=(
-        "Write down what a number of x goes through from the first block to the last, if both "
-        "parts add nothing at all. Compare it with the sentence below the class's name.",
+        "Suppose both parts add nothing at all. What happens to a number of x on its way through "
+        "this block? Compare that with the sentence below the class's name.",
         """
         1. no line may put anything in place of x: all that may happen to x is an addition
         2. so the normalized copy needs a name of its own, or none: only the part reads it
         """,
         """
-        x = x + self.dropout(self.attention(self.attention_norm(x)))
-        return ...                            # the same for the second half
+        for norm, part in ...:                # as it is
+            x = x + ...                       # dropout of what the part makes of a normalized copy
+        return x
         """,
     ),
 )

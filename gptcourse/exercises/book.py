@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from gptcourse.exercises import (
     attention,
@@ -14,6 +16,7 @@ from gptcourse.exercises import (
     modern,
     pretrained,
     progress,
+    start,
     tokenization,
     training,
 )
@@ -24,8 +27,9 @@ from gptcourse.exercises.result import SIGNS
 from gptcourse.exercises.whole_file import FileReport, file_report
 from gptcourse.figures import in_markup
 from gptcourse.figures.signs import sign
+from gptcourse.titles import TITLES
 
-CHAPTERS = (tokenization, language_model, attention, blocks, model, training, generation,
+CHAPTERS = (start, tokenization, language_model, attention, blocks, model, training, generation,
             pretrained, modern)
 
 
@@ -53,7 +57,8 @@ class Checks:
         return [*self._checks, "my_gpt", "report"]
 
     def report(self, chapter: int | None = None) -> Report:
-        """What is solved so far, in one chapter or in all. Kept in the current folder.
+        """What is solved so far: a line for each chapter, or for each exercise of the one that is
+        named. Kept in the current folder.
 
         Raises a ValueError for a chapter without exercises.
         """
@@ -66,8 +71,9 @@ class Checks:
                 "them, or leave it out for all."
             )
         entries = progress.load()
-        return Report(tuple(Row(e, **entries.get(e.id, {})) for e in chosen),
-                      tuple(progress.remarks()))
+        kind = Overview if chapter is None else Report
+        return kind(tuple(Row(e, **entries.get(e.id, {})) for e in chosen),
+                    tuple(progress.remarks()))
 
     def my_gpt(self) -> FileReport:
         """What the learner's file can do already, point by point, run alone in a fresh process."""
@@ -99,7 +105,7 @@ class Row:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """The progress through the exercises, a line for each."""
+    """The progress through some exercises, a line for each."""
 
     rows: tuple[Row, ...]
     remarks: tuple[str, ...] = ()
@@ -109,20 +115,47 @@ class Report:
         return f"{sum(row.solved for row in self.rows)} of {len(self.rows)} exercises solved"
 
     def __repr__(self) -> str:
-        lines = [f"{SIGNS[row.status]} {row.exercise.id:<24} {row.state}" for row in self.rows]
-        return "\n".join([self.title, *lines, *self.remarks])
+        return "\n".join([self.title, *self._lines(), *self.remarks])
+
+    def _lines(self) -> Iterator[str]:
+        for row in self.rows:
+            yield f"{SIGNS[row.status]} {row.exercise.id:<24} {row.state}"
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f'<tr><td>{sign(row.status)}</td>'
-            f'<td style="text-align: left">{row.exercise.chapter:02d}</td>'
-            f'<th scope="row" style="text-align: left"><code>{in_markup(row.exercise.name)}'
-            f'</code></th><td style="text-align: left; white-space: nowrap">{row.state}</td>'
-            f'<td style="text-align: left">{in_markup(row.exercise.goal)}</td></tr>'
-            for row in self.rows)
         remarks = "".join(f"<p>{in_markup(remark)}</p>" for remark in self.remarks)
-        return (f'<table><caption style="text-align: left"><b>{self.title}</b></caption>{cells}'
-                f"</table>{remarks}")
+        return (f'<table><caption style="text-align: left"><b>{self.title}</b></caption>'
+                f"{''.join(self._lines_in_markup())}</table>{remarks}")
+
+    def _lines_in_markup(self) -> Iterator[str]:
+        for row in self.rows:
+            yield (f'<tr><td>{sign(row.status)}</td>'
+                   f'<td style="text-align: left">{row.exercise.chapter:02d}</td>'
+                   f'<th scope="row" style="text-align: left"><code>{in_markup(row.exercise.name)}'
+                   f'</code></th><td style="text-align: left; white-space: nowrap">{row.state}</td>'
+                   f'<td style="text-align: left">{in_markup(row.exercise.goal)}</td></tr>')
+
+
+@dataclass(frozen=True, repr=False)
+class Overview(Report):
+    """The progress through the course, a line for each chapter, a sign for each exercise."""
+
+    def _chapters(self) -> Iterator[tuple[str, list[str], str]]:
+        """Name, the status of every exercise, and how many are solved."""
+        for number, group in groupby(self.rows, key=lambda row: row.exercise.chapter):
+            rows = list(group)
+            solved = sum(row.solved for row in rows)
+            yield (f"{number} · {TITLES[number]}", [row.status for row in rows],
+                   f"{solved} of {len(rows)}")
+
+    def _lines(self) -> Iterator[str]:
+        for name, statuses, solved in self._chapters():
+            yield f"{name:<26} {''.join(SIGNS[status] for status in statuses)} {solved}"
+
+    def _lines_in_markup(self) -> Iterator[str]:
+        for name, statuses, solved in self._chapters():
+            yield (f'<tr><th scope="row" style="text-align: left">{in_markup(name)}</th>'
+                   f'<td style="text-align: left">{"".join(map(sign, statuses))}</td>'
+                   f'<td style="text-align: left">{solved}</td></tr>')
 
 
 check = Checks(all_exercises())

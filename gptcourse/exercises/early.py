@@ -68,8 +68,9 @@ class First(NamedTuple):
 
 FIRST = {
     "first_train": First("train", "peak", [
-        ("steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):",
-         "steps, batch_size, context_length, rate, generator=None):"),
+        ("steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None,\n"
+         "          draw=batch):", "steps, batch_size, context_length, rate, generator=None):"),
+        (", in batches that `draw` draws; yields each loss.", "; yields the loss of each."),
         ("    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), "
          "weight_decay=0.1)\n"
          "    for step in range(steps):\n"
@@ -77,8 +78,9 @@ FIRST = {
          '            group["lr"] = learning_rate(step, steps, warmup_steps, peak)\n',
          "    optimizer = torch.optim.SGD(model.parameters(), lr=rate)\n"
          "    for _ in range(steps):\n"),
-        ('model.config["context_length"], generator)\n        model.train()\n',
-         "context_length, generator)\n"),
+        ('draw(ids, batch_size, model.config["context_length"], generator)\n'
+         "        model.train()\n",
+         "batch(ids, batch_size, context_length, generator)\n"),
         ("        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", ""),
         ("        model.eval()\n", ""),
     ]),

@@ -90,6 +90,7 @@ class Exercise:
     hints: tuple[str, str, str]                  # a nudge, pseudo-code, all but one line
     edits: Sequence[tuple[str, str, str]] = ()   # known mistakes: old lines, new lines, what to say
     definition: str = ""                         # where it is not called as in the id
+    source: str = ""                             # of its solution, where gpt.py has none
     holes: Sequence[str] = ("__init__", "forward")   # the methods of a class that are to be written
     # How gpt.py's source is edited into the form that it has in this chapter: (old, new) each.
     earlier_form: Sequence[tuple[str, str]] = ()
@@ -125,7 +126,7 @@ class Exercise:
 
     @cached_property
     def solution_source(self) -> str:
-        return course_source(self.defines, self.earlier_form)
+        return self.source or course_source(self.defines, self.earlier_form)
 
     @cached_property
     def solution(self) -> Callable:

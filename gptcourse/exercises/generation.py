@@ -102,113 +102,6 @@ def _ranks_left(logits, left, wanted):
     return None
 
 
-# --------------------------------------------------------------------------- apply_temperature
-
-
-def _scores_to_heat(generator):
-    """A row, rows, a batch of texts, a single token; temperatures below and above 1, and 0."""
-    for shape, temperature in (((4,), 0.5), ((3, 5), 2.0), ((2, 3, 7), 0.8), ((6,), 0),
-                               ((3, 4), 0.0), ((2, 1, 8), 1.5)):
-        yield 2 * normal(generator, *shape), temperature
-    yield torch.tensor([[1.0, 0.99, 0.9], [-0.5, 0.5, 0.45]]), 0.05      # near 0, but not 0
-
-
-def _keeps_several(answer):
-    kept = answer(torch.tensor([[2.0, 5.0, 5.0, 1.0], [3.0, 3.0, 3.0, 3.0]]), 0)
-    if (kept.softmax(dim=-1) > 0).sum(dim=-1).tolist() == [1, 1]:
-        return None
-    return ("at temperature 0, where several tokens share the best score, you keep all of them, so "
-            "chance would still decide: keep one, by its place, as keep_top_k(logits, 1) does.")
-
-
-_ALL = "keep_top_k(logits, 1) if temperature == 0 else logits / temperature"
-
-APPLY_TEMPERATURE = Exercise(
-    "07.apply_temperature",
-    goal="Make a model bolder or more careful; at temperature 0 the best token has it all.",
-    returns=ScoresAnswer("scores", ("V",), leading=True),
-    cases=_scores_to_heat,
-    edits=[
-        (_ALL, "logits * temperature",
-         "You multiply by the temperature: divide by it, so that a low one widens the gaps between "
-         "the scores. And 0 needs a line of its own."),
-        (_ALL, "logits / temperature",
-         "Divided by temperature 0, scores become infinite: give it a line of its own, where only "
-         "the best token of each row keeps a score."),
-        ("logits / temperature", "logits.softmax(dim=-1) / temperature",
-         "You divide the probabilities: divide the scores, before the softmax, which comes later."),
-        (_ALL, "(logits / temperature).softmax(dim=-1)",
-         "These are probabilities: return scores, for the softmax comes later. And nothing can be "
-         "divided by temperature 0: give it a line of its own."),
-    ],
-    hints=(
-        "For all temperatures above 0 the formula of the chapter is one line. For 0 it cannot be "
-        "computed: what does it come to, the closer the temperature gets to 0?",
-        """
-        1. if the temperature is 0: keep the best token of each row, all others get -inf; that is
-           keep_top_k with k = 1
-        2. else: the scores divided by the temperature
-        """,
-        """
-        if temperature == 0:
-            return keep_top_k(logits, 1)
-        return ...
-        """,
-    ),
-    properties=[Property("one token at temperature 0", _keeps_several)],
-    batched={"logits": 1},
-)
-
-# --------------------------------------------------------------------------------- keep_top_k
-
-
-def _scores_and_k(generator):
-    """Rows of several lengths, k from 1 to all, negative scores, and one position."""
-    for shape, k in (((5,), 2), ((3, 7), 3), ((2, 3, 6), 1), ((2, 1, 9), 4), ((4, 8), 8)):
-        yield 2 * normal(generator, *shape) - 1, k
-
-
-def _keeps_too_many(answer):
-    logits = torch.tensor([[1.0, 3.0, 2.0, 2.0, 2.0, 0.0], [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]])
-    for kept in answer(logits.clone(), 3).isfinite().sum(dim=-1).tolist():
-        if kept != 3:
-            return (f"of six tokens, some of which share a score, k = 3 keeps {kept}: keep exactly "
-                    "k, by their places, from argsort or topk(k).indices, and not by their scores.")
-    return None
-
-
-_KEPT = "logits.scatter(-1, order[..., k:], -math.inf)"
-
-KEEP_TOP_K = Exercise(
-    "07.keep_top_k",
-    goal="Forbid all but the k best tokens of each row.",
-    returns=ScoresAnswer("scores", ("V",), leading=True),
-    cases=_scores_and_k,
-    edits=[
-        (_KEPT, "logits.masked_fill(order >= k, -math.inf)",
-         "A sort names the token at each rank, not the rank of each token: put the scores back "
-         "with scatter, or use argsort twice."),
-        (_KEPT, "torch.full_like(logits, -math.inf).scatter(-1, order[..., :k], logits)",
-         "Here scatter writes the first k scores of each row: give it those of the best tokens, "
-         "logits.gather(-1, best)."),
-    ],
-    hints=(
-        "logits.argsort(dim=-1, descending=True) gives the places of each row's tokens, the best "
-        "ones in front. Which of these places are to be forbidden? scatter writes at places.",
-        """
-        1. the places of all tokens in each row, the best in front, (..., V)
-        2. all of them but the first k are ruled out
-        3. scatter writes -inf there, and leaves the other scores as they are
-        """,
-        """
-        order = logits.argsort(dim=-1, descending=True, stable=True)
-        return logits.scatter(-1, ..., -math.inf)             # the places after the first k
-        """,
-    ),
-    properties=[Property("exactly k, even where scores are equal", _keeps_too_many)],
-    batched={"logits": 1},
-)
-
 # --------------------------------------------------------------------------------- keep_top_p
 
 
@@ -222,6 +115,10 @@ def _scores_and_p(generator):
 def _misses_the_exact_sum(answer):
     if not answer(torch.tensor([[1.0, 0.0, 0.5, -0.25]]), 1.0).isfinite().all():
         return "with p = 1, some tokens are ruled out, but only all of them together reach 1."
+    kept = answer(torch.tensor([[0.0, 2.0, 1.0]]), 0.0).isfinite().tolist()
+    if kept != [[False, True, False]]:
+        return ("with p = 0, nothing is left to draw, or more than the best token: however small p "
+                "is, the best one stays, and where p is 0 it stays alone.")
     kept = answer(torch.zeros(2, 4), 0.5).isfinite().sum(dim=-1).tolist()
     if kept == [2, 2]:
         return None
@@ -270,6 +167,7 @@ KEEP_TOP_P = Exercise(
         ordered, order = logits.sort(dim=-1, descending=True, stable=True)
         probabilities = ordered.softmax(dim=-1)
         before = ...                                          # of all better tokens
+        before[..., 0] = -1                                   # the best one stays
         ordered = ordered.masked_fill(before >= p, -math.inf)
         return logits.scatter(-1, order, ordered)
         """,
@@ -760,7 +658,7 @@ GENERATE = Exercise(
 
 @dataclass
 class Heard:
-    """What a run of main did, as far as others can tell."""
+    """What two runs of main did, one on a text and one on what the first has kept."""
 
     vocabulary: list | None = None               # of its tokenizer
     sizes: int | None = None                     # the vocab_size of the model that is trained
@@ -770,13 +668,19 @@ class Heard:
     after: int = 0                               # the steps that were taken before it
     prompt: list | None = None                   # what was to be continued
     told: str = ""                               # what was printed
+    kept: bool = False                           # whether there is a second file after it
+    again: list | None = None                    # what the second run was to continue,
+    trained_again: bool = False                  # and whether it trained, too
+    told_again: str = ""
 
 
 _SAMPLE, _LOSS = [72, 109, 33], 1.2345           # what the actors give back
+_BEGINNING = "Poppy the"                         # on the second command line
 
 
 def run_main(main):
-    """A trial: main runs on a file with this text; training, evaluation and writing are played."""
+    """A trial: main runs on a file with this text, then on what it has kept, with a beginning;
+    training, evaluation and writing are played."""
 
     def answer(text):
         code = inspect.unwrap(main).__code__
@@ -808,14 +712,26 @@ def run_main(main):
         def listen(*parts, sep=" ", end="\n", **_named):
             heard.told += re.sub(r" at 0x\w+", "", sep.join(map(str, parts))) + end
 
+        actors = {"Tokenizer": tokenizer, "train": train, "evaluate": evaluate,
+                  "generate": generate, "print": listen}
+
+        def run(*line):
+            with (mock.patch.object(sys, "argv", ["my_gpt.py", *map(str, line)]),
+                  mock.patch.object(torch.cuda, "is_available", lambda: False),
+                  torch.random.fork_rng(devices=[])):
+                FunctionType(code, {**names, **actors})()
+
         with TemporaryDirectory() as folder:
             file = Path(folder) / "text.txt"
             file.write_text(text, encoding="utf-8")
-            with (mock.patch.object(sys, "argv", ["my_gpt.py", str(file)]),
-                  mock.patch.object(torch.cuda, "is_available", lambda: False)):
-                FunctionType(code, {**names, "Tokenizer": tokenizer, "train": train,
-                                    "evaluate": evaluate, "generate": generate,
-                                    "print": listen})()
+            run(file)
+            heard.kept = file.with_suffix(".pt").exists()
+            if heard.kept and heard.told:
+                first = replace(heard)
+                heard.prompt, heard.told, heard.steps = None, "", 0
+                run(file.with_suffix(".pt"), *_BEGINNING.split())
+                heard = replace(first, again=heard.prompt, trained_again=heard.steps > 0,
+                                told_again=heard.told)
         return heard
 
     return answer
@@ -857,6 +773,17 @@ class MainAnswer:
         if answer.prompt is None or _text_of(answer, _SAMPLE) not in answer.told:
             return ("no sample is printed: print the decoded tokens that generate yields, "
                     "tokenizer.decode(generate(...)).")
+        if not answer.kept:
+            return ("what was learned is not kept: after the training, call "
+                    'save(path.with_suffix(".pt"), tokenizer, model).')
+        if answer.trained_again:
+            return ("what was kept is trained on as if it were a text: where path.suffix is .pt, "
+                    "load it.")
+        if answer.again is None or not _text_of(answer, answer.again).endswith(_BEGINNING):
+            return ("the beginning on the command line is not what generate goes on from: hand it "
+                    "[end, *tokenizer.encode(beginning)].")
+        if _BEGINNING + _text_of(answer, _SAMPLE) not in answer.told_again:
+            return "the beginning is not printed in front of what was written."
         return None
 
     def alike(self, answer: Any, other: Any) -> bool:
@@ -867,25 +794,30 @@ def _text_of(heard, ids):
     return b"".join(heard.vocabulary[token] for token in ids).decode(errors="replace")
 
 
-_TEXTS = ("Poppy the bear had a red kite. " * 12, "The dog ran. It's 7 o'clock!\n" * 9 + "No.",
-          f"One fox.{gpt.END_OF_TEXT}Two foxes, naïve.{gpt.END_OF_TEXT}" * 7)
-_LOOP = '''    for step, loss in enumerate(train(model, seen, steps=800), start=1):
-        if step % 100 == 0:
-            print(f"step {step:4}   loss {loss:.3f}", flush=True)
+_TEXTS = ("Poppy the bear had a red kite. " * 600, "The dog ran. It's 7 o'clock!\n" * 500 + "No.",
+          f"One fox.{gpt.END_OF_TEXT}Two foxes, naïve.{gpt.END_OF_TEXT}" * 400)
+_LOOP = (
+    "        for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), "
+    "start=1):\n"
+    "            if step % 100 == 0:\n"
+    '                print(f"step {step:4}   loss {loss:.3f}", flush=True)\n'
+    '        print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\\n")\n'
+    '        save(path.with_suffix(".pt"), tokenizer, model)\n'
+)
+_WRITE = '''    told = generate(model, [end, *tokenizer.encode(beginning)], 200, stop=end)
+    print(beginning + tokenizer.decode(told))
 '''
-_MEASURE = ('    print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per '
-            'token\\n")\n')
-_WRITE = "    print(tokenizer.decode(generate(model, [end], 200, stop=end)))\n"
-_SPLIT = "    seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]\n"
+_SPLIT = "        seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]\n"
 
 MAIN = Exercise(
     "07.main",
     goal="Put it all together: hold a tenth of the text back, train on the rest and show how it "
-         "goes, measure on what was held back, and write.",
+         "goes, measure on what was held back, keep what was learned, and write.",
     returns=MainAnswer(),
     cases=lambda generator: [(text,) for text in _TEXTS],
     use=run_main,
-    blanks=[(_SPLIT, "    seen, unseen = TODO\n"), (_LOOP + _MEASURE + _WRITE, "    TODO\n")],
+    blanks=[(_SPLIT, "        seen, unseen = TODO\n"), (_LOOP, "        TODO\n"),
+            (_WRITE, "    TODO\n")],
     edits=[
         ("train(model, seen,", "train(model, ids,",
          "The model is trained on all of the text, so nothing is held out: give train only what "
@@ -894,23 +826,25 @@ MAIN = Exercise(
     hints=(
         "All that is needed has been written: train yields losses, evaluate returns one, generate "
         "yields tokens, of which the tokenizer makes text. Nothing happens until someone asks.",
-        """
+        '''
         1. cut ids at nine tenths: what is seen, and what is not
-        2. a loop over train(model, seen, steps=800); print the loss every 100 steps
-        3. print evaluate(model, unseen)
-        4. print the decoded tokens of generate(model, [end], 200, stop=end)
-        """,
-        """
+        2. a loop over train(model, seen, steps, peak=peak, draw=draw); print every 100 steps
+        3. print evaluate(model, unseen), and save the tokenizer and the model
+        4. print the beginning, and after it the decoded tokens of generate
+        ''',
+        '''
         seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
         model = ...                                   # as given
-        for step, loss in enumerate(train(model, seen, steps=800), start=1):
+        for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1):
             if step % 100 == 0:
                 print(f"step {step:4}   loss {loss:.3f}", flush=True)
         print(evaluate(...))
-        print(tokenizer.decode(generate(model, [end], 200, stop=end)))
-        """,
+        save(path.with_suffix(".pt"), tokenizer, model)
+        ...                                           # for a text and for what was kept of one:
+        print(beginning + tokenizer.decode(generate(model, ..., 200, stop=end)))
+        ''',
     ),
 )
 
-EXERCISES = (APPLY_TEMPERATURE, KEEP_TOP_K, KEEP_TOP_P, KV_CACHE, CACHED_ATTENTION, CACHED_BLOCK,
+EXERCISES = (KEEP_TOP_P, KV_CACHE, CACHED_ATTENTION, CACHED_BLOCK,
              CACHED_MODEL, GENERATE, MAIN)

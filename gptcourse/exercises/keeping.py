@@ -25,9 +25,11 @@ from typing import Any
 
 from gptcourse import gpt
 from gptcourse.exercises import progress
+from gptcourse.exercises.contents import Contents
 from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.page import (
+    GIVEN,
     HEADING,
     Piece,
     course_piece,
@@ -253,7 +255,10 @@ def _left_alone(exercise: Exercise, judge: Callable) -> str:
 def _with_all(text: str, written: Sequence[Piece], name: str) -> str:
     """The file with a definition, and all that it needs to run, in the order of the course."""
     heading = course_piece(name).heading
-    given = [one for one in course_pieces() if one.kind == "constant" and one.heading == heading]
+    around = {used for one in written for used in one.uses}
+    given = [one for one in course_pieces()
+             if (one.kind == "constant" and one.heading == heading)
+             or any(GIVEN.get(own) == name or own in {*GIVEN} & around for own in one.names)]
     uses = {used for one in [*written, *given] for used in one.uses}
     imports = [one for one in course_pieces() if one.kind == "import" and uses & {*one.names}]
     imports += [one for one in written if one.kind == "import"]
@@ -345,11 +350,27 @@ class Mine:
         """The names of those that are the learner's."""
         return self._loaded()[1]
 
+    @property
+    def contents(self) -> Contents:
+        """What stands in the file, chapter by chapter."""
+        text, rows = _content().decode(errors="replace"), {}
+        own = {*self.own(), *(name for name in GIVEN if f"def {name}(" in text)}
+        for one in course_pieces():
+            if one.kind == "definition":
+                row = rows.setdefault(HEADING.fullmatch(one.heading)[1].split(":")[0], ([], []))
+                name, first = one.names[0], f"first_{one.names[0]}"
+                if name not in own and first in own:          # it has yet to grow
+                    row[0].append(f"{name} (its first form)")
+                else:
+                    row[name not in own].append(name)
+        return Contents(FILE, len(lines_of(text)),
+                        tuple((title, *map(tuple, row)) for title, row in rows.items()))
+
     def __repr__(self) -> str:
-        yours = self.own()
-        every = dir(self)
-        return (f"mine: {len(yours)} of {len(every)} definitions are your own"
-                + (f" ({', '.join(yours)})" if yours else "") + "; the others are the course's.")
+        return repr(self.contents)
+
+    def _repr_html_(self) -> str:
+        return self.contents._repr_html_()
 
     def _loaded(self) -> tuple[ModuleType, list[str]]:
         """gpt.py with the learner's pieces in place of its own, and their names."""
@@ -390,7 +411,8 @@ def _mixed(text: str) -> tuple[ModuleType, list[str]]:
     linecache.cache[MIXED] = (len(source), None, source.splitlines(keepends=True), MIXED)
     vars(module).update(run(source, MIXED, {"__name__": "my_gpt"}))
     yours = [piece.names[0] for piece in course_pieces()
-             if piece.kind == "definition" and piece.names[0] in {*blocks} - {*forms}]
+             if piece.kind == "definition"
+             and piece.names[0] in {*blocks} - {*forms} - {*GIVEN}]
     return module, [*yours, *(name for name in FIRST if name in blocks)]
 
 

@@ -192,12 +192,13 @@ NEXT_TOKEN_LOSS = Exercise(
     ],
     symptoms=[_what_the_gradient_says],
     hints=(
-        "With three tokens you did it for one position: softmax, then minus the logarithm of one "
-        "entry. Here are B times T positions, and the target of each says which entry counts.",
+        "In step 1 a softmax made probabilities of a row of scores, in step 2 you took minus the "
+        "logarithm of one entry per row. Here are B times T rows, and the target of each says "
+        "which entry counts.",
         """
-        1. the logarithm of the softmax, over the vocabulary: (B, T, V)
-        2. from each row the entry of its target: gather along the last axis picks it, and needs
-           targets of shape (B, T, 1)
+        1. the logarithm of the softmax, over the vocabulary: log_softmax takes both at once
+        2. from each row the entry of its target: x.gather(-1, places) takes one from each row of
+           x, and wants as many axes in places as x has; targets[..., None] has one more
         3. minus the mean over all of them
         """,
         """
@@ -211,6 +212,49 @@ NEXT_TOKEN_LOSS = Exercise(
         gradient_reaches(("logits",), lambda generator: _scores(generator, 2, 3, 5),
                          gpt.next_token_loss),
     ],
+)
+
+# ------------------------------------------------------------------------------------- copycat
+
+_LOOP = """    surprises = []
+    for t in range({}):
+        log_probabilities = logits[:, t].log_softmax(dim=-1)                 # (B, V)
+        true_next = targets[:, {}, None]{}# (B, 1)
+        surprises.append(-log_probabilities.gather(-1, true_next))           # (B, 1)
+    return torch.cat(surprises).mean()
+"""
+
+COPYCAT = NEXT_TOKEN_LOSS.with_bug(
+    "02.copycat",
+    goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
+         "over and over.",
+    bug=("", _LOOP.format("1, targets.shape[1]", "t - 1", " " * 34),
+         "The bug is still in there: write down which token each row of scores has read, and with "
+         "which one it is compared."),
+    edits=[
+        ("", _LOOP.format("targets.shape[1]", "t - 1", " " * 34),
+         "Row 0 counts now, but is compared with targets[:, -1], the last ones: which target "
+         "belongs to row t?"),
+        ("", _LOOP.format("1, targets.shape[1]", "t", " " * 38),
+         "Rows and targets belong together now, but row 0 is left out: the first token of a window "
+         "has a target, too."),
+    ],
+    hints=(
+        "Take the window 3 1 4 1, whose targets are 1 4 1 5. Which tokens has the model read when "
+        "it gives row 2 of its scores, counting from 0? With which target does the loop compare "
+        "that row?",
+        """
+        1. row t of the scores belongs to the token inputs[:, t], and says what follows it
+        2. what follows it is targets[:, t]: the targets are moved on already
+        3. that holds for every t, from 0 on
+        """,
+        """
+        for t in range(targets.shape[1]):
+            log_probabilities = logits[:, t].log_softmax(dim=-1)
+            true_next = ...                           # of row t, with an axis more
+            surprises.append(-log_probabilities.gather(-1, true_next))
+        """,
+    ),
 )
 
 # --------------------------------------------------------------------------------------- batch
@@ -459,38 +503,6 @@ FIRST_TRAIN = Exercise(
         lambda train, table: train(table, torch.arange(50) % 7, 4, 2, 3, 0.5, Generator()))],
 )
 
-_TWICE = "next_token_loss(model(inputs)[:, 1:], targets[:, :-1])"
-
-COPYCAT = FIRST_TRAIN.with_bug(
-    "02.copycat",
-    goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
-         "over and over.",
-    bug=(_READ, _TWICE,
-         "The bug is still in there: write down which token each row of scores has read, and with "
-         "which one it is compared."),
-    edits=[
-        (_READ, "next_token_loss(model(inputs)[:, :-1], targets[:, 1:])",
-         "Now each row of scores is compared with the token after the next one: batch has moved "
-         "the targets on already, so nothing is left to shift."),
-        (_READ, "next_token_loss(model(inputs)[:, :-1], targets[:, :-1])",
-         "Rows and targets belong together now, but the last token of each window is left out: it "
-         "has a target, too."),
-    ],
-    hints=(
-        "Take the window 3 1 4 1, whose targets are 1 4 1 5. Which tokens has the model read when "
-        "it gives the row of scores number 1? With which target is that row compared?",
-        """
-        1. row t of model(inputs) has read inputs[:, t]
-        2. batch gives targets[:, t], the token that follows it: they belong together as they are
-        3. so compare all rows with all targets
-        """,
-        """
-        inputs, targets = batch(ids, batch_size, context_length, generator)
-        loss = ...                                    # of all scores and all targets
-        """,
-    ),
-)
-
 # ------------------------------------------------------------------------------ first_generate
 
 
@@ -552,8 +564,9 @@ FIRST_GENERATE = Exercise(
     ],
     symptoms=[_draws_in_words],
     hints=(
-        "At the start of the chapter you did this with a table of counts: draw from the row of the "
-        "last token, append, again. Where does a model have the row of the last token?",
+        "You know how to draw from one row of probabilities. Which row of the model's scores is "
+        "the one to draw from, and what makes probabilities of it? And why is it another row in "
+        "the next round?",
         """
         1. a copy of ids, so that the caller's list stays as it is
         2. in each of n_tokens rounds: the model's scores for the batch [ids], at the last position
@@ -576,4 +589,4 @@ FIRST_GENERATE = Exercise(
         lambda generate, table: generate(table.float(), [1, 2], 5, None, Generator()))],
 )
 
-EXERCISES = (NEXT_TOKEN_LOSS, BATCH, FIRST_TRAIN, COPYCAT, FIRST_GENERATE)
+EXERCISES = (FIRST_GENERATE, NEXT_TOKEN_LOSS, BATCH, FIRST_TRAIN, COPYCAT)

@@ -486,7 +486,8 @@ SQUARE_MATRIX = LOAD_GPT2.with_bug(
     "08.square_matrix",
     goal=("Find the bug: all shapes fit, no error comes, and yet the model that was loaded tells "
           "no story."),
-    bug=(_IF_TURN, "if tensor.shape != model.state_dict()[name].shape:",
+    bug=(f"{_IF_TURN}{' ' * 23}# stored (in, out), in nn.Linear (out, in)",
+         "if tensor.shape != model.state_dict()[name].shape:",
          "The bug is still in there: which matrix has the shape that it should, and is turned all "
          "the same?"),
     hints=(

@@ -298,11 +298,7 @@ _STORY = {b"thought": 3, b" the": 5, b" other": 4, b" three": 2, b" oath": 1, "Ã
 
 LEARN_MERGES = Exercise(
     "01.learn_merges",
-    goal="Find the bug: rare words get tokens of their own, while the most frequent word of the "
-         "text stays in pieces.",
-    bug=("counts[pair] += times * count", "counts[pair] += count",
-         "The bug is still in there: in {b'ca': 5}, how often does the pair stand in the text, and "
-         "how often do you count it?"),
+    goal="Train: merge the most frequent pair, count again, and so on.",
     returns=PairsAnswer(),
     cases=lambda generator: [
         ({b"ab": 1, b"abc": 1, b"ca": 5}, 2), (_STORY, 14), ({b"aaaa": 2, b"baa": 3}, 9),
@@ -311,22 +307,41 @@ LEARN_MERGES = Exercise(
           for n in range(2, 9)}, 12),
     ],
     edits=[
+        ("counts[pair] += times * count", "counts[pair] += count",
+         "Each word counts once, however often it occurs in the text: in {b'ca': 5}, how often "
+         "does its pair stand there, and how often do you count it?"),
         ("if not counts:", "if False:",
          "A text may have no pairs left: stop where there is nothing more to count."),
+        ("(-counts[pair], pair)", "-counts[pair]",
+         "Of pairs that occur equally often, the one with the smaller ids goes first: let min "
+         "compare (-counts[pair], pair)."),
     ],
     symptoms=[_at_the_first_wrong_merge],
     hints=(
-        "Take {b'ab': 1, b'abc': 1, b'ca': 5} and follow the loop by hand. How often does each "
-        "pair stand in a text in which the word b'ca' occurs five times? And in your counts?",
+        "It's learn_from, with a list of words in place of one text. Each word needs a spelling "
+        "of its own, list(word) to begin with. What has to be counted anew in each round, and what "
+        "has to be merged?",
         """
-        1. words says how often each word occurs in the text: watch where that number is used
-        2. the pairs of one word are counted once, and stand in the text that many times the word
-        3. the line that adds to counts is the place to look at
+        1. spellings = for each word, the list of its bytes
+        2. as long as merges are wanted: count the pairs in all spellings, the pairs of a word as
+           many times as the word occurs; if there are none, stop
+        3. choose the pair as learn_from does; its token is 256 + the number of merges so far
+        4. merge it in every spelling, and append it to the list
         """,
         """
-        for word, times in words.items():
-            for pair, count in count_pairs(spellings[word]).items():
-                counts[pair] += ...           # how often it stands in the text
+        spellings, merges = {word: list(word) for word in words}, []
+        while len(merges) < n_merges:
+            counts = Counter()
+            for word, times in words.items():
+                for pair, count in count_pairs(spellings[word]).items():
+                    counts[pair] += ...       # how often does it stand in the text?
+            if not counts:
+                break
+            best = min(counts, key=lambda pair: (-counts[pair], pair))
+            spellings = {word: merge(ids, best, 256 + len(merges))
+                         for word, ids in spellings.items()}
+            merges.append(best)
+        return merges
         """,
     ),
 )
@@ -445,12 +460,21 @@ def _takes_what_comes_one_by_one(answer):
     return f"ids that come one by one, from a generator, are decoded as {text!r}, not as 'oath'."
 
 
+_SPELLING = """\
+        ids = [self.id_of_byte[byte] for byte in word.encode()]
+        while len(ids) > 1:
+            pair = min(pairwise(ids), key=lambda pair: self.id_of_pair.get(pair, math.inf))
+            if pair not in self.id_of_pair:
+                break
+            ids = merge(ids, pair, self.id_of_pair[pair])
+        return ids"""
 _JOINED = 'b"".join(self.vocabulary[token] for token in ids).decode(errors="replace")'
+_ONE_BY_ONE = '"".join(self.vocabulary[token].decode(errors="replace") for token in ids)'
 
 TOKENIZER = Exercise(
     "01.Tokenizer",
-    goal="Spell a word in tokens with the merges that were learned, and make a text of ids again.",
-    holes=("encode_word", "decode"),
+    goal="Spell a word in tokens with the merges that were learned, and find the bug in decode.",
+    blanks=[(_SPELLING, "        return TODO"), (_JOINED, _ONE_BY_ONE)],
     returns=IdsOrText(),
     cases=_to_spell,
     use=call_method,
@@ -466,19 +490,20 @@ TOKENIZER = Exercise(
          "math.inf, which is larger than every id."),
         ("            if pair not in self.id_of_pair:\n                break\n", "",
          "Where no pair of the word was learned, there is nothing to merge: leave the loop."),
-        (_JOINED, '"".join(self.vocabulary[token].decode(errors="replace") for token in ids)',
-         "You decode each token by itself, but the bytes of a character may be spread over "
+        (_JOINED, _ONE_BY_ONE,
+         "decode reads each token by itself, but the bytes of a character may be spread over "
          "several: join all bytes first."),
     ],
     symptoms=[_spelled],
     hints=(
         "Two tables are given: self.id_of_byte has the id of each byte, and self.id_of_pair that "
-        "of each learned pair. The smaller that id, the earlier it was learned. For the way back, "
-        "self.vocabulary has the bytes of each token.",
+        "of each learned pair. The smaller that id, the earlier it was learned. In decode, think "
+        "of a character whose bytes are several tokens: what does each of them say by itself?",
         """
         encode_word:
         1. the bytes of the word, each as its id
-        2. of all neighbors, take the pair with the smallest id; where none is known, stop
+        2. of all neighbors, take the pair with the smallest id, where an unknown pair counts as
+           math.inf; where none is known, or only one token is left, stop
         3. merge it, and look again
         decode:
         4. join the bytes of all tokens, and decode them once, with errors="replace"

@@ -134,6 +134,25 @@ def _begun(train, model):
     return train(model, torch.arange(50) % 11, 4, 2, 0.01, 1, torch.Generator().manual_seed(1))
 
 
+def _draws_for_itself(train):
+    """Whether another `draw` than `batch` goes unheard; it says what it was given."""
+    model, given, ids = tiny_model(context_length=4), [], torch.arange(50) % 11
+
+    def draw(*arguments):
+        given.append(arguments)
+        return gpt.batch(*arguments)
+
+    dice = torch.Generator().manual_seed(1)
+    steps = len(list(train(model, ids, 2, 3, 0.01, 1, dice, draw)))
+    if len(given) != steps:
+        return (f"whoever hands over another `draw` is not heard: in {steps} steps it is called "
+                f"{len(given)} times. Call draw(...) where you call batch(...).")
+    if any(one[1:] != (3, 4, dice) or one[0] is not ids for one in given):
+        return ("`draw` is called with other arguments than `batch`: it takes the ids, the batch "
+                "size, the context length and the generator, in this order.")
+    return None
+
+
 def _stays_in_evaluation(train):
     model, modes = tiny_model(context_length=4), []
     model.register_forward_pre_hook(lambda *_: modes.append(model.training))
@@ -168,7 +187,7 @@ TRAIN = Exercise(
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, steps, warmup_steps, peak)
-            inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
+            inputs, targets = draw(ids, batch_size, model.config["context_length"], generator)
             model.train()
             loss = next_token_loss(model(inputs), targets)
             ...                                       # forget, backward, clip, step
@@ -176,7 +195,8 @@ TRAIN = Exercise(
             yield loss.item()
         """,
     ),
-    properties=[one_by_one("a loss comes with each step", "yield loss.item()",
+    properties=[Property("the windows come from draw", _draws_for_itself, of_class=True),
+                one_by_one("a loss comes with each step", "yield loss.item()",
                            lambda: tiny_model(context_length=4), _begun, moves=True),
                 Property("evaluation may come between", _stays_in_evaluation, of_class=True)],
 )

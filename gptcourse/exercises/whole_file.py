@@ -27,13 +27,14 @@ from types import ModuleType
 import torch
 
 from gptcourse.exercises.early import CALLERS, EARLY, FIRST
-from gptcourse.exercises.page import HEADING, course_piece, course_pieces
+from gptcourse.exercises.page import HEADING, Piece, course_piece, course_pieces
 from gptcourse.figures import in_markup
 from gptlib.model import GPTModel
 from gptlib.storyteller import storyteller
 from gptlib.tokenizer import BPETokenizer
 
 TEXT = "Poppy the bear had a red kite. Poppy the bear had a blue kite, and it's 7 o'clock! " * 40
+BEGINNING = "Poppy the"
 SECONDS = 120
 
 
@@ -109,14 +110,18 @@ def _writes(my) -> bool:
 
 
 def _runs_alone(my) -> bool:
-    """All of main, but for the number of steps."""
-    whole_run, steps = my.train, 2
-    my.train = lambda model, ids, **given: whole_run(model, ids, **{**given, "steps": steps})
+    """All of main, but for the number of steps: on a text, then on what is kept of it."""
+    whole_run = my.train
+    my.train = lambda model, ids, steps, *more, **named: whole_run(
+        model, ids, 2, *more, **named)
     Path("text.txt").write_text(TEXT * 4, encoding="utf-8")
-    sys.argv = ["my_gpt.py", "text.txt"]
-    with contextlib.redirect_stdout(io.StringIO()) as told:
-        my.main()
-    return bool(told.getvalue().strip())
+    texts = []
+    for line in (["text.txt"], ["text.pt", BEGINNING]):
+        sys.argv = ["my_gpt.py", *line]
+        with contextlib.redirect_stdout(io.StringIO()) as told:
+            my.main()
+        texts.append(told.getvalue().strip())
+    return bool(texts[0]) and texts[1].startswith(BEGINNING)
 
 
 LAYERS = ("MultiHeadAttention", "TransformerBlock", "GPTModel")
@@ -133,8 +138,9 @@ POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
     ("learns a text", (*LAYERS, "learning_rate", "train", "evaluate"), _learns),
     ("writes with its cache what it would write without", (*LAYERS, "KVCache", "generate"),
      _writes),
-    ("learns from a file and goes on writing it: python my_gpt.py text.txt",
-     ("learn_merges", "Tokenizer", *LAYERS, "train", "evaluate", "KVCache", "generate", "main"),
+    ("learns from a file, keeps what it learned, and writes: python my_gpt.py text.txt",
+     ("learn_merges", "Tokenizer", "batch", *LAYERS, "train", "evaluate", "KVCache", "generate",
+      "main"),
      _runs_alone),
 ]
 ALONE = "runs alone"
@@ -192,6 +198,11 @@ def _tried(path: str) -> list[tuple[str, str, str]]:
         return [("not yet", what, "there is no file yet") for what, _, _ in POINTS]
     try:
         my = _loaded(path)
+    except NameError as error:
+        if (piece := _piece_called(error.name)) is None:
+            return [("wrong", ALONE, f"Python can't run it: {type(error).__name__}: {error}")]
+        why = f"missing: {error.name} (chapter {_chapter(piece.names[0])})"
+        return [("not yet", what, why) for what, _, _ in POINTS]
     except (Exception, SystemExit) as error:
         return [("wrong", ALONE, f"Python can't run it: {type(error).__name__}: {error}")]
     return [_point(my, *point) for point in POINTS]
@@ -217,7 +228,7 @@ def _point(my: ModuleType, what: str, needs: tuple[str, ...], works: Callable) -
     try:
         right = works(my)
     except (NameError, AttributeError) as error:
-        known = any(error.name in piece.names for piece in course_pieces())
+        known = _piece_called(error.name)
         return "not yet", what, _missing(my, (error.name,)) if known else str(error)
     except (Exception, SystemExit) as error:
         return "wrong", what, f"{type(error).__name__}: {error}"
@@ -241,6 +252,11 @@ def _missing(my: ModuleType, needs: tuple[str, ...]) -> str:
     said = (f"{' and '.join(names)} (chapter {chapter})"
             for chapter, names in sorted(chapters.items()))
     return f"missing: {', '.join(said)}" if chapters else ""
+
+
+def _piece_called(name: str) -> Piece | None:
+    """What gpt.py calls so."""
+    return next((piece for piece in course_pieces() if name in piece.names), None)
 
 
 def _chapter(name: str) -> int:

@@ -2,15 +2,22 @@
 
 from gptcourse.experiments.changed_models import (
     ForgetfulCache,
-    OneLayer,
     forgetful,
+    friends_way,
     padded_scores,
     rearranged,
     silenced,
     with_attention,
     without_positions,
 )
-from gptcourse.experiments.counting import Counted, counted_table, counting, spellings
+from gptcourse.experiments.counting import (
+    Counted,
+    counted_table,
+    counting,
+    falling_back,
+    spelled_both_ways,
+    spellings,
+)
 from gptcourse.experiments.modern import (
     CHANGES,
     LONGER,
@@ -26,12 +33,15 @@ from gptcourse.experiments.modern import (
 )
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
+    chances_of_words,
     floor_of_windows,
     kinds_of_tokens,
+    likely_tokens,
     misfit_chances,
     perfect_surprises,
     story_surprises,
     surprise_by_place,
+    surprises_of_words,
 )
 from gptcourse.experiments.telling import (
     Estimate,
@@ -43,11 +53,10 @@ from gptcourse.experiments.telling import (
 )
 from gptcourse.experiments.training import (
     along_gradient,
-    gradients_at_the_bottom,
     newborn_stream,
+    table_of_a_friend,
     train_by,
     train_on,
-    with_batch,
 )
 
 __all__ = [
@@ -57,19 +66,21 @@ __all__ = [
     "Counted",
     "Estimate",
     "ForgetfulCache",
-    "OneLayer",
     "along_gradient",
     "cache_bytes",
+    "chances_of_words",
     "changed_config",
     "counted_table",
     "counting",
     "effective_number",
+    "falling_back",
     "floor_of_windows",
     "forgetful",
+    "friends_way",
     "gpt2_file",
-    "gradients_at_the_bottom",
     "in_few_bits",
     "kinds_of_tokens",
+    "likely_tokens",
     "milliseconds_of_a_token",
     "misfit_chances",
     "model_in_few_bits",
@@ -82,15 +93,17 @@ __all__ = [
     "share",
     "silenced",
     "smollm2_if_there",
+    "spelled_both_ways",
     "spellings",
     "stories_told",
     "story_surprises",
     "surprise_by_place",
+    "surprises_of_words",
+    "table_of_a_friend",
     "train_by",
     "train_on",
     "trained",
     "with_attention",
-    "with_batch",
     "with_your_parts",
     "without_positions",
 ]

@@ -17,10 +17,46 @@ from gptlib.tokenizer import BPETokenizer
 
 def perfect_surprises(text: str, tokenizer: BPETokenizer) -> Tensor:
     """What each token of a story costs a reader who knows the grammar and sees where words end, in
-    nats.  -> (T)"""
+    nats; the end token behind it costs nothing.  -> (T + 1)"""
     ends = accumulate(map(len, tokenizer.tokens(tokenizer.encode(text))), initial=0)
     seen = (text[: end + (not text[end : end + 1].isalpha())] if end else "" for end in ends)
-    return torch.tensor([storybook.nats_of_beginning(part) for part in seen]).diff()
+    nats = [storybook.nats_of_beginning(part) for part in seen]
+    return torch.tensor([*nats, nats[-1]]).diff()
+
+
+def surprises_of_words(
+    model: nn.Module, tokenizer: BPETokenizer, text: str
+) -> tuple[list[str], Tensor, Tensor]:
+    """The words of a story, what each costs a model, and what it costs the perfect reader, in nats:
+    the sum of its tokens.  -> (n) each"""
+    tokens, words = tokenizer.tokens(tokenizer.encode(text)), text.split(" ")
+    word_of = torch.tensor([token.startswith(" ") for token in tokens]).cumsum(0)        # (T)
+    models = story_surprises(model, [text], tokenizer)[:-1]                              # (T)
+    readers = perfect_surprises(text, tokenizer)[:-1]                                    # (T)
+    both = (torch.zeros(len(words)).index_add(0, word_of, costs)                         # (n)
+            for costs in (models, readers))
+    return words, *both
+
+
+def chances_of_words(
+    model: nn.Module, tokenizer: BPETokenizer, text: str
+) -> tuple[list[str], Tensor, Tensor]:
+    """The words with which a story may go on after `text`, the model's chance of each, and the
+    true one.  -> (n) each"""
+    truth = {word.rstrip(",."): chance for word, chance in storybook.next_words(text).items()}
+    before = len(tokenizer.encode(text))
+    costs = [story_surprises(model, [text + word], tokenizer)[before:-1].sum() for word in truth]
+    return [*truth], torch.stack(costs).neg().exp(), torch.tensor([*truth.values()])
+
+
+@torch.no_grad()
+def likely_tokens(
+    model: nn.Module, tokenizer: BPETokenizer, text: str, n: int = 4
+) -> tuple[list[str], Tensor]:
+    """The `n` tokens that the model finds likeliest after a text, and their chances.  -> (n)"""
+    ids = torch.tensor([[tokenizer.end_token, *tokenizer.encode(text)]])                 # (B, T)
+    chances, best = model(ids)[0, -1].softmax(dim=-1).topk(n)                            # (n)
+    return tokenizer.tokens(best.tolist()), chances
 
 
 @torch.no_grad()
@@ -44,7 +80,7 @@ def kinds_of_tokens(
     """What each token of some stories costs the perfect reader, in the order of `story_surprises`,
     and of which kind it is: "neighbor", the last token gives it away to a counted table; "memory",
     only the story so far does; "dice", nothing does.  -> (N), and for each kind (N) bool"""
-    perfect = torch.cat([_with_ending(text, tokenizer) for text in texts])
+    perfect = torch.cat([perfect_surprises(text, tokenizer) for text in texts])
     by_table = story_surprises(counted, texts, tokenizer)
     dice, easy = perfect > 0.01, by_table < 0.5
     return perfect, {"neighbor": ~dice & easy, "memory": ~dice & ~easy, "dice": dice}
@@ -53,15 +89,10 @@ def kinds_of_tokens(
 def floor_of_windows(texts: Sequence[str], tokenizer: BPETokenizer, context_length: int) -> float:
     """What a token costs the perfect reader in windows of so many, in nats: each begins where one
     of these stories does, and where that is over, the next one follows."""
-    stories = [_with_ending(text, tokenizer) for text in texts]
+    stories = [perfect_surprises(text, tokenizer) for text in texts]
     row, starts = torch.cat(stories), accumulate(map(len, stories), initial=0)
     windows = [row[start : start + context_length] for start in starts]
     return torch.stack([one for one in windows if len(one) == context_length]).mean().item()
-
-
-def _with_ending(text: str, tokenizer: BPETokenizer) -> Tensor:
-    """As `perfect_surprises`, and the end token: that a story is over costs nothing.  -> (T + 1)"""
-    return torch.cat([perfect_surprises(text, tokenizer), torch.zeros(1)])
 
 
 @torch.inference_mode()

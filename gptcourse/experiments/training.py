@@ -1,18 +1,16 @@
-"""How a model begins, how its gradients arrive, and how its loss falls."""
+"""How a model begins, and how its loss falls."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
-from types import FunctionType
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, repeat
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gptcourse.views.gradients import NO_NORM, PRE_NORM, GradientFlow, stack_of_blocks
 from gptlib.model import GPTModel
 from gptlib.tap import record
 from gptlib.training import next_token_loss
@@ -32,14 +30,6 @@ def newborn_stream(config: Mapping, ids: Tensor, smaller: bool = True) -> float:
     with torch.inference_mode(), record(model, top) as inside:
         model(ids)
     return inside[top].square().mean().sqrt().item()
-
-
-def gradients_at_the_bottom(depths: Iterable[int], shortcuts: bool, norms: bool) -> list[float]:
-    """The size of the gradient that comes down through stacks of so many random blocks, as a
-    multiple of what enters at the top; the norms, if any, stand before the parts."""
-    stack, norm = stack_of_blocks(), PRE_NORM if norms else NO_NORM
-    return [float(GradientFlow.compute(stack, depth, shortcuts, norm)["gradient"][0])
-            for depth in depths]
 
 
 def along_gradient(
@@ -84,8 +74,12 @@ def train_by(optimizer: Optimizer, rates: Iterable[float], model: nn.Module,
     return losses
 
 
-def with_batch(train: FunctionType, batch: Callable) -> FunctionType:
-    """A copy of a training loop that draws its windows by this `batch`, whatever stands for that
-    name in the file where the loop was written."""
-    return FunctionType(train.__code__, {**train.__globals__, "batch": batch}, train.__name__,
-                        train.__defaults__, train.__closure__)
+def table_of_a_friend(ids: Tensor, vocab_size: int, seed: int) -> tuple[nn.Embedding, float]:
+    """What a table of one token learns from a text, ids (N), in 150 steps, where each row of its
+    scores is compared with the token that it has read; and the loss of the last step."""
+    table, generator = nn.Embedding(vocab_size, vocab_size), torch.Generator().manual_seed(seed)
+    nn.init.zeros_(table.weight)
+    starts = torch.randint(len(ids) - 31, (150, 32, 1), generator=generator)
+    batches = ids[starts + torch.arange(32)]                                 # (steps, B, T)
+    rule = torch.optim.SGD(table.parameters())
+    return table, train_by(rule, repeat(200.0), table, zip(batches, batches, strict=True))[-1]

@@ -28,7 +28,15 @@ from gptcourse.figures.attention import (
     draw_heatmap,
     is_causal,
 )
-from gptcourse.figures.charts import bars, draw_bars, lines, rename_bars, set_log_y, token_bars
+from gptcourse.figures.charts import (
+    bars,
+    draw_bars,
+    lines,
+    rename_bars,
+    set_log_y,
+    token_bars,
+    word_bars,
+)
 from gptcourse.figures.estimates import estimates
 from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
 from gptcourse.figures.tables import two_tables

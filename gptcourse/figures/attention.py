@@ -50,20 +50,23 @@ def attention_heatmap(
     return drawn(figure, alt)
 
 
-def attention_grid(attention, title: str = "") -> Picture:
+def attention_grid(attention, title: str = "", rows: Sequence[str] = ()) -> Picture:
     """All heads of all layers side by side: a row per layer, a column per head.
 
-    attention (L, H, T, T).
+    attention (L, H, T, T). Where its rows are something else than layers, `rows` names them.
     """
     attention = as_array(attention, "attention", dimensions=4)
     L, H, T, _ = attention.shape
+    names = [visible(name) for name in rows] or [f"layer {layer}" for layer in range(L)]
+    check_labels(names, L, "row")
     cell = min(142, 570 // H)
     with DRAWING:
         figure = new_figure(H * cell + 130, L * cell + 90)
         axes = new_axes(figure, title)
-        _color_bar(figure, axes, _draw_grid(axes, attention, range(L)))
-    alt = (f"{sentence(title)}Attention weights of {L} layers with {H} heads each over {T} "
-           "tokens, one small heat map per head.")
+        _color_bar(figure, axes, _draw_grid(axes, attention, names))
+    whose = f"{' and '.join(names)}, {H} heads each," if rows else f"{L} layers with {H} heads each"
+    alt = (f"{sentence(title)}Attention weights of {whose} over {T} tokens, one small heat map "
+           "per head.")
     return drawn(figure, alt)
 
 
@@ -85,7 +88,7 @@ def attention_overview(
         figure = new_figure(WIDTH, len(shown) * thumb + side + 170)
         places = figure.add_gridspec(2, 1, height_ratios=[len(shown) * thumb + 20, side + 150])
         axes = new_axes(figure, position=places[0])
-        _draw_grid(axes, attention[list(shown)], shown)
+        _draw_grid(axes, attention[list(shown)], [f"layer {one}" for one in shown])
         _frame(axes, T, list(shown).index(layer), head)
         axes = new_axes(figure, f"Layer {layer}, head {head}", position=places[1])
         draw_heatmap(axes, attention[layer, head], [visible(label) for label in labels], side / T,
@@ -94,8 +97,8 @@ def attention_overview(
                          f"heat map per head; layer {layer}, head {head} is large.")
 
 
-def _draw_grid(axes: Axes, attention: np.ndarray, layers: Sequence[int]):
-    """Draw attention (L, H, T, T), whose rows are these `layers`; returns matplotlib's image."""
+def _draw_grid(axes: Axes, attention: np.ndarray, rows: Sequence[str]):
+    """Draw attention (L, H, T, T), whose rows have these names; returns matplotlib's image."""
     L, H, T, _ = attention.shape
     pitch = _pitch(T)
     mosaic = np.full((L * pitch, H * pitch), np.nan)
@@ -109,7 +112,7 @@ def _draw_grid(axes: Axes, attention: np.ndarray, layers: Sequence[int]):
     image = axes.imshow(mosaic, cmap="cividis", norm=_weight_scale(), interpolation="nearest")
     middles = np.arange(max(L, H)) * pitch + (T - 1) / 2
     set_ticks(axes, middles[:H], [f"head {head}" for head in range(H)],
-              middles[:L], [f"layer {layer}" for layer in layers], SMALL_SIZE, rotation=0)
+              middles[:L], rows, SMALL_SIZE, rotation=0)
     axes.set_xlim(-0.5, (H - 1) * pitch + T - 0.5)
     axes.set_ylim((L - 1) * pitch + T - 0.5, -0.5)
     return image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ from gptcourse.figures.words import cut
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+WORDS_ABOVE = 1.4  # room for the words over the bars of `word_bars`, as a multiple of them
+
 
 def lines(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
@@ -36,9 +38,11 @@ def lines(
     title: str = "",
     digits: int = 3,
     log_x: bool = False,
+    dots: Collection[str] = (),
 ) -> Picture:
-    """Curves {name: (x, y)} with their names at their ends; `floor` is a dashed line below. With
-    `log_x` every x of the curves has its tick, each as far from the next as it is times as large.
+    """Curves {name: (x, y)} with their names at their ends; of those named in `dots` there are the
+    points only. `floor` is a dashed line below. With `log_x` every x of the curves has its tick,
+    each as far from the next as it is times as large.
 
     The alternative text says where a curve begins and ends with so many significant `digits`:
     fewer where the last ones differ from machine to machine.
@@ -62,8 +66,9 @@ def lines(
             _set_log_x(axes, np.unique(np.concatenate([x for x, _ in series.values()])))
         ends = []
         for (name, (x, y)), color in zip(series.items(), cycle(SERIES), strict=False):
-            axes.plot(x, y, color=color, linewidth=2, solid_capstyle="round",
-                      marker="o" if len(x) <= 12 else None, markersize=4)
+            alone = name in dots
+            axes.plot(x, y, color=color, linewidth=0 if alone else 2, solid_capstyle="round",
+                      marker="o" if alone or len(x) <= 12 else None, markersize=6 if alone else 4)
             finite = y[np.isfinite(y)]
             ends.append((name, finite[-1] if finite.size else 0.0, color))
         if floor is not None:
@@ -195,3 +200,52 @@ def token_bars(
     alt = (f"{sentence(title)}Bars of {y_label} over {len(names)} tokens, for "
            f"{' and '.join(series)}: {said}.")
     return drawn(figure, alt)
+
+
+def word_bars(
+    words: Sequence[str], series: Mapping[str, Sequence[float]], y_label: str, least: float = 0.5,
+    title: str = "",
+) -> Picture:
+    """Upright bars over the words of a long text for the first of two series {name: (n)}, a dot for
+    the second; only words where one of them is `least` or more are written, over their bars.
+
+    Raises a ValueError for another number of series, or for one that is not as long as the text.
+    """
+    if len(series) != 2:
+        raise ValueError(f"There are {len(series)} series to draw, but it takes two: pass one for "
+                         "the bars and one for the dots, as {name: values}.")
+    bars_, dots = (as_array(values, name, dimensions=1) for name, values in series.items())
+    for values in (bars_, dots):
+        check_labels(words, len(values), "value")
+    places, tops = np.arange(len(words)), np.maximum(bars_, dots)
+    named = {place: visible(words[place]) for place in np.flatnonzero(tops >= least)}
+    with DRAWING:
+        figure = new_figure(WIDTH, 330 + (20 if title else 0))
+        axes = new_axes(figure, title, "words, in the order of the text", y_label, grid="y")
+        axes.set_xticks([])
+        columns = axes.bar(places, bars_, 0.8, color=SERIES[0])
+        points, = axes.plot(places, dots, "o", color=SERIES[1], markersize=4)
+        for place, y in _above_each_other(named, tops).items():
+            axes.annotate(named[place], (place, y), (0, 6), textcoords="offset points",
+                          rotation=90, ha="center", va="bottom", fontsize=SMALL_SIZE, color=INK,
+                          parse_math=False)
+        axes.margins(x=0.01)
+        axes.set_ylim(0, WORDS_ABOVE * tops.max(initial=least))
+        set_legend(axes, [columns, points], series)
+    said = ", ".join(f"{name} {number(bars_[place], 2)} and {number(dots[place], 2)}"
+                     for place, name in named.items())
+    alt = (f"{sentence(title)}Bars of {y_label} over {len(words)} words, with dots: "
+           f"{' and '.join(series)}. Below {number(least)} for all but: {said}.")
+    return drawn(figure, alt)
+
+
+def _above_each_other(named: Mapping[int, str], tops: np.ndarray) -> dict[int, float]:
+    """Where each upright word begins: on its bar, or, beside a word in its way, above that one."""
+    letter = WORDS_ABOVE * tops.max() / 42                     # so many stand in the height
+    begins, former, end = {}, -2, 0.0
+    for place, name in named.items():
+        y = tops[place]
+        if place == former + 1 and y < end and y + letter * len(name) > begins[former]:
+            y = end + letter
+        begins[place], former, end = y, place, y + letter * len(name)
+    return begins

@@ -3,13 +3,10 @@
 import math
 
 from gptcourse.quizzes.quiz import Option, Question
-from gptlib.data import windows
 
 _PROBABILITIES = (1 / 4, 1 / 16)
 _LOSS = -sum(map(math.log, _PROBABILITIES)) / 2
 _MEAN = sum(_PROBABILITIES) / 2
-_N_TOKENS, _CONTEXT = 120, 10
-_N_WINDOWS = len(windows(list(range(_N_TOKENS)), _CONTEXT)[0])
 _SURE = 0.9
 
 QUESTIONS = (
@@ -46,37 +43,38 @@ QUESTIONS = (
         ),
     ),
     Question(
-        f"A text has {_N_TOKENS} tokens. You lay windows of {_CONTEXT} inputs end to end: the next "
-        "window's inputs begin where the last one's ended. How many fit, each with its targets?",
-        right=Option(f"{_N_WINDOWS}",
-                     "Twelve would need 121 tokens, because the last target is the token after the "
-                     "last input."),
+        "A table looks at the last twelve tokens. On the stories that it was counted from, its "
+        "loss is far below the floor. On new stories it is worse than that of a table of two. Why?",
+        right=Option(
+            "Its rows have so few marks that it knows its own stories by heart",
+            "That's overfitting: most of its rows were met once, and say for sure what came then. "
+            "In a new story something else may come, or there's no row at all."),
         wrong=(
-            Option(f"{_N_TOKENS // _CONTEXT}",
-                   "The twelfth window's last target would be token 120, counted from 0, and there "
-                   "is none."),
-            Option(f"{_N_TOKENS // (_CONTEXT + 1)}",
-                   "That's 120 divided by 11, rounded down. But a window's last target is also the "
-                   "next one's first input, so each further window costs only 10 tokens."),
-            Option(f"{_N_TOKENS - _CONTEXT}",
-                   "That many would fit if a window began at every token."),
+            Option("It was counted for too short a time",
+                   "There's nothing more to count in these stories. More stories would help, but "
+                   "nobody has enough of them for so many rows."),
+            Option("Its targets were moved on twice",
+                   "Then its loss on the stories that it was counted from would be bad, too."),
+            Option("Twelve tokens say less about the next one than two",
+                   "They say more, since the two are among them. But there are too many sets of "
+                   "twelve to count what follows each."),
         ),
     ),
     Question(
-        "You train a table that sees one token, for as long as you like, on as many stories as you "
-        "like. How low can its loss on new stories get?",
+        "A table of one token is trained for as long as you like, on more and more stories. What "
+        "does its loss on new stories come down to?",
         right=Option(
-            "As low as that of a table counted from all those stories, and no lower",
-            "With enough stories, the share of the tally marks is the true chance of each token "
-            "after the last one. A table of one token can't know more than that."),
+            "The loss of a table that was counted from all those stories",
+            "The more stories, the closer the share of the tally marks comes to the true chance of "
+            "each token after the last one. A table of one token can't know more than that."),
         wrong=(
-            Option("Down to the floor",
+            Option("The floor",
                    "The floor belongs to a reader who remembers the whole story. One token isn't "
                    "enough to know what such a reader knows."),
-            Option("Down to 0",
+            Option("0",
                    "Then no token would ever be a surprise, but even the perfect reader can't know "
                    "how a die will fall."),
-            Option("It depends on the scores at the start",
+            Option("That depends on the scores at the start",
                    "They decide how long it takes. But wherever you begin, there's a slope left "
                    "until the probabilities are the shares of the tally marks."),
         ),

@@ -59,9 +59,9 @@ QUESTIONS = (
         )),
     Question(
         "Why does GPT-2 cut a text into words before it counts any pairs?",
-        right=Option("So that a word gets the same tokens, whatever stands beside it.",
-                     "No merge may cross a cut, so the neighbors of a word can't change its "
-                     "tokens, and what is learned about it is learned once."),
+        right=Option("So that a word gets the same tokens, whatever comes after it.",
+                     "No merge may cross a cut, so what follows a word can't change its tokens, "
+                     "and what is learned about it is learned once."),
         wrong=(
             Option("So that every word is a single token.",
                    "Rare words still fall apart. A cut only says where a token may not go on."),

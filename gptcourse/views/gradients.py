@@ -14,11 +14,12 @@ from gptlib.blocks import TransformerBlock
 from gptlib.config import GPTConfig
 
 DEEPEST, TOKENS = 48, 8
-# A narrow block, so that forty-eight of them answer at once ...
-CONFIG = GPTConfig(vocab_size=1, context_length=TOKENS, emb_dim=32, n_heads=4, n_layers=DEEPEST,
+# Blocks of the storyteller's width, and numbers as large as those that a new GPT of twelve blocks
+# begins with: in its matrices, in those that write to the stream, and in its tokens' vectors.
+CONFIG = GPTConfig(vocab_size=1, context_length=TOKENS, emb_dim=128, n_heads=4, n_layers=DEEPEST,
                    drop_rate=0.0, qkv_bias=False)
-# ... whose matrices stretch a vector as much as those of GPT-2 small do when training begins.
-WEIGHT_SIZE = 0.02 * (768 / CONFIG.emb_dim) ** 0.5
+WEIGHT_SIZE, START_SIZE = 0.02, 0.03
+WRITERS, SMALLER = ("attention.output", "feed_forward.contract"), (2 * 12) ** -0.5
 PRE_NORM, POST_NORM, NO_NORM = "pre-norm", "post-norm", "none"
 
 
@@ -27,9 +28,10 @@ def stack_of_blocks(seed: int = 0) -> nn.ModuleList:
     generator = torch.Generator().manual_seed(seed)
     with drawing_from(torch.Generator()):    # the layers' own first weights, which are not kept
         blocks = nn.ModuleList(TransformerBlock(CONFIG) for _ in range(DEEPEST)).double()
-    for module in blocks.modules():
+    for name, module in blocks.named_modules():
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=WEIGHT_SIZE, generator=generator)
+            size = WEIGHT_SIZE * (SMALLER if name.endswith(WRITERS) else 1)
+            nn.init.normal_(module.weight, std=size, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return blocks
@@ -71,11 +73,11 @@ class GradientFlow(View):
         with torch.inference_mode(False), torch.enable_grad():
             start, entering = (torch.randn(shape, generator=generator, dtype=torch.float64)
                                for _ in range(2))
-            stream = [start.requires_grad_()]
+            stream = [(START_SIZE * start).requires_grad_()]
             for block in blocks[:depth]:
                 stream.append(through_block(block, stream[-1], shortcuts, norm))
             gradients = torch.autograd.grad(stream[-1], stream, entering)
-        sizes = torch.stack([gradient.norm() for gradient in gradients]) / entering.norm()
+        sizes = torch.stack([_size(gradient) for gradient in gradients]) / entering.norm()
         cosines = [_likeness(x[0].detach()) for x in stream]
         return {"gradient": sizes.numpy(), "likeness": np.array(cosines)}
 
@@ -108,7 +110,7 @@ class GradientFlow(View):
             strong, = axes.plot([], [], color=figures.SERIES[0], linewidth=2, marker="o",
                                 markersize=3)
             self._curves.append((pale, strong))
-        self._axes[0].set_ylim(1e-50, 1)                  # leaves room for the longest labels
+        self._axes[0].set_ylim(1e-200, 1)                 # leaves room for the longest labels
         self._stage = figures.Stage(figure, *self._axes)
 
     def _draw(self, result: dict) -> None:
@@ -125,8 +127,15 @@ class GradientFlow(View):
         self._axes[0].set_ylim(min(1e-2, seen.min() / 3), max(1e2, seen.max() * 3))
 
 
+def _size(x: Tensor) -> Tensor:
+    """The norm of x, also where its numbers are so tiny that their squares would be 0."""
+    largest = x.abs().max()
+    return largest * (x / largest).norm()
+
+
 def _likeness(vectors: Tensor) -> float:
     """Mean cosine between each two of these vectors (T, C)."""
+    vectors = vectors / vectors.abs().max()              # as in _size
     directions = F.normalize(vectors, dim=-1, eps=1e-300)
     cosines = directions @ directions.T                                      # (T, T)
     T = len(vectors)

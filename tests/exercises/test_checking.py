@@ -529,9 +529,24 @@ def test_progress_is_kept_in_the_folder():
     assert other_kernel.stdout.startswith(f"1 of {len(check.report(3).rows)} exercises")
 
 
-@pytest.mark.parametrize("chapter", [0, 9, 12, "3"])
+def test_the_report_of_all_has_a_line_for_each_chapter():
+    check.causal_mask(right_mask)
+    report = check.report()
+    lines = repr(report).splitlines()[1:]
+    chapters = {row.exercise.chapter for row in report.rows}
+    assert [int(line.split()[0]) for line in lines] == sorted(chapters)
+    of_three = check.report(3)
+    [line] = [line for line in lines if line.startswith("3 · Attention")]
+    assert line.endswith(f" 1 of {len(of_three.rows)}")
+    assert line.count("✅") == 1 and line.count("⬜") == len(of_three.rows) - 1
+    page = report._repr_html_()
+    assert page.count("<tr>") == len(lines) and "causal_mask" not in page
+    assert "causal_mask" in of_three._repr_html_()
+
+
+@pytest.mark.parametrize("chapter", [-1, 12, "3"])
 def test_a_report_of_a_chapter_without_exercises_says_which_have_some(chapter):
-    told = f"chapter is {chapter!r}, .* in chapters 1, 2, 3, .*: name"
+    told = f"chapter is {chapter!r}, .* in chapters 0, 1, 2, 3, .*: name"
     with pytest.raises(ValueError, match=told):
         check.report(chapter)
 

@@ -395,9 +395,15 @@ def test_a_kill_while_the_file_is_written_leaves_the_old_or_the_new_one(tmp_path
 
 
 def test_mine_says_which_are_the_learners():
-    assert repr(mine).startswith("mine: 0 of ")
+    assert "not begun yet, 0 of" in repr(mine)
     checked("causal_mask")
-    assert "1 of" in repr(mine) and "(causal_mask)" in repr(mine)
+    n_lines = len(file_text().splitlines())
+    assert f"beside this notebook: {n_lines} lines, 1 of" in repr(mine)
+    assert "03 Attention             in it: causal_mask; to come: attention_weights" in repr(mine)
+    html = mine._repr_html_()
+    assert html.index("<code>causal_mask</code>") < html.index("<code>attention_weights</code>")
+    checked("first_train")
+    assert "06 Training              in it: train (its first form); to come: learn" in repr(mine)
     assert mine.merge([1, 1, 1], (1, 1), 9) == [9, 1]
 
 

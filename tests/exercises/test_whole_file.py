@@ -9,7 +9,7 @@ from gptcourse import gpt
 from gptcourse.exercises import all_exercises, check, whole_file
 from gptcourse.exercises.early import EARLY, FIRST
 from gptcourse.exercises.keeping import FILE
-from gptcourse.exercises.page import course_pieces, course_source
+from gptcourse.exercises.page import GIVEN, course_pieces, course_source
 
 IMPORTS = "import math\nimport torch\nfrom torch import nn\n\n"
 LOSS, BATCH = (IMPORTS + course_source(name) for name in ("next_token_loss", "batch"))
@@ -68,6 +68,7 @@ def after(chapter):
     """The file of a learner who has solved all that the chapters up to this one ask for."""
     kept = {one.defines: one.solution_source for one in all_exercises()
             if one.kept and one.chapter <= chapter}
+    kept |= {name: course_source(name) for name in GIVEN if whole_file._chapter(name) <= chapter}
     return "\n".join(kept.pop(piece.names[0], "") if piece.kind == "definition" else piece.source
                      for piece in course_pieces() if piece.kind != "other")
 

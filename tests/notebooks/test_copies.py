@@ -57,6 +57,25 @@ def test_copies_have_the_text_and_no_outputs(course):
         assert copy.metadata.kernelspec.name == "python3"
 
 
+def test_a_paper_is_handed_out_as_it_is_and_kept_where_it_was_changed(course):
+    paths, folder = course
+    paper = paths[0].parent / "glossary.md"
+    paper.write_text("# Glossary\n", encoding="utf-8")
+    hand_out([*paths, paper], folder)
+    copy = folder / "glossary.md"
+    assert copy.read_bytes() == paper.read_bytes()
+
+    paper.write_text("# Glossary\n\nmore\n", encoding="utf-8")
+    hand_out([*paths, paper], folder)
+    assert copy.read_bytes() == paper.read_bytes()          # it was only read
+
+    copy.write_text("mine\n", encoding="utf-8")
+    paper.write_text("# Glossary\n\neven more\n", encoding="utf-8")
+    lines = hand_out([*paths, paper], folder)
+    assert copy.read_text(encoding="utf-8") == "mine\n"
+    assert "glossary.md: there is a newer edition" in lines[0] and "another name" in lines[0]
+
+
 def test_a_second_time_nothing_is_written(course):
     paths, folder = course
     hand_out(paths, folder)

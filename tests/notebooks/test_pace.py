@@ -30,12 +30,6 @@ def test_words_are_those_of_the_prose():
     assert pace_of(new_notebook(cells=[cell])).words == 4
 
 
-def test_what_is_looked_up_is_not_read():
-    cells = [text("## Glossary\n\none two"), text("## When something fails\n\nthree"),
-             text("## The glossary\n\nfour")]
-    assert pace_of(new_notebook(cells=cells)).words == 3
-
-
 def test_everything_is_counted():
     notebook = new_notebook(cells=[
         text(f"One\n\n{PREDICT}\n\n{PREDICT}"), text("> **Find out.** How long?"),

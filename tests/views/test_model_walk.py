@@ -14,7 +14,7 @@ from in_node import in_node
 from samples import SMALL, model, tokenizer
 
 from gptcourse import figures, gpt
-from gptcourse.chapter import TITLES
+from gptcourse.titles import TITLES
 from gptcourse.views import AttentionExplorer, ModelWalk
 from gptcourse.views.base import trace_text
 from gptcourse.views.browser import MOST_BYTES

@@ -85,14 +85,12 @@ wrong_edits(
 
 
 @right("attention_weights")
-@right("peeking_head")
 def einsum_and_additive_mask(queries, keys, mask):
     scores = torch.einsum("...td,...sd->...ts", queries, keys) / queries.shape[-1] ** 0.5
     return F.softmax(scores + (1.0 - mask.float()) * -1e9, dim=-1)
 
 
 @right("attention_weights")
-@right("peeking_head")
 def exp_by_hand(queries, keys, mask):
     scores = queries @ keys.mT * queries.size(-1) ** -0.5
     shares = scores.exp() * mask
@@ -164,13 +162,6 @@ wrong_edits(
      "do not come from the dot products"),
 )
 
-wrong_edits(
-    "peeking_head",
-    (SHARES, "scores.softmax(-1).masked_fill(~mask, 0)", "What a later token holds still gets in"),
-    (SHARES, "(scores * mask).softmax(dim=-1)", "A key that the mask hides gets a share"),
-    (SHARES, "(scores * mask).softmax(dim=-1) * mask", "The rows do not sum to 1"),
-)
-
 # --------------------------------------------------------------------------------- split_heads
 
 
@@ -221,6 +212,7 @@ wrong_edits(
 
 
 @right("MultiHeadAttention")
+@right("peeking_head")
 class Fused(nn.Module):
     """torch's own kernel, which drops weights itself; the output is made first."""
 
@@ -243,6 +235,7 @@ class Fused(nn.Module):
 
 
 @right("MultiHeadAttention")
+@right("peeking_head")
 class HeadByHead(nn.Module):
     """A mask in a buffer that is not saved, a loop over heads, in double precision."""
 
@@ -368,4 +361,15 @@ wrong_edits(
      "into self.n_heads heads"),
     ('self.n_heads = config["n_heads"]', "pass", "has no such part"),
     ('config["n_heads"]', "config.n_heads", "asked in square brackets"),
+)
+
+# --------------------------------------------------------------------------------- peeking_head
+
+wrong_edits(
+    "peeking_head",
+    (MIX, "(weights @ values).contiguous().view(B, T, C)", "That name is not known here"),
+    (MIX, "(weights @ values).contiguous().view(x.shape)", "which axis the tokens are on"),
+    (MIX, "(weights @ values).flatten(2)", "shape"),
+    (MIX, "(weights @ values).transpose(1, 2).view(x.shape)", "use reshape"),
+    (MIX, "(weights @ values).transpose(2, 3).reshape(x.shape)", "in other places"),
 )

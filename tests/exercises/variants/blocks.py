@@ -306,6 +306,16 @@ class WithShortcutsByName(Block):
 
 
 @right("babbling_block")
+class WithTheLoopMended(Block):
+    def forward(self, x):
+        for norm, part in ((self.attention_norm, self.attention),
+                           (self.feed_forward_norm, self.feed_forward)):
+            normed = norm(x)
+            x = x + self.drop(part(normed))
+        return x
+
+
+@right("babbling_block")
 class WithTheDropoutMoved(WithShortcutsByName):
     pass
 
@@ -323,6 +333,13 @@ def block(*lines):
 def block_of(first, second):
     """The two lines, with what each of them makes of x."""
     return block(f"x = {first}", f"return {second}")
+
+
+def loop(*lines):
+    """The same, with these lines for each of the two halves in turn."""
+    return block("for norm, part in ((self.attention_norm, self.attention),",
+                 "                   (self.feed_forward_norm, self.feed_forward)):",
+                 *(f"    {line}" for line in lines), "return x")
 
 
 _A, _F = "self.attention(self.attention_norm(x))", "self.feed_forward(self.feed_forward_norm(x))"
@@ -394,11 +411,14 @@ wrong_edits(
     (*block("x = self.attention_norm(x + self.dropout(self.attention(x)))",
             "return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))"),
      "as in 2017"),
-    (*block("copy = self.attention_norm(x)", "x = copy + self.dropout(self.attention(copy))",
-            f"return x + self.dropout({_F})"), "The second half is mended"),
+    (*loop("copy = norm(x)", "x = copy + self.dropout(part(copy))"), "The bug is still in there"),
+    (*loop("x = x + self.dropout(part(x))", "x = norm(x)"), "as in 2017"),
+    (*loop("x = x + self.dropout(part(x))"), "its own norm"),
+    (*loop("x = x + self.dropout(part(self.attention_norm(x)))"),
+     "attention_norm is called 2 times"),
+    (*loop("x = x + norm(self.dropout(part(x)))"), "attention_norm reads attention(...)"),
     (*block_of(f"x + {_A}", f"self.feed_forward_norm(x + {_F})"), "feed_forward_norm"),
-    (*block_of("x + self.attention(x)", "x + self.feed_forward(x)"),
-     "attention_norm is never called"),
+    (*block_of("x + self.attention(x)", f"x + {_F}"), "attention_norm is never called"),
     (*block_of(f"x + {_A}", "x + self.feed_forward_norm(self.feed_forward(x))"),
      "feed_forward_norm reads feed_forward(...), but must read"),
     (*block_of(f"x + {_A}", f"x + {_F}"), "what self.attention adds must be dropped"),

@@ -29,141 +29,9 @@ from gptcourse.gpt import (
     keep_top_k,
     keep_top_p,
     learn_merges,
+    load,
+    save,
     train,
-)
-
-
-@right("apply_temperature")
-def in_double_precision_less_the_best(logits, temperature):
-    gaps = (logits - logits.amax(-1, keepdim=True)).double()
-    if temperature == 0:
-        places = torch.arange(logits.shape[-1])
-        return torch.where(places == gaps.argmax(-1, keepdim=True), gaps, -math.inf)
-    return gaps.div(temperature)
-
-
-@right("apply_temperature")
-def logarithms_of_probabilities(logits, temperature):
-    if temperature == 0.0:
-        return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits).log()
-    return (logits / temperature).log_softmax(-1)
-
-
-@right("apply_temperature")
-def scattered(logits, temperature):
-    if not temperature:
-        best = logits.argmax(dim=-1, keepdim=True)
-        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
-    return logits * (1 / temperature)
-
-
-ALL = "keep_top_k(logits, 1) if temperature == 0 else logits / temperature"
-COLD, WARM = "keep_top_k(logits, 1)", "logits / temperature"
-NOTHING = "torch.full_like(logits, -math.inf)"
-wrong_edits(
-    "apply_temperature",
-    (COLD, "logits.masked_fill(logits < logits.amax(-1, keepdim=True), -math.inf)",
-     "share the best score"),
-    (WARM, "temperature * logits", "multiply by the temperature"),
-    (ALL, "torch.mul(logits, temperature)", "0 needs a line of its own"),
-    (ALL, "torch.div(logits, temperature)", "give it a line of its own"),
-    (COLD, "logits * 1", "That is logits as it came in"),
-    (COLD, "torch.argmax(logits, dim=-1)", "An axis is gone"),
-    ("", "    if temperature == 0:\n        return torch.nn.functional.one_hot(logits.argmax(-1), "
-         "logits.shape[-1]).to(logits)\n    return torch.softmax(logits / temperature, dim=-1)\n",
-     "A softmax was applied to what was right"),
-    (WARM, "torch.softmax(logits, dim=-1) / temperature", "divide the scores, before the softmax"),
-    (COLD, "torch.where(logits == logits.max(), logits, -math.inf)",
-     "changes when only the others do"),
-    (WARM, "logits.div_(temperature)", "changes its input logits"),
-    (ALL, "logits.numpy() / (temperature or 1)", "a NumPy array"),
-    (ALL, "logits / (temperature + 1e-6)", "should be -inf"),
-    (COLD, f"{NOTHING}.scatter(0, logits.argmax(dim=0, keepdim=True), 0.0)",
-     "changes when only the others do"),
-    (COLD, "logits.scatter(-1, logits.argmax(dim=-1, keepdim=True), -math.inf)",
-     "Just those tokens are ruled out that should"),
-    (WARM, "(logits.softmax(dim=-1) / temperature).log()",
-     "same probabilities as those that came in"),
-    ("temperature == 0", "isinstance(temperature, int)", "look for a division by zero"),
-    (WARM, "logits // temperature", "should be 6.164"),
-    (COLD, "logits.max(dim=-1).values", "Only the last place along the last axis is"),
-    (COLD, NOTHING, "No token is left in any row"),
-    ("", f"    if temperature == 0:\n        kept = {NOTHING}\n        kept[logits.argmax(dim=-1)] "
-         "= 0\n        return kept\n    return logits / temperature\n",
-     "For logits of shape (4,) it would be right, for (3, 4) it is not"),
-    ("== 0", "> 0", "stays the same when temperature changes"),
-    (COLD, "logits.max(dim=-1)", "it holds values and their places"),
-    ("", f"    if temperature == 0:\n        kept = {NOTHING}\n        kept.view(-1)"
-         "[logits.argmax()] = 0.0\n        return kept\n    return logits / temperature\n",
-     "changes when only the others do"),
-)
-
-
-@right("keep_top_k")
-def by_a_mask(logits, k):
-    keep = torch.zeros_like(logits, dtype=torch.bool)
-    keep.scatter_(-1, logits.topk(k).indices, True)
-    return torch.where(keep, logits, torch.tensor(-math.inf))
-
-
-@right("keep_top_k")
-def row_by_row(logits, k):
-    rows = logits.reshape(-1, logits.shape[-1]).clone()
-    for row in rows:
-        for place in row.argsort()[: len(row) - k]:
-            row[place] = -math.inf
-    return rows.reshape(logits.shape)
-
-
-@right("keep_top_k")
-def by_rank(logits, k):
-    ranks = logits.argsort(dim=-1, descending=True).argsort(dim=-1)
-    return logits.masked_fill(ranks >= k, float("-inf"))
-
-
-@right("keep_top_k")
-def one_after_the_other(logits, k):
-    kept, rest = torch.zeros_like(logits, dtype=torch.bool), logits.clone()
-    for _ in range(k):
-        best = rest.argmax(dim=-1, keepdim=True)
-        kept.scatter_(-1, best, True)
-        rest.scatter_(-1, best, -math.inf)
-    return torch.where(kept, logits, -math.inf)
-
-
-KEPT, TOP = "logits.scatter(-1, order[..., k:], -math.inf)", "logits.topk(k)"
-wrong_edits(
-    "keep_top_k",
-    (KEPT, "torch.where(logits >= logits.gather(-1, order[..., k - 1 : k]), logits, -math.inf)",
-     "k = 3 keeps 4: keep exactly k, by their places"),
-    (KEPT, "logits.sort(dim=-1, descending=True).values[..., :k]", "a score for every token"),
-    (KEPT, "torch.topk(logits, k)[1]", "a score for every token"),
-    (KEPT, f"torch.zeros_like(logits).scatter(-1, {TOP}.indices, {TOP}.values)",
-     "only -inf gets none"),
-    (KEPT, f"torch.where(logits > {TOP}.values[..., -1:], logits, -math.inf)",
-     "There is a row in which everything is ruled out"),
-    ("descending=True", "descending=False", "you keep those of rank 4, 5, but must keep 1, 2"),
-    ("order[..., k:]", "order[..., 0:k]", "Just those tokens are ruled out that should"),
-    ("", "    out = logits.sort(dim=-1, descending=True).values.clone()\n    out[..., k:] = "
-         "-math.inf\n    return out\n", "Each row has the right numbers, but not at"),
-    ("", "    out = logits.clone()\n    out[..., k:] = -math.inf\n    return out\n",
-     "you keep those of rank 1, 3, but must keep 1, 2"),
-    ("logits.scatter(", "logits.scatter_(", "changes its input logits"),
-    ("-math.inf)", "-1.0)", "should be -inf"),
-    (KEPT, f"{NOTHING}.scatter(-1, {TOP}.indices, logits)", "the first k scores of each row"),
-    (KEPT, "logits + torch.ones_like(logits).scatter(-1, order[..., :k], 0.0) * -math.inf",
-     "0 times infinity is no number"),
-    (KEPT, f"{NOTHING}.scatter(-1, {TOP}.indices, {TOP}.values.softmax(dim=-1))",
-     "The right tokens are left, but with other scores"),
-    ("", "    rows = logits.reshape(-1, logits.shape[-1])\n    drawn = torch.multinomial("
-         "rows.softmax(dim=-1), k)\n    kept = torch.full_like(rows, -math.inf)\n"
-         "    return kept.scatter(-1, drawn, rows.gather(-1, drawn)).view_as(logits)\n",
-     "it does two different things"),
-    (KEPT, "torch.zeros_like(logits).bool().scatter(-1, order[..., :k], True)",
-     "a mask says where"),
-    ("return logits", "logits", "forget `return`"),
-    (f"return {KEPT}", f"{KEPT}\n    return logits", "That is logits as it came in: nothing has"),
-    (KEPT, f"{NOTHING}.scatter(-1, {TOP}.values, logits)", "take .indices, not .values"),
 )
 
 
@@ -192,7 +60,7 @@ def one_by_one(logits, p):
     for row, kept in zip(rows, out, strict=True):
         probabilities, total = row.double().softmax(-1), 0.0
         for token in row.argsort(descending=True).tolist():
-            if total >= p:
+            if total > 0 and total >= p:
                 break
             kept[token] = row[token]
             total += probabilities[token].item()
@@ -204,14 +72,17 @@ def each_compared_with_each(logits, p):
     shares, places = logits.softmax(dim=-1), torch.arange(logits.shape[-1])
     one, other = shares[..., :, None], shares[..., None, :]
     better = (other > one) | ((other == one) & (places < places[:, None]))
-    return logits.masked_fill((better * other).sum(dim=-1) >= p - 1e-6, -math.inf)
+    return logits.masked_fill((better * other).sum(dim=-1) >= max(p - 1e-6, 1e-9), -math.inf)
 
 
+NOTHING = "torch.full_like(logits, -math.inf)"
 SUMS = "probabilities.cumsum(dim=-1)"
 CUT, BACK = "masked_fill(before >= p, -math.inf)", "logits.scatter(-1, order, ordered)"
 TAIL = f"ordered.{CUT}\n    return {BACK}"
 wrong_edits(
     "keep_top_p",
+    ("    before[..., 0] = -1                                                      # the best one "
+     "stays\n", "", "with p = 0, nothing is left to draw"),
     ("before >= p", "before > p", "rule out where the better ones have p or more, with >="),
     (BACK, "logits.masked_fill(logits < ordered.masked_fill(before >= p, math.inf).amin("
            "dim=-1, keepdim=True), -math.inf)", "share the last score stay, too"),
@@ -219,11 +90,10 @@ wrong_edits(
          "ordered.cumsum(-1) - ordered\n    return logits.masked_fill(torch.zeros_like(logits)"
          ".bool().scatter(-1, order, before >= p), -math.inf)\n",
      "changes when only the others do"),
-    (CUT, f"masked_fill({SUMS} > p, -math.inf)", "reaches p is dropped"),
-    (CUT, f"masked_fill({SUMS} >= p, -math.inf)",
-     "The token that reaches p is dropped, so what is left stays below p"),
+    (CUT, f"masked_fill({SUMS} > p, -math.inf)", "in every row the best token must stay"),
+    (CUT, f"masked_fill({SUMS} >= p, -math.inf)", "in every row the best token must stay"),
     (f"    ordered = ordered.{CUT}", f"    out = {SUMS} > p\n    out[..., 0] = False\n"
-     "    ordered[out] = -math.inf", "you keep those of rank 1, but must keep 1, 2"),
+     "    ordered[out] = -math.inf", "The token that reaches p is dropped"),
     ("", "    shares = logits.softmax(-1)\n    return torch.where(shares.cumsum(-1) - shares < p, "
          "logits, -math.inf)\n", "in the order of the vocabulary"),
     ("descending=True, stable=True", "stable=True", "you keep those of rank"),
@@ -575,31 +445,36 @@ wrong_edits(
 
 @right("main")
 def with_pieces(*_):
-    text = Path(sys.argv[1]).read_text("utf-8")
-    pieces = text.split(END_OF_TEXT)
-    counts = Counter()
-    for piece in pieces:
-        counts.update(word.encode() for word in WORD.findall(piece))
-    tokenizer = Tokenizer(learn_merges(counts, 100))
-    ids = []
-    for piece in pieces:
-        ids += [tokenizer.end_token, *tokenizer.encode(piece)]
-    split = int(0.8 * len(ids))
-    config = GPT_CONFIG_124M | {"vocab_size": len(tokenizer.vocabulary), "emb_dim": 32,
-                                "context_length": 16, "n_heads": 2, "n_layers": 1}
-    model, ids = GPTModel(config), torch.tensor(ids)
-    for loss in train(model, ids[:split], 300):
-        print(loss)
-    print("held out:", evaluate(model, ids[split:]))
-    tokens = generate(model, tokenizer.encode("The"), 50, temperature=0.8)
-    print(tokenizer.decode(list(islice(tokens, 50))))
+    kept = Path(sys.argv[1]).with_suffix(".pt")
+    if sys.argv[1].endswith("txt"):
+        pieces = Path(sys.argv[1]).read_text("utf-8").split(END_OF_TEXT)
+        counts = Counter()
+        for piece in pieces:
+            counts.update(word.encode() for word in WORD.findall(piece))
+        tokenizer = Tokenizer(learn_merges(counts, 100))
+        ids = []
+        for piece in pieces:
+            ids += [tokenizer.end_token, *tokenizer.encode(piece)]
+        split = int(0.8 * len(ids))
+        config = GPT_CONFIG_124M | {"vocab_size": len(tokenizer.vocabulary), "emb_dim": 32,
+                                    "context_length": 16, "n_heads": 2, "n_layers": 1}
+        model, ids = GPTModel(config), torch.tensor(ids)
+        for loss in train(model, ids[:split], 300):
+            print(loss)
+        print("held out:", evaluate(model, ids[split:]))
+        save(kept, tokenizer, model)
+    else:
+        tokenizer, model = load(kept)
+    beginning = " ".join(sys.argv[2:]) or "The"
+    tokens = generate(model, tokenizer.encode(beginning), 50, temperature=0.8)
+    print(beginning + tokenizer.decode(list(islice(tokens, 50))))
 
 
-TRAIN = "train(model, seen, steps=800)"
 wrong_edits(
     "main",
-    (f"in enumerate({TRAIN}, start=1)", "in enumerate([1.0], start=1)", "nothing is trained"),
-    ("steps=800", "steps=5", "only 5 steps"),
+    ("in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1)",
+     "in enumerate([1.0], start=1)", "nothing is trained"),
+    ("seen, steps, peak", "seen, 5, peak", "only 5 steps"),
     ("ids[len(ids) * 9 // 10 :]", "ids", "just what was held out"),
     ("ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]",
      "ids[: len(ids) // 10], ids[len(ids) // 10 :]", "more is held out than trained on"),
@@ -607,6 +482,10 @@ wrong_edits(
      "ids[len(ids) // 10 :], ids[: len(ids) // 10]", "not the first part"),
     ("ids[len(ids) * 9 // 10 :]", "ids[len(ids) * 95 // 100 :]", "all that comes after"),
     ("len(tokenizer.vocabulary)", "50257", "hand it on as vocab_size"),
-    ("sys.argv[1]", "sys.argv[0]", "No such file"),
+    ("path, beginning = Path(sys.argv[1])", "path, beginning = Path(sys.argv[0])", "No such file"),
     ("{evaluate(model, unseen):.3f}", "{evaluate(model, unseen) and 0:.3f}", "never printed"),
+    ('        save(path.with_suffix(".pt"), tokenizer, model)\n', "", "is not kept"),
+    ('path.suffix == ".pt"', 'path.suffix == ".bin"', "can't decode byte"),
+    ("*tokenizer.encode(beginning)", "", "not what generate goes on from"),
+    ("print(beginning + ", "print(", "not printed in front"),
 )

@@ -311,14 +311,19 @@ wrong_edits(
     ("", BY_HAND.format("weight.grad"), "go `rate` times against it"),
 )
 
+LOOP = """    surprises = []
+    for t in range({}):
+        log_probabilities = logits[:, {}].log_softmax(dim=-1)
+        surprises.append(-log_probabilities.gather(-1, targets[:, {}, None]))
+    return torch.cat(surprises).mean()
+"""
+
 wrong_edits(
     "copycat",
-    ("next_token_loss(model(inputs), targets)", "next_token_loss(model(inputs), inputs)",
-     "compare them with the targets"),
-    ("next_token_loss(model(inputs), targets)",
-     "next_token_loss(model(inputs)[:, 1:], targets[:, 1:])", "the loss of step 0 is"),
-    ("next_token_loss(model(inputs), targets)", "next_token_loss(model(targets), targets)",
-     "The model reads the targets"),
+    ("", LOOP.format("targets.shape[1]", "t", "t - 1"), "which target belongs to row t?"),
+    ("", LOOP.format("1, targets.shape[1]", "t", "t"), "row 0 is left out"),
+    ("", LOOP.format("targets.shape[1] - 1", "t", "t + 1"), "move the targets on by one"),
+    ("", LOOP.format("targets.shape[1] - 1", "t + 1", "t"), "write down which token each row"),
 )
 
 # ------------------------------------------------------------------------------ first_generate

@@ -79,12 +79,12 @@ def optimizer_for(model, **settings):
 
 @right("train")
 def with_torchs_own_schedule(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20,
-                             generator=None):
+                             generator=None, draw=batch):
     optimizer = optimizer_for(model, lr=1.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: rate_of(step, steps, warmup_steps, peak))
     for _ in range(steps):
-        inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
+        inputs, targets = draw(ids, batch_size, model.config["context_length"], generator)
         model.train()
         model.zero_grad()
         loss = F.cross_entropy(model(ids=inputs).flatten(0, 1), targets.flatten())
@@ -97,12 +97,13 @@ def with_torchs_own_schedule(model, ids, steps, batch_size=16, peak=3e-3, warmup
 
 
 @right("train")
-def clips_by_hand(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):
+def clips_by_hand(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None,
+                  draw=batch):
     optimizer, step = optimizer_for(model), 0
     while step < steps:
         model.train()
         optimizer.param_groups[0]["lr"] = rate_of(step, steps, warmup_steps, peak)
-        x, y = batch(ids, batch_size, model.config["context_length"], generator)
+        x, y = draw(ids, batch_size, model.config["context_length"], generator)
         loss = -model(x).log_softmax(-1).gather(-1, y.unsqueeze(-1)).mean()
         loss.backward()
         length = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
@@ -116,7 +117,8 @@ def clips_by_hand(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, 
 
 
 @right("train")
-def in_a_closure(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None):
+def in_a_closure(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None,
+                 draw=batch):
     optimizer = optimizer_for(model)
 
     def closure():
@@ -129,7 +131,7 @@ def in_a_closure(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, g
     for step in range(steps):
         for group in optimizer.param_groups:
             group.update(lr=rate_of(step, steps, warmup_steps, peak))
-        inputs, targets = batch(ids, batch_size, model.config["context_length"], generator)
+        inputs, targets = draw(ids, batch_size, model.config["context_length"], generator)
         model.train()
         loss = closure().item()
         optimizer.step()
@@ -140,7 +142,7 @@ def in_a_closure(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, g
 ZERO, BACK = "        optimizer.zero_grad()\n", "        loss.backward()\n"
 CLIP = "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
 STEP, LOSS = "        optimizer.step()\n", "next_token_loss(model(inputs), targets)"
-BATCH = ('        inputs, targets = batch(ids, batch_size, model.config["context_length"], '
+BATCH = ('        inputs, targets = draw(ids, batch_size, model.config["context_length"], '
          "generator)\n")
 
 
@@ -191,13 +193,18 @@ wrong_edits(
     ("(ids, batch_size,", "(ids, 16,", "ids of shape (16, 5), but a batch of this run has (3, 5)"),
     ('model.config["context_length"], generator', '4, generator', "ids of shape (3, 4)"),
     ("generator)\n        model.train", "torch.Generator().manual_seed(0))\n        model.train",
-     "reads other windows than batch draws"),
+     "reads other windows than draw draws"),
     ("learning_rate(step, steps, warmup_steps, peak)", "learning_rate(step, steps, peak, 1)",
      "in this order"),
     ('            group["lr"] = learning_rate(step, steps, warmup_steps, peak)\n',
      "            lr = learning_rate(step, steps, warmup_steps, peak)\n", "in every step: set"),
     ("range(steps)", "range(1, steps + 1)", "In step 0 the learning rate is 0.05"),
     ("range(steps)", "range(steps - 1)", "must yield one for each of 5 steps"),
+    ("= draw(ids", "= batch(ids", "another `draw` is not heard"),
+    ("draw(ids, batch_size, model.config[\"context_length\"], generator)",
+     "draw(ids, batch_size, model.config[\"context_length\"], generator) if draw is batch else "
+     "draw(ids, model.config[\"context_length\"], batch_size, generator)",
+     "with other arguments than `batch`"),
     (STEP, STEP + "        nn.init.zeros_(model.final_norm.shift)\n", "something else changes"),
     (STEP, STEP + "        optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), "
                   "weight_decay=0.1)\n", "made once, before the loop"),
