@@ -130,6 +130,8 @@ def _turn_in_words(answer, *_trial):
     D, base = 6, 64.0
     pairs = torch.eye(D)[:, None, :]                           # each number alone, one token
     still = answer(pairs.clone(), torch.tensor([0]), base)
+    if not isinstance(still, torch.Tensor) or still.shape != pairs.shape:
+        return None                                            # which is told elsewhere
     if not _equal(still, pairs):
         if _equal(still.flatten(0, 1) @ still.flatten(0, 1).T, torch.eye(D)):
             return ("At position 0 nothing may turn, but numbers change their places. Number i "
