@@ -437,5 +437,48 @@ def load_gpt2(model, tensors):
         raise ValueError(f"The model has no place for {sorted(left_over)}.")
     model.load_state_dict(weights)                        # all names and shapes must fit
 
+
+# ---- 09 A modern language model: what has changed in the block since GPT-2 -----------------------
+
+class RMSNorm(nn.Module):
+    """Each vector divided by the root of its mean square, then stretched as learned."""
+
+    def __init__(self, emb_dim):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(emb_dim))
+
+    def forward(self, x):                                                    # (..., C)
+        mean_square = x.square().mean(dim=-1, keepdim=True)                  # (..., 1)
+        return self.scale * x / torch.sqrt(mean_square + 1e-5)
+
+def rotate(x, positions, base=10000.0):
+    """Turn the numbers i and i + D/2 of each vector by position / base^(2i/D).  -> as x"""
+    D = x.shape[-1]                                                          # x (..., T, D)
+    rates = base ** (-torch.arange(0, D, 2, device=x.device) / D)            # (D/2): ever slower
+    angles = positions[:, None] * rates                                      # (T, D/2)
+    first, second = x.chunk(2, dim=-1)                                       # (..., T, D/2) each
+    turned_first = first * angles.cos() - second * angles.sin()
+    turned_second = second * angles.cos() + first * angles.sin()
+    return torch.cat([turned_first, turned_second], dim=-1)
+
+class SwiGLU(nn.Module):
+    """A feed-forward network in which one layer opens and shuts the numbers of another."""
+
+    def __init__(self, config):
+        super().__init__()
+        C, width = config["emb_dim"], config["hidden_dim"]
+        self.gate = nn.Linear(C, width, bias=False)
+        self.expand = nn.Linear(C, width, bias=False)
+        self.contract = nn.Linear(width, C, bias=False)
+
+    def forward(self, x):                                                    # (B, T, C)
+        gate = self.gate(x)                                                  # (B, T, hidden_dim)
+        opened = gate * torch.sigmoid(gate)                                  # (B, T, hidden_dim)
+        return self.contract(opened * self.expand(x))                        # (B, T, C)
+
+def repeat_kv(x, times):
+    """Each head of keys or values, for every query head of its group.  -> (B, K · times, S, D)"""
+    return x.repeat_interleave(times, dim=1)                                 # x (B, K, S, D)
+
 if __name__ == "__main__":
     main()

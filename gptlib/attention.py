@@ -54,6 +54,30 @@ def split_heads(x: Tensor, n_heads: int) -> Tensor:
     return x.view(B, T, n_heads, C // n_heads).transpose(1, 2)
 
 
+def repeat_kv(x: Tensor, times: int) -> Tensor:
+    """Each head of keys or values, once for every query head that shares it.
+
+    (B, K, S, D) -> (B, K · times, S, D).  Ainslie et al. (2023), "GQA", section 2.2.
+    """
+    return x.repeat_interleave(times, dim=1)
+
+
+def rotate(x: Tensor, positions: Tensor, base: float = 10_000.0) -> Tensor:
+    """Turn each pair of numbers of every vector by an angle that grows with its position.
+
+    x (..., T, D), positions (T) -> (..., T, D). Number i is paired with number i + D/2, and turns
+    by position / base^(2i/D): the first pair the fastest. The product of a query and a key that
+    were turned so depends on the distance between them only.  Su et al. (2021), "RoFormer",
+    section 3.2; in this order of the numbers as in Llama's published weights for transformers.
+    """
+    D = x.shape[-1]
+    rates = base ** (-torch.arange(0, D, 2, device=x.device) / D)            # (D/2)
+    angles = positions[:, None] * rates                                      # (T, D/2)
+    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x.chunk(2, dim=-1)                                       # (..., T, D/2) each
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+
+
 def merge_heads(x: Tensor) -> Tensor:
     """Put the pieces of the heads side by side again.  (B, H, T, D) -> (B, T, C)"""
     return x.transpose(1, 2).flatten(2)
@@ -71,7 +95,7 @@ class KVCache:
         self.length = 0
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append new keys and values (B, H, T, D); return all of them, (B, H, length, D) each.
+        """Append new keys and values (B, K, T, D); return all of them, (B, K, length, D) each.
 
         Raises a ValueError where more than `capacity` tokens would have to be kept, or where the
         new ones are of another batch, shape or type than those before.
@@ -87,7 +111,7 @@ class KVCache:
 
     @torch.inference_mode(False)  # what is made within that mode could not be written to outside
     def _room_for(self, x: Tensor) -> Tensor:
-        return x.new_empty(*x.shape[:2], self.capacity, x.shape[3])          # (B, H, capacity, D)
+        return x.new_empty(*x.shape[:2], self.capacity, x.shape[3])          # (B, K, capacity, D)
 
     def _check(self, keys: Tensor) -> None:
         if self.length + keys.shape[2] > self.capacity:
@@ -106,16 +130,21 @@ class KVCache:
 
 
 class MultiHeadAttention(nn.Module):
-    """H attention heads side by side, each on its own D = C/H numbers of every token."""
+    """H attention heads side by side, each on its own D = C/H numbers of every token.
+
+    With fewer heads of keys and values, K of them, each is shared by H/K queries (chapter 9).
+    """
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        C = config.emb_dim
+        C, D = config.emb_dim, config.head_dim
         self.n_heads = config.n_heads
+        self.n_kv_heads = config.n_kv_heads or config.n_heads
+        self.rotary_base = config.rotary_base if config.positions == "rotary" else None
         self.query = nn.Linear(C, C, bias=config.qkv_bias)
-        self.key = nn.Linear(C, C, bias=config.qkv_bias)
-        self.value = nn.Linear(C, C, bias=config.qkv_bias)
-        self.output = nn.Linear(C, C)
+        self.key = nn.Linear(C, self.n_kv_heads * D, bias=config.qkv_bias)
+        self.value = nn.Linear(C, self.n_kv_heads * D, bias=config.qkv_bias)
+        self.output = nn.Linear(C, C, bias=config.output_bias)
         self.dropout = Dropout(config.drop_rate)
 
         self.queries, self.keys, self.values = Tap(), Tap(), Tap()
@@ -123,11 +152,18 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None) -> Tensor:
         """x (B, T, C) -> (B, T, C). With a cache, x follows the tokens that the cache holds."""
-        queries = self.queries(split_heads(self.query(x), self.n_heads))    # (B, H, T, D)
-        keys = self.keys(split_heads(self.key(x), self.n_heads))            # (B, H, T, D)
-        values = self.values(split_heads(self.value(x), self.n_heads))      # (B, H, T, D)
+        queries = split_heads(self.query(x), self.n_heads)                  # (B, H, T, D)
+        keys = split_heads(self.key(x), self.n_kv_heads)                    # (B, K, T, D)
+        values = split_heads(self.value(x), self.n_kv_heads)                # (B, K, T, D)
+        if self.rotary_base is not None:
+            past = 0 if cache is None else cache.length
+            positions = torch.arange(past, past + x.shape[1], device=x.device)
+            both = torch.cat([queries, keys], dim=1)                        # (B, H + K, T, D)
+            both = rotate(both, positions, self.rotary_base)
+            queries, keys = both.split([self.n_heads, self.n_kv_heads], dim=1)
+        queries, keys, values = self.queries(queries), self.keys(keys), self.values(values)
         if cache is not None:
-            keys, values = cache.extend(keys, values)                       # (B, H, S, D)
+            keys, values = cache.extend(keys, values)                       # (B, K, S, D)
 
         attend = self._explicit if self.weights.watched else self._fused
         mixed = self.head_outputs(attend(queries, keys, values))            # (B, H, T, D)
@@ -135,6 +171,9 @@ class MultiHeadAttention(nn.Module):
 
     def _explicit(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """The formula as it stands, so that somebody can watch or change the weights."""
+        if self.n_kv_heads < self.n_heads:
+            keys = repeat_kv(keys, self.n_heads // self.n_kv_heads)         # (B, H, S, D)
+            values = repeat_kv(values, self.n_heads // self.n_kv_heads)     # (B, H, S, D)
         mask = causal_mask(queries.shape[2], keys.shape[2], queries.device)
         weights = self.weights(attention_weights(queries, keys, mask))      # (B, H, T, S)
         return self.dropout(weights) @ values                               # (B, H, T, D)
@@ -152,4 +191,5 @@ class MultiHeadAttention(nn.Module):
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=causal,
             dropout_p=self.dropout.p if self.training else 0.0,
+            enable_gqa=self.n_kv_heads < self.n_heads,
         )

@@ -42,6 +42,16 @@ class GPTConfig:
     qkv_bias: bool         # whether the query, key and value projections add a bias
     tie_weights: bool = False  # one matrix serves as token embedding and as output head
 
+    # What later models changed, in chapter 9. Each default is GPT-2's way.
+    n_kv_heads: int | None = None     # K: heads of keys and values, shared by H/K queries; None: H
+    norm: str = "layer"               # or "rms"
+    norm_eps: float = 1e-5            # keeps a norm from dividing by 0
+    positions: str = "learned"        # or "rotary"
+    rotary_base: float = 10_000.0     # the slowest rotation takes about 6 times so many tokens
+    feed_forward: str = "gelu"        # or "swiglu"
+    hidden_dim: int | None = None     # width inside the feed-forward network; None: 4C
+    output_bias: bool = True          # whether attention's output projection adds a bias
+
     @classmethod
     def of(cls, config: GPTConfig | Mapping) -> GPTConfig:
         """`config` as a GPTConfig, whether it is one already or a plain dictionary.
@@ -81,11 +91,36 @@ class GPTConfig:
         given["drop_rate"] = number("drop_rate", self.drop_rate, rule, hint, most=BELOW_1)
         one_of("qkv_bias", self.qkv_bias, True, False)
         one_of("tie_weights", self.tie_weights, True, False)
+        one_of("output_bias", self.output_bias, True, False)
+        one_of("norm", self.norm, "layer", "rms")
+        one_of("positions", self.positions, "learned", "rotary")
+        one_of("feed_forward", self.feed_forward, "gelu", "swiglu")
+        rule = "be a number above 0 and up to 1"
+        given["norm_eps"] = number("norm_eps", self.norm_eps, rule, "1e-5 is usual.", 1e-12, 1)
+        rule, hint = "be a number of at least 1", "10,000 is usual."
+        given["rotary_base"] = number("rotary_base", self.rotary_base, rule, hint, 1, 1e12)
+        if self.hidden_dim is not None:
+            hint = "leave it out for four times emb_dim."
+            given["hidden_dim"] = whole("hidden_dim", self.hidden_dim, hint, 1, MOST)
         if self.emb_dim % self.n_heads:
             raise ValueError(
                 f"A width (emb_dim) of {self.emb_dim} is not divisible by {self.n_heads} heads "
                 "(n_heads), but every head gets an equal share of the vector: choose from "
                 f"{_divisors(self.emb_dim)} heads, or another width."
+            )
+        if self.n_kv_heads is not None:
+            hint = f"leave it out for {self.n_heads}, one for each query head."
+            given["n_kv_heads"] = whole("n_kv_heads", self.n_kv_heads, hint, 1, self.n_heads)
+            if self.n_heads % self.n_kv_heads:
+                raise ValueError(
+                    f"{self.n_heads} query heads (n_heads) cannot share {self.n_kv_heads} heads of "
+                    "keys and values (n_kv_heads) in equal groups: choose from "
+                    f"{_divisors(self.n_heads)}, or leave it out."
+                )
+        if self.positions == "rotary" and self.head_dim % 2:
+            raise ValueError(
+                f"Rotary positions turn the numbers of a head in pairs, but {self.n_heads} heads "
+                f"of emb_dim {self.emb_dim} are {self.head_dim} wide: choose an even width."
             )
 
     @property

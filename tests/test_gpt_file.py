@@ -4,6 +4,7 @@ With GPT_FILE in the environment, all of it is asked of that file: of a learner'
 """
 
 import copy
+import dataclasses
 import importlib.util
 import math
 import os
@@ -26,6 +27,8 @@ from gptlib import (
     GPT_CONFIG_124M,
     BPETokenizer,
     GPTModel,
+    attention,
+    blocks,
     count_parameters,
     evaluate,
     generate,
@@ -310,6 +313,23 @@ def test_dropout_works_where_the_librarys_does_and_only_in_training():
         expected = [(shape, True)] * times + [(shape, False)] * 2 * times
         assert results == expected, name
     assert set(seen) == set(droppers)
+
+
+def test_what_has_changed_since_gpt2_is_the_librarys():
+    x = 3 * torch.randn(2, 5, 8)
+    sizes = {"emb_dim": 8, "hidden_dim": 12}
+    config = dataclasses.replace(TINY, emb_dim=8, n_heads=2, hidden_dim=12)
+    pairs = [(gpt.RMSNorm(8), blocks.RMSNorm(8)), (gpt.SwiGLU(sizes), blocks.SwiGLU(config))]
+    for ours, librarys in pairs:
+        with torch.no_grad():
+            for parameter in librarys.parameters():
+                parameter.normal_()
+        ours.load_state_dict(librarys.state_dict())
+        torch.testing.assert_close(ours(x), librarys(x))
+    heads, positions = torch.randn(2, 3, 5, 8), torch.arange(7, 12)
+    torch.testing.assert_close(gpt.rotate(heads, positions, 500.0),
+                               attention.rotate(heads, positions, 500.0))
+    torch.testing.assert_close(gpt.repeat_kv(heads, 2), attention.repeat_kv(heads, 2))
 
 
 # -- pretrained weights -----------------------------------------------------------------------

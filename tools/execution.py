@@ -8,7 +8,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from course import CELL_TIMEOUT, CourseError, code_cells, read, transport_encryption, write
+from course import (
+    CELL_TIMEOUT,
+    CourseError,
+    code_cells,
+    read,
+    transport_encryption,
+    without_models,
+    write,
+)
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode, from_dict
@@ -54,7 +62,8 @@ def executed(path: Path, with_widgets: bool = False) -> NotebookNode:
     )
     try:
         with tempfile.TemporaryDirectory() as folder:  # where nobody has IPython settings
-            client.execute(env={**os.environ, "IPYTHONDIR": folder})
+            models = without_models(Path(folder))
+            client.execute(env={**os.environ, **models, "IPYTHONDIR": folder})
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         place = _place(running["cell"], notebook) if running else "before the first cell"
         raise CourseError(f"{path.name}, {place}: {_what(error)}") from error

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters
+from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters, without_models
 
 AT_A_TIME = 2  # parts that run side by side
 # They take minutes each, so each is a part of its own.
@@ -111,8 +111,7 @@ def environment(folder: Path) -> dict[str, str]:
         **ENVIRONMENT,
         "PYTHONPATH": str(ROOT / "tests" / "no_network"),
         "PYTHONIOENCODING": "utf-8",
-        "HF_HUB_OFFLINE": "1",  # it would try the network for minutes
-        "HF_HOME": str(folder / "huggingface"),  # chapter 8 shows more where GPT-2 is in its cache
+        **without_models(folder),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter-config"),
         "JUPYTER_DATA_DIR": str(folder / "jupyter-data"),

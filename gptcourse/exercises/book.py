@@ -13,6 +13,7 @@ from gptcourse.exercises import (
     generation,
     language_model,
     model,
+    modern,
     pretrained,
     progress,
     start,
@@ -29,7 +30,7 @@ from gptcourse.figures.signs import sign
 from gptcourse.titles import TITLES
 
 CHAPTERS = (start, tokenization, language_model, attention, blocks, model, training, generation,
-            pretrained)
+            pretrained, modern)
 
 
 def all_exercises() -> list[Exercise]:

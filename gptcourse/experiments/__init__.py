@@ -18,6 +18,19 @@ from gptcourse.experiments.counting import (
     spelled_both_ways,
     spellings,
 )
+from gptcourse.experiments.modern import (
+    CHANGES,
+    LONGER,
+    MEASURED,
+    cache_bytes,
+    changed_config,
+    in_few_bits,
+    model_in_few_bits,
+    nats_above_floor,
+    smollm2_if_there,
+    trained,
+    with_your_parts,
+)
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
     chances_of_words,
@@ -47,11 +60,16 @@ from gptcourse.experiments.training import (
 )
 
 __all__ = [
+    "CHANGES",
+    "LONGER",
+    "MEASURED",
     "Counted",
     "Estimate",
     "ForgetfulCache",
     "along_gradient",
+    "cache_bytes",
     "chances_of_words",
+    "changed_config",
     "counted_table",
     "counting",
     "effective_number",
@@ -60,10 +78,13 @@ __all__ = [
     "forgetful",
     "friends_way",
     "gpt2_file",
+    "in_few_bits",
     "kinds_of_tokens",
     "likely_tokens",
     "milliseconds_of_a_token",
     "misfit_chances",
+    "model_in_few_bits",
+    "nats_above_floor",
     "newborn_stream",
     "padded_scores",
     "perfect_surprises",
@@ -71,6 +92,7 @@ __all__ = [
     "rearranged",
     "share",
     "silenced",
+    "smollm2_if_there",
     "spelled_both_ways",
     "spellings",
     "stories_told",
@@ -80,6 +102,8 @@ __all__ = [
     "table_of_a_friend",
     "train_by",
     "train_on",
+    "trained",
     "with_attention",
+    "with_your_parts",
     "without_positions",
 ]

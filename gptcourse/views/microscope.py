@@ -77,7 +77,9 @@ class AttentionMicroscope(BrowserView):
         layer, head = checked_head(traced, self.layer, self.head)
         place = f"blocks.{layer}.attention"
         names = ("queries", "keys", "values", "head_outputs")
-        arrays = {name: traced[f"{place}.{name}"][head] for name in names}          # (T, D) each
+        of_all = {name: traced[f"{place}.{name}"] for name in names}                # (H or K, T, D)
+        arrays = {name: x[head * len(x) // traced.config.n_heads]                   # (T, D) each;
+                  for name, x in of_all.items()}                   # several queries may share keys
         self._send_head(traced, arrays, layer, head)
         token = checked_token(traced, self.token)
         result = self.compute(arrays["queries"], arrays["keys"], arrays["values"], token,

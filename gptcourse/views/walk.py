@@ -25,6 +25,7 @@ from gptcourse.views.walk_numbers import (
     numbers_of,
     sentence,
 )
+from gptlib.config import GPTConfig
 from gptlib.model import GPTModel
 from gptlib.trace import Trace
 
@@ -65,6 +66,7 @@ class ModelWalk(BrowserView):
         Raises a ValueError where one is not."""
         figures.check_parts(lit)
         self.model, self.tokenizer = twin(model), tokenizer
+        _check_form(self.model.config)
         self._walked: dict | None = None
         boxes = [box for part in lit for box in BOXES_OF[part]]
         super().__init__(session, prompt=text, lit=[part for part in PARTS if part in lit],
@@ -138,3 +140,13 @@ class ModelWalk(BrowserView):
             "texts": {str(n): text for n, text in zip(drawn, texts, strict=True)
                       if figures.showable(text) == text and self.tokenizer.encode(text) == [n]},
         }
+
+
+def _check_form(config: GPTConfig) -> None:
+    """Raise a ValueError for a model with parts that GPT-2 doesn't have, which no box describes."""
+    form = (config.norm, config.positions, config.feed_forward, config.n_kv_heads or config.n_heads)
+    if form != ("layer", "learned", "gelu", config.n_heads):
+        raise ValueError(
+            "The walk's boxes are GPT-2's, and this model has other parts (chapter 9): look at it "
+            "with AttentionExplorer, AttentionMicroscope or GenerationStepper."
+        )

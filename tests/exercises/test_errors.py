@@ -102,6 +102,7 @@ RAISING = [
     (lambda: torch.ones(2, 3) @ torch.ones(2, 3), "often a transpose is missing"),
     (lambda: X @ X, "often a transpose is missing"),
     (lambda: X.view(4, 5), "product of all sizes"),
+    (lambda: LAYER.load_state_dict({"weight": LAYER.weight.T, "bias": LAYER.bias}), "it is turned"),
     (lambda: X.mT.view(-1), "use reshape"),
     (lambda: torch.cat([X, X[:1]], dim=1), "look at dim"),
     (lambda: torch.stack([X, X[:1]]), "cat joins them"),

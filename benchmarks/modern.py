@@ -1,0 +1,46 @@
+"""What chapter 9's four changes bring on stories, one at a time, at equal parameters and steps.
+
+    python benchmarks/modern.py [--steps 500] [--seeds 0 1 2]
+
+The figures that the chapter shows are stored in gptcourse/experiments/modern.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from gptcourse.experiments.modern import (
+    CHANGES,
+    changed_config,
+    losses_within_and_beyond,
+    nats_above_floor,
+    trained,
+)
+from gptlib.model import GPTModel, count_parameters
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    for name in CHANGES:
+        print(f"{name}: {count_parameters(GPTModel(changed_config(name))):,} parameters")
+    for seed in arguments.seeds:
+        for name in CHANGES:
+            started = time.process_time()
+            model = trained(name, seed, arguments.steps)
+            seconds = time.process_time() - started
+            above = nats_above_floor(model, 300)
+            print(f"seed {seed}, {name}: {above:.2f} nats above the floor, {seconds:.0f} s",
+                  flush=True)
+        for name in ("GPT-2", "rotary"):
+            model = trained(name, seed, arguments.steps, pieces=64)
+            within, beyond = losses_within_and_beyond(model, 300)
+            print(f"seed {seed}, {name}, on pieces of 64 tokens: on whole stories {within:.3f} "
+                  f"nats a token up to place 64, {beyond:.3f} beyond", flush=True)
+
+
+if __name__ == "__main__":
+    main()
