@@ -53,6 +53,7 @@ from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
 from gptlib.tokenizer import learn_merges
+from gptlib.trace import trace
 
 TINY_CONFIG = {"vocab_size": 9, "context_length": 4, "emb_dim": 8, "n_heads": 2, "n_layers": 1,
                "drop_rate": 0.0, "qkv_bias": False}
@@ -85,6 +86,21 @@ def test_what_may_come_next_has_the_true_chances_and_the_models():
         expected = model(ids)[0, -1].softmax(dim=-1)
     assert len(tokens) == 3 and likeliest[0] == expected.max()
     assert tokenizer.encode(tokens[0]) == [expected.argmax().item()]
+
+
+def test_the_storyteller_is_as_chapter_0_says():
+    """Its size, and two heads that look back at whoever has to be named now."""
+    model, tokenizer = storyteller()
+    assert count_parameters(model) == 658_176
+    story = next(one for one in storybook.stories(100, seed=7, part="validation")
+                 if one.facts["plot"] == "trading")
+    hero, friend = story.facts["hero"], story.facts["friend"]
+    for name, before in ((friend, f" {friend}. So"), (hero, f' {hero}. "At')):
+        ids = [tokenizer.end_token, *tokenizer.encode(story.text[: story.text.index(before)])]
+        named = [token == f" {name}" for token in tokenizer.tokens(ids)]
+        last = trace(model, ids).attention[0][:, -1]                         # (H, T)
+        looking = last[:, named].sum(axis=-1) > 0.75                         # (H)
+        assert looking.nonzero()[0].tolist() == [1, 4], name
 
 
 def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_others():

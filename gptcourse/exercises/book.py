@@ -149,7 +149,7 @@ class Overview(Report):
 
     def _lines(self) -> Iterator[str]:
         for name, statuses, solved in self._chapters():
-            yield f"{name:<26} {''.join(SIGNS[status] for status in statuses)} {solved}"
+            yield f"{name:<28} {''.join(SIGNS[status] for status in statuses)} {solved}"
 
     def _lines_in_markup(self) -> Iterator[str]:
         for name, statuses, solved in self._chapters():

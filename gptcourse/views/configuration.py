@@ -98,9 +98,11 @@ class ConfigExplorer(View):
                  "output head"]
         figure = figures.new_figure(figures.WIDTH, 258)
         self._axes = figures.new_axes(figure, "Parameters; pale, those of GPT-2 XL")
-        figures.draw_bars(self._axes, parts, list(LARGEST.values()), figures.GRID, [""] * 6)
+        behind, _ = figures.draw_bars(self._axes, parts, [*LARGEST.values()], figures.GRID,
+                                      [""] * 6)
         self._bars = figures.draw_bars(self._axes, parts, [1] * 6, figures.SERIES[0], [""] * 6)
-        self._stage = figures.Stage(figure, *self._bars[0], *self._axes.lines, *self._bars[1])
+        self._stage = figures.Stage(figure, *behind, *self._bars[0], *self._axes.lines,
+                                    *self._bars[1])
 
     def _set_preset(self, _change) -> None:
         chosen = GPT2_FAMILY.get(self.preset.value)

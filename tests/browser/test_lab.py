@@ -6,7 +6,7 @@ Every chapter is run here with right answers in `test_solved`, and blank by nbva
 import shutil
 
 from answered import CHAPTERS, WITH_EXERCISES, a_mistake_in, answered, exercises_of, results
-from course import write
+from course import NOTEBOOKS, write
 from lab_notebook import write_notebook
 from playwright.sync_api import expect
 
@@ -83,6 +83,19 @@ def test_a_map_opens_the_chapter_that_lies_beside_its_notebook(lab):
             chapter.page.evaluate("""async () => { await window.jupyterapp.commands.execute(
                 'docmanager:open', { path: 'beside/97_map.ipynb' }); }""")
         assert chapter.page.url == address                    # JupyterLab was never left
+        assert chapter.console_errors == []
+
+
+def test_a_link_to_the_glossary_opens_it_as_a_page_to_read(lab):
+    folder = lab.folder / "read"
+    folder.mkdir()
+    shutil.copy(NOTEBOOKS / "glossary.md", folder)
+    name = WITH_EXERCISES[0]
+    shutil.copy(CHAPTERS[name], folder)
+
+    with lab.open(f"read/{name}.ipynb") as chapter:
+        chapter.page.get_by_role("link", name="glossary").click()
+        expect(chapter.page.locator(".jp-MarkdownViewer table th").first).to_have_text("Word")
         assert chapter.console_errors == []
 
 

@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell
 
 from gptcourse import gpt
 from gptcourse.exercises.keeping import FILE
-from gptcourse.exercises.page import pieces
+from gptcourse.exercises.page import GIVEN, pieces
 from gptcourse.exercises.whole_file import file_report
 
 
@@ -98,12 +98,14 @@ def test_a_solved_chapter_shows_the_same_as_a_blank_one_and_the_file_grows(name,
 
     assert sum("moves" in cell.metadata for cell in solved.cells) >= 2
     solved.cells = [cell for cell in solved.cells if "moves" not in cell.metadata]
-    assert all(line.startswith("✅") for line in results(solved).values())
+    said = results(solved)
+    assert all(line.startswith("✅") for line in said.values()), said
     for mine, stored in zip(code_cells(solved), code_cells(blank), strict=True):
         if not {"check", "exercise", "nbval-ignore-output"} & set(tags(stored)):
             assert told(mine) == told(stored), stored.source
 
     kept = {one.defines for done in course.done for one in exercises_of(done) if one.kept}
+    kept |= {given for given, beside in GIVEN.items() if beside in kept}
     whole = definitions(Path(gpt.__file__))
     assert definitions(course.file) == [own for own in whole if own in kept]
 
