@@ -30,7 +30,6 @@ from gptcourse.experiments import (
     misfit_chances,
     modern,
     newborn_stream,
-    padded_scores,
     perfect_surprises,
     plots_told,
     rearranged,
@@ -374,20 +373,6 @@ def test_a_memory_that_is_large_enough_forgets_nothing_and_a_small_one_counts_on
     assert not torch.allclose(small(ids[:, 8:], caches[1]), right)
     assert [cache[0].length for cache in caches] == [9, 9]
     assert [cache[0].keys.shape[2] for cache in caches] == [9, 3]
-
-
-def test_a_padded_text_has_the_scores_that_it_has_alone():
-    model, ids = lively_model(), random_ids(1, 6)
-    padded = torch.cat([torch.zeros(1, 3, dtype=torch.int64), ids], dim=1)       # (1, 9)
-    real = torch.arange(9)[None] >= 3
-    mask = causal_mask(9) & real[:, None] | torch.eye(9, dtype=torch.bool)
-    positions = (torch.arange(9) - 3).clamp(min=0)[None]
-    scores = padded_scores(model, padded, mask, positions)
-    torch.testing.assert_close(scores[:, 3:], model(ids))
-    in_order = torch.arange(9)[None]
-    assert not torch.allclose(padded_scores(model, padded, mask, in_order)[:, 3:], model(ids))
-    torch.testing.assert_close(padded_scores(model, padded, causal_mask(9)[None], in_order),
-                               model(padded))
 
 
 def test_the_time_of_a_token_is_that_of_all_tokens_without_a_cache_and_of_the_last_with_one():

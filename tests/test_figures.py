@@ -54,7 +54,6 @@ STILLS = {
     "one_head": lambda: figures.one_head(WORDS, np.eye(3), np.eye(3), np.eye(3), 1),
     "block_diagram": figures.block_diagram,
     "training_loop": figures.training_loop,
-    "cache_loop": figures.cache_loop,
     "estimates": lambda: figures.estimates({"a": ((0, 1, 2), (3, 3, 4))}, "share", "kinds"),
 }
 every_still = pytest.mark.parametrize("draw", STILLS.values(), ids=STILLS)
@@ -496,15 +495,6 @@ def test_the_loop_of_training_goes_around():
     assert picture.data.count("<path") == 2 * 7                        # a line and a head for each
 
 
-def test_the_loop_with_a_cache_reads_the_prompt_once_and_then_one_token_at_a_time():
-    picture = figures.cache_loop()
-    assert {"prompt", "once, at first", "model", "draw", "token", "keys", "values",
-            "then, again and again: this token only"} <= {*texts(picture)}
-    assert picture.data.count("<path") == 2 * 6                        # a line and a head for each
-    new = figures.PARTS["generation"][0]
-    assert picture.data.count(f'height="22" rx="6" fill="{new}"') == 2     # a key and a value
-
-
 def test_an_estimate_says_how_far_it_may_be_off_where_it_may():
     points = {"cold": ((0.98, 1, 1), (1, 1, 1)), "hot": ((0.5, 0.61, 0.7), (6.2, 6.7, 6.9))}
     assert figures.estimates(points, "valid", "kinds", "Trade").alt == (
@@ -583,7 +573,7 @@ def test_every_figure_that_takes_words_is_tried_with_any_text():
     drawn = {name for name, thing in vars(figures).items() if inspect.isfunction(thing)
              and not name.startswith("_")
              and inspect.signature(thing).return_annotation == "Picture"}
-    without = {"block_diagram", "training_loop", "cache_loop"}
+    without = {"block_diagram", "training_loop"}
     assert drawn == {*WITH_WORDS, *without}
 
 

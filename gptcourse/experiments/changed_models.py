@@ -9,7 +9,7 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
-from gptlib.attention import KVCache, attention, causal_mask, merge_heads, split_heads
+from gptlib.attention import KVCache, causal_mask, merge_heads, split_heads
 from gptlib.blocks import TransformerBlock
 from gptlib.model import GPTModel
 
@@ -96,19 +96,3 @@ def forgetful(model: GPTModel, keep: int) -> GPTModel:
     changed = copy.deepcopy(model)
     changed.new_cache = lambda: [ForgetfulCache(keep) for _ in changed.blocks]
     return changed
-
-
-def padded_scores(model: GPTModel, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-    """The scores of a batch, ids (B, T), in which `mask` (B, T, T) bool says who may look at whom
-    and `positions` (B, T) where each token stands.  -> (B, T, V)"""
-    def attend(queries: Tensor, keys: Tensor, values: Tensor, _causal: Tensor) -> Tensor:
-        return attention(queries, keys, values, mask[:, None])
-
-    changed = copy.deepcopy(model)
-    for block in changed.blocks:
-        block.attention = with_attention(block.attention, attend)
-    with torch.inference_mode():
-        x = changed.token_embedding(ids) + changed.position_embedding(positions)
-        for block in changed.blocks:
-            x = block(x)                                                     # (B, T, C)
-        return changed.output_head(changed.final_norm(x))

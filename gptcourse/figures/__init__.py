@@ -45,7 +45,6 @@ from gptcourse.figures.valley import valley
 from gptcourse.figures.diagram import (
     PARTS,
     block_diagram,
-    cache_loop,
     check_parts,
     gpt_diagram,
     tensor_shapes,

@@ -229,41 +229,6 @@ def training_loop() -> Picture:
     return svg(WIDTH, 264, draw.shapes, alt)
 
 
-def cache_loop() -> Picture:
-    """Generation with a cache: the prompt once, then one new token at a time, and what is kept."""
-    draw = _Diagram({"tokenizer", "model", "attention", "generation"})
-    draw.box("tokenizer", 10, 70, 104, 54, "prompt", "all its tokens")
-    draw.path("tokenizer", "M114 97 H246")
-    draw.text("tokenizer", 180, 88, "once, at first", small=True)
-    draw.box("model", 250, 62, 150, 70, "model", "reads what is new")
-    draw.path("generation", "M400 97 H502")
-    draw.text("generation", 451, 88, "last scores", small=True)
-    draw.box("generation", 506, 70, 74, 54, "draw")
-    draw.path("generation", "M580 97 H608")
-    draw.box("generation", 612, 70, 78, 54, "one", "token")
-    draw.path("generation", "M651 70 V30 H325 V58")
-    draw.text("generation", 488, 22, "then, again and again: this token only", small=True)
-    draw.path("attention", "M300 132 V208")
-    draw.text("attention", 291, 166, "append keys and values", small=True, anchor="end")
-    draw.text("attention", 291, 182, "of what is new", small=True, anchor="end")
-    draw.path("attention", "M350 208 V136")
-    draw.text("attention", 360, 166, "look at the keys and values", small=True, anchor="start")
-    draw.text("attention", 360, 182, "of all tokens so far", small=True, anchor="start")
-    draw.box("attention", 60, 212, 580, 92)
-    draw.text("attention", 350, 232, "the cache of one layer: a column for each token", small=True)
-    for row, name in enumerate(("keys", "values")):
-        y = 242 + 28 * row
-        draw.text("attention", 118, y + 16, name, small=True, anchor="end")
-        for column in range(10):
-            part = "tokenizer" if column < 6 else "generation" if column == 6 else "still free"
-            draw.box(part, 128 + 50 * column, y, 46, 22)
-    alt = ("Diagram of generation with a cache: the prompt goes through the model once; of the "
-           "last scores a token is drawn, and this token alone goes through the model next, again "
-           "and again. In each layer, the keys and values of what is new are appended to the "
-           "cache, and the model looks at the keys and values of all tokens so far.")
-    return svg(WIDTH, 316, draw.shapes, alt)
-
-
 def tensor_shapes(shapes: Mapping[str, Sequence[int]]) -> Picture:
     """Tensors on their way through a model, {name: shape}, a line each, the first on top.
 
