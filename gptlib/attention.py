@@ -139,7 +139,7 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         C, D = config.emb_dim, config.head_dim
         self.n_heads = config.n_heads
-        self.n_kv_heads = config.n_kv_heads or config.n_heads
+        self.n_kv_heads = config.key_heads
         self.rotary_base = config.rotary_base if config.positions == "rotary" else None
         self.query = nn.Linear(C, C, bias=config.qkv_bias)
         self.key = nn.Linear(C, self.n_kv_heads * D, bias=config.qkv_bias)

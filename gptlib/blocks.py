@@ -90,11 +90,10 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        width = config.hidden_dim or 4 * config.emb_dim
-        self.expand = nn.Linear(config.emb_dim, width)
+        self.expand = nn.Linear(config.emb_dim, config.hidden_width)
         self.gelu = GELU()
         self.activations = Tap()
-        self.contract = nn.Linear(width, config.emb_dim)
+        self.contract = nn.Linear(config.hidden_width, config.emb_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.activations(self.gelu(self.expand(x)))             # (B, T, 4C)
@@ -110,7 +109,7 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        width = config.hidden_dim or 4 * config.emb_dim
+        width = config.hidden_width
         self.gate = nn.Linear(config.emb_dim, width, bias=False)
         self.expand = nn.Linear(config.emb_dim, width, bias=False)
         self.activations = Tap()

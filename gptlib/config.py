@@ -128,6 +128,16 @@ class GPTConfig:
         """D: width of one head."""
         return self.emb_dim // self.n_heads
 
+    @property
+    def key_heads(self) -> int:
+        """K: heads of keys and values."""
+        return self.n_kv_heads or self.n_heads
+
+    @property
+    def hidden_width(self) -> int:
+        """Width inside the feed-forward network."""
+        return self.hidden_dim or 4 * self.emb_dim
+
     def to_dict(self) -> dict:
         """The configuration as a plain dictionary; `GPTConfig.of` reads it back."""
         return asdict(self)

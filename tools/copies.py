@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from course import CourseError, chapter_number, read, write
+from course import CourseError, chapter_number, is_paper, read, write
 from execution import clear_outputs, normalized
 from nbformat import NotebookNode
 
@@ -92,7 +92,7 @@ def _digest_or_none(copy: Path) -> str | None:
 
 
 def _write_copy(chapter: Path, copy: Path) -> None:
-    if chapter.suffix == ".md":
+    if is_paper(chapter):
         with replacing(copy) as temporary:
             temporary.write_bytes(chapter.read_bytes())
         return
@@ -132,7 +132,7 @@ def _newer_edition(copy: Path) -> str:
 
 
 def _how_to_renew(copy: Path) -> str:
-    if copy.suffix == ".md":
+    if is_paper(copy):
         return "For the new one, give yours another name, and run make lab again."
     return f"For a fresh copy beside it: make fresh CHAPTER={chapter_number(copy)}."
 

@@ -85,6 +85,10 @@ def papers(folder: Path = NOTEBOOKS) -> list[Path]:
     return sorted(folder.glob("*.md"))
 
 
+def is_paper(path: Path) -> bool:
+    return path.suffix == ".md"
+
+
 def chapter_number(path: Path) -> str:
     """The two digits that a chapter's file name starts with."""
     return re.match(r"\d\d", path.name)[0]
@@ -97,7 +101,7 @@ def read(path: Path) -> NotebookNode:
     """
     faults = {}
     try:
-        if path.suffix == ".md":
+        if is_paper(path):
             text = path.read_text(encoding="utf-8").rstrip("\n")
             return new_notebook(cells=[new_markdown_cell(text)])
         notebook = nbformat.read(path, as_version=4, capture_validation_error=faults)

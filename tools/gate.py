@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from course import chapter_number, code_cells, read, tags
+from course import chapter_number, code_cells, is_paper, read, tags
 from execution import WIDGET_VIEW, normalized
 from nbformat import NotebookNode
 from pace import pace_of, pace_problems
@@ -57,7 +57,7 @@ REMOTE = re.compile(
 def problems(path: Path) -> list[str]:
     """Everything that is wrong with the chapter at `path`, or with a paper, a sentence each."""
     notebook = read(path)
-    if path.suffix == ".md":
+    if is_paper(path):
         return list(_text_problems(notebook, path))
     found = [
         f"cell {number} ({_first_line(cell)!r}) {problem}"

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from course import read
+from course import is_paper, read
 from execution import WIDGET_VIEW, executed
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
@@ -88,7 +88,7 @@ def _sections(notebook: NotebookNode, path: Path) -> Iterator[dict[str, str]]:
 
 def page(path: Path, way: str) -> str:
     """A chapter, run now, or a paper, as the text of its page."""
-    notebook = read(path) if path.suffix == ".md" else executed(path, with_widgets=True)
+    notebook = read(path) if is_paper(path) else executed(path, with_widgets=True)
     states = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -105,11 +105,11 @@ def page(path: Path, way: str) -> str:
 
 def _way(path: Path, paths: list[Path]) -> str:
     """From a page to the chapters before and after it, to the contents, and to the papers."""
-    chapters = [one for one in paths if one.suffix == ".ipynb"]
+    chapters = [one for one in paths if not is_paper(one)]
     n = chapters.index(path) if path in chapters else None
     before = chapters[n - 1] if n else None
     after = chapters[n + 1] if n is not None and chapters[n + 1 :] else None
-    found = [_link(one, one.stem) for one in paths if one.suffix == ".md" and one != path]
+    found = [_link(one, one.stem) for one in paths if is_paper(one) and one != path]
     return "".join([
         _link(before, f"← {_name(before)}") if before else "<span></span>",
         f'<span>{" · ".join([_link(Path("index"), "contents"), *found])}</span>',

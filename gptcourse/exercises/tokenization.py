@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +13,7 @@ import torch
 from gptcourse import gpt
 from gptcourse.exercises.answers import CountsAnswer, IdsAnswer, PairsAnswer, TextAnswer
 from gptcourse.exercises.exercise import Exercise, Property
+from gptlib.tokenizer import printed_bytes
 
 # --------------------------------------------------------------------------------- count_pairs
 
@@ -380,8 +382,7 @@ class IdsOrText:
 
 
 _TRAINED = gpt.learn_merges(_STORY, 14)
-_VISIBLE = [byte for byte in range(256) if chr(byte).isprintable() and byte != 32]
-_AS_IN_GPT2 = _VISIBLE + [byte for byte in range(256) if byte not in _VISIBLE]
+_AS_IN_GPT2 = list(printed_bytes().values())
 _TRAINED_AS_IN_GPT2 = [tuple(_AS_IN_GPT2.index(x) if x < 256 else x for x in pair)
                        for pair in _TRAINED]
 
@@ -460,21 +461,14 @@ def _takes_what_comes_one_by_one(answer):
     return f"ids that come one by one, from a generator, are decoded as {text!r}, not as 'oath'."
 
 
-_SPELLING = """\
-        ids = [self.id_of_byte[byte] for byte in word.encode()]
-        while len(ids) > 1:
-            pair = min(pairwise(ids), key=lambda pair: self.id_of_pair.get(pair, math.inf))
-            if pair not in self.id_of_pair:
-                break
-            ids = merge(ids, pair, self.id_of_pair[pair])
-        return ids"""
+_SPELLING = inspect.getsource(gpt.Tokenizer.encode_word).partition('"""\n')[2]    # its body
 _JOINED = 'b"".join(self.vocabulary[token] for token in ids).decode(errors="replace")'
 _ONE_BY_ONE = '"".join(self.vocabulary[token].decode(errors="replace") for token in ids)'
 
 TOKENIZER = Exercise(
     "01.Tokenizer",
     goal="Spell a word in tokens with the merges that were learned, and find the bug in decode.",
-    blanks=[(_SPELLING, "        return TODO"), (_JOINED, _ONE_BY_ONE)],
+    blanks=[(_SPELLING, "        return TODO\n"), (_JOINED, _ONE_BY_ONE)],
     returns=IdsOrText(),
     cases=_to_spell,
     use=call_method,

@@ -121,8 +121,7 @@ def with_context(model: GPTModel, length: int) -> GPTModel:
 
 def cache_bytes(config: GPTConfig, n_tokens: int) -> int:
     """What the cache of one text takes, in float32: keys and values of each layer and key head."""
-    heads = config.n_kv_heads or config.n_heads
-    return 2 * config.n_layers * heads * config.head_dim * n_tokens * 4
+    return 2 * config.n_layers * config.key_heads * config.head_dim * n_tokens * 4
 
 
 def with_your_parts(model: GPTModel, parts) -> GPTModel:

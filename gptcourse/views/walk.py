@@ -144,7 +144,7 @@ class ModelWalk(BrowserView):
 
 def _check_form(config: GPTConfig) -> None:
     """Raise a ValueError for a model with parts that GPT-2 doesn't have, which no box describes."""
-    form = (config.norm, config.positions, config.feed_forward, config.n_kv_heads or config.n_heads)
+    form = (config.norm, config.positions, config.feed_forward, config.key_heads)
     if form != ("layer", "learned", "gelu", config.n_heads):
         raise ValueError(
             "The walk's boxes are GPT-2's, and this model has other parts (chapter 9): look at it "

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from course import ROOT
+from course import ROOT, without_models
 from driver import Lab
 from playwright.sync_api import Error, sync_playwright
 
@@ -53,6 +53,7 @@ def lab(chromium, tmp_path_factory):
         **os.environ,
         **{f"JUPYTER_{kind}_DIR": str(home / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
         "IPYTHONDIR": str(home / "ipython"),
+        **without_models(home),                     # the chapters' stored outputs are without, too
     }
     environment.pop("GPTLIB_CHECK", None)           # a wrong answer stops no chapter
     log = home / "jupyterlab.log"

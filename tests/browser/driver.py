@@ -113,10 +113,11 @@ class ChapterPage:
     def run_to_the_end(self):
         """Run a chapter of the course, in which nothing may go wrong."""
         self.run_all(seconds=LONGEST_RUN)
-        for cell in self.cells:
+        cells = self.cells
+        for cell in cells:
             assert not cell["errors"], f"{cell['source']}\n{cell['errors']}"
             assert not cell["stderr"], f"{cell['source']}\n{cell['stderr']}"
-        assert all(cell["count"] for cell in self.cells)
+        assert all(cell["count"] for cell in cells)
         assert self.questions == []
         assert self.foreign_requests == []
         assert self.console_errors == []
