@@ -12,20 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptlib.checks import whole
 from gptlib.model import GPTModel, check_model
-from gptlib.tap import patch, record
+from gptlib.tap import patch, record, taps
 
 
-def stream_names(model: GPTModel) -> list[str]:
+def stream_names(model: nn.Module) -> list[str]:
     """The taps of the residual stream: at its start, and after each half of every block."""
-    check_model(model)
-    halves = [f"blocks.{layer}.residual_{half}"
-              for layer in range(model.config.n_layers) for half in ("mid", "end")]
-    return ["residual_start", *halves]                                  # 2L + 1 names
+    return [name for name in taps(model) if "residual" in name]         # 2L + 1 names
 
 
 def residual_stream(model: GPTModel, ids: Tensor) -> Tensor:
@@ -34,8 +30,7 @@ def residual_stream(model: GPTModel, ids: Tensor) -> Tensor:
 
 
 def by_head(model: GPTModel, ids: Tensor, what: str) -> Tensor:
-    """What is at this tap of every head: "weights" (L, H, B, T, T), "head_outputs" and so on
-    (L, H, B, T, D), for ids (B, T)."""
+    """All heads' "weights" (L, H, B, T, T), or "head_outputs" (L, H, B, T, D), for ids (B, T)."""
     check_model(model)
     names = [f"blocks.{layer}.attention.{what}" for layer in range(model.config.n_layers)]
     return _recorded(model, ids, names).transpose(1, 2)
@@ -69,10 +64,10 @@ def linear_probe(features: Tensor, labels: Tensor, new: Tensor) -> Tensor:
             f"features is {tuple(features.shape)}, labels {tuple(labels.shape)} of {labels.dtype}, "
             "but must be (N, C) and (N) of torch.int64: a vector and a number for each place."
         )
-    x, asked = (F.pad(x.double(), (0, 1), value=1.0) for x in (features, new))   # a bias for each
+    x, asked = (nn.functional.pad(x.double(), (0, 1), value=1.0) for x in (features, new))
     gram = x.T @ x                                                      # (C + 1, C + 1)
     pull = 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), device=x.device)
-    return asked @ torch.linalg.solve(gram + pull, x.T @ F.one_hot(labels).double())
+    return asked @ torch.linalg.solve(gram + pull, x.T @ nn.functional.one_hot(labels).double())
 
 
 def repeated_nonsense(
@@ -101,10 +96,7 @@ def induction_score(weights: Tensor, period: int) -> Tensor:
 
 
 def replace_head(outputs: Tensor, head: int, value: Tensor | float) -> Tensor:
-    """What one head found, in all texts and at all places, replaced by `value`.
-
-    outputs (B, H, T, D), value 0 or (D), (T, D), (B, T, D) -> (B, H, T, D)
-    """
+    """outputs (B, H, T, D) with all that one head found replaced by 0, (D), (T, D) or (B, T, D)."""
     changed = outputs.clone()                            # what others have recorded stays as it is
     changed[:, head] = value                             # (B, T, D)
     return changed
@@ -137,14 +129,12 @@ def silence(heads: Iterable[tuple[int, int]]) -> dict[str, Callable]:
     return replace_heads(dict.fromkeys(heads, 0.0))
 
 
-def silence_neurons(layer: int, numbers: Iterable[int]) -> dict[str, Callable]:
+def silence_neurons(layer: int, numbers: Sequence[int]) -> dict[str, Callable]:
     """Changes for `patch`: these neurons of a layer stay at 0."""
     def quiet(activations: Tensor) -> Tensor:                           # (B, T, 4C)
         most = activations.shape[-1] - 1
         which = [whole("neuron", n, "name others of this layer.", most=most) for n in numbers]
         return activations.index_fill(-1, torch.tensor(which, device=activations.device), 0.0)
-
-    numbers = list(numbers)
     return {f"blocks.{layer}.feed_forward.activations": quiet}
 
 
