@@ -37,7 +37,6 @@ from gptcourse.views import (
     SamplingBench,
     TimeMachine,
     TokenizerExplorer,
-    WindowExplorer,
 )
 from gptcourse.views.base import BaseView
 from gptcourse.views.browser import BrowserView
@@ -98,7 +97,6 @@ def views() -> dict[str, BaseView]:
         "SamplingBench, 50,257 tokens": SamplingBench(*vast(), "Once"),
         "TimeMachine": TimeMachine([(p.step, p.model) for p in points], tokenizer, text),
         "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
-        "WindowExplorer": WindowExplorer(tokenizer, text),
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),
         "NeuronExplorer": NeuronExplorer(model, tokenizer, text),

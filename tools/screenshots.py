@@ -57,7 +57,6 @@ VIEWS = {
     "neurons": "NeuronExplorer(model, tokenizer, until('it was gone.'))",
     "stepper": "GenerationStepper(model, tokenizer, 'Tom the bear')",
     "tokenizer": "TokenizerExplorer(tokenizer, until('it was gone.'))",
-    "windows": "WindowExplorer(tokenizer, until('it was gone.'))",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
     "training": "dashboard.start()\ndashboard.wait()\ndashboard",

@@ -13,7 +13,6 @@ from gptcourse.views.time_machine import TimeMachine
 from gptcourse.views.tokenizer import TokenizerExplorer
 from gptcourse.views.training import TrainingDashboard
 from gptcourse.views.walk import ModelWalk
-from gptcourse.views.windows import WindowExplorer
 
 __all__ = [
     "AttentionExplorer",
@@ -28,6 +27,5 @@ __all__ = [
     "TimeMachine",
     "TokenizerExplorer",
     "TrainingDashboard",
-    "WindowExplorer",
     "watch",
 ]

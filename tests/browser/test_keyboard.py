@@ -35,7 +35,6 @@ CELLS = {
     "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
     "TimeMachine": "TimeMachine([(0, small(1)), (9, small(2))], tokenizer, 'The cat sat.')",
     "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
-    "WindowExplorer": "WindowExplorer(tokenizer, text)",
 }
 # What a learner presses, and what the view then says: role, name, keys, sentence.
 MOVES = {
@@ -83,11 +82,6 @@ MOVES = {
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),
         ("button", "back", ["Enter"], "0 new tokens after a prompt of"),
-    ],
-    "WindowExplorer": [
-        ("slider", "stride", ["Home"], "a window of 8 every 1: 24 windows"),
-        ("slider", "window", ["ArrowRight"], "Window 2 begins at token 1."),
-        ("textbox", "text", ["Control+End", "!"], "The text has 218 tokens"),
     ],
 }
 FOCUSABLE = ("input:not([disabled]), select, textarea, button:not([disabled]), summary, "

@@ -22,7 +22,6 @@ IN_THE_BROWSER = {
 }
 IN_THE_KERNEL = {
     "TokenizerExplorer": lambda: views.TokenizerExplorer(tokenizer(), PROMPT)._tokens,
-    "WindowExplorer": lambda: views.WindowExplorer(ODD, PROMPT * 20)._strip,
     "NeuronExplorer": lambda: views.NeuronExplorer(model(), ODD, PROMPT)._colored,
     "GenerationStepper": lambda: views.GenerationStepper(model(), ODD, PROMPT)._text,
 }

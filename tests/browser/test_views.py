@@ -730,8 +730,8 @@ def answer(page, expression: str) -> str:
 def test_a_text_of_several_lines_is_seen_whole(lab):
     write_notebook(lab, "96_text.ipynb", [
         "from gptlib.storyteller import storyteller\n"
-        "from gptcourse.views import WindowExplorer\n"
-        "WindowExplorer(storyteller()[1], 'The cat sat on the mat and saw the dog. ' * 9)",
+        "from gptcourse.views import TokenizerExplorer\n"
+        "TokenizerExplorer(storyteller()[1], 'The cat sat on the mat and saw the dog. ' * 9)",
     ])
     with lab.open("96_text.ipynb") as chapter:
         chapter.run_all(seconds=120)

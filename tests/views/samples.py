@@ -18,7 +18,6 @@ from gptcourse.views import (
     TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
-    WindowExplorer,
     watch,
 )
 from gptlib.config import GPTConfig
@@ -77,6 +76,5 @@ MAKERS = {
     "GenerationStepper": lambda: GenerationStepper(model(), tokenizer(), "The cat"),
     "TimeMachine": lambda: TimeMachine(checkpoints(), tokenizer(), "The cat sat."),
     "TrainingDashboard": dashboard,
-    "WindowExplorer": lambda: WindowExplorer(tokenizer(), TEXT),
     "watch": lambda: watch([], floor=0.5),
 }

@@ -15,7 +15,6 @@ from gptcourse.views.browser import BrowserView
 ODD = OddTokenizer(tokenizer().merges, tokenizer().special_tokens)
 WITH_TEXT = {
     "TokenizerExplorer": lambda text: views.TokenizerExplorer(ODD, text),
-    "WindowExplorer": lambda text: views.WindowExplorer(ODD, text * 20 + TEXT),
     "AttentionExplorer": lambda text: views.AttentionExplorer(model(), ODD, text),
     "AttentionMicroscope": lambda text: views.AttentionMicroscope(model(), ODD, text),
     "ModelWalk": lambda text: views.ModelWalk(model(), ODD, text),

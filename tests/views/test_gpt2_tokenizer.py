@@ -16,7 +16,6 @@ from gptcourse.views import (
     TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
-    WindowExplorer,
 )
 from gptlib.config import GPTConfig
 from gptlib.data import join_documents
@@ -40,7 +39,6 @@ def model():
     lambda gpt2: GenerationStepper(model(), gpt2, "The cat"),
     lambda gpt2: TimeMachine([(0, model()), (5, model())], gpt2, "The cat sat."),
     lambda gpt2: TokenizerExplorer(gpt2, "The cat sat."),
-    lambda gpt2: WindowExplorer(gpt2, TEXT),
 ])
 def test_a_view_takes_gpt2_tokenizer(make):
     view = make(gpt2_tokenizer())

@@ -15,7 +15,6 @@ from gptcourse import views
 
 READERS = {
     "TokenizerExplorer": lambda text, _: views.TokenizerExplorer(tokenizer(), text),
-    "WindowExplorer": lambda text, _: views.WindowExplorer(tokenizer(), text, context_length=2),
     "AttentionExplorer": lambda text, model: views.AttentionExplorer(model, tokenizer(), text),
     "AttentionMicroscope": lambda text, model: views.AttentionMicroscope(model, tokenizer(), text),
     "SamplingBench": lambda text, model: views.SamplingBench(model, tokenizer(), text),
@@ -25,7 +24,7 @@ READERS = {
     "TimeMachine": lambda text, model: views.TimeMachine(
         [(0, model), *checkpoints()[1:]], tokenizer(), text),
 }
-WITHOUT_A_MODEL = ("TokenizerExplorer", "WindowExplorer")
+WITHOUT_A_MODEL = ("TokenizerExplorer",)
 FINE = {
     "one token": "T",
     "emoji": "👍👩‍🚀🏳️‍🌈",
