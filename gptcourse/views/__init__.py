@@ -1,5 +1,6 @@
 """Interactive views: every picture is drawn from a model that runs while you move the controls."""
 
+from gptcourse.views.ablation import AblationBench
 from gptcourse.views.attention import AttentionExplorer
 from gptcourse.views.configuration import ConfigExplorer
 from gptcourse.views.gradients import GradientFlow
@@ -15,6 +16,7 @@ from gptcourse.views.training import TrainingDashboard
 from gptcourse.views.walk import ModelWalk
 
 __all__ = [
+    "AblationBench",
     "AttentionExplorer",
     "AttentionMicroscope",
     "ConfigExplorer",
