@@ -5,7 +5,8 @@
 A view of the browser is opened in Chromium and its controls are moved; counted is the work that the
 page does for one move, from the event to the end of its drawing. A view of the kernel is moved in
 this process, every control by one step, as an arrow key does; counted is the time until the new
-picture is ready to be sent. A move that lets the model read takes at least as long as the model
+picture is ready to be sent. AblationBench is a view of the browser for which the kernel computes every
+move: counted is both. A move that lets the model read takes at least as long as the model
 alone, so for a large one both are measured in turns.
 """
 

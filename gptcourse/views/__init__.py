@@ -7,6 +7,7 @@ from gptcourse.views.gradients import GradientFlow
 from gptcourse.views.live import watch
 from gptcourse.views.microscope import AttentionMicroscope
 from gptcourse.views.neurons import NeuronExplorer
+from gptcourse.views.patching import PatchingMap
 from gptcourse.views.sampling import SamplingBench
 from gptcourse.views.session import Session
 from gptcourse.views.stepper import GenerationStepper
@@ -24,6 +25,7 @@ __all__ = [
     "GradientFlow",
     "ModelWalk",
     "NeuronExplorer",
+    "PatchingMap",
     "SamplingBench",
     "Session",
     "TimeMachine",

@@ -19,8 +19,9 @@ export function switchedLayer(off, layer, heads) {
 
 /** The end of an axis that begins at the floor: a round number that is not below the largest. */
 export function reachOf(largest) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(largest, 0.02)));
-  return [1, 2, 5, 10].map((n) => n * power).find((end) => largest <= end);
+  const least = Math.max(largest, 0.02);
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((n) => n * power).find((end) => least <= end);
 }
 
 // ---------------------------------------------------------------------------------------- view
@@ -144,15 +145,16 @@ const render = (context) => mount(context, (view) => {
 
   const TAGS = { before: "del", after: "ins" };
   const run = (side) => ([text, changed, wrong]) => {
-    const inner = wrong ? make("mark", { class: "gpt-wrong" }, text) : text;
-    return changed ? make(TAGS[side], {}, inner) : make("span", {}, inner);
+    const [, before, words, after] = text.match(/^(\s*)([^]*?)(\s*)$/);
+    const inner = wrong ? make("mark", { class: "gpt-wrong" }, words) : words;
+    return [before, changed ? make(TAGS[side], {}, inner) : inner, after];
   };
 
   function drawStories(data) {
     stories.replaceChildren(...SIDES.map(([side, name]) => make("section",
       { class: "gpt-told", "aria-label": `The story, ${name}` },
       make("p", { class: "gpt-heading" }, `The story, ${name}`),
-      make("p", { class: "gpt-words", dir: "auto" }, ...data[side].runs.map(run(side))),
+      make("p", { class: "gpt-words", dir: "auto" }, ...data[side].runs.flatMap(run(side))),
       make("p", { class: data[side].mistake ? "gpt-judged gpt-bad" : "gpt-judged" },
         data[side].mistake ? `First mistake: ${data[side].mistake}` : "No mistake in it."))));
   }

@@ -34,8 +34,8 @@ from gptcourse.views.browser import BrowserView
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
 from gptcourse.views.twin import twin
+from gptlib.config import GPTConfig
 from gptlib.model import GPTModel
-
 
 IN_WORDS = dict(zip(INSTEAD, ("zeros", "the mean", "what another story has there"), strict=True))
 
@@ -106,8 +106,8 @@ class AblationBench(BrowserView):
 
     def follow_to(self, model) -> None:
         """Go on with another model; what it does not have is not off in it."""
-        config = getattr(model, "config", None)
-        if config is not None:
+        if hasattr(model, "config"):
+            config = GPTConfig.of(model.config)
             with self.held():
                 self.off = [(layer, head) for layer, head in self.off
                             if layer < config.n_layers and head < config.n_heads]
@@ -242,7 +242,7 @@ def _sentence(shown: dict, n_heads: int) -> str:
         return f"All {n_heads} heads and all neurons are on: the model tells its story. {judged} " \
                f"{loss}."
     changed, words = sum(shown["changed"][1]), len(after["words"])
-    story = (f"{changed} of the story's {words} words {'is another' if changed == 1 else 'are others'}"
-             if changed else "The story stays the same")
+    story = f"Changed words of the story: {changed} of {words}" if changed else (
+        "The story stays the same")
     return (f"Off: {named(shown['off'], shown['neurons'])}; instead, {IN_WORDS[shown['instead']]}. "
             f"{story}. {judged} {loss}; with all on, it is {before['above']:.3f}.")

@@ -14,7 +14,7 @@ from gptcourse.figures.style import CARD, INK, MUTED, PALETTE, SERIES, SMALL_SIZ
 
 MOST_LAYERS, MOST_HEADS = 12, 16                 # that have room
 COLUMNS, LINE, MOST_LINES = 48, 17, 15           # of a story, in letters, pixels and lines
-LETTER = 6.6                                     # the width of a letter, in pixels
+LETTER, LETTERS = 6.6, ("DejaVu Sans Mono", "DejaVu Sans")       # their width, their fonts
 ERROR, HALF = PALETTE["error"], WIDTH // 2
 
 
@@ -97,7 +97,7 @@ def _draw_story(axes: Axes, left: float, top: float, told: dict, places: list, c
             continue
         text = figures.cut(drawable(word.strip()), COLUMNS - column)
         x, y, width = left + LETTER * column, top + LINE * line, LETTER * len(text)
-        _write(axes, x, y, text, family="DejaVu Sans Mono", fontsize=8.2,
+        _write(axes, x, y, text, family=LETTERS, fontsize=8.2,
                color=SERIES[0] if other and strong else INK)
         if other:
             axes.plot([x, x + width], [y + 8, y + 8], color=SERIES[0] if strong else MUTED,

@@ -482,6 +482,7 @@ def use_view(given: tuple[str, str]) -> None:
     makers = {
         "TokenizerExplorer": lambda: views.TokenizerExplorer(tokenizer(), text),
         "TimeMachine": lambda: views.TimeMachine([(0, model()), (1, model())], tokenizer(), text),
+        "PatchingMap": lambda: views.PatchingMap(model(), tokenizer(), f"{text} a", f"{text} b"),
     }
     make = makers.get(name, lambda: getattr(views, name)(model(), tokenizer(), text))
     view = make()
@@ -496,7 +497,7 @@ def use_view(given: tuple[str, str]) -> None:
 
 READING_VIEWS = ("TokenizerExplorer", "AttentionExplorer", "SamplingBench",
                  "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine",
-                 "ModelWalk")
+                 "ModelWalk", "AblationBench", "PatchingMap")
 
 
 # ------------------------------------------------------------------------------------ my_gpt.py
