@@ -5,7 +5,8 @@
 A view of the browser is opened in Chromium and its controls are moved; counted is the work that the
 page does for one move, from the event to the end of its drawing. A view of the kernel is moved in
 this process, every control by one step, as an arrow key does; counted is the time until the new
-picture is ready to be sent. A move that lets the model read takes at least as long as the model
+picture is ready to be sent. AblationBench is a view of the browser for which the kernel computes every
+move: counted is both. A move that lets the model read takes at least as long as the model
 alone, so for a large one both are measured in turns.
 """
 
@@ -37,7 +38,6 @@ from gptcourse.views import (
     SamplingBench,
     TimeMachine,
     TokenizerExplorer,
-    WindowExplorer,
 )
 from gptcourse.views.base import BaseView
 from gptcourse.views.browser import BrowserView
@@ -98,7 +98,6 @@ def views() -> dict[str, BaseView]:
         "SamplingBench, 50,257 tokens": SamplingBench(*vast(), "Once"),
         "TimeMachine": TimeMachine([(p.step, p.model) for p in points], tokenizer, text),
         "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
-        "WindowExplorer": WindowExplorer(tokenizer, text),
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),
         "NeuronExplorer": NeuronExplorer(model, tokenizer, text),
