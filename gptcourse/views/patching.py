@@ -47,12 +47,14 @@ class PatchingMap(BrowserView):
     token = traitlets.Int(None, allow_none=True).tag(sync=True)
 
     def __init__(self, model, tokenizer, clean: str | None = None, corrupted: str = "",
-                 session: Session | None = None):
+                 answers: tuple[str, str] = ("", ""), session: Session | None = None):
         """`tokenizer` is the one that the model was trained with. Without a clean text, it is the
-        session's; with one, it becomes the session's."""
+        session's; with one, it becomes the session's. `answers` are `answer` and `other_answer`.
+        """
         self.model, self.tokenizer = twin(model), tokenizer
         self._mapped: tuple[tuple, dict] | None = None
-        super().__init__(session, prompt=clean, other=corrupted)
+        super().__init__(session, prompt=clean, other=corrupted, answer=answers[0],
+                         other_answer=answers[1])
         self.follow("prompt", "other", "answer", "other_answer", "part", "row", "token")
 
     @staticmethod

@@ -19,8 +19,8 @@ ANSWERS = {"answer": "a", "other_answer": "T"}
 
 
 def patching(clean: str = CLEAN, corrupted: str = CORRUPTED, **settings) -> PatchingMap:
-    view = PatchingMap(model(), tokenizer(), clean, corrupted)
-    view.state = {**ANSWERS, **settings}
+    view = PatchingMap(model(), tokenizer(), clean, corrupted, tuple(ANSWERS.values()))
+    view.state = settings
     return view
 
 
