@@ -10,7 +10,7 @@ import traitlets
 from torch import Tensor
 
 from gptcourse import figures
-from gptcourse.views.base import MOST_TOKENS, chance, check_finite, decimals, prompt_ids
+from gptcourse.views.base import MOST_TOKENS, beginning, chance, check_finite, decimals, prompt_ids
 from gptcourse.views.browser import BrowserView
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
@@ -122,10 +122,10 @@ class PatchingMap(BrowserView):
             prompt_ids(self.model, self.tokenizer, text, room)
             for text in (self.prompt, self.other))
         if len(clean) != len(corrupted):
+            first, other = (len(ids) - len(beginning(self.tokenizer)) for ids in (clean, corrupted))
             raise ValueError(
-                f"The first text has {len(clean)} tokens and the other one {len(corrupted)}, but "
-                "what is carried over needs the same place there: choose words of equally many "
-                "tokens.")
+                f"The first text has {first} tokens and the other one {other}, but what is carried "
+                "over needs the same place there: choose words of equally many tokens.")
         if clean == corrupted:
             raise ValueError(
                 "Both texts are the same, so nothing can be carried over: change a word in one of "
