@@ -10,7 +10,7 @@ import traitlets
 from torch import Tensor
 
 from gptcourse import figures
-from gptcourse.views.base import MOST_TOKENS, chance, check_finite, decimals, prompt_ids
+from gptcourse.views.base import MOST_TOKENS, beginning, chance, check_finite, decimals, prompt_ids
 from gptcourse.views.browser import BrowserView
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
@@ -47,12 +47,14 @@ class PatchingMap(BrowserView):
     token = traitlets.Int(None, allow_none=True).tag(sync=True)
 
     def __init__(self, model, tokenizer, clean: str | None = None, corrupted: str = "",
-                 session: Session | None = None):
+                 answers: tuple[str, str] = ("", ""), session: Session | None = None):
         """`tokenizer` is the one that the model was trained with. Without a clean text, it is the
-        session's; with one, it becomes the session's."""
+        session's; with one, it becomes the session's. `answers` are `answer` and `other_answer`.
+        """
         self.model, self.tokenizer = twin(model), tokenizer
         self._mapped: tuple[tuple, dict] | None = None
-        super().__init__(session, prompt=clean, other=corrupted)
+        super().__init__(session, prompt=clean, other=corrupted, answer=answers[0],
+                         other_answer=answers[1])
         self.follow("prompt", "other", "answer", "other_answer", "part", "row", "token")
 
     @staticmethod
@@ -120,10 +122,10 @@ class PatchingMap(BrowserView):
             prompt_ids(self.model, self.tokenizer, text, room)
             for text in (self.prompt, self.other))
         if len(clean) != len(corrupted):
+            first, other = (len(ids) - len(beginning(self.tokenizer)) for ids in (clean, corrupted))
             raise ValueError(
-                f"The first text has {len(clean)} tokens and the other one {len(corrupted)}, but "
-                "what is carried over needs the same place there: choose words of equally many "
-                "tokens.")
+                f"The first text has {first} tokens and the other one {other}, but what is carried "
+                "over needs the same place there: choose words of equally many tokens.")
         if clean == corrupted:
             raise ValueError(
                 "Both texts are the same, so nothing can be carried over: change a word in one of "

@@ -36,7 +36,7 @@ CELLS = {
     "TimeMachine": "TimeMachine([(0, small(1)), (9, small(2))], tokenizer, 'The cat sat.')",
     "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
     "AblationBench": "AblationBench(model, tokenizer, 'The cat')",
-    "PatchingMap": "PatchingMap(model, tokenizer, 'The cat sat', 'The dog sat')",
+    "PatchingMap": "PatchingMap(model, tokenizer, 'The cat sat', 'The sat sat', ('a', 'T'))",
 }
 # What a learner presses, and what the view then says: role, name, keys, sentence.
 MOVES = {

@@ -19,7 +19,8 @@ IN_THE_BROWSER = {
     "ModelWalk": lambda: views.ModelWalk(model(), ODD, PROMPT),
     "SamplingBench": lambda: views.SamplingBench(model(), ODD, PROMPT),
     "AblationBench": lambda: views.AblationBench(model(), ODD, PROMPT),
-    "PatchingMap": lambda: views.PatchingMap(model(), ODD, PROMPT, f"{MARKUP} The dog"),
+    "PatchingMap": lambda: views.PatchingMap(
+        model(), ODD, PROMPT, f"{MARKUP} The dog", ("a", "T")),
     "TimeMachine": lambda: views.TimeMachine(checkpoints(), ODD, PROMPT),
 }
 IN_THE_KERNEL = {

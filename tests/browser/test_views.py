@@ -627,7 +627,7 @@ def test_a_click_switches_a_head_off_and_the_next_one_on_again(opened):
     expect(head).to_be_checked()
     head.click()
     expect(head).not_to_be_checked()
-    assert [["off", [[1, 2]]], ["layer", 1], ["head", 2]] == page.saved
+    assert page.saved == [["off", [[1, 2]]], ["layer", 1], ["head", 2]]
     head.click()
     expect(head).to_be_checked()
     assert page.evaluate("window.model.get('off')") == []

@@ -52,8 +52,7 @@ def test_its_heads_and_neurons_are_switched_off_as_any_others():
 
 
 def test_what_it_computes_is_carried_over_from_one_text_into_another():
-    view = PatchingMap(modern(), tokenizer(), TEXT, TEXT.replace("cat", "dog"))
-    view.state = {"answer": "a", "other_answer": "T"}
+    view = PatchingMap(modern(), tokenizer(), TEXT, TEXT.replace("cat", "dog"), ("a", "T"))
     assert view.last_error is None and view.shown["effect"].shape[0] == 7
 
 

@@ -19,8 +19,8 @@ ANSWERS = {"answer": "a", "other_answer": "T"}
 
 
 def patching(clean: str = CLEAN, corrupted: str = CORRUPTED, **settings) -> PatchingMap:
-    view = PatchingMap(model(), tokenizer(), clean, corrupted)
-    view.state = {**ANSWERS, **settings}
+    view = PatchingMap(model(), tokenizer(), clean, corrupted, tuple(ANSWERS.values()))
+    view.state = settings
     return view
 
 
@@ -92,7 +92,7 @@ def test_the_storyteller_carries_an_animal_from_its_name_to_the_end_within_one_l
 
 
 @pytest.mark.parametrize(("settings", "sentence"), [
-    ({"other": "The dog sat on the"}, "The first text has 5 tokens and the other one 6, but"),
+    ({"other": "The dog sat on the"}, "The first text has 4 tokens and the other one 5, but"),
     ({"other": CLEAN}, "Both texts are the same, so nothing can be carried over: change a word"),
     ({"other_answer": "a"}, "‘a’ is the answer after both texts, .* name two answers"),
     ({"answer": "cats and dogs"}, "The answer ‘cats and dogs’ is .* tokens of this tokenizer, but"),
