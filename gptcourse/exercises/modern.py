@@ -424,8 +424,8 @@ LOST_THREAD = Exercise(
          "it, and how many keys are turned by them?"),
     edits=[
         (_EXTEND, f"    values = rotate(values, positions)\n{_EXTEND}",
-         "You turn the values, too. No product is taken of them, so there is no distance to be "
-         "seen: they stay as they are."),
+         "You turn the values, too. They are what a token hands on, and no query is multiplied by "
+         "them: they stay as they are."),
         ("rotate(keys, positions)", "keys",
          "Now the keys aren't turned at all, so no query can tell how far away they are."),
         ("keys, values = cache.extend(", "_, values = cache.extend(",
