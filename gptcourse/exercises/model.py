@@ -373,12 +373,12 @@ GPT_MODEL = Exercise(
 
 # Written in another way than above, and right but for one line: the sums of ones begin with 1.
 _ANOTHER_WAY = """\
-        places = torch.ones_like(ids).cumsum(dim=1)            # (B, T), a running sum
-        x = self.token_embedding(ids)                          # (B, T, C)
-        x = self.dropout(x + self.position_embedding(places))  # (B, T, C)
+        places = torch.ones_like(ids).cumsum(dim=1)                          # (B, T), a running sum
+        x = self.token_embedding(ids)                                        # (B, T, C)
+        x = self.dropout(x + self.position_embedding(places))                # (B, T, C)
         for block in self.blocks:
-            x = block(x)                                       # (B, T, C)
-        return self.output_head(self.final_norm(x))            # (B, T, V)
+            x = block(x)                                                     # (B, T, C)
+        return self.output_head(self.final_norm(x))                          # (B, T, V)
 """
 
 STUMBLING_MODEL = GPT_MODEL.with_bug(
