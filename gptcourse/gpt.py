@@ -392,7 +392,8 @@ def main():
 
 def read_safetensors(path):
     """The tensors of a file, by name. It begins with a header, which says where each one lies."""
-    types = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8, "BOOL": torch.bool}
+    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+             "U8": torch.uint8, "BOOL": torch.bool}
     tensors = {}
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -423,6 +424,9 @@ def load_gpt2(model, tensors):
     given = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()
              if not name.endswith(masks)}
     given.setdefault("lm_head.weight", given["wte.weight"])                  # the head is tied
+    tied = model.output_head.weight is model.token_embedding.weight
+    if tied and not torch.equal(given["lm_head.weight"], given["wte.weight"]):
+        raise ValueError("This file's head isn't tied: build the model with tie_weights=False.")
     weights = {}
     for name in model.state_dict():
         tensor = given[map_name(name)]

@@ -358,6 +358,16 @@ def test_weights_that_are_missing_left_over_or_of_another_shape_are_refused(chan
         gpt.load_gpt2(mine, tensors)
 
 
+def test_a_head_of_its_own_is_refused_where_the_model_has_none():
+    tensors = gpt2_tensors(pair()[1])
+    tied = gpt.GPTModel({**TINY.to_dict(), "tie_weights": True, "qkv_bias": True})
+    tensors["lm_head.weight"] = tensors["wte.weight"].clone()
+    gpt.load_gpt2(tied, tensors)
+    tensors["lm_head.weight"][-1, -1] += 1
+    with pytest.raises(ValueError, match="head isn't tied: build the model with tie_weights=False"):
+        gpt.load_gpt2(tied, tensors)
+
+
 # -- training ---------------------------------------------------------------------------------
 
 
