@@ -24,6 +24,7 @@ from gptcourse.experiments import (
     floor_of_windows,
     forgetful,
     friends_way,
+    gpt2_file,
     kinds_of_tokens,
     likely_tokens,
     milliseconds_of_a_token,
@@ -85,6 +86,19 @@ def test_what_may_come_next_has_the_true_chances_and_the_models():
         expected = model(ids)[0, -1].softmax(dim=-1)
     assert len(tokens) == 3 and likeliest[0] == expected.max()
     assert tokenizer.encode(tokens[0]) == [expected.argmax().item()]
+
+
+def test_a_file_in_gpt2s_layout_has_the_models_scores_and_biases_that_matter():
+    model, tokenizer = storyteller()
+    tensors = gpt.read_safetensors(gpt2_file(model))
+    again = gpt.GPTModel({**model.config.to_dict(), "qkv_bias": True}).eval()
+    ids = torch.tensor([[tokenizer.end_token, *tokenizer.encode("Poppy the mouse was")]])
+    gpt.load_gpt2(again, tensors)
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids), model(ids), atol=1e-3, rtol=0)
+        tensors["h.1.attn.c_attn.bias"] *= 0
+        gpt.load_gpt2(again, tensors)
+        assert (again(ids) - model(ids)).abs().max() > 0.1
 
 
 def test_the_storyteller_is_as_chapter_0_says():
