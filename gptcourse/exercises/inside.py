@@ -397,7 +397,7 @@ SILENCED_PLACE = REPLACE_HEAD.with_bug(
     "10.silenced_place",
     goal=("Find the bug: silence head 5 of any model, and the first five tokens of every text "
           "get the same predictions as before."),
-    bug=("changed[:, head] = value ", "changed[:, :, head] = value ",
+    bug=("changed[:, head] = value    ", "changed[:, :, head] = value ",
          "The bug is still in there: count the axes of outputs, (B, H, T, D), and say which of "
          "them each colon and head stands for."),
     hints=(
