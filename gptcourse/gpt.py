@@ -1,8 +1,8 @@
 """A GPT from scratch, in one file: the tokenizer, the model, its training, its talking.
 
-    python gpt.py stories.txt                   learns from the text, then writes one like it;
-                                                what it has learned is kept in stories.pt
-    python gpt.py stories.pt "Tom the bear"     takes that up again, and goes on from there
+    python gpt.py stories.txt                  learns from the text, then writes one like it;
+                                               what it has learned is kept in stories.pt
+    python gpt.py stories.pt "Do you know"     takes that up again, and goes on from there
 
 Sizes in the comments: B batch, T tokens, C emb_dim, H heads, D = C / H, V vocab_size, L layers.
 """
@@ -356,7 +356,7 @@ def main():
     """Learn from a text and keep what was learned, or take that up again; then write."""
     if len(sys.argv) < 2 or not Path(sys.argv[1]).is_file():
         sys.exit("Name a text to learn from, or what was kept of one and how to begin: "
-                 'stories.txt, or stories.pt "Tom the bear".')
+                 'stories.txt, or stories.pt "Do you know".')
     path, beginning = Path(sys.argv[1]), " ".join(sys.argv[2:])
     if torch.cuda.is_available():
         torch.set_default_device("cuda")
