@@ -47,6 +47,5 @@ from gptcourse.figures.diagram import (
     block_diagram,
     check_parts,
     gpt_diagram,
-    tensor_shapes,
     training_loop,
 )

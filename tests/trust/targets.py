@@ -454,7 +454,6 @@ def use_figure(call: Callable[[], figures.Picture]) -> None:
 drawings = st.one_of(
     st.tuples(marks, written_texts).map(
         lambda given: lambda: figures.token_strip(given[0], range(len(given[0])), given[1])),
-    marks.map(lambda labels: lambda: figures.tensor_shapes(dict.fromkeys(labels, (2, 3)))),
     nested(written_texts | small).map(lambda given: lambda: figures.gpt_diagram([given])),
     st.tuples(marks, small).map(lambda given: lambda: figures.two_tables(
         given[0], torch.eye(len(given[0])), torch.eye(len(given[0])).log(), given[1])),
