@@ -32,7 +32,7 @@ ORDER = [
     *("gptlib." + name for name in (
         "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
         "corpus", "data", "optimizer", "running", "training", "generation", "checkpoint",
-        "trace", "inside", "storyteller", "pretrained",
+        "trace", "storyteller", "inside", "pretrained",
     )),
     *("gptcourse." + name for name in (
         "titles", "figures", "listing", "views", "exercises", "experiments", "quizzes", "chapter",

@@ -4,10 +4,12 @@ patch brought back. Nothing of them belongs into the learner's file; the library
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
+from functools import reduce
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer
@@ -49,33 +51,32 @@ def _streams(generator: Generator):
 
 def _what_it_makes_of_a_stream(answer: Callable, model: gpt.GPTModel, stream: Tensor) -> str | None:
     """Which way from the stream to scores was taken in place of the right one."""
+    norm, head, first = model.final_norm, model.output_head, model.blocks[0]
+    embedding = model.token_embedding.weight.T                             # (C, V)
+    rows = stream.reshape(-1, *stream.shape[-2:])
     with torch.no_grad():
         given = answer(model, stream.clone())
-        norm, head, first = model.final_norm, model.output_head, model.blocks[0]
-        ways = {
-            "You leave out the final norm: the output layer was trained on normalized vectors.":
-                head(stream),
-            "That is the norm of a block: the output layer was trained behind model.final_norm.":
-                head(first.attention_norm(stream)),
-            "That is the second norm of a block: the output layer was trained behind "
-            "model.final_norm.": head(first.feed_forward_norm(stream)),
-            "You normalize twice: once is what the model does.": head(norm(norm(stream))),
-            "You add the stream to its norm: the output layer gets the norm alone.":
-                head(stream + norm(stream)),
-            "The token embedding is another matrix than the output layer, model.output_head.":
-                norm(stream) @ model.token_embedding.weight.T,
-            "The token embedding is another matrix than the output layer, model.output_head, and "
-            "the final norm comes before it.": stream @ model.token_embedding.weight.T,
-        }
-        ended = stream.reshape(-1, *stream.shape[-2:])
-        for block in model.blocks:
-            ended = block(ended)
-        ended = ended.view(stream.shape)
-        ways["You let the blocks go on with it: the lens skips all that should follow, and goes "
-             "straight to the final norm and the output layer."] = head(norm(ended))
-        ways["You let the blocks go on with it, and leave out the final norm: the lens skips the "
-             "blocks, and takes the norm and the output layer."] = head(ended)
-    return next((told for told, way in ways.items() if _equal(given, way)), None)
+        ways = [
+            (head(stream), "You leave out the final norm: the output layer was trained on "
+                           "normalized vectors."),
+            (head(norm(norm(stream))), "You normalize twice: once is what the model does."),
+            (head(stream + norm(stream)), "You add the stream to its norm: the output layer gets "
+                                          "the norm alone."),
+            (head(nn.functional.layer_norm(stream, stream.shape[-1:])),
+             "The final norm has learned a scale and a shift of its own: call model.final_norm."),
+            *((head(other(stream)), "That is the norm of a block: the output layer was trained "
+                                    "behind model.final_norm.")
+              for other in (first.attention_norm, first.feed_forward_norm)),
+            *((x @ embedding, "The token embedding is another matrix than the output layer, "
+                              "model.output_head, before which comes the final norm.")
+              for x in (stream, norm(stream))),
+        ]
+        for blocks in (model.blocks, model.blocks[-1:]):
+            ended = reduce(lambda x, block: block(x), blocks, rows).view(stream.shape)
+            ways += ((head(x), "You let the blocks go on with it: the lens skips them, and goes "
+                               "straight to the final norm and the output layer.")
+                     for x in (ended, norm(ended)))
+        return next((told for way, told in ways if _equal(given, way)), None)
 
 
 _LENS = "model.output_head(model.final_norm(stream))"
@@ -148,7 +149,8 @@ def _which_weights_count(answer: Callable, *_trial) -> str | None:
     """What single weights add to the score: which are read, and with what factor."""
     counts = torch.stack([answer(x.view(T, T), PERIOD) for x in torch.eye(T * T)]).view(T, T)
     if answer(torch.zeros(T, T), PERIOD).abs() > 1e-6:
-        return "Where a head looks nowhere, with weights that are all 0, the score must be 0."
+        return ("The score must be a mean of weights, and yours isn't even 0 where all weights are "
+                "0: take weights[t, t - period + 1] as they are, and their mean.")
     both = torch.arange(T * T * 1.0).view(T, T)
     if not torch.isclose(answer(both, PERIOD), (both * counts).sum(), rtol=1e-3):
         return ("The score must be a mean of weights, and yours is something else: it doesn't "
@@ -156,6 +158,9 @@ def _which_weights_count(answer: Callable, *_trial) -> str | None:
     read = [tuple(place) for place in counts.abs().gt(1e-6).nonzero().tolist()]
     if read == _RIGHT:
         factor = counts[_RIGHT[0]]
+        if torch.isclose(factor, torch.tensor(1 / len(_RIGHT))):
+            return ("With the weights of a single head it is right, and with more axes before the "
+                    "last two it is not: count axes from the end, dim1=-2, dim2=-1 and [..., i].")
         if not _equal(counts[tuple(zip(*_RIGHT, strict=True))], factor.expand(len(_RIGHT))):
             return "The right weights are read, but they don't count alike: take their mean."
         if torch.isclose(factor, torch.tensor(1.0)):
@@ -206,6 +211,14 @@ INDUCTION_SCORE = Exercise(
     returns=TensorAnswer("score", (), leading=True),
     cases=_all_kinds_of_weights,
     edits=[
+        ("", "    looks = [weights[t, t - period + 1] for t in range(period, len(weights))]\n"
+             "    return sum(looks) / len(looks)\n",
+         "weights[t, ...] is right for a single head only: with more axes before the last two, "
+         "weights[..., t, t - period + 1] and weights.shape[-1] go by the last ones."),
+        ("", "    looks = [weights[t, t - period + 1] for t in range(period, weights.shape[-1])]\n"
+             "    return sum(looks) / len(looks)\n",
+         "weights[t, ...] counts the first axis, which may be texts or heads: the last two are "
+         "weights[..., t, t - period + 1]."),
         ("dim1=-2, dim2=-1", "dim1=0, dim2=1",
          "The diagonal runs through the first two axes, which may be texts and heads: through the "
          "last two, with dim1=-2, dim2=-1."),
@@ -260,6 +273,8 @@ def _effects_by_hand(answer: Callable, *_trial) -> str | None:
 
     said = "With clean 6 and corrupted -2, "
     nothing, everything, half = of(-2.0), of(6.0), of(2.0)
+    if nothing == math.inf:
+        return "The quotient stands upside down: the whole way, clean - corrupted, is below."
     if (nothing, everything, half) == (0, 8, 4):
         return ("That is how far the patch went, not yet what share of the way it is: divide by "
                 "the whole way, clean - corrupted.")
@@ -342,17 +357,18 @@ def _what_is_replaced(answer: Callable, *_trial) -> str | None:
     hit = changed != outputs
     if not hit.any():
         return "Nothing is replaced: what is returned is outputs as it came in."
-    if not _equal(changed[hit], torch.full((int(hit.sum()),), -9.0)):
-        return ("What stands there afterward is not value: put value in the place of what was "
-                "there, with =, and compute nothing.")
     reached = {}
     for axis, name in enumerate(_AXES):
         along = hit.transpose(0, axis).flatten(1).any(dim=1).nonzero().flatten().tolist()
         if along != list(range(_AXES[name])):
             reached[name] = along
-    if reached == {"head": [1]} and int(hit.sum()) == 30:
-        return ("With a number it is right, and with a tensor it is not: value may have the shapes "
-                "(D), (T, D) and (B, T, D), and = spreads each of them over what is missing.")
+    if reached == {"head": [1]} and not _equal(changed[:, 1], torch.full((3, 5, 2), -9.0)):
+        return ("What stands there afterward is not value: put value in the place of what was "
+                "there, with =, and compute nothing.")
+    if reached == {"head": [1]}:
+        return ("With a number it is right, and with a tensor it is not: put value itself there. "
+                "It may have the shapes (D), (T, D) and (B, T, D); = spreads each of them over "
+                "what is missing.")
     found = " and ".join(f"{name} {', '.join(map(str, where))}" for name, where in reached.items())
     return (f"Asked to replace head 1 of outputs (B, H, T, D), you replace {found or 'everything'}"
             ": it must be head 1, the second axis, and in it all texts, places and numbers.")
@@ -370,6 +386,8 @@ REPLACE_HEAD = Exercise(
     edits=[
         ("changed[:, head] = value ", "changed[:, head:] = value ",
          "That is this head and all after it: head alone, without a colon behind it, is one."),
+        ("return changed", "return changed[:, head]",
+         "Only what was replaced is returned: the other heads belong to it, too."),
     ],
     symptoms=[_what_is_replaced],
     hints=("", "", ""),
@@ -379,7 +397,7 @@ SILENCED_PLACE = REPLACE_HEAD.with_bug(
     "10.silenced_place",
     goal=("Find the bug: silence head 5 of any model, and the first five tokens of every text "
           "get the same predictions as before."),
-    bug=("changed[:, head] = value ", "changed[:, :, head] = value ",
+    bug=("changed[:, head] = value    ", "changed[:, :, head] = value ",
          "The bug is still in there: count the axes of outputs, (B, H, T, D), and say which of "
          "them each colon and head stands for."),
     hints=(

@@ -56,7 +56,7 @@ const render = (context) => mount(context, (view) => {
   const count = () => state.data.labels.length;
   const chosen = () => [
     Math.min(view.get("row"), state.data.rows.length - 1),
-    Math.min(view.get("token") ?? state.data.first, count() - 1)];
+    Math.min(view.get("token") ?? state.data.differ.at(-1), count() - 1)];
   const effect = (row, token) => state.data.effect[row * count() + token];
   const cells = () => grid.querySelectorAll("button");
 
@@ -96,7 +96,7 @@ const render = (context) => mount(context, (view) => {
     const room = (grid.parentElement.clientWidth || 700) - name - 12;
     const cell = Math.max(5, Math.min(44, Math.floor(room / count()) - 2));
     grid.style.setProperty("--cell", `${cell}px`);
-    const shown = new Set(labelPlaces(count(), cell + 2, state.data.differ, 14));
+    const shown = new Set(labelPlaces(count(), cell + 2, state.data.differ, 12));
     grid.querySelectorAll(".gpt-column").forEach((column, n) => {
       column.classList.toggle("gpt-unseen", !shown.has(n));
     });

@@ -33,7 +33,7 @@ class PatchingMap(BrowserView):
     From Python, the settings are `prompt` and `other`, the two texts, of equally many tokens;
     `answer` and `other_answer`, a token each (nothing is the one that the model finds most probable
     after its text); `part` ("stream", "attention" or "feed-forward"); and the chosen cell: `row`,
-    from the top, and `token` (None is the first at which the texts differ).
+    from the top, and `token` (None is the last one that the texts do not share).
     """
 
     _esm, _css = browser_files("patching")
@@ -80,7 +80,7 @@ class PatchingMap(BrowserView):
     def update(self) -> None:
         mapped = self._map()
         last = len(mapped["labels"]) - 1
-        token = mapped["first"] if self.token is None else min(self.token, last)
+        token = mapped["differ"][-1] if self.token is None else min(self.token, last)
         if token < 0:
             raise ValueError(
                 f"token is {token}, but tokens are counted from 0: choose 0 to {last}.")
@@ -107,7 +107,7 @@ class PatchingMap(BrowserView):
                     "Both texts leave the two answers equally far apart, so there is no way from "
                     "the one to the other: name two other answers.")
             differ = (clean != corrupted).nonzero()[:, 0].tolist()
-            words = {"rows": rows, "first": differ[0], "differ": differ} | {
+            words = {"rows": rows, "differ": differ} | {
                 name: [figures.with_signs(token) for token in self.tokenizer.tokens(ids)]
                 for name, ids in (("labels", clean.tolist()), ("others", corrupted.tolist()),
                                   ("answers", answers))}

@@ -93,7 +93,7 @@ MOVES = {
         ("button", re.compile("^embedding, token 2 "), ["ArrowDown"], "After layer 0, token 2 "),
         ("button", re.compile("^after layer 0, token 2 "), ["ArrowRight"], "0, token 3 ‘·sat’: "),
         ("radio", "stream", ["ArrowRight"], "Attention of layer 1, token 3 ‘·sat’: "),
-        ("textbox", "answer of the first text", ["m", "Enter"], "Probabilities: ‘m’ "),
+        ("textbox", "answer of the first text", ["Control+a", "m", "Enter"], "Probabilities: ‘m’ "),
     ],
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),

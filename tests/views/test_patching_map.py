@@ -1,4 +1,3 @@
-import json
 import re
 
 import numpy as np
@@ -70,6 +69,11 @@ def test_the_probabilities_before_are_the_models_own_after_either_text():
     np.testing.assert_allclose(view.shown["own"][1], chances_of(CORRUPTED)[1], atol=1e-6)
 
 
+def test_of_a_word_that_is_several_tokens_the_last_one_is_chosen():
+    view = patching("The cat sat", "A dog sat")
+    assert view.shown["differ"] == [1, 2] and view.shown["token"] == 2
+
+
 def test_without_answers_they_are_the_models_most_probable_ones():
     view = PatchingMap(model(), tokenizer(), "The cat sat", "The dog sat")
     with torch.inference_mode():
@@ -84,7 +88,7 @@ def test_the_storyteller_carries_an_animal_from_its_name_to_the_end_within_one_l
     view = PatchingMap(*storyteller(), story, story.replace("frog", "bear"))
     assert view.shown["answers"] == ["·croaked", "·rumbled"]
     place = view.shown["labels"].index("·frog")
-    assert view.shown["token"] == view.shown["first"] == place
+    assert [view.shown["token"]] == view.shown["differ"] == [place]
     strong = np.argwhere(view.shown["effect"] > 0.5).tolist()
     assert strong == [[0, place], [1, len(view.shown["labels"]) - 1],
                       [2, len(view.shown["labels"]) - 1]]
@@ -159,5 +163,3 @@ def test_the_page_says_of_a_cell_what_the_kernel_says(tmp_path):
     for (row, token), sentence in zip(cells, said, strict=True):
         view.row, view.token = row, token
         assert sentence == view.shown["summary"]
-    length = int.from_bytes(view.data[:4], "little")
-    assert json.loads(view.data[4 : 4 + length])["first"] == 2

@@ -32,12 +32,12 @@ wrong_edits(
     (_LENS, "model.output_head(stream)", "You leave out the final norm"),
     (_LENS, "model.output_head(model.blocks[0].attention_norm(stream))", "the norm of a block"),
     (_LENS, "model.output_head(model.blocks[0].feed_forward_norm(stream))",
-     "the second norm of a block"),
+     "the norm of a block"),
     (_LENS, f"{_LENS}.softmax(dim=-1)", "A softmax was applied"),
     (_LENS, f"{_LENS}.log_softmax(dim=-1)", "A log_softmax was applied"),
     (_LENS, "model.output_head(stream + model.final_norm(stream))", "You add the stream"),
     (_LENS, "model.final_norm(stream) @ model.token_embedding.weight.T", "another matrix"),
-    (_LENS, "stream @ model.token_embedding.weight.T", "the final norm comes before it"),
+    (_LENS, "stream @ model.token_embedding.weight.T", "before which comes the final norm"),
     (_LENS, "model.final_norm(stream) @ model.output_head.weight", "has to be turned"),
     (_LENS, f"{_LENS}.argmax(dim=-1)", "ids of the best tokens"),
     (_LENS, "model.output_head(model.final_norm(stream[..., -1, :]))", "Only the last token"),
@@ -45,6 +45,10 @@ wrong_edits(
      "        stream = block(stream.flatten(0, -3) if stream.dim() > 3 else stream)\n"
      "    return model", "You let the blocks go on"),
     (_LENS, "model(stream)", "begins with ids"),
+    (_LENS, "model.output_head(model.final_norm(model.blocks[-1](stream)))",
+     "You let the blocks go on"),
+    (_LENS, "model.output_head(nn.functional.layer_norm(stream, stream.shape[-1:]))",
+     "learned a scale and a shift"),
     (_LENS, "None", "it returns None"),
 )
 
@@ -88,6 +92,9 @@ wrong_edits(
     (_MEAN, "after_the_copy[..., 1:].mean()", "every head has a score of its own"),
     (_MEAN, "after_the_copy[..., 1:].mean(dim=0)", "the shape of your score"),
     (_DIAGONAL, "weights.diagonal(1 - period)", "through the first two axes"),
+    (f"{_DIAGONAL}     # (..., T - period + 1)\n    return {_MEAN}",
+     "weights\n    return weights[..., period:, 1:].diagonal().mean(dim=-1)",
+     "With the weights of a single head it is right"),
 )
 
 # -------------------------------------------------------------------------------- patch_effect
@@ -116,6 +123,7 @@ wrong_edits(
     (_EFFECT, "patched - corrupted / (clean - corrupted)", "in brackets"),
     (_EFFECT, "(patched - corrupted) / clean - corrupted", "in brackets"),
     (_EFFECT, "(patched - corrupted) / clean", "divide by the whole way"),
+    (_EFFECT, "(clean - corrupted) / (patched - corrupted)", "upside down"),
     (_EFFECT, "patched / clean", "begin with patched - corrupted"),
     (_EFFECT, f"({_EFFECT}).clamp(0, 1)", "without clamp"),
     (_EFFECT, f"({_EFFECT}).abs()", "without abs"),
@@ -159,5 +167,6 @@ wrong_edits(
     (_REPLACED, "changed[:, head] = 0 ", "is not value"),
     (_REPLACED, "outputs[:, head] = value ", "it changes its input outputs"),
     ("outputs.clone()", "outputs", "it changes its input outputs"),
+    ("outputs.clone()", "torch.zeros_like(outputs)", "you replace everything"),
     ("return changed", "return outputs", "outputs as it came in"),
 )
