@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gptlib.checks import as_path, shown, whole
 from gptlib.config import GPTConfig
-from gptlib.data import as_ids
+from gptlib.data import as_ids, digest_of_ids
 from gptlib.files import existing, replacing
 from gptlib.model import GPTModel, check_model
 from gptlib.tap import own_name
@@ -76,7 +76,7 @@ def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     header = {
         "config": _config(run.model), "train": vars(run.config), "offset": run.offset,
         "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
-        "text": _digest_of_ids(run.train_ids),
+        "text": run.text_digest,
     }
     _write(path, "training run", header, tensors)
 
@@ -100,12 +100,13 @@ def load_run(
         model = _model(header["config"], _under("model.", tensors))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in header["frozen"])
-    if text != _digest_of_ids(as_ids(train_ids)):
+    if text != digest_of_ids(as_ids(train_ids)):
         raise ValueError(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."
         )
     run = TrainingRun(model, train_ids, validation_ids, settings, device)
+    run.text_digest = text
     with _fitting(path):
         kept = (_under(f"optimizer.{which}.", tensors) for which in range(len(run.optimizers)))
         run.resume(list(map(_averages, run.optimizers, kept)), history, offset)
@@ -358,7 +359,3 @@ def _digest(header: str, tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _digest_of_ids(ids: Tensor) -> str:
-    return hashlib.sha256(ids.contiguous().numpy()).hexdigest()

@@ -11,12 +11,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptlib import running
+from gptlib import data, running
 from gptlib.checks import ABOVE_0, BELOW_1, number, one_of, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import IGNORED, Batches, as_ids, document_windows, seed_for, windows
@@ -64,10 +65,11 @@ def _mean_loss(
     total, count = 0.0, 0
     with evaluating(model):
         for inputs, targets in parts:
-            for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            for batch in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
                 before_each()
+                x, y = (part.to(model.device, torch.int64) for part in batch)
                 counted = (y != IGNORED).sum().item()
-                loss = next_token_loss(model(x.to(model.device)), y.to(model.device))
+                loss = next_token_loss(model(x), y)
                 total, count = total + counted * loss.item(), count + counted
     return total / count
 
@@ -82,7 +84,8 @@ def _in_order(
             "A text needs at least 2 tokens, to read one and predict the other, but this one has "
             f"{len(ids)}: take a longer text."
         )
-    check_vocabulary(ids, config.vocab_size)
+    for part in data.in_parts(ids):
+        check_vocabulary(part, config.vocab_size)
     T = config.context_length
     if end_token is not None:
         return [document_windows(ids, T, end_token)]
@@ -216,6 +219,11 @@ class TrainingRun:
         self.offset -= self.step
         self._remember()
 
+    @cached_property
+    def text_digest(self) -> str:
+        """What tells the training text from all others, in a file of the run."""
+        return data.digest_of_ids(self.train_ids)
+
     @property
     def step(self) -> int:
         """Number of steps done."""
@@ -258,7 +266,8 @@ class TrainingRun:
             text = windows(self.train_ids, shape.context_length)
         else:
             text = document_windows(self.train_ids, shape.context_length, end_token)
-        check_vocabulary(self.train_ids, shape.vocab_size)
+        for part in data.in_parts(self.train_ids):
+            check_vocabulary(part, shape.vocab_size)
         batches = Batches(*text, config.batch_size, config.seed)
         validation = []  # what cannot be read is told now, not after the first steps
         if self.validation_ids is not None:
