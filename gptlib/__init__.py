@@ -10,8 +10,9 @@ from gptlib.blocks import GELU, FeedForward, LayerNorm, TransformerBlock
 from gptlib.model import GPTModel, count_parameters, parameters_by_part
 from gptlib.corpus import load_text
 from gptlib.data import Batches, train_validation_split, windows
+from gptlib.devices import best_device
 from gptlib.training import (
-    Step, TrainConfig, TrainingDiverged, TrainingRun, best_device, evaluate, next_token_loss,
+    Step, TrainConfig, TrainingDiverged, TrainingRun, evaluate, next_token_loss,
 )
 from gptlib.generation import complete, generate, next_token
 from gptlib.checkpoint import (
