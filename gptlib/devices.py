@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from gptlib.checks import shown
 
@@ -167,8 +168,14 @@ def joined(device: str | None, shard: bool = False) -> Iterator[Processes]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    # After a restart on this machine, torchrun's store still has the addresses of those that ended
+    # (github.com/pytorch/pytorch/issues/135712), so that each attempt needs names of its own.
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
     try:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        store = dist.PrefixStore(attempt, next(rendezvous("env://"))[0])
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count)
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise OSError(
