@@ -20,6 +20,7 @@ from gptlib.checkpoint import (
 )
 from gptlib.trace import Trace
 from gptlib.storyteller import tell_stories
+from gptlib.token_files import open_tokens
 
 # What `from gptlib import *` brings: no module of the package, it might be a name of yours.
 __all__ = [
