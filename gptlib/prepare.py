@@ -203,7 +203,8 @@ def _in_turn(work, pieces: Sequence[Piece], workers: int) -> Iterator[np.ndarray
             pool.shutdown(cancel_futures=True)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prepare as the options say. Returns 1 after a sentence for what could not be."""
     parser = argparse.ArgumentParser(
         prog="python -m gptlib.prepare", description="Turn text files of any size into a token "
         "file, from which python -m gptlib.train learns. Stopped halfway, the same command goes on."
@@ -215,7 +216,7 @@ def main() -> int:
                         "BPETokenizer.save wrote; GPT-2's, if left out")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N",
                         help="processes that encode side by side (%(default)s here)")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     try:
         for facts in prepare(chosen.texts, chosen.out, chosen.tokenizer, chosen.workers):
             if sys.stderr.isatty():

@@ -74,16 +74,15 @@ def test_no_cut_changes_a_word(tmp_path_factory, text, size):
     assert words == pre_split(text.replace("\r\n", "\n"))
 
 
-def test_two_processes_write_what_one_writes(texts, tmp_path, monkeypatch):
-    made(texts, tmp_path / "one.bin")
+def test_two_processes_write_what_one_writes(texts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(prepare, "PIECE", 300)
+    facts = made(texts, tmp_path / "one.bin")
+    assert facts.pieces > 5
     folder, its_tokenizer = texts
-    finished = subprocess.run(
-        [sys.executable, "-m", "gptlib.prepare", folder, "--out", tmp_path / "two.bin",
-         "--tokenizer", its_tokenizer, "--workers", "2"], capture_output=True, text=True,
-    )
-    assert finished.returncode == 0, finished.stderr
-    tokens = json.loads((tmp_path / "one.json").read_text())["tokens"]
-    assert finished.stdout == f"{tmp_path}/two.bin holds {tokens:,} tokens.\n"
+    out = str(tmp_path / "two.bin")
+    arguments = [str(folder), "--out", out, "--tokenizer", its_tokenizer, "--workers", "2"]
+    assert prepare.main(arguments) == 0
+    assert capsys.readouterr().out == f"{out} holds {facts.tokens:,} tokens.\n"
     assert (tmp_path / "two.bin").read_bytes() == (tmp_path / "one.bin").read_bytes()
 
 
@@ -99,7 +98,7 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(
         if facts.pieces_done == stop:
             break
     with path.open("ab") as file:
-        file.write(b"half a pie")      # written, but not yet noted down when the process was killed
+        file.write(bytes(10_000))      # written, but not yet noted down when the process was killed
     with pytest.raises(ValueError, match=f"{stop} of {facts.pieces} pieces.*goes on from there"):
         open_tokens(path)
     encoded = []
