@@ -1,6 +1,6 @@
 """What chapter 9's four changes bring on stories, one at a time, at equal parameters and steps.
 
-    python benchmarks/modern.py [--steps 500] [--seeds 0 1 2]
+    python benchmarks/modern.py [--steps 500] [--seeds 0 1 2] [--rates 0.03 0.01]
 
 The figures that the chapter shows are stored in gptcourse/experiments/modern.py.
 """
@@ -8,6 +8,7 @@ The figures that the chapter shows are stored in gptcourse/experiments/modern.py
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 
 from gptcourse.experiments.modern import (
@@ -24,17 +25,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--rates", type=float, nargs="*", default=[0.03, 0.01])    # Muon's
     arguments = parser.parse_args()
     for name in CHANGES:
         print(f"{name}: {count_parameters(GPTModel(changed_config(name))):,} parameters")
     for seed in arguments.seeds:
-        for name in CHANGES:
+        for name, rate in itertools.product(CHANGES, arguments.rates):
             started = time.process_time()
-            model = trained(name, seed, arguments.steps)
+            model = trained(name, seed, arguments.steps, rate=rate)
             seconds = time.process_time() - started
             above = nats_above_floor(model, 300)
-            print(f"seed {seed}, {name}: {above:.2f} nats above the floor, {seconds:.0f} s",
-                  flush=True)
+            print(f"seed {seed}, {name}, rate {rate}: {above:.2f} nats above the floor, "
+                  f"{seconds:.0f} s", flush=True)
         for name in ("GPT-2", "rotary"):
             model = trained(name, seed, arguments.steps, pieces=64)
             within, beyond = losses_within_and_beyond(model, 300)

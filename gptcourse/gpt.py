@@ -1,8 +1,8 @@
 """A GPT from scratch, in one file: the tokenizer, the model, its training, its talking.
 
-    python gpt.py stories.txt                   learns from the text, then writes one like it;
-                                                what it has learned is kept in stories.pt
-    python gpt.py stories.pt "Tom the bear"     takes that up again, and goes on from there
+    python gpt.py stories.txt                  learns from the text, then writes one like it;
+                                               what it has learned is kept in stories.pt
+    python gpt.py stories.pt "Do you know"     takes that up again, and goes on from there
 
 Sizes in the comments: B batch, T tokens, C emb_dim, H heads, D = C / H, V vocab_size, L layers.
 """
@@ -356,7 +356,7 @@ def main():
     """Learn from a text and keep what was learned, or take that up again; then write."""
     if len(sys.argv) < 2 or not Path(sys.argv[1]).is_file():
         sys.exit("Name a text to learn from, or what was kept of one and how to begin: "
-                 'stories.txt, or stories.pt "Tom the bear".')
+                 'stories.txt, or stories.pt "Do you know".')
     path, beginning = Path(sys.argv[1]), " ".join(sys.argv[2:])
     if torch.cuda.is_available():
         torch.set_default_device("cuda")
@@ -392,7 +392,8 @@ def main():
 
 def read_safetensors(path):
     """The tensors of a file, by name. It begins with a header, which says where each one lies."""
-    types = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8, "BOOL": torch.bool}
+    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+             "U8": torch.uint8, "BOOL": torch.bool}
     tensors = {}
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -423,6 +424,9 @@ def load_gpt2(model, tensors):
     given = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()
              if not name.endswith(masks)}
     given.setdefault("lm_head.weight", given["wte.weight"])                  # the head is tied
+    tied = model.output_head.weight is model.token_embedding.weight
+    if tied and not torch.equal(given["lm_head.weight"], given["wte.weight"]):
+        raise ValueError("This file's head isn't tied: build the model with tie_weights=False.")
     weights = {}
     for name in model.state_dict():
         tensor = given[map_name(name)]

@@ -360,24 +360,97 @@ REPEAT_KV = Exercise(
         ("x",), lambda generator: (normal(generator, 2, 3, 4, 5), 2), gpt.repeat_kv)],
 )
 
-CROSSED_HEADS = REPEAT_KV.with_bug(
-    "09.crossed_heads",
-    goal=("Find the bug: all shapes are right and the model loads without a word, but with "
-          "SmolLM2's weights it talks nonsense."),
-    bug=(".repeat_interleave(times, dim=1)", ".repeat(1, times, 1, 1)",
-         "The bug is still in there: write down, with 3 heads of keys and 9 query heads, which of "
-         "the 3 each of the 9 gets, and which it was trained with."),
+# ----------------------------------------------------------------------------------- attention
+
+
+def _prompt_then_tokens(attend):
+    """How a trial calls it: with a prompt of so many tokens at once, then token by token."""
+
+    def answer(queries, keys, values, prompt):
+        cache, results, T = gpt.KVCache(), [], queries.shape[2]
+        for positions in torch.arange(T).split([prompt] + [1] * (T - prompt)):
+            new = (x[:, :, positions] for x in (queries, keys, values))
+            results.append(attend(*new, positions, cache))
+            if not isinstance(results[-1], torch.Tensor):
+                return results[-1]
+        return torch.cat(results, dim=2)
+
+    return answer
+
+
+def _heads(generator, B, H, K, T, D, prompt):
+    return (normal(generator, B, H, T, D), normal(generator, B, K, T, D),
+            normal(generator, B, K, T, D), prompt)
+
+
+def _to_attend(generator):
+    """A prompt alone, tokens after it, tokens alone; one head of keys, several, as many."""
+    for sizes in ((2, 6, 2, 5, 4, 5), (2, 4, 1, 6, 6, 3), (1, 3, 3, 4, 2, 1), (3, 4, 2, 7, 4, 4)):
+        yield _heads(generator, *sizes)
+
+
+def _in_the_prompt_or_later(_answer, queries, _keys, _values, prompt):
+    if prompt == queries.shape[2]:
+        return "It is wrong in the prompt already, while the cache is still empty."
+    return ("The prompt is right, and the tokens after it are not. Write behind each line how many "
+            "queries, keys and values there are when a single new token comes.")
+
+
+_EXTEND = "    keys, values = cache.extend(keys, values)" + " " * 22 + "# (B, K, S, D)\n"
+_ROTATE_KEYS = "    keys = rotate(keys, positions)" + " " * 33
+
+LOST_THREAD = Exercise(
+    "09.lost_thread",
+    goal=("Find the bug: the model reads a prompt as it should, but from the first token on that "
+          "it has written itself, it loses the thread."),
+    definition="grouped_attention",
+    source=f'''def grouped_attention(queries, keys, values, positions, cache):
+    """New tokens gather from all in the cache.  (B, H or K, T, D) -> (B, H, T, D)"""
+    queries = rotate(queries, positions)                           # (B, H, T, D)
+{_ROTATE_KEYS}# (B, K, T, D)
+{_EXTEND}    times = queries.shape[1] // keys.shape[1]                      # H / K
+    keys = repeat_kv(keys, times)                                  # (B, H, S, D)
+    values = repeat_kv(values, times)                              # (B, H, S, D)
+    T, S = queries.shape[2], keys.shape[2]
+    mask = causal_mask(S)[-T:]                                     # (T, S)
+    return attention_weights(queries, keys, mask) @ values         # (B, H, T, D)
+''',
+    kept=False,
+    returns=TensorAnswer("output", ("B", "H", "T", "D")),
+    cases=_to_attend,
+    use=_prompt_then_tokens,
+    bug=(f"{_ROTATE_KEYS}# (B, K, T, D)\n{_EXTEND}", f"{_EXTEND}{_ROTATE_KEYS}# (B, K, S, D)\n",
+         "The bug is still in there: when a single new token comes, how many positions come with "
+         "it, and how many keys are turned by them?"),
+    edits=[
+        (_EXTEND, f"    values = rotate(values, positions)\n{_EXTEND}",
+         "You turn the values, too. They are what a token hands on, and no query is multiplied by "
+         "them: they stay as they are."),
+        ("rotate(keys, positions)", "keys",
+         "Now the keys aren't turned at all, so no query can tell how far away they are."),
+        ("keys, values = cache.extend(", "_, values = cache.extend(",
+         "The keys are the new ones only: go on with all that the cache gives back."),
+    ],
+    symptoms=[_in_the_prompt_or_later],
     hints=(
-        "Give it three heads that hold nothing but 0, 1 and 2, and look at what comes out: which "
-        "head does query head 1 find?",
+        "A prompt of five tokens, then one more. For both calls, write behind each line how many "
+        "positions, queries, keys and values there are.",
         """
-        1. repeat copies the whole row of heads: 0, 1, 2, 0, 1, 2, 0, 1, 2
-        2. query heads 0, 1 and 2 were trained to share head 0: 0, 0, 0, 1, 1, 1, 2, 2, 2
+        1. with the prompt the cache is empty: five positions, and five keys
+        2. with the next token there is one position, but six keys come back from the cache
+        3. so all six are turned by the position of the sixth, as if they stood in one place
+        4. a key that is in the cache already never moves again
         """,
         """
-        return x.repeat_interleave(...)       # each head so many times, before the next comes
+        queries = rotate(queries, positions)
+        keys = ...                            # turned while they are the new ones only
+        keys, values = cache.extend(keys, values)
+        # the other lines are right
         """,
     ),
+    properties=[gradient_reaches(
+        ("queries", "keys", "values"), lambda generator: _heads(generator, 2, 4, 2, 5, 4, 3),
+        lambda *given: LOST_THREAD.reference(*given))],
 )
 
-EXERCISES = (RMS_NORM, ROTATE, SWIGLU, REPEAT_KV, CROSSED_HEADS)
+EXERCISES = (RMS_NORM, ROTATE, SWIGLU, REPEAT_KV, LOST_THREAD)

@@ -482,27 +482,27 @@ LOAD_GPT2 = Exercise(
     properties=[Property("nothing missing, nothing left over", _is_strict, of_class=True)],
 )
 
-SQUARE_MATRIX = LOAD_GPT2.with_bug(
-    "08.square_matrix",
-    goal=("Find the bug: all shapes fit, no error comes, and yet the model that was loaded tells "
-          "no story."),
-    bug=(f"{_IF_TURN}{' ' * 23}# stored (in, out), in nn.Linear (out, in)",
-         "if tensor.shape != model.state_dict()[name].shape:",
-         "The bug is still in there: which matrix has the shape that it should, and is turned all "
-         "the same?"),
+TWO_FILES = LOAD_GPT2.with_bug(
+    "08.two_files",
+    goal=("Find the bug: GPT-2's own file is loaded as it should be, and from the storyteller's "
+          "comes a model that is worse than a guess."),
+    bug=('given.setdefault("lm_head.weight", given["wte.weight"])                  # the head',
+         'given = {**given, "lm_head.weight": given["wte.weight"]}                 # the head',
+         "The bug is still in there: which tensor does the storyteller's file have that GPT-2's "
+         "hasn't, and does the model get it?"),
     hints=(
-        "The condition asks whether the shapes differ. When does it find out that a matrix of "
-        "shape (in, out) is turned? And when can't it?",
+        "Which tensor is in one of the two files and not in the other? Follow it through the "
+        "loader, line by line.",
         """
-        1. c_fc is (C, 4C) in the file, and expand is (4C, C): the shapes differ
-        2. attention's c_proj is (C, C) in the file, and output is (C, C)
-        3. so the shape says nothing; the name does
+        1. the storyteller's file has a lm_head.weight, and GPT-2's has none
+        2. in {**given, name: tensor}, what stands last wins
+        3. so the token embedding is put in place of the file's own head
+        4. it belongs there only where the file has none
         """,
         """
-        if ... in map_name(name):                             # every layer called c_ something
-            tensor = tensor.t()
+        given.setdefault(..., given["wte.weight"])            # only where there is none
         """,
     ),
 )
 
-EXERCISES = (READ_SAFETENSORS, MAP_NAME, LOAD_GPT2, SQUARE_MATRIX)
+EXERCISES = (READ_SAFETENSORS, MAP_NAME, LOAD_GPT2, TWO_FILES)

@@ -57,9 +57,10 @@ def changed_config(name: str) -> GPTConfig:
     return dataclasses.replace(AS_IN_2019, **CHANGES[name])
 
 
-def trained(name: str, seed: int, steps: int, pieces: int | None = None) -> GPTModel:
+def trained(name: str, seed: int, steps: int, pieces: int | None = None,
+            rate: float = 0.03) -> GPTModel:
     """The model with this change, after so many steps on eight stories each, or on as much text in
-    pieces of so many tokens, from any place."""
+    pieces of so many tokens, from any place; `rate` is Muon's peak learning rate."""
     torch.manual_seed(seed)
     config, n_tokens = changed_config(name), 8 * AS_IN_2019.context_length
     if pieces:
@@ -68,7 +69,7 @@ def trained(name: str, seed: int, steps: int, pieces: int | None = None) -> GPTM
     ids = join_documents([story.text for story in storybook.stories(3000, seed=1)], tokenizer)
     settings = TrainConfig(
         steps=steps, batch_size=n_tokens // config.context_length, optimizer="muon",
-        learning_rate=0.01, muon_learning_rate=0.03, warmup_steps=20, schedule="linear",
+        learning_rate=0.01, muon_learning_rate=rate, warmup_steps=20, schedule="linear",
         weight_decay=0.0, evaluate_every=steps, seed=seed,
         end_token=None if pieces else tokenizer.end_token,
     )

@@ -5,7 +5,7 @@ import torch
 from gptcourse.quizzes.quiz import Option, Question
 from gptlib.blocks import rms_norm
 
-_THREE, _FOUR = rms_norm(torch.tensor([3.0, 4.0]), torch.ones(2), eps=0).tolist()
+_ONE, _SEVEN = rms_norm(torch.tensor([1.0, 7.0]), torch.ones(2), eps=0).tolist()
 _L, _K, _H, _D = 30, 3, 9, 64
 _A_TOKEN = 2 * _L * _K * _D * 4
 
@@ -29,17 +29,17 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "What does RMSNorm, with scale 1, make of (3, 4)?",
+        "What does RMSNorm, with scale 1, make of (1, 7)?",
         right=Option(
-            f"({_THREE:.2f}, {_FOUR:.2f})",
-            "The mean square is (9 + 16) / 2 = 12.5. Both numbers are divided by its root, 3.54."),
+            f"({_ONE:.2f}, {_SEVEN:.2f})",
+            "The mean square is (1 + 49) / 2 = 25. Both numbers are divided by its root, 5."),
         wrong=(
             Option("(-1.00, 1.00)",
                    "That's LayerNorm, which subtracts the mean first. RMSNorm leaves it."),
-            Option(f"({3 / 5:.2f}, {4 / 5:.2f})",
-                   "You divided by 5, the root of the sum of the squares. It's their mean, so that "
-                   "long and short vectors end up with numbers of the same size."),
-            Option(f"({3 / 12.5:.2f}, {4 / 12.5:.2f})",
+            Option(f"({1 / 50**0.5:.2f}, {7 / 50**0.5:.2f})",
+                   "You divided by 7.07, the root of the sum of the squares. It's their mean, so "
+                   "that long and short vectors end up with numbers of the same size."),
+            Option(f"({1 / 25:.2f}, {7 / 25:.2f})",
                    "You divided by the mean square itself. The root is missing."),
         ),
     ),

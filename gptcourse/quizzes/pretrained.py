@@ -1,26 +1,30 @@
 """Five questions about pretrained weights."""
 
 from gptcourse.quizzes.quiz import Option, Question
-from gptlib.config import GPT_CONFIG_124M
+from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M
 
-_V, _C, _T, _L = (GPT_CONFIG_124M[key]
-                  for key in ("vocab_size", "emb_dim", "context_length", "n_layers"))
-_TABLE = _T * _C * 4
+_V, _C = GPT_CONFIG_124M["vocab_size"], GPT_CONFIG_124M["emb_dim"]
+_XL = GPT2_FAMILY["gpt2-xl (1558M)"]
+_WIDTH, _BLOCKS, _HEADS = _XL["emb_dim"], _XL["n_layers"], _XL["n_heads"]
+_HEADER, _FIRST = 2616, 65_536
 
 QUESTIONS = (
     Question(
-        f"The header of a file says that `wpe.weight` has the shape [{_T}, {_C}] and the type F32. "
-        "How far apart are its two data_offsets?",
+        f"A file begins with the number {_HEADER}. In its header, a tensor has the data_offsets "
+        f"[{_FIRST}, {_FIRST + 1536}]. At which byte of the file does the tensor begin?",
         right=Option(
-            f"{_TABLE:,} bytes",
-            f"There are {_T} · {_C} numbers, and a float32 takes four bytes."),
+            f"{8 + _HEADER + _FIRST:,}",
+            "Offsets count from where the header ends: 8 bytes for its length, and then the header "
+            "itself."),
         wrong=(
-            Option(f"{_T * _C:,} bytes",
-                   "That's how many numbers there are. Each of them takes four bytes."),
-            Option(f"{_TABLE // 2:,} bytes",
-                   "That would be F16, with two bytes for each number."),
-            Option("It depends on where the tensor lies",
-                   "Where it lies changes both of them, but not their distance."),
+            Option(f"{_FIRST:,}",
+                   "Offsets don't count from the beginning of the file, but from where the header "
+                   "ends."),
+            Option(f"{_HEADER + _FIRST:,}",
+                   "Almost: the eight bytes that hold the header's length come before it."),
+            Option(f"{_FIRST + 1536:,}",
+                   "That's the offset of the byte after its last one, and it also counts from "
+                   "where the header ends."),
         ),
     ),
     Question(
@@ -41,19 +45,19 @@ QUESTIONS = (
         ),
     ),
     Question(
-        "A file in GPT-2's layout comes without a configuration. Which of these can't you read off "
-        "its tensors?",
+        "You find one of GPT-2's files without its config.json. `wte.weight` has the shape "
+        f"[{_V}, {_WIDTH}], and the last block is `h.{_BLOCKS - 1}`. How many heads do you give "
+        "the model?",
         right=Option(
-            "The number of heads",
-            "The heads are cut only when the model runs. Their weights lie side by side in one "
-            "matrix, however many there are."),
+            f"{_HEADS}",
+            f"In all sizes of GPT-2 a head is 64 wide, and {_WIDTH} is {_HEADS} · 64. The file "
+            "alone wouldn't tell you."),
         wrong=(
-            Option("The number of blocks",
-                   "Each block has tensors of its own, with its number in their names."),
-            Option("The length of the context",
-                   "It's the number of rows of wpe.weight: one for each place."),
-            Option("The size of the vocabulary",
-                   "It's the number of rows of wte.weight: one for each token."),
+            Option(f"{_BLOCKS}", "That's the number of blocks: they count from 0."),
+            Option("64", "That's how wide one head is, not how many there are."),
+            Option(f"Any number that divides {_WIDTH}: the model is the same",
+                   "Every such number fits, but only the one that it was trained with gives good "
+                   "scores."),
         ),
     ),
     Question(
@@ -85,7 +89,7 @@ QUESTIONS = (
                    "changed places."),
             Option("The text that it writes reads well",
                    "With one matrix of the last block turned, our storyteller told stories that "
-                   "read well, and more than half of them were even right."),
+                   "read well, and 57 of the 100 that we judged were even right."),
             Option("The number of parameters is right",
                    "It's the same however the numbers are arranged."),
         ),

@@ -58,9 +58,8 @@ def test_logits_equal_those_of_transformers(kind, tmp_path):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert not model.training and all(x.requires_grad for x in model.parameters())
     torch.testing.assert_close(logits(model), expected, atol=1e-5, rtol=1e-5)
-    if kind != "bfloat16":
-        mine = in_the_file_of_the_course(tmp_path, model.config)
-        torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
+    mine = in_the_file_of_the_course(tmp_path, model.config)
+    torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture

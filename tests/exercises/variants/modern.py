@@ -5,6 +5,9 @@ import torch.nn.functional as F
 from collecting import right, wrong_edits
 from torch import nn
 
+from gptcourse import gpt
+from gptlib import attention
+
 # ------------------------------------------------------------------------------------- RMSNorm
 
 
@@ -225,4 +228,41 @@ wrong_edits(
     (_WAY, "x.repeat_interleave(times, dim=1) / times", "copy the heads, compute nothing"),
     (_WAY, "x.detach().repeat_interleave(times, dim=1)", "no gradient reaches x"),
     (_WAY, "x.repeat_interleave(times + 1, dim=1)", "the shape of your heads is"),
+)
+
+# ----------------------------------------------------------------------------------- attention
+
+
+@right("lost_thread")
+def turned_after_the_cache(queries, keys, values, positions, cache):
+    """The cache holds keys as they came, and all are turned anew, each by its own position."""
+    keys, values = cache.extend(keys, values)
+    T, S = queries.shape[2], keys.shape[2]
+    queries, keys = gpt.rotate(queries, positions), gpt.rotate(keys, torch.arange(S))
+    times = queries.shape[1] // keys.shape[1]
+    keys, values = gpt.repeat_kv(keys, times), gpt.repeat_kv(values, times)
+    return gpt.attention_weights(queries, keys, gpt.causal_mask(S)[-T:]) @ values
+
+
+@right("lost_thread")
+def of_the_librarys_parts(queries, keys, values, positions, cache):
+    queries, keys = attention.rotate(queries, positions), attention.rotate(keys, positions)
+    keys, values = cache.extend(keys, values)
+    mask = attention.causal_mask(queries.shape[2], keys.shape[2])
+    return F.scaled_dot_product_attention(queries, keys, values, mask, enable_gqa=True)
+
+
+wrong_edits(
+    "lost_thread",
+    ("rotate(keys, positions)", "rotate(keys, positions + 1)", "in the prompt already"),
+    ("rotate(queries, positions)", "queries", "in the prompt already"),
+    ("rotate(queries, positions)", "rotate(queries, positions - positions[0])",
+     "The prompt is right, and the tokens after it are not"),
+    ("rotate(keys, positions)", "rotate(keys, torch.arange(len(positions)))",
+     "The prompt is right, and the tokens after it are not"),
+    ("causal_mask(S)[-T:]", "causal_mask(S)[:T]",
+     "The prompt is right, and the tokens after it are not"),
+    ("repeat_kv(values, times)", "values.repeat(1, times, 1, 1)", "in the prompt already"),
+    ("keys, values = cache.extend(", "keys, _ = cache.extend(", "in line"),
+    ("@ values", "@ values.detach()", "no gradient reaches values"),
 )

@@ -284,11 +284,13 @@ wrong_edits(
      "KeyError: 'token_embedding.weight'"),
 )
 wrong_edits(
-    "square_matrix",
-    (TURN, "if tensor.dim() == 2 and tensor.shape[0] != tensor.shape[1]:",
-     "You transpose every matrix"),
-    (TURN, 'if "c_proj" in map_name(name):',
-     "Nothing is transposed"),
-    (TURN, 'if "attn" in map_name(name):',
-     "has another shape than"),
+    "two_files",
+    ('given.setdefault("lm_head.weight", given["wte.weight"])',
+     'given |= {"lm_head.weight": given["wte.weight"]}',
+     "The bug is still in there"),
+    ('given.setdefault("lm_head.weight", given["wte.weight"])', "pass",
+     "KeyError: 'lm_head.weight'"),
+    ('given.setdefault("lm_head.weight", given["wte.weight"])',
+     'given.setdefault("wte.weight", given["lm_head.weight"])',
+     "KeyError: 'lm_head.weight'"),
 )
