@@ -6,6 +6,7 @@ torch's work: gradients by DistributedDataParallel, or weights and gradients by 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -187,6 +188,7 @@ def joined(device: str | None, shard: bool = False) -> Iterator[Processes]:
         yield group
         group.anyone(False)  # nobody leaves while another still needs it
     finally:
+        gc.collect()  # a model in a circle of references would hold the group's threads until exit
         dist.destroy_process_group()
 
 
