@@ -1,4 +1,4 @@
-"""Chapter 13. One run, many processes: each computes its part of every batch on its own device.
+"""One run, many processes: each computes its part of every batch on its own device.
 
 `torchrun --nproc_per_node=2 -m gptlib.train ...` starts them. What they exchange, and how, is
 torch's work: gradients by DistributedDataParallel, or weights and gradients by FSDP2.

@@ -1,4 +1,4 @@
-"""Chapter 13. Texts of any size to a token file, in the memory that a few megabytes of text take.
+"""Texts of any size to a token file, in the memory that a few megabytes of text take.
 
     python -m gptlib.prepare stories/ more.txt --out stories.bin
     python -m gptlib.train stories.bin

@@ -1,4 +1,4 @@
-"""Chapter 13. Token ids in a file, for texts that are larger than the memory.
+"""Token ids in a file, for texts that are larger than the memory.
 
 Three files belong together. NAME.bin holds the ids, one after the other, in 2 bytes each where the
 vocabulary allows it and in 4 otherwise; NAME.json says what they are; NAME.tokenizer.json is the

@@ -1,4 +1,4 @@
-"""Chapter 13. A training run without a notebook: `python -m gptlib.train stories.txt --steps 2000`.
+"""A training run without a notebook: `python -m gptlib.train stories.txt --steps 2000`.
 
 What it does is what `TrainingRun` does; its options are the fields of the classes that say how.
 """
