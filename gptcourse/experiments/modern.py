@@ -10,7 +10,7 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
-from gptlib.attention import attention, causal_mask, merge_heads, split_heads
+from gptlib.attention import KVCache, attention, causal_mask, merge_heads, split_heads
 from gptlib.config import GPTConfig
 from gptlib.corpus import storybook
 from gptlib.data import document_windows, join_documents
@@ -120,22 +120,20 @@ def with_context(model: GPTModel, length: int) -> GPTModel:
     return longer
 
 
-def cache_bytes(config: GPTConfig, n_tokens: int) -> int:
-    """What the cache of one text takes, in float32: keys and values of each layer and key head."""
-    return 2 * config.n_layers * config.key_heads * config.head_dim * n_tokens * 4
-
-
 def with_your_parts(model: GPTModel, parts) -> GPTModel:
     """A copy of a model with all four changes, in which RMSNorm, rotate, SwiGLU and repeat_kv are
     those of `parts`, such as `mine`; the weights are the model's."""
-    def forward(layer: nn.Module, x: Tensor, _cache: None = None) -> Tensor:         # (B, T, C)
+    def forward(layer: nn.Module, x: Tensor, cache: KVCache | None = None) -> Tensor:  # (B, T, C)
         queries = split_heads(layer.query(x), layer.n_heads)                 # (B, H, T, D)
         keys, values = (split_heads(project(x), layer.n_kv_heads)            # (B, K, T, D)
                         for project in (layer.key, layer.value))
-        positions, times = torch.arange(x.shape[1]), layer.n_heads // layer.n_kv_heads
+        past, T, times = cache.length if cache else 0, x.shape[1], layer.n_heads // layer.n_kv_heads
+        positions = torch.arange(past, past + T)
         queries, keys = (parts.rotate(one, positions, layer.rotary_base) for one in (queries, keys))
+        if cache:
+            keys, values = cache.extend(keys, values)                        # (B, K, S, D)
         keys, values = (parts.repeat_kv(one, times) for one in (keys, values))
-        mixed = attention(queries, keys, values, causal_mask(x.shape[1]))    # (B, H, T, D)
+        mixed = attention(queries, keys, values, causal_mask(T, past + T))   # (B, H, T, D)
         return layer.output(merge_heads(mixed))
 
     changed, config = copy.deepcopy(model), model.config.to_dict()
