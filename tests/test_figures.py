@@ -421,15 +421,6 @@ def test_traces_of_rounding_are_shown_as_nothing():
     assert "b 0.0004" in figures.bars(["a", "b"], [0.5, 4e-4]).alt
 
 
-def test_a_bar_is_as_long_as_a_tensor_has_numbers_per_token_and_is_cut_into_heads():
-    picture = figures.tensor_shapes({"ids": (1, 7), "x": (1, 7, 128), "weights": (1, 4, 7, 64)})
-    widths = [float(w) for w in re.findall(r'width="([\d.]+)" height="18"', picture.data)]
-    assert len(widths) == 1 + 1 + 4                       # one number, one bar, one per head
-    assert widths[0] == 1.5                               # never too thin to be seen
-    assert widths[1] == 149 and widths[2:] == [74] * 4    # of 300 pixels; a gap of 1
-    assert "weights (1, 4, 7, 64)" in picture.alt
-
-
 def test_two_tables_turn_the_same_row_into_chances_each_in_its_own_way():
     counts = np.array([[1.0, 3.0], [2.0, 2.0]])
     picture = figures.two_tables(["a", "b"], counts, np.log(counts), row=0)
@@ -552,8 +543,6 @@ WITH_WORDS = {
                                         title=text[:40]),
     "bars": lambda text: figures.bars([text, "b"], [1, 2], text[:40], text, unit=text[:8]),
     "token_strip": lambda text: figures.token_strip([text, text], [1, 2], text),
-    "tensor_shapes": lambda text: figures.tensor_shapes({text: (1, 2, 3), "x": (1, 4, 2, 8)}),
-    "window_strip": lambda text: figures.window_strip([text] * 9, [[0, 1], [2, 3]], [1] * 9, 0),
     "token_bars": lambda text: figures.token_bars([text, "b"], {text: [1, 2], "c": [3, 4]},
                                                   text[:40], text[:40]),
     "word_bars": lambda text: figures.word_bars(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -16,7 +17,7 @@ from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer, described, number
 from gptcourse.exercises.classes import facts_of_a_layer, fits, run_filled
 from gptcourse.exercises.early import EARLY
-from gptcourse.exercises.exercise import Exercise, Property, Todo
+from gptcourse.exercises.exercise import TODO, Exercise, Property
 from gptcourse.exercises.listening import first_misread, overheard
 from gptcourse.exercises.properties import normal
 
@@ -112,10 +113,11 @@ def changed(init_weights):
     """A trial: how the model begins, whatever was returned, with chance set to a fixed one."""
 
     def answer(model):
+        code = getattr(inspect.unwrap(init_weights), "__code__", None)
+        if code is not None and "TODO" in code.co_names:
+            return TODO
         torch.manual_seed(5)
         result = init_weights(model)
-        if isinstance(result, Todo):
-            return result
         return _beginning(result if isinstance(result, nn.Module) else model)
 
     return answer
@@ -133,6 +135,15 @@ def _to_begin(generator):
         yield (model,)
 
 
+_BODY = """\
+    for name, parameter in model.named_parameters():
+        if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * len(model.blocks)))
+        elif parameter.dim() == 2:
+            nn.init.normal_(parameter, std=0.02)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+"""
 _RESIDUAL = '("attention.output.weight", "feed_forward.contract.weight")'
 _SCALED = "nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * len(model.blocks)))"
 
@@ -144,6 +155,7 @@ INIT_WEIGHTS = Exercise(
     cases=_to_begin,
     use=changed,
     changes_inputs=True,
+    blanks=[(_BODY, "    TODO\n")],
     edits=[
         (f"if name.endswith({_RESIDUAL}):\n            {_SCALED}\n        elif", "if",
          "All matrices begin alike: the two in each block that write to the stream, "
@@ -262,21 +274,39 @@ def drops_at_the_entrance(cls):
             "embeddings, once.")
 
 
+_PARTS = """\
+        self.config = config
+        self.token_embedding = nn.Embedding(config["vocab_size"], config["emb_dim"])
+        self.position_embedding = nn.Embedding(config["context_length"], config["emb_dim"])
+        self.dropout = nn.Dropout(config["drop_rate"])
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))
+        self.final_norm = LayerNorm(config["emb_dim"])
+        self.output_head = nn.Linear(config["emb_dim"], config["vocab_size"], bias=False)
+"""
+_WAY = """\
+        positions = torch.arange(ids.shape[1], device=ids.device)            # (T)
+        x = self.token_embedding(ids) + self.position_embedding(positions)   # (B, T, C)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x)                                                     # (B, T, C)
+        return self.output_head(self.final_norm(x))                          # (B, T, V)
+"""
 _BLOCKS = 'nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))'
 _TIE = "self.output_head.weight = self.token_embedding.weight"
+_ARANGE = "torch.arange(ids.shape[1], device=ids.device)            # (T)"
+_STEP = "x = block(x)                                                     # (B, T, C)"
+_END = "return self.output_head(self.final_norm(x))"
 
-PARTS = Exercise(
-    "05.parts",
-    definition="GPTModel",
+GPT_MODEL = Exercise(
+    "05.GPTModel",
     earlier_form=EARLY["GPTModel"],
-    goal=("Make all the parts that forward uses, tie the head to the token embedding if "
-          "tie_weights says so, and let init_weights fill in the first weights."),
+    goal=("Make all the parts of a GPT, and send ids through them: the two embeddings, dropout, "
+          "blocks, norm, head."),
     returns=TensorAnswer("logits", ("B", "T", "V"), rtol=1e-3, atol=1e-4),
     cases=_ids,
     use=partial(run_filled, x="ids"),
     structure=fits(gpt.GPTModel, [DEEP, SHORT, TIED]),
-    holes=("__init__",),
-    kept=False,
+    blanks=[(_PARTS, "        TODO\n"), (_WAY, "        return TODO\n")],
     edits=[
         (_BLOCKS, '[TransformerBlock(config) for _ in range(config["n_layers"])]',
          "A plain list hides its layers from the model, which would train without them: "
@@ -292,28 +322,42 @@ PARTS = Exercise(
         (_TIE, "self.output_head = self.token_embedding",
          "You put the whole layer in place of the head: an embedding looks up rows and cannot "
          "multiply by them; share only its weight."),
+        (_ARANGE, 'torch.arange(self.config["context_length"])',
+         "You add the rows of all places in the context: take those of the first T, one for each "
+         "token, T = ids.shape[1]."),
+        (_STEP, f"x = block(x)\n            {_END}",
+         "Only the first block is used: x goes through all of them, so let no `return` stand "
+         "within the loop."),
     ],
     hints=(
-        "forward is given, and it uses every part by its name. The two embeddings are tables: "
-        "what does a row stand for in each, and how many rows are there?",
+        "The two embeddings are tables: what does a row stand for in each, and how many rows are "
+        "there? In forward, follow the shapes from the ids to the scores. Every part is a layer, "
+        "so you call it: one embedding with the ids, one with the positions.",
         """
+        in __init__:
         1. keep config
         2. token_embedding, V rows of C numbers; position_embedding, a row for each place
         3. dropout; blocks, in an nn.ModuleList; final_norm; output_head, from C to V, no bias
-        4. if the configuration has tie_weights: the head's weight is the token embedding's
-        5. init_weights for the whole model
+        in forward:
+        4. positions 0 to T - 1
+        5. x: the embedding of the ids plus the embedding of the positions; then dropout
+        6. for every block in turn: x becomes what the block makes of x
+        7. the norm, then the head
         """,
         """
         self.config = config
         self.token_embedding = nn.Embedding(config["vocab_size"], config["emb_dim"])
         self.position_embedding = nn.Embedding(config["context_length"], config["emb_dim"])
         self.dropout = nn.Dropout(config["drop_rate"])
-        self.blocks = nn.ModuleList(...)                      # as many as config["n_layers"]
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))
         self.final_norm = LayerNorm(config["emb_dim"])
         self.output_head = nn.Linear(config["emb_dim"], config["vocab_size"], bias=False)
-        if config.get("tie_weights"):
-            self.output_head.weight = self.token_embedding.weight
-        init_weights(self)
+
+        positions = torch.arange(ids.shape[1], device=ids.device)             # (T)
+        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
+        for block in self.blocks:
+            ...                               # x goes through the block
+        return self.output_head(self.final_norm(x))
         """,
     ),
     symptoms=[_off_the_path],
@@ -327,69 +371,41 @@ PARTS = Exercise(
     batched={"ids": 1},
 )
 
-_ARANGE = "torch.arange(ids.shape[1], device=ids.device)            # (T)"
-_STEP = "x = block(x)                                                     # (B, T, C)"
-_END = "return self.output_head(self.final_norm(x))"
-
-GPT_MODEL = replace(
-    PARTS,
-    id="05.GPTModel",
-    goal="Send ids through the whole model: the two embeddings, dropout, blocks, norm, head.",
-    holes=("forward",),
-    kept=True,
-    edits=[
-        (_ARANGE, 'torch.arange(self.config["context_length"])',
-         "You add the rows of all places in the context: take those of the first T, one for each "
-         "token, T = ids.shape[1]."),
-        (_STEP, f"x = block(x)\n            {_END}",
-         "Only the first block is used: x goes through all of them, so let no `return` stand "
-         "within the loop."),
-    ],
-    hints=(
-        "Follow the shapes from the ids to the scores, and write a line for each part. The two "
-        "embeddings are layers, so you call them: one with the ids, one with the positions.",
-        """
-        1. positions 0 to T - 1
-        2. x: the embedding of the ids plus the embedding of the positions; then dropout
-        3. for every block in turn: x becomes what the block makes of x
-        4. the norm, then the head
-        """,
-        """
-        positions = torch.arange(ids.shape[1], device=ids.device)             # (T)
-        x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
+# Written in another way than above, and right but for one line: the sums of ones begin with 1.
+_ANOTHER_WAY = """\
+        places = torch.ones_like(ids).cumsum(dim=1)                          # (B, T)
+        x = self.token_embedding(ids)                                        # (B, T, C)
+        x = self.dropout(x + self.position_embedding(places))                # (B, T, C)
         for block in self.blocks:
-            ...                               # x goes through the block
-        return self.output_head(self.final_norm(x))
-        """,
-    ),
-)
+            x = block(x)                                                     # (B, T, C)
+        return self.output_head(self.final_norm(x))                          # (B, T, V)
+"""
 
-POSITIONS = GPT_MODEL.with_bug(
-    "05.positions",
+STUMBLING_MODEL = GPT_MODEL.with_bug(
+    "05.stumbling_model",
     goal=("Find the bug: with trained weights in it, the model stumbles over the first words of a "
           "story, and then goes on as if nothing had happened."),
-    bug=(_ARANGE, "torch.arange(1, ids.shape[1] + 1, device=ids.device)     # (T)",
+    bug=(_WAY, _ANOTHER_WAY,
          "The bug is still in there: which rows does position_embedding have, and which of them "
          "does forward ask for?"),
     edits=[
         ("self.token_embedding(ids) + self.position_embedding(positions)",
          "self.token_embedding(ids)",
          "Without positions there's no error, but now the model isn't told where a token stands: "
-         "mend the line above instead."),
+         "give each token the row of its place."),
     ],
     hints=(
         "There is one more symptom: a text that fills the whole context raises an IndexError. Take "
-        "a text of three tokens, and say what each line of forward makes of it. Which rows of the "
-        "second table are looked up?",
+        "a text of three tokens, and say what each line of forward makes of it, in numbers.",
         """
         1. a table of N rows has rows 0 to N - 1
         2. so the places of T tokens are 0 to T - 1
-        3. that's what torch.arange gives when you tell it nothing but T
+        3. the running sum of 1, 1, 1 is 1, 2, 3
         """,
         """
-        positions = torch.arange(..., device=ids.device)                      # 0 to T - 1
+        places = torch.ones_like(ids).cumsum(dim=1) ...       # 0 to T - 1
         """,
     ),
 )
 
-EXERCISES = (PARTS, GPT_MODEL, POSITIONS, INIT_WEIGHTS)
+EXERCISES = (GPT_MODEL, STUMBLING_MODEL, INIT_WEIGHTS)

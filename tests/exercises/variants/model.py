@@ -117,13 +117,22 @@ class Parts(nn.Module):
 
 
 @right("GPTModel")
-@right("positions")
-@right("parts")
+@right("stumbling_model")
 class OneAfterTheOther(Parts):
     def forward(self, ids):
         x = self.token_embedding(ids)
         x = self.drop(x + self.position_embedding.weight[: x.shape[1]])
         return nn.Sequential(*self.blocks, self.final_norm, self.output_head)(x)
+
+
+@right("stumbling_model")
+class RunningSum(Parts):
+    def forward(self, ids):
+        places = torch.ones_like(ids).cumsum(dim=1) - 1
+        x = self.drop(self.token_embedding(ids) + self.position_embedding(places))
+        for block in self.blocks:
+            x = block(x)
+        return self.output_head(self.final_norm(x))
 
 
 @right("GPTModel")
@@ -140,7 +149,6 @@ class TextByText(Parts):
 
 
 @right("GPTModel")
-@right("parts")
 class HeadByHand(Parts):
     def forward(self, ids):
         B, T = ids.shape
@@ -151,7 +159,7 @@ class HeadByHand(Parts):
         return torch.einsum("btc,vc->btv", self.final_norm(x), self.output_head.weight)
 
 
-@right("parts")
+@right("GPTModel")
 class TiedBySetattr(GPTModel):
     def __init__(self, config):
         super().__init__({**config, "tie_weights": False})
@@ -161,7 +169,7 @@ class TiedBySetattr(GPTModel):
         init_weights(self)
 
 
-@right("parts")
+@right("GPTModel")
 class TiedByRegister(GPTModel):
     def __init__(self, config):
         super().__init__({**config, "tie_weights": False})
@@ -177,7 +185,7 @@ _BLOCKS = 'nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layer
 _NEVER = "the head uses the matrix of the token embedding"
 
 wrong_edits(
-    "parts",
+    "GPTModel",
     (_TIE, "self.output_head.weight = nn.Parameter(self.token_embedding.weight.detach().clone())",
      _NEVER),
     (_TIE, "self.output_head.weight.data = self.token_embedding.weight.data",
@@ -310,8 +318,11 @@ wrong_edits(
     ("def forward(self, ids)", "def forward(self)", "TypeError"),
 )
 wrong_edits(
-    "positions",
+    "stumbling_model",
     (_ARANGE, "torch.arange(ids.shape[1]) + 1", "The bug is still in there"),
     (_ARANGE, "torch.arange(-1, ids.shape[1] - 1)", "IndexError"),
     (_ARANGE, "torch.arange(ids.shape[1]).flip(0)", "must read the places 0 to 3"),
+    (_ARANGE, "torch.ones_like(ids).cumsum(dim=0) - 1", "must read the places 0 to 3"),
+    (_ARANGE, "torch.ones_like(ids).cumsum(dim=1) - 2", "IndexError"),
+    (_ARANGE, "torch.zeros_like(ids).cumsum(dim=1)", "must read the places 0 to 3"),
 )
