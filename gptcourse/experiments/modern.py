@@ -35,9 +35,9 @@ CHANGES = {
         "hidden_dim": 323, "output_bias": False,
     },
 }
-# Trained for 500 steps of 8 rows, with this peak rate of Muon, a model for each seed: nats above the
-# floor for an unseen story, at 0.03 the mean of 300 stories and at 0.01 of 100. benchmarks/modern.py
-# measures them again.
+# Trained for 500 steps of 8 rows, at this peak rate of Muon, from three seeds each: nats above the
+# floor for an unseen story, the mean of 300 stories at 0.03, and of the first 100 of them at 0.01.
+# benchmarks/modern.py measures them again.
 MEASURED: dict[float, dict[str, tuple[float, ...]]] = {
     0.03: {
         "GPT-2": (5.54, 5.61, 5.35),
