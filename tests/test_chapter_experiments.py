@@ -537,17 +537,19 @@ def test_what_a_change_saves_is_given_back():
     assert max(counts) < 1.001 * min(counts)
 
 
-def test_the_cache_of_shared_heads_by_hand():
-    config = modern.changed_config("2 of 6 key heads")
-    assert modern.cache_bytes(config, 10) == 2 * 2 * 2 * 16 * 10 * 4
-    assert modern.cache_bytes(modern.changed_config("GPT-2"), 10) == 2 * 2 * 6 * 16 * 10 * 4
-
-
 def test_a_model_with_the_files_parts_gives_the_librarys_scores():
     model = lively(new("all four"))
     ids = torch.randint(960, (2, 20))
     torch.testing.assert_close(modern.with_your_parts(model, gpt)(ids), model(ids),
                                atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_with_the_files_parts_goes_on_from_a_cache():
+    model = lively(new("all four"))
+    yours, ids = modern.with_your_parts(model, gpt), torch.randint(960, (1, 8))
+    cache = yours.new_cache()
+    pieces = [yours(piece, cache) for piece in ids.split([5, 2, 1], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), model(ids), atol=1e-4, rtol=1e-4)
 
 
 def test_parts_that_are_wrong_are_heard():
