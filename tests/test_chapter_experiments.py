@@ -20,7 +20,6 @@ from gptcourse.experiments import (
     chances_of_words,
     counted_table,
     counting,
-    effective_number,
     falling_back,
     floor_of_windows,
     forgetful,
@@ -228,15 +227,6 @@ def test_stories_are_told_on_from_an_opening_and_the_plots_are_those_of_the_vali
 def test_the_range_of_a_share_is_wilsons(count, many, low, high):
     estimate = share(count, many)
     assert estimate == pytest.approx((low, count / many, high), abs=1e-4)
-
-
-def test_an_effective_number_counts_kinds_that_are_equally_common_and_knows_how_sure_it_is():
-    assert effective_number(["a"] * 30) == pytest.approx((1, 1, 1))
-    even = effective_number(["a", "b", "c", "d"] * 50)
-    assert even.value == pytest.approx(4) and 3.8 < even.low < 3.99
-    few, many = (effective_number(["a", "b", "b"] * n) for n in (5, 100))
-    assert few.value == pytest.approx(many.value) == pytest.approx(3 / 2 ** (2 / 3))
-    assert few.high - few.low > 2 * (many.high - many.low)
 
 
 LAYER = {"emb_dim": 12, "n_heads": 3, "drop_rate": 0.1, "qkv_bias": True}

@@ -57,7 +57,6 @@ from gptcourse.experiments.surprises import (
 )
 from gptcourse.experiments.telling import (
     Estimate,
-    effective_number,
     milliseconds_of_a_token,
     plots_told,
     share,
@@ -85,7 +84,6 @@ __all__ = [
     "changed_config",
     "counted_table",
     "counting",
-    "effective_number",
     "falling_back",
     "floor_of_windows",
     "forgetful",
