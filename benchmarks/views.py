@@ -5,8 +5,9 @@
 A view of the browser is opened in Chromium and its controls are moved; counted is the work that the
 page does for one move, from the event to the end of its drawing. A view of the kernel is moved in
 this process, every control by one step, as an arrow key does; counted is the time until the new
-picture is ready to be sent. A move that lets the model read takes at least as long as the model
-alone, so for a large one both are measured in turns.
+picture is ready to be sent; so it is for AblationBench, of which each head is switched off alone.
+A move that lets the model read takes at least as long as the model alone, so for a large one both
+are measured in turns.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from playwright.sync_api import sync_playwright
 from timing import in_turns, median_ratio
 
 from gptcourse.views import (
+    AblationBench,
     AttentionExplorer,
     AttentionMicroscope,
     ConfigExplorer,
@@ -34,11 +36,12 @@ from gptcourse.views import (
     GradientFlow,
     ModelWalk,
     NeuronExplorer,
+    PatchingMap,
     SamplingBench,
     TimeMachine,
     TokenizerExplorer,
-    WindowExplorer,
 )
+from gptcourse.views.ablation_numbers import INSTEAD
 from gptcourse.views.base import BaseView
 from gptcourse.views.browser import BrowserView
 from gptlib.corpus import storybook
@@ -52,7 +55,7 @@ sys.path.append(str(TESTS / "browser"))
 # Moves every slider of a page in turn, and what else it is moved by, and adds up the time that its
 # handlers take.
 MOVES = """async (moves) => {
-  const moved = "[type=range], [type=radio], .gpt-box";
+  const moved = "[type=range], [type=radio], .gpt-box, .gpt-cell";
   const controls = [...document.querySelectorAll(`#view :is(${moved})`)];
   const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   let work = 0;
@@ -97,8 +100,9 @@ def views() -> dict[str, BaseView]:
         "SamplingBench": SamplingBench(model, tokenizer, "Once upon a time"),
         "SamplingBench, 50,257 tokens": SamplingBench(*vast(), "Once"),
         "TimeMachine": TimeMachine([(p.step, p.model) for p in points], tokenizer, text),
+        "AblationBench": AblationBench(model, tokenizer, ""),
+        "PatchingMap": PatchingMap(model, tokenizer, *two_texts()),
         "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
-        "WindowExplorer": WindowExplorer(tokenizer, text),
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),
         "NeuronExplorer": NeuronExplorer(model, tokenizer, text),
@@ -106,6 +110,14 @@ def views() -> dict[str, BaseView]:
         "GenerationStepper": GenerationStepper(model, tokenizer, ""),
         "GenerationStepper, 30 layers x 9 heads x 576": GenerationStepper(*deep(), text),
     }
+
+
+def two_texts() -> tuple[str, str]:
+    """As long as the view takes them, and another animal in the one than in the other."""
+    text = next(story.text for story in storybook.stories(99, seed=3)
+                if story.facts["plot"] == "trading" and story.facts["friend_kind"] == "frog")
+    text = text[: text.index(" croaked")]
+    return text, text.replace("frog", "bear")
 
 
 @cache
@@ -129,6 +141,20 @@ def on_the_page(browser, view: BrowserView, moves: int) -> list[float]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     times = ViewPage(page, view).page.evaluate(MOVES, moves)
     page.close()
+    return times[3:]
+
+
+def with_heads_off(view: AblationBench, moves: int) -> list[float]:
+    """Milliseconds in the kernel until the page gets the story without a head and its loss."""
+    config, times = view.model.config, []
+    heads = [(layer, head) for layer in range(config.n_layers) for head in range(config.n_heads)]
+    for n in range(moves + 3):
+        if n % len(heads) == 0:
+            view.off, view.seed = [], n                      # a new story, all of it to be told
+            view.instead = INSTEAD[n // len(heads) % len(INSTEAD)]
+        started = time.perf_counter()
+        view.off = [heads[n % len(heads)]]
+        times.append(1000 * (time.perf_counter() - started))
     return times[3:]
 
 
@@ -209,9 +235,12 @@ def main() -> None:
         print("| view | where | median ms | 95 % below | kilobytes sent |\n|---|---|---|---|---|")
         for name, view in views().items():
             of_the_browser = isinstance(view, BrowserView)
-            times = on_the_page(browser, view, moves) if of_the_browser else in_the_kernel(
-                view, moves)
-            where = "browser" if of_the_browser else "kernel"
+            if isinstance(view, AblationBench):
+                where, times = "kernel", with_heads_off(view, moves)
+            elif of_the_browser:
+                where, times = "browser", on_the_page(browser, view, moves)
+            else:
+                where, times = "kernel", in_the_kernel(view, moves)
             sent = f"{len(view.data) / 1000:.0f}" if of_the_browser else "–"
             print(f"| {name} | {where} | {statistics.median(times):.1f} | "
                   f"{np.percentile(times, 95):.1f} | {sent} |", flush=True)

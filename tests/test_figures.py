@@ -543,7 +543,6 @@ WITH_WORDS = {
                                         title=text[:40]),
     "bars": lambda text: figures.bars([text, "b"], [1, 2], text[:40], text, unit=text[:8]),
     "token_strip": lambda text: figures.token_strip([text, text], [1, 2], text),
-    "window_strip": lambda text: figures.window_strip([text] * 9, [[0, 1], [2, 3]], [1] * 9, 0),
     "token_bars": lambda text: figures.token_bars([text, "b"], {text: [1, 2], "c": [3, 4]},
                                                   text[:40], text[:40]),
     "word_bars": lambda text: figures.word_bars(

@@ -32,7 +32,7 @@ ORDER = [
     *("gptlib." + name for name in (
         "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
         "corpus", "data", "optimizer", "running", "training", "generation", "checkpoint",
-        "trace", "storyteller", "pretrained",
+        "trace", "storyteller", "inside", "pretrained",
     )),
     *("gptcourse." + name for name in (
         "titles", "figures", "listing", "views", "exercises", "experiments", "quizzes", "chapter",
@@ -266,7 +266,7 @@ def test_whatever_is_imported_is_required(folders, extras, besides):
     files = sources(*folders)
     own = {*PACKAGES, *(path.stem for path in files), *(path.parent.name for path in files)}
     own |= besides
-    own.add("llms_from_scratch")  # a peer, see benchmarks/speed.py
+    own |= {"llms_from_scratch", "transformer_lens"}  # peers, see benchmarks/speed.py and inside.py
     python = {*sys.stdlib_module_names, "tomllib"}     # in Python 3.10 that one is tomli
 
     missing = set()

@@ -57,7 +57,10 @@ VIEWS = {
     "neurons": "NeuronExplorer(model, tokenizer, until('it was gone.'))",
     "stepper": "GenerationStepper(model, tokenizer, 'Tom the bear')",
     "tokenizer": "TokenizerExplorer(tokenizer, until('it was gone.'))",
-    "windows": "WindowExplorer(tokenizer, until('it was gone.'))",
+    "ablation": "bench = AblationBench(model, tokenizer, 'Once upon a time Poppy the mouse')\n"
+                "bench.off, bench.instead = [(0, 4)], 'mean'\nbench",
+    "patching": "said = until('?\"')\n"
+                "PatchingMap(model, tokenizer, said, said.replace('owl', 'bear'))",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
     "training": "dashboard.start()\ndashboard.wait()\ndashboard",

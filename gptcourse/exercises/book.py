@@ -11,6 +11,7 @@ from gptcourse.exercises import (
     attention,
     blocks,
     generation,
+    inside,
     language_model,
     model,
     modern,
@@ -30,7 +31,7 @@ from gptcourse.figures.signs import sign
 from gptcourse.titles import TITLES
 
 CHAPTERS = (start, tokenization, language_model, attention, blocks, model, training, generation,
-            pretrained, modern)
+            pretrained, modern, inside)
 
 
 def all_exercises() -> list[Exercise]:

@@ -373,7 +373,7 @@ GPT_MODEL = Exercise(
 
 # Written in another way than above, and right but for one line: the sums of ones begin with 1.
 _ANOTHER_WAY = """\
-        places = torch.ones_like(ids).cumsum(dim=1)                          # (B, T), a running sum
+        places = torch.ones_like(ids).cumsum(dim=1)                          # (B, T)
         x = self.token_embedding(ids)                                        # (B, T, C)
         x = self.dropout(x + self.position_embedding(places))                # (B, T, C)
         for block in self.blocks:

@@ -38,7 +38,7 @@ from gptcourse.figures.charts import (
     word_bars,
 )
 from gptcourse.figures.estimates import estimates
-from gptcourse.figures.strips import Chip, chip_list, token_strip, window_strip
+from gptcourse.figures.strips import Chip, chip_list, token_strip
 from gptcourse.figures.tables import two_tables
 from gptcourse.figures.head import one_head
 from gptcourse.figures.valley import valley

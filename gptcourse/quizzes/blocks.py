@@ -16,8 +16,8 @@ QUESTIONS = (
     Question(
         "Every number of a vector is multiplied by 10. What happens to its layer norm?",
         right=Option("It stays the same.",
-                     "Mean and deviation grow tenfold, too, and both are taken out. (Only eps "
-                     "makes a tiny difference.)"),
+                     "The mean and the root of the variance grow tenfold, too. The one is "
+                     "subtracted, the other divided out. (Only eps makes a tiny difference.)"),
         wrong=(
             Option("It grows tenfold, too.", "The size is divided out."),
             Option("It grows by the root of ten.",
@@ -33,7 +33,7 @@ QUESTIONS = (
             Option("Nothing: its output is 0.",
                    "It still multiplies by two matrices, which is as good as one."),
             Option("The same as before, only less exactly.",
-                   "It can't sort two numbers any more, however long it learns."),
+                   "It can't even leave the sign off a number any more, however long it learns."),
             Option("Four times as much as a single layer.",
                    "The room in the middle brings nothing as long as all of it is straight."),
         )),
@@ -58,9 +58,9 @@ QUESTIONS = (
             Option("12", "The shortcuts have the slope 1 each, but in a row they're multiplied."),
         )),
     Question(
-        "In GPT-2 small, how many numbers stand for a token in the middle of the feed-forward "
-        "network?",
-        right=Option(f"{4 * _C:,}", f"Four times as many as in the stream, which has C = {_C}."),
+        f"In GPT-2 small, the stream has C = {_C} numbers for each token. How many are there in "
+        "the middle of the feed-forward network?",
+        right=Option(f"{4 * _C:,}", "Four times as many as in the stream."),
         wrong=(
             Option(f"{_C:,}", "That's the stream. The network makes four times as many of it."),
             Option(f"{_C // GPT_CONFIG_124M['n_heads']}", "That's the width of one head."),

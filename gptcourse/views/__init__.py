@@ -1,11 +1,13 @@
 """Interactive views: every picture is drawn from a model that runs while you move the controls."""
 
+from gptcourse.views.ablation import AblationBench
 from gptcourse.views.attention import AttentionExplorer
 from gptcourse.views.configuration import ConfigExplorer
 from gptcourse.views.gradients import GradientFlow
 from gptcourse.views.live import watch
 from gptcourse.views.microscope import AttentionMicroscope
 from gptcourse.views.neurons import NeuronExplorer
+from gptcourse.views.patching import PatchingMap
 from gptcourse.views.sampling import SamplingBench
 from gptcourse.views.session import Session
 from gptcourse.views.stepper import GenerationStepper
@@ -13,9 +15,9 @@ from gptcourse.views.time_machine import TimeMachine
 from gptcourse.views.tokenizer import TokenizerExplorer
 from gptcourse.views.training import TrainingDashboard
 from gptcourse.views.walk import ModelWalk
-from gptcourse.views.windows import WindowExplorer
 
 __all__ = [
+    "AblationBench",
     "AttentionExplorer",
     "AttentionMicroscope",
     "ConfigExplorer",
@@ -23,11 +25,11 @@ __all__ = [
     "GradientFlow",
     "ModelWalk",
     "NeuronExplorer",
+    "PatchingMap",
     "SamplingBench",
     "Session",
     "TimeMachine",
     "TokenizerExplorer",
     "TrainingDashboard",
-    "WindowExplorer",
     "watch",
 ]

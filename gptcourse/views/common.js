@@ -328,6 +328,25 @@ export function choice(view, name, label, options) {
     ...options.map(([, text], n) => make("label", { class: "gpt-tick" }, inputs[n], text)));
 }
 
+const LARGEST_SEED = 2 ** 31 - 1;
+
+/** A whole number, taken over on enter and when it is left; what is none leaves the seed as it is. */
+export function seedField(view) {
+  const take = () => {
+    const seed = Number(input.value);
+    const usable = input.value && Number.isInteger(seed) && seed >= 0 && seed <= LARGEST_SEED;
+    if (usable) view.set({ seed });
+    else input.value = view.get("seed");
+  };
+  const input = make("input", {
+    type: "number", min: 0, max: LARGEST_SEED, step: 1, "aria-label": "seed",
+    onchange: take,
+    onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
+  });
+  view.on(["seed"], () => { input.value = view.get("seed"); });
+  return make("label", { class: "gpt-field" }, make("span", { class: "gpt-quiet" }, "seed"), input);
+}
+
 export function button(label, action, hint = label) {
   return make("button", {
     type: "button", class: "gpt-button", "aria-label": hint, title: hint, onclick: action,

@@ -1,6 +1,8 @@
 // The whole vocabulary's scores, bent by temperature and filters, and tokens drawn from them.
 
-import { button, chance, make, mount, shortened, textField, walk, written } from "./common.js";
+import {
+  button, chance, make, mount, seedField, shortened, textField, walk, written,
+} from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
 // The filters of gptlib/generation.py. Each keeps the best tokens and rules out all others, so with
@@ -293,25 +295,6 @@ function scale(view, name, label, { low, high, step, show, toValue = Number }) {
   });
   return make("label", { class: "gpt-field" }, make("span", { class: "gpt-quiet" }, label), input,
     readout);
-}
-
-const LARGEST_SEED = 2 ** 31 - 1;
-
-/** A whole number, taken over on enter and when it is left; what is none leaves the seed as it is. */
-function seedField(view) {
-  const take = () => {
-    const seed = Number(input.value);
-    const usable = input.value && Number.isInteger(seed) && seed >= 0 && seed <= LARGEST_SEED;
-    if (usable) view.set({ seed });
-    else input.value = view.get("seed");
-  };
-  const input = make("input", {
-    type: "number", min: 0, max: LARGEST_SEED, step: 1, "aria-label": "seed",
-    onchange: take,
-    onkeydown: (event) => { if (event.key === "Enter") take(); },   // JupyterLab swallows enter
-  });
-  view.on(["seed"], () => { input.value = view.get("seed"); });
-  return make("label", { class: "gpt-field" }, make("span", { class: "gpt-quiet" }, "seed"), input);
 }
 
 export default { render };

@@ -54,13 +54,13 @@ window.ready = true;
 class ViewPage:
     """A page with one view, and what was said to its console."""
 
-    def __init__(self, page, view: BrowserView):
+    def __init__(self, page, view: BrowserView, source: str = PAGE):
         self.page, self.complaints, self.requests = page, [], []
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda message: self.complaints.append(message.text)
                 if message.type in ("error", "warning") else None)
         page.on("request", lambda request: self.requests.append(request.url))
-        page.set_content(PAGE % {
+        page.set_content(source % {
             "style": view._css,
             "state": json.dumps({name: _readable(getattr(view, name)) for name in settings(view)}),
             "module": base64.b64encode(view._esm.encode()).decode(),

@@ -26,7 +26,6 @@ model = GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_hea
 """
 OF_THE_KERNEL = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
-    "WindowExplorer": "WindowExplorer(tokenizer, text)",
     "GradientFlow": "GradientFlow()",
     "ConfigExplorer": "ConfigExplorer()",
     "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",

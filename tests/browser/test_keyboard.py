@@ -35,7 +35,8 @@ CELLS = {
     "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
     "TimeMachine": "TimeMachine([(0, small(1)), (9, small(2))], tokenizer, 'The cat sat.')",
     "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
-    "WindowExplorer": "WindowExplorer(tokenizer, text)",
+    "AblationBench": "AblationBench(model, tokenizer, 'The cat')",
+    "PatchingMap": "PatchingMap(model, tokenizer, 'The cat sat', 'The sat sat', ('a', 'T'))",
 }
 # What a learner presses, and what the view then says: role, name, keys, sentence.
 MOVES = {
@@ -80,14 +81,23 @@ MOVES = {
         ("slider", "after step", ["Home"], "After step 0: loss on this text"),
         ("button", re.compile("^token 4 "), ["ArrowLeft"], "Token 3 ‘·sat’ had probability"),
     ],
+    "AblationBench": [
+        ("switch", "layer 0, head 0", ["Space"], "Off: layer 0, head 0; instead, zeros."),
+        ("switch", "layer 0, head 0", ["ArrowRight", "ArrowDown", "Enter"],
+         "Off: layer 0, head 0; layer 1, head 1; instead, zeros."),
+        ("radio", "zeros", ["ArrowRight"], "layer 1, head 1; instead, the mean."),
+        ("textbox", "neurons off", ["0", ":", "9", "Enter"], "layer 0, neuron 9; instead"),
+        ("button", "Switch all heads and neurons on", ["Enter"], "All 8 heads and all neurons are"),
+    ],
+    "PatchingMap": [
+        ("button", re.compile("^embedding, token 2 "), ["ArrowDown"], "After layer 0, token 2 "),
+        ("button", re.compile("^after layer 0, token 2 "), ["ArrowRight"], "0, token 3 ‘·sat’: "),
+        ("radio", "stream", ["ArrowRight"], "Attention of layer 1, token 3 ‘·sat’: "),
+        ("textbox", "answer of the first text", ["Control+a", "m", "Enter"], "Probabilities: ‘m’ "),
+    ],
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),
         ("button", "back", ["Enter"], "0 new tokens after a prompt of"),
-    ],
-    "WindowExplorer": [
-        ("slider", "stride", ["Home"], "a window of 8 every 1: 24 windows"),
-        ("slider", "window", ["ArrowRight"], "Window 2 begins at token 1."),
-        ("textbox", "text", ["Control+End", "!"], "The text has 218 tokens"),
     ],
 }
 FOCUSABLE = ("input:not([disabled]), select, textarea, button:not([disabled]), summary, "

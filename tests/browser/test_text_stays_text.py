@@ -18,11 +18,13 @@ IN_THE_BROWSER = {
     "AttentionMicroscope": lambda: views.AttentionMicroscope(model(), ODD, PROMPT),
     "ModelWalk": lambda: views.ModelWalk(model(), ODD, PROMPT),
     "SamplingBench": lambda: views.SamplingBench(model(), ODD, PROMPT),
+    "AblationBench": lambda: views.AblationBench(model(), ODD, PROMPT),
+    "PatchingMap": lambda: views.PatchingMap(
+        model(), ODD, PROMPT, f"{MARKUP} The dog", ("a", "T")),
     "TimeMachine": lambda: views.TimeMachine(checkpoints(), ODD, PROMPT),
 }
 IN_THE_KERNEL = {
     "TokenizerExplorer": lambda: views.TokenizerExplorer(tokenizer(), PROMPT)._tokens,
-    "WindowExplorer": lambda: views.WindowExplorer(ODD, PROMPT * 20)._strip,
     "NeuronExplorer": lambda: views.NeuronExplorer(model(), ODD, PROMPT)._colored,
     "GenerationStepper": lambda: views.GenerationStepper(model(), ODD, PROMPT)._text,
 }

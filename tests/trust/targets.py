@@ -451,15 +451,9 @@ def use_figure(call: Callable[[], figures.Picture]) -> None:
     json.dumps(picture._repr_mimebundle_())
 
 
-def window_strip(labels) -> figures.Picture:
-    windows = [[0], [0], [0]] if len(labels) > 1 else [[0]]
-    return figures.window_strip([*labels, "end"], windows, [1] * (len(labels) + 1), 0)
-
-
 drawings = st.one_of(
     st.tuples(marks, written_texts).map(
         lambda given: lambda: figures.token_strip(given[0], range(len(given[0])), given[1])),
-    marks.map(lambda labels: lambda: window_strip(labels)),
     nested(written_texts | small).map(lambda given: lambda: figures.gpt_diagram([given])),
     st.tuples(marks, small).map(lambda given: lambda: figures.two_tables(
         given[0], torch.eye(len(given[0])), torch.eye(len(given[0])).log(), given[1])),
@@ -486,8 +480,8 @@ def use_view(given: tuple[str, str]) -> None:
     name, text = given
     makers = {
         "TokenizerExplorer": lambda: views.TokenizerExplorer(tokenizer(), text),
-        "WindowExplorer": lambda: views.WindowExplorer(tokenizer(), text, context_length=2),
         "TimeMachine": lambda: views.TimeMachine([(0, model()), (1, model())], tokenizer(), text),
+        "PatchingMap": lambda: views.PatchingMap(model(), tokenizer(), f"{text} a", f"{text} b"),
     }
     make = makers.get(name, lambda: getattr(views, name)(model(), tokenizer(), text))
     view = make()
@@ -500,9 +494,9 @@ def use_view(given: tuple[str, str]) -> None:
         view.close()
 
 
-READING_VIEWS = ("TokenizerExplorer", "WindowExplorer", "AttentionExplorer", "SamplingBench",
+READING_VIEWS = ("TokenizerExplorer", "AttentionExplorer", "SamplingBench",
                  "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine",
-                 "ModelWalk")
+                 "ModelWalk", "AblationBench", "PatchingMap")
 
 
 # ------------------------------------------------------------------------------------ my_gpt.py

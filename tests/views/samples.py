@@ -7,6 +7,7 @@ from helpers import lively_model
 
 from gptcourse import gpt
 from gptcourse.views import (
+    AblationBench,
     AttentionExplorer,
     AttentionMicroscope,
     ConfigExplorer,
@@ -14,11 +15,11 @@ from gptcourse.views import (
     GradientFlow,
     ModelWalk,
     NeuronExplorer,
+    PatchingMap,
     SamplingBench,
     TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
-    WindowExplorer,
     watch,
 )
 from gptlib.config import GPTConfig
@@ -76,7 +77,8 @@ MAKERS = {
     "NeuronExplorer": lambda: NeuronExplorer(model(), tokenizer(), "The cat sat."),
     "GenerationStepper": lambda: GenerationStepper(model(), tokenizer(), "The cat"),
     "TimeMachine": lambda: TimeMachine(checkpoints(), tokenizer(), "The cat sat."),
+    "AblationBench": lambda: AblationBench(model(), tokenizer(), "The cat"),
+    "PatchingMap": lambda: PatchingMap(model(), tokenizer(), "The cat sat", "The dog sat"),
     "TrainingDashboard": dashboard,
-    "WindowExplorer": lambda: WindowExplorer(tokenizer(), TEXT),
     "watch": lambda: watch([], floor=0.5),
 }

@@ -15,13 +15,14 @@ from gptcourse.views.browser import BrowserView
 ODD = OddTokenizer(tokenizer().merges, tokenizer().special_tokens)
 WITH_TEXT = {
     "TokenizerExplorer": lambda text: views.TokenizerExplorer(ODD, text),
-    "WindowExplorer": lambda text: views.WindowExplorer(ODD, text * 20 + TEXT),
     "AttentionExplorer": lambda text: views.AttentionExplorer(model(), ODD, text),
     "AttentionMicroscope": lambda text: views.AttentionMicroscope(model(), ODD, text),
     "ModelWalk": lambda text: views.ModelWalk(model(), ODD, text),
     "SamplingBench": lambda text: views.SamplingBench(model(), ODD, text),
     "NeuronExplorer": lambda text: views.NeuronExplorer(model(), ODD, text),
     "GenerationStepper": lambda text: views.GenerationStepper(model(), ODD, text),
+    "AblationBench": lambda text: views.AblationBench(model(), ODD, text),
+    "PatchingMap": lambda text: views.PatchingMap(model(), ODD, f"{text} cat", f"{text} dog"),
     "TimeMachine": lambda text: views.TimeMachine(checkpoints(), ODD, text + "The cat"),
 }
 
@@ -29,6 +30,14 @@ WITH_TEXT = {
 def everything_in(widget: widgets.Widget) -> list[widgets.Widget]:
     return [widget, *(inner for child in getattr(widget, "children", ())
                       for inner in everything_in(child))]
+
+
+def texts_in(words) -> list[str]:
+    """Every text in what JSON can hold."""
+    if isinstance(words, (list, dict)):
+        inner = words.values() if isinstance(words, dict) else words
+        return [text for one in inner for text in texts_in(one)]
+    return [words] if isinstance(words, str) else []
 
 
 def check_view(view) -> None:
@@ -45,8 +54,7 @@ def check_view(view) -> None:
         check_picture(view.picture)
     if isinstance(view, BrowserView) and view.data:
         length = int.from_bytes(view.data[:4], "little")
-        words = json.loads(view.data[4 : 4 + length])
-        for text in (*words["labels"], *words.get("samples", ())):
+        for text in texts_in(json.loads(view.data[4 : 4 + length])):
             check_words(text)
 
 
@@ -76,6 +84,8 @@ def test_half_a_surrogate_pair_becomes_the_replacement_character_wherever_it_is_
         assert field.value == "a\ufffd\U0001f44d" * 3
     elif name != "TimeMachine":                             # which has no field
         view.prompt = "a\ud83d\udc4d\udc4d"
+        if name == "PatchingMap":                           # whose texts have equally many tokens
+            view.answer, view.other_answer, view.other = "a", "T", "T\ud83d\udc4d\udc4d"
         assert view.prompt == view.session.prompt == "a\U0001f44d\ufffd"
     assert view.last_error is None
     check_view(view)

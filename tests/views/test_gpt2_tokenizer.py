@@ -7,16 +7,17 @@ from helpers import lively_model
 from samples import TEXT
 
 from gptcourse.views import (
+    AblationBench,
     AttentionExplorer,
     AttentionMicroscope,
     GenerationStepper,
     ModelWalk,
     NeuronExplorer,
+    PatchingMap,
     SamplingBench,
     TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
-    WindowExplorer,
 )
 from gptlib.config import GPTConfig
 from gptlib.data import join_documents
@@ -39,8 +40,9 @@ def model():
     lambda gpt2: SamplingBench(model(), gpt2, "The cat"),
     lambda gpt2: GenerationStepper(model(), gpt2, "The cat"),
     lambda gpt2: TimeMachine([(0, model()), (5, model())], gpt2, "The cat sat."),
+    lambda gpt2: AblationBench(model(), gpt2, "The cat"),
+    lambda gpt2: PatchingMap(model(), gpt2, "The cat sat", "The dog sat"),
     lambda gpt2: TokenizerExplorer(gpt2, "The cat sat."),
-    lambda gpt2: WindowExplorer(gpt2, TEXT),
 ])
 def test_a_view_takes_gpt2_tokenizer(make):
     view = make(gpt2_tokenizer())

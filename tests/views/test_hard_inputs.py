@@ -13,19 +13,27 @@ from samples import SMALL, TEXT, checkpoints, model, tokenizer
 
 from gptcourse import views
 
+
+def two_texts(text: str) -> dict[str, str]:
+    """Two texts of equally many tokens that differ in their last."""
+    return {"prompt": f"{text} cat", "other": f"{text} dog"}
+
+
 READERS = {
     "TokenizerExplorer": lambda text, _: views.TokenizerExplorer(tokenizer(), text),
-    "WindowExplorer": lambda text, _: views.WindowExplorer(tokenizer(), text, context_length=2),
     "AttentionExplorer": lambda text, model: views.AttentionExplorer(model, tokenizer(), text),
     "AttentionMicroscope": lambda text, model: views.AttentionMicroscope(model, tokenizer(), text),
     "SamplingBench": lambda text, model: views.SamplingBench(model, tokenizer(), text),
     "ModelWalk": lambda text, model: views.ModelWalk(model, tokenizer(), text),
     "NeuronExplorer": lambda text, model: views.NeuronExplorer(model, tokenizer(), text),
     "GenerationStepper": lambda text, model: views.GenerationStepper(model, tokenizer(), text),
+    "AblationBench": lambda text, model: views.AblationBench(model, tokenizer(), text),
+    "PatchingMap": lambda text, model: views.PatchingMap(
+        model, tokenizer(), *two_texts(text).values()),
     "TimeMachine": lambda text, model: views.TimeMachine(
         [(0, model), *checkpoints()[1:]], tokenizer(), text),
 }
-WITHOUT_A_MODEL = ("TokenizerExplorer", "WindowExplorer")
+WITHOUT_A_MODEL = ("TokenizerExplorer",)
 FINE = {
     "one token": "T",
     "emoji": "👍👩‍🚀🏳️‍🌈",
@@ -44,6 +52,9 @@ def alert(view) -> str:
 
 def type_in(view, text: str) -> None:
     """Change the view's text as a learner does."""
+    if isinstance(view, views.PatchingMap):
+        view.state = two_texts(text)
+        return
     for field in ("text", "prompt"):
         control = getattr(view, field, None)
         if hasattr(control, "value"):
@@ -60,9 +71,9 @@ def speaks(view, name: str) -> bool:
 
 
 def asks_for_more(view) -> bool:
-    """The text is too short for what the view shows, and an alert says so."""
+    """The text does not do for what the view shows, and an alert says so."""
     return view.last_error is not None and bool(
-        re.search("type some text|take a longer text", alert(view)))
+        re.search("type some text|take a longer text|name two answers", alert(view)))
 
 
 @every_reader

@@ -11,7 +11,8 @@ MOVES = {                      # a setting of each view and another value for it
     "ConfigExplorer": ("layers", 7), "TrainingDashboard": ("steps", 30),
     "GradientFlow": ("shortcuts", False), "NeuronExplorer": ("neuron", 3),
     "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5),
-    "WindowExplorer": ("stride", 2), "ModelWalk": ("box", "attention"),
+    "ModelWalk": ("box", "attention"), "AblationBench": ("off", [(0, 1), (1, 3)]),
+    "PatchingMap": ("row", 1),
     "watch": ("show", losses.LOG),
 }
 

@@ -16,6 +16,8 @@ VIEWS = [
     lambda model: views.NeuronExplorer(model, tokenizer(), "The cat sat"),
     lambda model: views.SamplingBench(model, tokenizer(), "The cat sat"),
     lambda model: views.GenerationStepper(model, tokenizer(), "The cat sat"),
+    lambda model: views.AblationBench(model, tokenizer(), "The cat"),
+    lambda model: views.PatchingMap(model, tokenizer(), "The cat sat", "The dog sat"),
     lambda model: views.TimeMachine([(0, model), (50, model)], tokenizer(), "The cat sat"),
 ]
 

@@ -1,0 +1,419 @@
+"""Exercises of chapter 10: to read a model's stream early, to find induction heads, to say what a
+patch brought back. Nothing of them belongs into the learner's file; the library has them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from functools import reduce
+
+import torch
+from torch import Generator, Tensor, nn
+
+from gptcourse import gpt
+from gptcourse.exercises.answers import TensorAnswer
+from gptcourse.exercises.classes import filled
+from gptcourse.exercises.exercise import Exercise
+from gptcourse.exercises.model import small_config
+from gptcourse.exercises.page import edited
+from gptcourse.exercises.properties import normal
+from gptlib import inside
+
+
+def _in_the_library(function: Callable, *edits: tuple[str, str]) -> str:
+    """Its source in gptlib.inside, in a learner's form: without types, and without a check."""
+    source = inspect.getsource(function)
+    for old, new in edits:
+        source = edited(source, old, new)
+    return source
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------------- logit_lens
+
+
+def _model(V: int, C: int, H: int, L: int) -> gpt.GPTModel:
+    with torch.no_grad():
+        return filled(gpt.GPTModel(small_config(V, 8, C, H, L))).eval()
+
+
+def _streams(generator: Generator):
+    """A batch of texts, one text, a whole stream of several layers, a single token."""
+    yield _model(7, 4, 2, 2), 3 * normal(generator, 2, 3, 4) + 1
+    yield _model(9, 6, 2, 1), normal(generator, 5, 6)
+    yield _model(11, 8, 4, 2), 2 * normal(generator, 5, 2, 4, 8)
+    yield _model(5, 4, 1, 1), normal(generator, 1, 1, 4)
+
+
+def _what_it_makes_of_a_stream(answer: Callable, model: gpt.GPTModel, stream: Tensor) -> str | None:
+    """Which way from the stream to scores was taken in place of the right one."""
+    norm, head, first = model.final_norm, model.output_head, model.blocks[0]
+    embedding = model.token_embedding.weight.T                             # (C, V)
+    rows = stream.reshape(-1, *stream.shape[-2:])
+    with torch.no_grad():
+        given = answer(model, stream.clone())
+        ways = [
+            (head(stream), "You leave out the final norm: the output layer was trained on "
+                           "normalized vectors."),
+            (head(norm(norm(stream))), "You normalize twice: once is what the model does."),
+            (head(stream + norm(stream)), "You add the stream to its norm: the output layer gets "
+                                          "the norm alone."),
+            (head(nn.functional.layer_norm(stream, stream.shape[-1:])),
+             "The final norm has learned a scale and a shift of its own: call model.final_norm."),
+            *((head(other(stream)), "That is the norm of a block: the output layer was trained "
+                                    "behind model.final_norm.")
+              for other in (first.attention_norm, first.feed_forward_norm)),
+            *((x @ embedding, "The token embedding is another matrix than the output layer, "
+                              "model.output_head, before which comes the final norm.")
+              for x in (stream, norm(stream))),
+        ]
+        for blocks in (model.blocks, model.blocks[-1:]):
+            ended = reduce(lambda x, block: block(x), blocks, rows).view(stream.shape)
+            ways += ((head(x), "You let the blocks go on with it: the lens skips them, and goes "
+                               "straight to the final norm and the output layer.")
+                     for x in (ended, norm(ended)))
+        return next((told for way, told in ways if _equal(given, way)), None)
+
+
+_LENS = "model.output_head(model.final_norm(stream))"
+
+LOGIT_LENS = Exercise(
+    "10.logit_lens",
+    goal="Turn the stream's vectors, from any layer, into the scores the model would give there.",
+    source=_in_the_library(
+        inside.logit_lens, ("model: nn.Module, stream: Tensor) -> Tensor:", "model, stream):")),
+    kept=False,
+    returns=TensorAnswer("logits", ("T", "V"), leading=True),
+    cases=_streams,
+    edits=[
+        (_LENS, "model.final_norm(model.output_head(stream))",
+         "First the norm, which takes C numbers and gives C, then the output layer, from C to V."),
+        (_LENS, "model(stream)",
+         "The whole model begins with ids: call only its last two parts, final_norm and "
+         "output_head."),
+        (_LENS, f"{_LENS}[..., -1, :]",
+         "Only the last token is left: every token has its own scores."),
+        (_LENS, f"{_LENS}.argmax(dim=-1)",
+         "Those are the ids of the best tokens: return the scores of all of them."),
+        (_LENS, "model.final_norm(stream)",
+         "Those are the normalized vectors, C numbers each: the output layer makes V scores of "
+         "them."),
+        (_LENS, "model.final_norm(stream) @ model.output_head.weight",
+         "The matrix of a linear layer has the shape (V, C), so it has to be turned: call the "
+         "layer itself, model.output_head(...)."),
+    ],
+    symptoms=[_what_it_makes_of_a_stream],
+    hints=(
+        "Look at the end of GPTModel.forward. Which two parts come after the last block, and in "
+        "which order?",
+        """
+        1. the final norm, of the stream as it is: it treats each vector by itself
+        2. the output layer, which makes V scores of C numbers
+        """,
+        """
+        normalized = model.final_norm(stream)
+        return ...                            # V scores for each vector
+        """,
+    ),
+)
+
+# ----------------------------------------------------------------------------- induction_score
+
+
+def _attention(generator: Generator, *shape: int) -> Tensor:
+    """Random attention weights: nothing from the future, each row sums to 1."""
+    scores = 2 * normal(generator, *shape)
+    future = torch.ones(shape[-2:], dtype=torch.bool).triu(1)
+    return scores.masked_fill(future, -torch.inf).softmax(dim=-1)
+
+
+def _all_kinds_of_weights(generator: Generator):
+    """A head, a layer, a batch of layers; what repeats twice, more often, not to its end; one
+    token again and again."""
+    yield _attention(generator, 6, 6), 3
+    yield _attention(generator, 4, 10, 10), 5
+    yield _attention(generator, 2, 3, 2, 8, 8), 4
+    yield _attention(generator, 3, 7, 7), 3
+    yield _attention(generator, 2, 3, 3), 1
+
+
+T, PERIOD = 7, 3                                          # of the questions below
+_RIGHT = [(t, t - PERIOD + 1) for t in range(PERIOD, T)]
+
+
+def _which_weights_count(answer: Callable, *_trial) -> str | None:
+    """What single weights add to the score: which are read, and with what factor."""
+    counts = torch.stack([answer(x.view(T, T), PERIOD) for x in torch.eye(T * T)]).view(T, T)
+    if answer(torch.zeros(T, T), PERIOD).abs() > 1e-6:
+        return ("The score must be a mean of weights, and yours isn't even 0 where all weights are "
+                "0: take weights[t, t - period + 1] as they are, and their mean.")
+    both = torch.arange(T * T * 1.0).view(T, T)
+    if not torch.isclose(answer(both, PERIOD), (both * counts).sum(), rtol=1e-3):
+        return ("The score must be a mean of weights, and yours is something else: it doesn't "
+                "grow as they do. Take weights[t, t - period + 1] as they are, and their mean.")
+    read = [tuple(place) for place in counts.abs().gt(1e-6).nonzero().tolist()]
+    if read == _RIGHT:
+        factor = counts[_RIGHT[0]]
+        if torch.isclose(factor, torch.tensor(1 / len(_RIGHT))):
+            return ("With the weights of a single head it is right, and with more axes before the "
+                    "last two it is not: count axes from the end, dim1=-2, dim2=-1 and [..., i].")
+        if not _equal(counts[tuple(zip(*_RIGHT, strict=True))], factor.expand(len(_RIGHT))):
+            return "The right weights are read, but they don't count alike: take their mean."
+        if torch.isclose(factor, torch.tensor(1.0)):
+            return "You add the weights up: take their mean."
+        return (f"The right weights are read, but with {T} tokens and period {PERIOD} each counts "
+                f"{factor:.4g}, in place of 1/{len(_RIGHT)}: divide by how many tokens have an "
+                "earlier copy, which is what a mean does.")
+    return _misread(read)
+
+
+def _misread(read: list[tuple[int, int]]) -> str:
+    moved = {(t - query, t - PERIOD + 1 - key) for t, (query, key) in
+             zip(range(PERIOD, T), read, strict=False)} if len(read) == len(_RIGHT) else {None}
+    listed = ", ".join(f"[{query}, {key}]" for query, key in read[:6])
+    if len(read) > 6:
+        listed += f" and {len(read) - 6} more"
+    wanted = ", ".join(f"[{query}, {key}]" for query, key in _RIGHT)
+    places = (f"With {T} tokens and period {PERIOD}, you read the weights at {listed or 'no place'}"
+              f", but must read {wanted}")
+    keys = {t - key for t, key in read}
+    if read == [(key, query) for query, key in _RIGHT]:
+        why = "rows are queries, the tokens that look, and columns are keys: the later token first"
+    elif keys == {PERIOD}:
+        why = ("that is the earlier copy itself, t - period; induction looks at the token after "
+               "it, t - period + 1")
+    elif keys == {PERIOD + 1}:
+        why = "that is the token before the earlier copy: the one after it is t - period + 1"
+    elif set(_RIGHT) < set(read) and keys == {PERIOD - 1}:
+        why = f"token {read[0][0]} has no earlier copy yet: the first that has one is t = period"
+    elif set(read) < set(_RIGHT):
+        why = "tokens are left out: all from t = period to the last one count"
+    elif moved == {(0, PERIOD - 1 - min(keys, default=0))}:
+        why = "the query is right, and the key stands elsewhere: it is t - period + 1"
+    else:
+        why = "the token t looks, from t = period on, and what it should see is t - period + 1"
+    return f"{places}: {why}."
+
+
+INDUCTION_SCORE = Exercise(
+    "10.induction_score",
+    goal="Measure how much tokens look at what followed their own earlier copy.",
+    source=_in_the_library(
+        inside.induction_score, ("weights: Tensor, period: int) -> Tensor:", "weights, period):"),
+        (" Raises a ValueError for a period of less than 1 or of all T tokens.", ""),
+        ('    whole("period", period, "there must be a second copy.", least=1, '
+         "most=weights.shape[-1] - 1)\n", "")),
+    kept=False,
+    returns=TensorAnswer("score", (), leading=True),
+    cases=_all_kinds_of_weights,
+    edits=[
+        ("", "    looks = [weights[t, t - period + 1] for t in range(period, len(weights))]\n"
+             "    return sum(looks) / len(looks)\n",
+         "weights[t, ...] is right for a single head only: with more axes before the last two, "
+         "weights[..., t, t - period + 1] and weights.shape[-1] go by the last ones."),
+        ("", "    looks = [weights[t, t - period + 1] for t in range(period, weights.shape[-1])]\n"
+             "    return sum(looks) / len(looks)\n",
+         "weights[t, ...] counts the first axis, which may be texts or heads: the last two are "
+         "weights[..., t, t - period + 1]."),
+        ("dim1=-2, dim2=-1", "dim1=0, dim2=1",
+         "The diagonal runs through the first two axes, which may be texts and heads: through the "
+         "last two, with dim1=-2, dim2=-1."),
+        ("1 - period", "period - 1",
+         "That diagonal lies above the main one, in the future, where every weight is 0: below it "
+         "the number is negative, 1 - period. Rows are queries, the tokens that look."),
+        (".mean(dim=-1)", ".mean()",
+         "One number for all heads together: every head has a score of its own, so take the mean "
+         "over the last axis only, dim=-1."),
+        (".mean(dim=-1)", "",
+         "Those are the single weights: take their mean, over the last axis."),
+        ("after_the_copy[..., 1:]", "after_the_copy[1:]",
+         "You leave out the first head or text, where the first place of the diagonal is meant: "
+         "[..., 1:] cuts the last axis."),
+    ],
+    symptoms=[_which_weights_count],
+    hints=(
+        "Period 3, tokens a b c a b c. Token 3 is the second a, and its earlier copy is token 0. "
+        "What followed that copy, and which place of weights tells how much token 3 looks at it?",
+        """
+        1. the places are [t, t - period + 1], for every t from period to the last token
+        2. they stand on a diagonal, below the main one by period - 1
+        3. weights.diagonal(1 - period, dim1=-2, dim2=-1) is that diagonal of every head
+        4. its first place is t = period - 1, which has no earlier copy: leave it out
+        5. the mean of the others, over the last axis
+        """,
+        """
+        after_the_copy = weights.diagonal(1 - period, dim1=-2, dim2=-1)
+        return ...                            # the mean, without the first place
+        """,
+    ),
+    batched={"weights": 2},
+)
+
+# -------------------------------------------------------------------------------- patch_effect
+
+
+def _three_runs(generator: Generator):
+    """Each measure a single number, with patches in a row, in a map; one for each text."""
+    yield torch.tensor(4.0), torch.tensor(-2.0), normal(generator, 5)
+    yield torch.tensor(-3.0), torch.tensor(1.5), 3 * normal(generator, 3, 4)
+    yield normal(generator, 6), normal(generator, 6) + 4, normal(generator, 2, 6)
+    yield torch.tensor([2.0]), torch.tensor([0.5]), torch.tensor([1.0])
+
+
+def _effects_by_hand(answer: Callable, *_trial) -> str | None:
+    """What comes out where the right share can be told without a formula."""
+    clean, corrupted = torch.tensor(6.0), torch.tensor(-2.0)
+
+    def of(patched: float, clean: Tensor = clean, corrupted: Tensor = corrupted) -> float:
+        return round(float(answer(clean, corrupted, torch.tensor(patched))), 4)
+
+    said = "With clean 6 and corrupted -2, "
+    nothing, everything, half = of(-2.0), of(6.0), of(2.0)
+    if nothing == math.inf:
+        return "The quotient stands upside down: the whole way, clean - corrupted, is below."
+    if (nothing, everything, half) == (0, 8, 4):
+        return ("That is how far the patch went, not yet what share of the way it is: divide by "
+                "the whole way, clean - corrupted.")
+    if nothing:
+        return (f"{said}a patch that changes nothing leaves -2, and the effect must be 0, but is "
+                f"{nothing:g}: begin with patched - corrupted, in brackets.")
+    if everything != 1:
+        return (f"{said}a patch that brings everything back gives 6, and the effect must be 1, but "
+                f"is {everything:g}: divide by the whole way, (clean - corrupted), in brackets.")
+    if half != 0.5:
+        return f"{said}a patch to 2 goes half the way, and the effect must be 0.5, not {half:g}."
+    if of(10.0) != 1.5 or of(-6.0) != -0.5:
+        return ("An effect may lie beyond 1, or below 0, where a patch goes too far or the wrong "
+                "way: leave it as it is, without clamp and without abs.")
+    return None
+
+
+_EFFECT = "(patched - corrupted) / (clean - corrupted)"
+
+PATCH_EFFECT = Exercise(
+    "10.patch_effect",
+    goal="Say what share of the way back, from the corrupted run to the clean one, a patch made.",
+    source=_in_the_library(
+        inside.patch_effect, ("clean: Tensor, corrupted: Tensor, patched: Tensor) -> Tensor:",
+                              "clean, corrupted, patched):")),
+    kept=False,
+    returns=TensorAnswer("effect", (), leading=True),
+    cases=_three_runs,
+    edits=[
+        (_EFFECT, "(clean - patched) / (clean - corrupted)",
+         "You measure the share of the way that is still missing: where a patch changed nothing, "
+         "and patched is corrupted, the effect must be 0, and 1 where it brought everything back."),
+        (_EFFECT, "(patched - corrupted) / (corrupted - clean)",
+         "The sign is turned around: both differences start at corrupted."),
+        (_EFFECT, "(patched - corrupted) / (clean - corrupted).abs()",
+         "It goes wrong where clean is below corrupted: keep the sign of both differences, and "
+         "their quotient is right."),
+        (_EFFECT, f"({_EFFECT}).mean()",
+         "One number for all patches together: every patch has an effect of its own."),
+        (_EFFECT, "(patched - corrupted) // (clean - corrupted)",
+         "// cuts off what stands behind the point: a share needs /."),
+        (_EFFECT, f"100 * {_EFFECT}", "You return percent: a share of the whole way is 1 at most."),
+    ],
+    symptoms=[_effects_by_hand],
+    hints=(
+        "Clean 6, corrupted -2, so the whole way is 8. A patch brings -2 up to 0. How far did it "
+        "go, and what share of the way is that?",
+        """
+        1. how far the patch went: from corrupted to patched
+        2. how far the whole way is: from corrupted to clean
+        3. the first divided by the second
+        """,
+        """
+        went = patched - corrupted
+        return ...                            # its share of the whole way
+        """,
+    ),
+)
+
+# -------------------------------------------------------------------------------- replace_head
+
+
+def _heads_to_replace(generator: Generator):
+    """By zero, by the mean of all texts and places, by one for each place, by another text's."""
+    yield normal(generator, 2, 3, 5, 4), 1, 0.0
+    yield normal(generator, 3, 4, 6, 2), 2, normal(generator, 2)
+    yield normal(generator, 1, 2, 4, 5), 0, normal(generator, 4, 5)
+    yield normal(generator, 3, 2, 7, 3), 1, normal(generator, 3, 7, 3)
+
+
+_AXES = {"text": 3, "head": 4, "place": 5, "number": 2}    # of the question below: (B, H, T, D)
+
+
+def _what_is_replaced(answer: Callable, *_trial) -> str | None:
+    """Which texts, heads, places and numbers a replacement reaches, and what it leaves there."""
+    outputs = torch.arange(1.0, 121.0).view(*_AXES.values())
+    changed = answer(outputs.clone(), 1, -9.0)
+    if changed.shape != outputs.shape:
+        return None                                        # which is told elsewhere
+    hit = changed != outputs
+    if not hit.any():
+        return "Nothing is replaced: what is returned is outputs as it came in."
+    reached = {}
+    for axis, name in enumerate(_AXES):
+        along = hit.transpose(0, axis).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        if along != list(range(_AXES[name])):
+            reached[name] = along
+    if reached == {"head": [1]} and not _equal(changed[:, 1], torch.full((3, 5, 2), -9.0)):
+        return ("What stands there afterward is not value: put value in the place of what was "
+                "there, with =, and compute nothing.")
+    if reached == {"head": [1]}:
+        return ("With a number it is right, and with a tensor it is not: put value itself there. "
+                "It may have the shapes (D), (T, D) and (B, T, D); = spreads each of them over "
+                "what is missing.")
+    found = " and ".join(f"{name} {', '.join(map(str, where))}" for name, where in reached.items())
+    return (f"Asked to replace head 1 of outputs (B, H, T, D), you replace {found or 'everything'}"
+            ": it must be head 1, the second axis, and in it all texts, places and numbers.")
+
+
+REPLACE_HEAD = Exercise(
+    "10.replace_head",
+    goal="Replace what one head found, in all texts and at all places.",
+    source=_in_the_library(
+        inside.replace_head, ("outputs: Tensor, head: int, value: Tensor | float) -> Tensor:",
+                              "outputs, head, value):")),
+    kept=False,
+    returns=TensorAnswer("outputs", ("B", "H", "T", "D")),
+    cases=_heads_to_replace,
+    edits=[
+        ("changed[:, head] = value ", "changed[:, head:] = value ",
+         "That is this head and all after it: head alone, without a colon behind it, is one."),
+        ("return changed", "return changed[:, head]",
+         "Only what was replaced is returned: the other heads belong to it, too."),
+    ],
+    symptoms=[_what_is_replaced],
+    hints=("", "", ""),
+)
+
+SILENCED_PLACE = REPLACE_HEAD.with_bug(
+    "10.silenced_place",
+    goal=("Find the bug: silence head 5 of any model, and the first five tokens of every text "
+          "get the same predictions as before."),
+    bug=("changed[:, head] = value    ", "changed[:, :, head] = value ",
+         "The bug is still in there: count the axes of outputs, (B, H, T, D), and say which of "
+         "them each colon and head stands for."),
+    hints=(
+        "A head works at every token, so silencing it should show from the first one on. Here "
+        "head 5 shows from token 5 on. What else, then, might be number 5?",
+        """
+        1. outputs has the axes texts, heads, places, numbers: (B, H, T, D)
+        2. changed[:, :, head] takes all texts, all heads, and the place whose number is head
+        3. what is meant is all texts, and this one head
+        """,
+        """
+        changed = outputs.clone()
+        changed[...] = value                  # which axis does head belong to?
+        return changed
+        """,
+    ),
+)
+
+EXERCISES = (LOGIT_LENS, INDUCTION_SCORE, PATCH_EFFECT, SILENCED_PLACE)

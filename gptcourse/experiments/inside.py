@@ -1,0 +1,208 @@
+"""What chapter 10 asks of the storyteller, and a small model that learns to repeat nonsense."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gptlib.config import GPTConfig
+from gptlib.corpus.storybook import Story
+from gptlib.generation import generate
+from gptlib.inside import linear_probe
+from gptlib.model import GPTModel
+from gptlib.optimizer import muon, share_of_peak
+from gptlib.tap import patch
+from gptlib.tokenizer import BPETokenizer
+
+# How a story says again, near its end, what only its beginning tells.
+SAID_AGAIN = {
+    "animal": "as every {kind}", "number": "The {goods} were {count}",
+    "color": "The {thing} was {color}", "friend": "{hero} and {friend}",
+    "hero": "That night {hero}",
+}
+
+
+class Questions(NamedTuple):
+    """Beginnings of stories, each up to the word that says a fact again."""
+
+    facts: list[str]    # which fact it is, for each of them
+    texts: list[str]
+    ids: Tensor         # (N, T), filled up with end tokens, which no token before them sees
+    places: Tensor      # (N) of the last token before the answer
+    answers: Tensor     # (N) the id of that word
+    others: Tensor      # (N) the row of a question for the same fact with another answer
+
+    def about(self, fact: str) -> Questions:
+        """The questions for one fact."""
+        rows = [n for n, one in enumerate(self.facts) if one == fact]
+        texts, others = [self.texts[n] for n in rows], self.others[rows] - rows[0]
+        return Questions([fact] * len(rows), texts, self.ids[rows], self.places[rows],
+                         self.answers[rows], others)
+
+
+def questions(stories: Sequence[Story], tokenizer: BPETokenizer, each: int,
+              sentences: Mapping[str, str] = SAID_AGAIN) -> Questions:
+    """The first `each` questions for every fact, of stories that say it again in that sentence."""
+    asked: list[tuple] = []
+    for fact, sentence in sentences.items():
+        found = []
+        for story in stories:
+            said = sentence.format_map(defaultdict(str, story.facts))
+            before, word = said.rsplit(" ", 1)
+            if word and said in story.text:
+                told = story.text[: story.text.index(said) + len(before)]
+                found.append((fact, told, tokenizer.encode(" " + word)[0]))
+        asked += found[:each]
+    facts, texts, answers = zip(*asked, strict=True)
+    rows = [torch.tensor([tokenizer.end_token, *tokenizer.encode(text)]) for text in texts]
+    ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.end_token)
+    return Questions(list(facts), list(texts), ids, torch.tensor([len(row) - 1 for row in rows]),
+                     torch.tensor(answers), _others(facts, answers))
+
+
+def _others(facts: Sequence[str], answers: Sequence[int]) -> Tensor:
+    """For each question the next one for the same fact, in a ring, with another answer."""
+    count, others = len(facts), []
+    for n in range(count):
+        others.append(next(m % count for m in range(n + 1, n + count)
+                           if facts[m % count] == facts[n] and answers[m % count] != answers[n]))
+    return torch.tensor(others)
+
+
+@torch.no_grad()
+def chances_of_answers(
+    model: GPTModel, asked: Questions, changes: Mapping[str, Callable] | None = None
+) -> Tensor:
+    """The chances of every token where the answers are due, under these changes.  -> (N, V)"""
+    with patch(model, changes or {}):
+        last = _at(model.hidden_states(asked.ids), asked.places)             # (N, C)
+    return model.output_head(last).softmax(dim=-1)
+
+
+def surprises_of_answers(
+    model: GPTModel, asked: Questions, changes: Mapping[str, Callable] | None = None
+) -> Tensor:
+    """What each answer costs the model under these changes, in nats.  -> (N)"""
+    return -_at(chances_of_answers(model, asked, changes), asked.answers).log()
+
+
+def from_rows(outputs: Tensor, asked: Questions, rows: Tensor) -> Tensor:
+    """What a head found, (N, T, D); only at the last token before an answer, it's what it found
+    before the answer of another row.  rows (N) -> (N, T, D)"""
+    changed = outputs.clone()
+    changed[range(len(rows)), asked.places] = outputs[rows, asked.places[rows]]
+    return changed
+
+
+def most_likely_end(model: GPTModel, tokenizer: BPETokenizer, text: str) -> str:
+    """The text up to its end, with the most likely token at each place."""
+    ids = [tokenizer.end_token, *tokenizer.encode(text)]
+    steps = generate(model, [ids], model.config.context_length - len(ids), temperature=0,
+                     stop_token=tokenizer.end_token)
+    return text + tokenizer.decode([token for [token] in steps if token is not None])
+
+
+def retold(asked: Questions) -> tuple[Questions, Tensor]:
+    """The same stories when what is asked for was told otherwise: the first time, each has the word
+    of its other row. And where that stands, (N)."""
+    told = (asked.ids == asked.answers[:, None]).int().argmax(dim=1)         # (N)
+    ids = asked.ids.clone()
+    ids[range(len(ids)), told] = asked.answers[asked.others]
+    return asked._replace(ids=ids), told
+
+
+def lead_of_answers(
+    model: GPTModel, asked: Questions, changes: Mapping[str, Callable] | None = None
+) -> Tensor:
+    """How far the score of each answer is above that of its other row's, under these changes: the
+    logarithm of how many times as likely it is.  -> (N)"""
+    logs = chances_of_answers(model, asked, changes).log()
+    return _at(logs, asked.answers) - _at(logs, asked.answers[asked.others])
+
+
+def put_in(name: str, stream: Tensor, places: Tensor) -> dict[str, Callable]:
+    """Changes for `patch`: at this tap, each text gets the vector of this stream at its own place.
+    stream (N, T, C), places (N)"""
+    def change(x: Tensor) -> Tensor:
+        changed = x.clone()
+        changed[range(len(places)), places] = _at(stream, places)
+        return changed
+    return {name: change}
+
+
+def _at(x: Tensor, places: Tensor) -> Tensor:
+    """Of each row what stands at its own place.  x (N, T, ...), places (N) -> (N, ...)"""
+    return x[range(len(places)), places]
+
+
+def probe_accuracy(features: Tensor, words: Tensor) -> float:
+    """How often a linear probe names the word, on the second half of vectors (N, C) and words' ids
+    (N), when it has learned from the first half."""
+    _, labels = words.unique(return_inverse=True)                            # 0 to K - 1
+    half = len(labels) // 2
+    scores = linear_probe(features[:half], labels[:half], features[half:])   # (N / 2, K)
+    return (scores.argmax(dim=-1) == labels[half:]).float().mean().item()
+
+
+# A narrow model whose feed-forward networks have one neuron, so that attention has to do it.
+REPEATER = GPTConfig(vocab_size=64, context_length=64, emb_dim=64, n_heads=4, n_layers=2,
+                     drop_rate=0.0, qkv_bias=False, hidden_dim=1)
+
+
+def repeating_rows(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rows of 32 ids, 6 to 16 different ones at random and then the same again and again; and where
+    the next token has been there before.  -> (count, 32), (count, 31) bool"""
+    periods = torch.randint(6, 17, (count, 1), generator=generator)
+    once = torch.rand(count, REPEATER.vocab_size, generator=generator).argsort(dim=1)
+    return once.gather(1, torch.arange(32) % periods), torch.arange(1, 32) >= periods
+
+
+def learning_to_repeat(steps: int = 300, seed: int = 0) -> Iterator[tuple[int, float, GPTModel]]:
+    """A two-layer model learns to go on with rows that repeat: after each step its number, the loss
+    at tokens that have been there before, and the model."""
+    torch.manual_seed(seed)
+    model, generator = GPTModel(REPEATER), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter *= 5                # so narrow a model hardly moves from smaller weights
+    optimizers = muon(model, 0.03, 0.01, weight_decay=0.0, beta2=0.99)
+    peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+    for step in range(steps):
+        rows, known = repeating_rows(32, generator)
+        losses = cross_entropy(model(rows[:, :-1]).mT, rows[:, 1:], reduction="none")    # (B, T)
+        loss = losses[known].mean()
+        model.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, peak in zip(optimizers, peaks, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * share_of_peak(step, steps, 10)
+            optimizer.step()
+        yield step + 1, loss.item(), model
+
+
+@torch.no_grad()
+def second_time_loss(model: GPTModel, nonsense: Tensor,
+                     changes: Mapping[str, Callable] | None = None) -> float:
+    """What a token of the second copy costs, of ids (B, 2 · period), in nats."""
+    period = nonsense.shape[1] // 2
+    with patch(model, changes or {}):
+        logits = model(nonsense[:, :-1])[:, period:]                         # (B, period - 1, V)
+    return cross_entropy(logits.mT, nonsense[:, period + 1 :]).item()
+
+
+def highest_and_beside(scores: Tensor, count: int) -> tuple[list, list]:
+    """The heads (layer, head) of the highest scores (L, H), and as a control for each of them the
+    one of the same layer with the lowest score that isn't a control yet."""
+    highest = [divmod(n, scores.shape[1]) for n in scores.flatten().topk(count).indices.tolist()]
+    beside = []
+    for layer, _ in highest:
+        order = [(layer, head) for head in scores[layer].argsort().tolist()]
+        beside.append(next(head for head in order if head not in beside))
+    return highest, beside

@@ -1,0 +1,166 @@
+// A map of layers and tokens: how far what is carried over from one text brings its answer back.
+
+import {
+  arrowKeys, chance, choice, css, inkOn, labelPlaces, make, mount, shortened, signedColor,
+  signedLegend, textField, written,
+} from "./common.js";
+
+/** What one cell says, in a sentence; as `_sentence` in patching.py. */
+export function sentence(data, row, token) {
+  const { own, answers, labels, others } = data;
+  const count = labels.length;
+  const digits = Math.max(...own) >= 0.01 ? 3 : 5;
+  const [label, there] = [labels[token], others[token]];
+  const where = label === there ? `‘${label}’` : `‘${label}’, in the other text ‘${there}’`;
+  const told = answers.map((answer, n) => {
+    const patched = data.chances[2 * (row * count + token) + n];
+    return `‘${answer}’ ${chance(own[2 + n], digits)} → ${chance(patched, digits)} `
+      + `(first text: ${chance(own[n], digits)})`;
+  });
+  const name = data.rows[row];
+  return `${name[0].toUpperCase()}${name.slice(1)}, token ${token} ${where}: carried over into the `
+    + `other text, it goes ${written(data.effect[row * count + token], 2)} of the way back to the `
+    + `first text's answer. Probabilities: ${told.join("; ")}.`;
+}
+
+// ---------------------------------------------------------------------------------------- view
+
+const PARTS = [["stream", "stream"], ["attention", "attention"], ["feed-forward", "feed-forward"]];
+const RUNS = ["first text", "other text", "other text, patched"];
+
+const render = (context) => mount(context, (view) => {
+  const live = Boolean(context.model.send);
+  const state = { data: null, hovered: null };
+
+  view.root.classList.add("gpt-patching");
+  const answers = [textField(view, "answer", "its answer"),
+    textField(view, "other_answer", "its answer")];
+  const part = choice(view, "part", "what is carried over", PARTS);
+  for (const input of part.querySelectorAll("input")) input.disabled = !live;
+  view.controls.append(
+    textField(view, "prompt", "first text"), answers[0],
+    textField(view, "other", "other text"), answers[1],
+    make("div", { class: "gpt-field" }, make("span", {}, "carry over"), part),
+  );
+  answers.forEach((field, n) => field.querySelector("textarea")
+    .setAttribute("aria-label", n ? "answer of the other text" : "answer of the first text"));
+
+  const grid = make("div", { class: "gpt-grid", role: "group", "aria-label": "layers and tokens" });
+  const said = make("p", { class: "gpt-said", "aria-live": "polite" });
+  const runs = make("div", { class: "gpt-runs", "aria-hidden": "true" });
+  view.stage.append(
+    make("p", { class: "gpt-quiet" }, "Each cell: the other text, with this carried over from the "
+      + "first. 0 changes nothing, 1 brings the first text’s answer back."),
+    grid, signedLegend(1, "of the way back", false), said, runs);
+
+  const count = () => state.data.labels.length;
+  const chosen = () => [
+    Math.min(view.get("row"), state.data.rows.length - 1),
+    Math.min(view.get("token") ?? state.data.differ.at(-1), count() - 1)];
+  const effect = (row, token) => state.data.effect[row * count() + token];
+  const cells = () => grid.querySelectorAll("button");
+
+  function makeGrid() {
+    const { rows, labels, others, differ } = state.data;
+    const parts = [make("span")];
+    labels.forEach((label, n) => {
+      const other = differ.includes(n);
+      parts.push(make("span", { class: other ? "gpt-column gpt-differs" : "gpt-column" },
+        make("bdi", {}, shortened(label, other ? 10 : 14)),
+        ...(other ? [" ≠ ", make("bdi", {}, shortened(others[n], 10))] : [])));
+    });
+    rows.forEach((name, row) => {
+      parts.push(make("span", { class: "gpt-row-name" }, name));
+      labels.forEach((label, token) => {
+        const ground = signedColor(effect(row, token), 1);
+        const element = make("button", {
+          type: "button", class: "gpt-cell", tabindex: -1,
+          "aria-label": `${name}, token ${token} ${label}: ${written(effect(row, token), 2)}`,
+          onclick: () => view.set({ row, token }),
+          onpointerenter: view.guarded(() => hover([row, token])),
+          onpointerleave: view.guarded(() => hover(null)),
+        });
+        element.style.backgroundColor = css(ground);
+        element.style.color = inkOn(ground);
+        parts.push(element);
+      });
+    });
+    grid.replaceChildren(...parts);
+    grid.style.setProperty("--tokens", count());
+  }
+
+  /** As wide as there is room; numbers and words stand where they can be read. */
+  function sizeGrid() {
+    const name = Math.max(...[...grid.querySelectorAll(".gpt-row-name")].map(
+      (element) => element.offsetWidth));
+    const room = (grid.parentElement.clientWidth || 700) - name - 12;
+    const cell = Math.max(5, Math.min(44, Math.floor(room / count()) - 2));
+    grid.style.setProperty("--cell", `${cell}px`);
+    const shown = new Set(labelPlaces(count(), cell + 2, state.data.differ, 12));
+    grid.querySelectorAll(".gpt-column").forEach((column, n) => {
+      column.classList.toggle("gpt-unseen", !shown.has(n));
+    });
+    cells().forEach((element, n) => {
+      const share = state.data.effect[n];
+      element.textContent = cell >= 34 ? written(share, 2) : "";
+    });
+  }
+
+  function hover(cell) {
+    state.hovered = cell;
+    tell();
+  }
+
+  function tell() {
+    const [row, token] = state.hovered ?? chosen();
+    said.textContent = sentence(state.data, row, token);
+    const { own, answers: tokens, chances } = state.data;
+    const start = 2 * (row * count() + token);
+    const pairs = [own.slice(0, 2), own.slice(2), chances.slice(start, start + 2)];
+    runs.replaceChildren(make("span"), ...tokens.map((token) => (
+      make("b", {}, make("bdi", {}, shortened(token, 18))))),
+    ...RUNS.flatMap((name, n) => [make("span", {}, name), ...[...pairs[n]].map((p, answer) => {
+      const bar = make("i", { class: answer ? "gpt-second" : "gpt-first" });
+      bar.style.width = `${100 * p}%`;
+      return make("span", { class: "gpt-track" }, bar,
+        make("small", {}, chance(p, Math.max(...own) >= 0.01 ? 3 : 5)));
+    })]));
+  }
+
+  function mark() {
+    if (!state.data) return;
+    const [row, token] = chosen();
+    cells().forEach((element, n) => {
+      const current = n === row * count() + token;
+      element.tabIndex = current ? 0 : -1;
+      element.setAttribute("aria-pressed", String(current));
+    });
+    tell();
+  }
+
+  const move = (rows, tokens) => ([row, token]) => [
+    Math.min(Math.max(row + rows, 0), state.data.rows.length - 1),
+    Math.min(Math.max(token + tokens, 0), count() - 1)];
+  arrowKeys(grid, {
+    ArrowRight: move(0, 1), ArrowLeft: move(0, -1), ArrowDown: move(1, 0), ArrowUp: move(-1, 0),
+    Home: ([row]) => [row, 0], End: ([row]) => [row, count() - 1],
+  }, chosen, ([row, token]) => {
+    state.hovered = null;
+    view.set({ row, token });
+    cells()[row * count() + token].focus();
+  });
+
+  view.onData("data", (data) => {
+    Object.assign(state, { data, hovered: null });
+    makeGrid();
+    sizeGrid();
+    data.answers.forEach((answer, n) => {
+      answers[n].querySelector("textarea").placeholder = `${answer}, the model’s own`;
+    });
+    mark();
+  });
+  view.on(["row", "token"], mark);
+  view.onLook(() => { if (state.data) sizeGrid(); });
+});
+
+export default { render };
