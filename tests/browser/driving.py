@@ -38,7 +38,7 @@ def moves_of_the_page(view):
     """(view, name, another value) for the settings that views of the browser share or bend."""
     for name, values in {
         "layer": (0, 1), "head": (0, 1), "token": (1, 2), "step": (0, 1), "temperature": (1.0, 2.0),
-        "top_k": (0, 3), "scale": (True, False), "mask": (True, False),
+        "top_k": (0, 3), "scale": (True, False), "mask": (True, False), "off": ([], [(0, 0)]),
     }.items():
         if view.has_trait(name):
             yield view, name, values[getattr(view, name) == values[0]]
