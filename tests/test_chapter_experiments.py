@@ -16,7 +16,6 @@ from gptcourse.exercises.blocks import BABBLING_BLOCK
 from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
     along_gradient,
-    anothers,
     chances_of_answers,
     chances_of_others,
     chances_of_words,
@@ -29,6 +28,7 @@ from gptcourse.experiments import (
     floor_of_windows,
     forgetful,
     friends_way,
+    from_another_row,
     gpt2_file,
     highest_and_beside,
     kinds_of_tokens,
@@ -645,7 +645,7 @@ def test_a_vector_put_in_at_its_place_and_nowhere_else():
 def test_what_another_row_found_stands_at_the_last_place_only(asked):
     about = asked[0].about("hero")
     found = torch.randn(3, *about.ids.shape, 2, generator=torch.Generator().manual_seed(0))
-    changed = anothers(found, about, about.others)
+    changed = from_another_row(found, about, about.others)
     for n, other in enumerate(about.others.tolist()):
         place = about.places[n]
         assert torch.equal(changed[:, n, place], found[:, other, about.places[other]])
@@ -665,7 +665,8 @@ def test_substitutes_stand_at_the_last_token_and_nowhere_else(asked):
     rows = [found[:, n, : place + 1] for n, place in enumerate(about.places.tolist())]
     mean = torch.cat(rows, dim=1).mean(dim=1)                                # (H, D)
     torch.testing.assert_close(ways["its mean"][:, last], mean[:, None].expand(-1, 6, -1))
-    torch.testing.assert_close(ways["another story's"], anothers(found, about, about.others))
+    expected = from_another_row(found, about, about.others)
+    torch.testing.assert_close(ways["another story's"], expected)
 
 
 def test_a_head_that_carries_a_fact_brings_another_storys(asked):

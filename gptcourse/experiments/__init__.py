@@ -19,11 +19,11 @@ from gptcourse.experiments.counting import (
 )
 from gptcourse.experiments.inside import (
     Questions,
-    anothers,
     chances_of_answers,
     chances_of_others,
     colors_of_toys,
     effects_of_vectors,
+    from_another_row,
     highest_and_beside,
     lead_of_answers,
     learning_to_repeat,
@@ -85,7 +85,6 @@ __all__ = [
     "ForgetfulCache",
     "Questions",
     "along_gradient",
-    "anothers",
     "cache_bytes",
     "chances_of_answers",
     "chances_of_others",
@@ -100,6 +99,7 @@ __all__ = [
     "floor_of_windows",
     "forgetful",
     "friends_way",
+    "from_another_row",
     "gpt2_file",
     "highest_and_beside",
     "kinds_of_tokens",

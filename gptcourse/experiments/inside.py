@@ -113,7 +113,7 @@ def substitutes(model: GPTModel, asked: Questions) -> dict[str, Tensor]:
     mean = found[:, real].mean(dim=1)[:, None]                               # (H, 1, D)
     return {"zeros": at_the_last_token(found, asked, torch.tensor(0.0)),
             "its mean": at_the_last_token(found, asked, mean),
-            "another story's": anothers(found, asked, asked.others)}
+            "another story's": from_another_row(found, asked, asked.others)}
 
 
 def at_the_last_token(found: Tensor, asked: Questions, value: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def at_the_last_token(found: Tensor, asked: Questions, value: Tensor) -> Tensor:
     return changed
 
 
-def anothers(found: Tensor, asked: Questions, rows: Tensor) -> Tensor:
+def from_another_row(found: Tensor, asked: Questions, rows: Tensor) -> Tensor:
     """What heads found, (H, N, T, D), but at the last token before the answer what they found in
     another row at its own last token.  rows (N)"""
     return at_the_last_token(found, asked, found[:, rows, asked.places[rows]])
@@ -140,7 +140,7 @@ def colors_of_toys(
     house = tokenizer.encode("".join(f" {color}" for color in TABLES["household_color"]))
     found, things = by_head(model, asked.ids, "head_outputs")[0], torch.arange(80).roll(40)
     any_of_them, that_one = [], []
-    for head, value in enumerate(anothers(found, asked, things)):
+    for head, value in enumerate(from_another_row(found, asked, things)):
         chances = chances_of_answers(model, asked, replace_heads({(0, head): value}))[:40]
         any_of_them.append(chances[:, house].sum(dim=1).mean())
         that_one.append(_at(chances, asked.answers[40:]).mean())
