@@ -20,9 +20,10 @@ from timing import in_turns, median_ratio
 from torch import nn
 
 from gptlib.config import GPT_CONFIG_124M, GPTConfig
+from gptlib.devices import best_device
 from gptlib.generation import generate
 from gptlib.model import GPTModel, count_parameters
-from gptlib.training import TrainConfig, TrainingRun, best_device
+from gptlib.training import TrainConfig, TrainingRun
 
 TRAINING_SIZES = {
     "0.8M": ({"emb_dim": 128, "n_heads": 4, "n_layers": 4, "context_length": 64}, 12),

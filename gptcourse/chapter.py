@@ -20,7 +20,7 @@ from gptcourse.figures import in_markup
 from gptcourse.figures.style import picture_style
 from gptcourse.listing import source as source
 from gptcourse.titles import TITLES
-from gptlib.training import best_device
+from gptlib.devices import best_device
 
 SEED = 0
 # Sums are split among the threads, so their number decides the last digits of a result: with a

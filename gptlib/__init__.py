@@ -10,8 +10,9 @@ from gptlib.blocks import GELU, FeedForward, LayerNorm, TransformerBlock
 from gptlib.model import GPTModel, count_parameters, parameters_by_part
 from gptlib.corpus import load_text
 from gptlib.data import Batches, train_validation_split, windows
+from gptlib.devices import best_device
 from gptlib.training import (
-    Step, TrainConfig, TrainingDiverged, TrainingRun, best_device, evaluate, next_token_loss,
+    Step, TrainConfig, TrainingDiverged, TrainingRun, evaluate, next_token_loss,
 )
 from gptlib.generation import complete, generate, next_token
 from gptlib.checkpoint import (
@@ -22,6 +23,7 @@ from gptlib.storyteller import tell_stories
 from gptlib.inside import (
     induction_score, logit_lens, patch_effect, patched_logits, patching_map, silence,
 )
+from gptlib.token_files import open_tokens
 
 # What `from gptlib import *` brings: no module of the package, it might be a name of yours.
 __all__ = [

@@ -13,8 +13,8 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from gptlib.checks import as_path, shown, whole
 from gptlib.config import GPTConfig
-from gptlib.data import as_ids
+from gptlib.data import as_ids, digest_of_ids
+from gptlib.devices import Processes
 from gptlib.files import existing, replacing
 from gptlib.model import GPTModel, check_model
 from gptlib.tap import own_name
@@ -66,25 +67,42 @@ def load_model(path: str | os.PathLike, device: torch.device | str = "cpu") -> G
 def save_run(run: TrainingRun, path: str | os.PathLike) -> None:
     """Write all that a run needs to go on: weights, optimizers, settings, history; all else follows
     from the seed and the number of steps. Of the text only the digest is written.
+
+    Of several processes that share a run, all call this, and the first one writes.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in _weights(run.model).items()}
+    model, whole = whole_model(run), run.processes.whole
+    tensors = {f"model.{name}": tensor for name, tensor in _weights(model).items()}
     for which, optimizer in enumerate(run.optimizers):
         for number, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{which}.{number}.{key}": x for key, x in state.items()}
+            tensors |= {f"optimizer.{which}.{number}.{key}": whole(x) for key, x in state.items()}
+    if not run.processes.first:
+        return
     tensors["history"] = _rows(run.history)
     parameters = run.model.named_parameters()
     header = {
-        "config": _config(run.model), "train": vars(run.config), "offset": run.offset,
+        "config": _config(model), "train": vars(run.config), "offset": run.offset,
         "frozen": [name for name, parameter in parameters if not parameter.requires_grad],
-        "text": _digest_of_ids(run.train_ids),
+        "text": run.text_digest,
     }
     _write(path, "training run", header, tensors)
+
+
+def whole_model(run: TrainingRun) -> GPTModel:
+    """The run's model. Where processes have parts of it, and all call this, the first one gets a
+    copy that has all weights; the others' has none."""
+    if not run.processes.shard:
+        return run.model
+    weights = {name: run.processes.whole(part) for name, part in _weights(run.model).items()}
+    if run.processes.first:
+        return _model(run.model.config.to_dict(), weights)
+    with torch.device("meta"):
+        return GPTModel(run.model.config)
 
 
 def load_run(
     path: str | os.PathLike, train_ids: Sequence[int] | Tensor,
     validation_ids: Sequence[int] | Tensor | None, config: TrainConfig | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | str | Processes | None = None,
 ) -> TrainingRun:
     """The run that `save_run` wrote, ready to go on as if it had never stopped, or with the new
     settings in `config`: longer, for instance, or with another learning rate or batch size.
@@ -100,12 +118,13 @@ def load_run(
         model = _model(header["config"], _under("model.", tensors))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in header["frozen"])
-    if text != _digest_of_ids(as_ids(train_ids)):
+    if text != digest_of_ids(as_ids(train_ids)):
         raise ValueError(
             f"{path} belongs to a run on another text, but a run can only go on with the ids it "
             "began with: pass the same text and tokenizer, or start a new run."
         )
     run = TrainingRun(model, train_ids, validation_ids, settings, device)
+    run.text_digest = text
     with _fitting(path):
         kept = (_under(f"optimizer.{which}.", tensors) for which in range(len(run.optimizers)))
         run.resume(list(map(_averages, run.optimizers, kept)), history, offset)
@@ -116,10 +135,11 @@ def load_run(
 
 def with_checkpoints(
     run: TrainingRun, folder: str | os.PathLike, every_steps: float = math.inf,
-    every_minutes: float = 10, keep: int = 3,
+    every_minutes: float = 10, keep: int = 3, stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Step]:
     """The steps of `run`, which is saved to `folder` at the start, after so many steps or minutes,
-    whatever comes first, and at the end. The latest `keep` files stay there.
+    whatever comes first, and at the end, which has come, too, once `stop()` is true. The latest
+    `keep` files stay there.
 
     >>> for step in with_checkpoints(run, "checkpoints"):
     ...     print(step.step, step.loss)
@@ -136,23 +156,28 @@ def with_checkpoints(
             f"{path} is of a later step than this run's {run.step}, and could be lost: go on from "
             "there with load_newest_run, or choose another folder."
         )
-    for left_over in folder.glob(".step-*.tmp"):  # by a process that was killed while it saved
-        left_over.unlink()
+    if run.processes.first:
+        for left_over in folder.glob(".step-*.tmp"):  # by a process that was killed while it saved
+            left_over.unlink()
     _save_newest(run, folder, keep)
     number, moment = run.step, time.monotonic()
     for step in run:
         now = time.monotonic()
         late = run.step - number >= every_steps or now - moment >= 60 * every_minutes
-        if late or run.step == run.config.steps:
+        ended = stop() or run.step == run.config.steps
+        late, ended = run.processes.anyone(late, ended)
+        if late or ended:
             _save_newest(run, folder, keep)
             number, moment = run.step, now
         yield step
+        if ended:
+            return
 
 
 def load_newest_run(
     folder: str | os.PathLike, train_ids: Sequence[int] | Tensor,
     validation_ids: Sequence[int] | Tensor | None, config: TrainConfig | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | str | Processes | None = None,
 ) -> TrainingRun:
     """The run of the newest whole file that `with_checkpoints` left in `folder`.
 
@@ -162,8 +187,11 @@ def load_newest_run(
     for _, path in reversed(_checkpoints(as_path(folder))):
         try:
             _read(path, "training run")
+        except FileNotFoundError:
+            continue  # another process of this run has just renamed it
         except ValueError as error:
-            path.replace(path.with_suffix(".unreadable"))
+            with suppress(FileNotFoundError):
+                path.replace(path.with_suffix(".unreadable"))
             warnings.warn(f"{error} It was passed over and renamed to .unreadable.", stacklevel=2)
         else:
             return load_run(path, train_ids, validation_ids, config, device)
@@ -188,6 +216,8 @@ def _fitting(path: str | os.PathLike) -> Iterator[None]:
 def _save_newest(run: TrainingRun, folder: Path, keep: int) -> None:
     """Save, then drop what is too old."""
     save_run(run, folder / f"step-{run.step:09}.safetensors")
+    if not run.processes.first:
+        return
     for _, path in _checkpoints(folder)[:-keep]:
         path.unlink()
 
@@ -297,11 +327,12 @@ def _averages(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> d
     names = ("momentum_buffer",) if is_muon else ("step", "exp_avg", "exp_avg_sq")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for number in {name.partition(".")[0] for name in tensors}:
-        kept = state[int(number)] = {name: tensors[f"{number}.{name}"] for name in names}
+    # Sorted, for processes that share a run have to go through them in the same order.
+    for number in sorted({int(name.partition(".")[0]) for name in tensors}):
+        kept = state[number] = {name: tensors[f"{number}.{name}"] for name in names}
         for name, tensor in kept.items():
             # In fused AdamW, averages of another shape would be written beyond their memory.
-            if tensor.shape != (() if name == "step" else parameters[int(number)].shape):
+            if tensor.shape != (() if name == "step" else parameters[number].shape):
                 raise ValueError(f"{name} of weight {number} has shape {tuple(tensor.shape)}")
     return {"state": state}
 
@@ -358,7 +389,3 @@ def _digest(header: str, tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _digest_of_ids(ids: Tensor) -> str:
-    return hashlib.sha256(ids.contiguous().numpy()).hexdigest()

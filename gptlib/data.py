@@ -6,7 +6,8 @@ T + 1 ids, and one window holds T examples at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,11 +17,14 @@ from gptlib.checks import ABOVE_0, BELOW_1, listed, number, whole
 from gptlib.tokenizer import BPETokenizer
 
 IGNORED = -100  # a target that counts in no loss; torch's cross_entropy has the same convention
+IN_FILES = (torch.uint16, torch.uint32)  # the types of ids in a token file
+MOST_LISTED = 2**20  # windows whose order is kept as a list, of 8 MB; that of more is computed
 
 
 def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
     """Token ids as one row of whole numbers, checked.  -> (N) int64
 
+    Those of a token file stay in the file, as they are.
     Raises a TypeError for anything else, such as a text or a batch.
     """
     try:
@@ -35,7 +39,20 @@ def as_ids(ids: Sequence[int] | Tensor) -> Tensor:
             f"The token ids {got}, but must be one row of whole numbers: pass "
             "tokenizer.encode(text)."
         )
-    return row.to("cpu", torch.int64)
+    return row if row.dtype in IN_FILES else row.to("cpu", torch.int64)
+
+
+def in_parts(ids: Tensor) -> Iterator[Tensor]:
+    """The ids (N) a million at a time, so that a file of any size can be gone through.  -> int64"""
+    return (part.to(torch.int64) for part in ids.split(2**20))
+
+
+def digest_of_ids(ids: Tensor) -> str:
+    """SHA-256 of the ids, wherever they lie."""
+    digest = hashlib.sha256()
+    for part in in_parts(ids):
+        digest.update(part.contiguous().numpy())
+    return digest.hexdigest()
 
 
 def windows(
@@ -161,14 +178,43 @@ class Batches:
         """
         step = whole("step", step, "the first batch is number 0.")
         epoch, place = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(seed_for(self.seed, epoch))
-            self._epoch = epoch
-            self._order = torch.randperm(len(self.inputs), generator=generator)
-        chosen = self._order[place * self.batch_size :][: self.batch_size]           # (B)
-        inputs, targets = self.inputs[chosen], self.targets[chosen]
+        chosen = self._in_order(epoch, place * self.batch_size)                      # (B)
+        inputs, targets = (x[chosen].to(torch.int64) for x in (self.inputs, self.targets))
         T = int((targets != IGNORED).any(dim=0).sum())
         return inputs[:, :T], targets[:, :T]
+
+    def _in_order(self, epoch: int, place: int) -> Tensor:
+        """The numbers of the batch of windows that is due at this place of an epoch.  -> (B)"""
+        n, seed = len(self.inputs), seed_for(self.seed, epoch)
+        if n > MOST_LISTED:
+            return scattered(torch.arange(place, place + self.batch_size), n, seed)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(seed)
+            self._epoch, self._order = epoch, torch.randperm(n, generator=generator)
+        return self._order[place : place + self.batch_size]
+
+
+def scattered(places: Tensor, n: int, seed: int) -> Tensor:
+    """What stands at these places of a random order of 0 to n - 1, of which no list is made.
+
+    A Feistel network: a place's bits are cut in two halves, and in each round one half is changed
+    by a random function of the other. As each round could be undone, no two places get the same
+    number. The halves can hold up to 4n numbers: what comes out as n or more goes through again.
+    Black and Rogaway (2002), "Ciphers with Arbitrary Finite Domains".  places (B) -> (B) int64
+    """
+    bits = max(1, ((n - 1).bit_length() + 1) // 2)                                   # of a half
+    first, second, *keys = np.random.SeedSequence(seed).generate_state(8, np.uint64)
+    numbers = places.numpy().astype(np.uint64)
+    beyond = numbers < n                                                             # all of them
+    while beyond.any():
+        left, right = numbers[beyond] >> bits, numbers[beyond] & (2**bits - 1)
+        for key in keys:
+            mixed = (right ^ key) * (first | 1)                                      # modulo 2^64
+            mixed = (mixed ^ (mixed >> 32)) * (second | 1)
+            left, right = right, left ^ (mixed >> (64 - bits))
+        numbers[beyond] = (left << bits) | right
+        beyond = numbers >= n
+    return torch.from_numpy(numbers.astype(np.int64))
 
 
 def seed_for(*numbers: int) -> int:

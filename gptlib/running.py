@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gptlib.devices import Processes, local
 from gptlib.dropout import Dropout
 from gptlib.model import GPTModel
 
@@ -54,22 +55,24 @@ def compiled(model: GPTModel, device: torch.device) -> Callable[[Tensor], Tensor
             f"GPU Triton too, and torch failed with theirs ({type(error).__name__}): install one, "
             "or leave compile out."
         ) from error
-    return torch.compile(model)
+    return torch.compile(getattr(model, "_orig_mod", model))
 
 
 def copied(model: GPTModel, optimizers: Sequence[Optimizer]) -> tuple[list[Tensor], list[dict]]:
     """The weights and the optimizers' averages as they are now, in the computer's memory."""
-    weights = [weight.detach().to("cpu", copy=True) for weight in model.parameters()]
+    weights = [local(weight.detach()).to("cpu", copy=True) for weight in model.parameters()]
     states = [optimizer.state_dict()["state"] for optimizer in optimizers]
     return weights, [
         {"state": {
-            number: {name: value.to("cpu", copy=True) for name, value in averages.items()}
+            number: {name: local(value).to("cpu", copy=True) for name, value in averages.items()}
             for number, averages in state.items()
         }} for state in states
     ]
 
 
-def take_over(optimizers: Sequence[Optimizer], states: Sequence[dict]) -> None:
+def take_over(
+    optimizers: Sequence[Optimizer], states: Sequence[dict], processes: Processes
+) -> None:
     """Give the optimizers the averages in `states`, while their settings stay as they are."""
     if len(states) != len(optimizers):
         raise ValueError(
@@ -78,7 +81,12 @@ def take_over(optimizers: Sequence[Optimizer], states: Sequence[dict]) -> None:
         )
     for optimizer, state in zip(optimizers, states, strict=True):
         own = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict(copy.deepcopy({"state": state["state"], "param_groups": own}))
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        kept = {
+            n: {name: processes.like(weights[n], value) for name, value in averages.items()}
+            for n, averages in state["state"].items()
+        }
+        optimizer.load_state_dict(copy.deepcopy({"state": kept, "param_groups": own}))
 
 
 class Interrupts:

@@ -352,6 +352,11 @@ class BPETokenizer:
         merges = [tuple(id_of[token] for token in line.split(" ")) for line in lines]
         return cls(merges, [END_OF_TEXT], printed_bytes().values())
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the vocabulary: two tokenizers with the same one give the same ids."""
+        return _digest(self._rows())
+
     def __repr__(self) -> str:
         return f"<BPETokenizer of {self.vocab_size} tokens>"
 

@@ -11,27 +11,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptlib import running
+from gptlib import data, running
 from gptlib.checks import ABOVE_0, BELOW_1, number, one_of, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import IGNORED, Batches, as_ids, document_windows, seed_for, windows
+from gptlib.devices import Processes, best_device, local
 from gptlib.dropout import dropping
 from gptlib.model import GPTModel, check_vocabulary, evaluating
 from gptlib.optimizer import adamw, muon, share_of_peak
-
-
-def best_device() -> torch.device:
-    """The fastest device of this machine: an NVIDIA GPU, an Apple chip, or else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -55,7 +48,7 @@ def evaluate(
     return _mean_loss(model, _in_order(ids, model.config, end_token), batch_size)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _mean_loss(
     model: GPTModel, parts: list[tuple[Tensor, Tensor]], batch_size: int,
     before_each: Callable[[], None] = lambda: None,
@@ -64,10 +57,11 @@ def _mean_loss(
     total, count = 0.0, 0
     with evaluating(model):
         for inputs, targets in parts:
-            for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            for batch in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
                 before_each()
+                x, y = (part.to(model.device, torch.int64) for part in batch)
                 counted = (y != IGNORED).sum().item()
-                loss = next_token_loss(model(x.to(model.device)), y.to(model.device))
+                loss = next_token_loss(model(x), y)
                 total, count = total + counted * loss.item(), count + counted
     return total / count
 
@@ -82,7 +76,8 @@ def _in_order(
             "A text needs at least 2 tokens, to read one and predict the other, but this one has "
             f"{len(ids)}: take a longer text."
         )
-    check_vocabulary(ids, config.vocab_size)
+    for part in data.in_parts(ids):
+        check_vocabulary(part, config.vocab_size)
     T = config.context_length
     if end_token is not None:
         return [document_windows(ids, T, end_token)]
@@ -176,20 +171,24 @@ class TrainingRun:
 
     A run keeps one copy of weights and optimizers in the computer's memory, to go back to should
     the loss go astray: with AdamW three numbers for each weight, 1.9 GB for GPT-2 small.
+
+    Where several processes share the run, each of them makes the same one, with the `Processes` of
+    `gptlib.devices.joined` as device, and all go through the loop at the same pace.
     """
 
     def __init__(
         self, model: GPTModel, train_ids: Sequence[int] | Tensor,
         validation_ids: Sequence[int] | Tensor | None, config: TrainConfig,
-        device: torch.device | str | None = None,
+        device: torch.device | str | Processes | None = None,
     ):
         """Without `device`, the run takes `best_device()`. Without `validation_ids`, it skips
         evaluation. Raises a ValueError where a text is too short or has ids that the model does
         not know, and a RuntimeError where the model is to be compiled and cannot be."""
-        self.device = torch.device(device) if device is not None else best_device()
-        self._given = model.to(self.device).eval()
-        self.model = getattr(model, "_orig_mod", model)  # what torch.compile(model) was made of
+        self.processes = Processes.of(best_device() if device is None else device)
+        self.device = self.processes.device
         running.check_dropout(model)
+        self.model = getattr(model, "_orig_mod", model)  # what torch.compile(model) was made of
+        self._given = self.processes.spread(model.eval())
         self.train_ids = as_ids(train_ids)
         self.validation_ids = None if validation_ids is None else as_ids(validation_ids)
         self.history: list[Step] = []
@@ -215,6 +214,11 @@ class TrainingRun:
         self.offset = epoch * self.batches.per_epoch + min(place, self.batches.per_epoch)
         self.offset -= self.step
         self._remember()
+
+    @cached_property
+    def text_digest(self) -> str:
+        """What tells the training text from all others, in a file of the run."""
+        return data.digest_of_ids(self.train_ids)
 
     @property
     def step(self) -> int:
@@ -244,7 +248,7 @@ class TrainingRun:
     ) -> None:
         """Go on after `history`, with the optimizers' averages as they were then, the model as it
         is and the settings of this run."""
-        running.take_over(self.optimizers, optimizer_states)
+        running.take_over(self.optimizers, optimizer_states, self.processes)
         self.history, self.offset = list(history), offset
         self._remember()
 
@@ -253,20 +257,24 @@ class TrainingRun:
         if not isinstance(config, TrainConfig):
             hint = "write TrainConfig(steps=300), for example."
             raise TypeError(f"config is {shown(config)}, but must be a TrainConfig: {hint}")
+        self.processes.check(config.batch_size, config.accumulation, config.optimizer)
         shape, end_token = self.model.config, config.end_token
         if end_token is None:
             text = windows(self.train_ids, shape.context_length)
         else:
             text = document_windows(self.train_ids, shape.context_length, end_token)
-        check_vocabulary(self.train_ids, shape.vocab_size)
+        for part in data.in_parts(self.train_ids):
+            check_vocabulary(part, shape.vocab_size)
         batches = Batches(*text, config.batch_size, config.seed)
         validation = []  # what cannot be read is told now, not after the first steps
         if self.validation_ids is not None:
             validation = _in_order(self.validation_ids, shape, end_token)
         optimizers = self._optimizers(config)
         if states:
-            running.take_over(optimizers, states)
-        self._compute = running.compiled(self.model, self.device) if config.compile else self._given
+            running.take_over(optimizers, states, self.processes)
+        self._compute = self._given
+        if config.compile:
+            self._compute = running.compiled(self._given, self.device)
         self.batches, self._validation, self.optimizers = batches, validation, optimizers
         self._config = config
 
@@ -300,18 +308,21 @@ class TrainingRun:
             for group in optimizer.param_groups:
                 group["lr"] = share * group["initial_lr"]
         batch = self.batches.at(self.step + self.offset)
-        inputs, targets = (part.to(self.device) for part in batch)
-        size = config.batch_size // config.accumulation
-        counted = int((targets != IGNORED).sum())
+        counted = int((batch[1] != IGNORED).sum())
+        inputs, targets = (self.processes.part_of(x).to(self.device) for x in batch)
+        size = len(inputs) // config.accumulation
         self.model.zero_grad()
         loss = 0.0
-        chances = torch.Generator(self.device).manual_seed(seed_for(config.seed, self.step))
+        chances = torch.Generator(self.device).manual_seed(
+            seed_for(config.seed, self.step, *self.processes.own_seed))
         for x, y in zip(inputs.split(size), targets.split(size), strict=True):
             with self._precision(), dropping(chances):
                 part = next_token_loss(self._compute(x), y) * ((y != IGNORED).sum() / counted)
-            part.backward()
+            (part * self.processes.count).backward()  # whose gradients are averaged
             loss += part.item()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm).item()
+        loss = self.processes.sum(loss)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        norm = getattr(norm, "full_tensor", lambda: norm)().item()  # of all parts of the weights
         if math.isfinite(loss) and math.isfinite(norm):
             if self.step % config.evaluate_every == 0:
                 self._remember()  # only now is it known that these weights give a sound loss
@@ -350,7 +361,7 @@ class TrainingRun:
         weights, optimizer_states, step = self._good
         bad = self.step + 1
         for weight, good in zip(self.model.parameters(), weights, strict=True):
-            weight.copy_(good)
+            local(weight).copy_(good)
         self.resume(optimizer_states, self.history[:step], self.offset)
         raise TrainingDiverged(
             f"The loss or its gradient stopped being a number at step {bad}, at a learning rate "

@@ -22,7 +22,6 @@ from gptcourse.experiments import (
     colors_of_toys,
     counted_table,
     counting,
-    effective_number,
     effects_of_vectors,
     falling_back,
     floor_of_windows,
@@ -233,15 +232,6 @@ def test_stories_are_told_on_from_an_opening_and_the_plots_are_those_of_the_vali
 def test_the_range_of_a_share_is_wilsons(count, many, low, high):
     estimate = share(count, many)
     assert estimate == pytest.approx((low, count / many, high), abs=1e-4)
-
-
-def test_an_effective_number_counts_kinds_that_are_equally_common_and_knows_how_sure_it_is():
-    assert effective_number(["a"] * 30) == pytest.approx((1, 1, 1))
-    even = effective_number(["a", "b", "c", "d"] * 50)
-    assert even.value == pytest.approx(4) and 3.8 < even.low < 3.99
-    few, many = (effective_number(["a", "b", "b"] * n) for n in (5, 100))
-    assert few.value == pytest.approx(many.value) == pytest.approx(3 / 2 ** (2 / 3))
-    assert few.high - few.low > 2 * (many.high - many.low)
 
 
 LAYER = {"emb_dim": 12, "n_heads": 3, "drop_rate": 0.1, "qkv_bias": True}
@@ -542,17 +532,19 @@ def test_what_a_change_saves_is_given_back():
     assert max(counts) < 1.001 * min(counts)
 
 
-def test_the_cache_of_shared_heads_by_hand():
-    config = modern.changed_config("2 of 6 key heads")
-    assert modern.cache_bytes(config, 10) == 2 * 2 * 2 * 16 * 10 * 4
-    assert modern.cache_bytes(modern.changed_config("GPT-2"), 10) == 2 * 2 * 6 * 16 * 10 * 4
-
-
 def test_a_model_with_the_files_parts_gives_the_librarys_scores():
     model = lively(new("all four"))
     ids = torch.randint(960, (2, 20))
     torch.testing.assert_close(modern.with_your_parts(model, gpt)(ids), model(ids),
                                atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_with_the_files_parts_goes_on_from_a_cache():
+    model = lively(new("all four"))
+    yours, ids = modern.with_your_parts(model, gpt), torch.randint(960, (1, 8))
+    cache = yours.new_cache()
+    pieces = [yours(piece, cache) for piece in ids.split([5, 2, 1], dim=1)]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), model(ids), atol=1e-4, rtol=1e-4)
 
 
 def test_parts_that_are_wrong_are_heard():

@@ -19,6 +19,7 @@ import gptlib
 from gptcourse import figures
 from gptcourse.figures import Picture
 from gptcourse.figures.diagram import POPPY, POPPYS_NEXT
+from gptcourse.figures.estimates import _has_a_neighbor_at_its_right
 from gptlib.storyteller import storyteller
 from gptlib.tokenizer import BPETokenizer
 
@@ -491,6 +492,14 @@ def test_an_estimate_says_how_far_it_may_be_off_where_it_may():
     assert figures.estimates(points, "valid", "kinds", "Trade").alt == (
         "Trade. Points with error bars, kinds against valid: cold at 1 (0.98 to 1) and 1; hot at "
         "0.61 (0.5 to 0.7) and 6.7 (6.2 to 6.9).")
+
+
+@pytest.mark.parametrize(("x", "y", "left"), [(0.98, 0.3, True), (1, 0.3, False), (0.6, 0.3, False),
+                                              (0.98, 0.1, False)])
+def test_an_estimates_name_stands_left_where_a_neighbor_stands_right(x, y, left):
+    points = {"it": ((x, x, x), (y, y, y)), "other": ((0.9, 1, 1), (0.2, 0.31, 0.4)),
+              "far": ((0.5, 0.5, 0.5), (0, 0.05, 0.1))}
+    assert _has_a_neighbor_at_its_right(x, y, points) is left
 
 
 def test_a_block_has_the_parts_of_the_library_in_their_order():

@@ -201,30 +201,25 @@ TRAIN = Exercise(
                 Property("evaluation may come between", _stays_in_evaluation, of_class=True)],
 )
 
-UNCLEARED = TRAIN.with_bug(
-    "06.uncleared",
-    goal="Find the bug: with this loop the first steps are fine, then the loss climbs. Why?",
-    bug=("        optimizer.zero_grad()\n", "",
-         "The bug is still in there: look at what .grad holds when backward begins, in the first "
-         "step and in the second."),
-    edits=[
-        ("        optimizer.zero_grad()\n        loss.backward()\n",
-         "        loss.backward()\n        optimizer.zero_grad()\n",
-         "Now the gradient is forgotten before the optimizer has used it: zero_grad() belongs "
-         "before backward, or after step."),
-    ],
+UNSETTLED = TRAIN.with_bug(
+    "06.unsettled",
+    goal="Find the bug: this loop learns more slowly than yours, and its loss does not settle at "
+         "the end. Why?",
+    bug=("learning_rate(step, steps, warmup_steps, peak)",
+         "learning_rate(step, warmup_steps, steps, peak)",
+         "The bug is still in there: each line does what it should, with the numbers that it is "
+         "given. Print group[\"lr\"] in each step of a short run, and look at the last ones."),
     hints=(
-        "Print the length of the gradient right before loss.backward(), in the first step and in "
-        "the second. What does backward do with a number that is there already?",
+        "Print group[\"lr\"] in the steps of a run of 60. What should it be in steps 0, 19 and 59, "
+        "by the plan from step 2? And what is it?",
         """
-        1. backward adds to .grad, it does not replace what is there
-        2. so what the last step has left there must be gone before backward is called
-        3. one line does that: a method of the optimizer, which knows all the parameters
+        1. the rate climbs from the first step to the last, as if the warm-up never ended
+        2. learning_rate is right, so it must have been told of a warm-up of that length
+        3. compare its first line, where it is defined, with the line that calls it
         """,
         """
-        loss = next_token_loss(model(inputs), targets)
-        ...                                           # forget the gradient of the last step
-        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, ..., ..., peak)    # of how many steps; the warm-up
         """,
     ),
 )
@@ -321,4 +316,4 @@ EVALUATE = Exercise(
                 Property("no gradients", _keeps_the_way_back)],
 )
 
-EXERCISES = (LEARNING_RATE, TRAIN, UNCLEARED, EVALUATE)
+EXERCISES = (LEARNING_RATE, TRAIN, UNSETTLED, EVALUATE)

@@ -40,7 +40,6 @@ from gptcourse.experiments.modern import (
     CHANGES,
     LONGER,
     MEASURED,
-    cache_bytes,
     changed_config,
     model_in_few_bits,
     nats_above_floor,
@@ -62,7 +61,6 @@ from gptcourse.experiments.surprises import (
 )
 from gptcourse.experiments.telling import (
     Estimate,
-    effective_number,
     milliseconds_of_a_token,
     plots_told,
     share,
@@ -85,7 +83,6 @@ __all__ = [
     "ForgetfulCache",
     "Questions",
     "along_gradient",
-    "cache_bytes",
     "chances_of_answers",
     "chances_of_others",
     "chances_of_words",
@@ -93,7 +90,6 @@ __all__ = [
     "colors_of_toys",
     "counted_table",
     "counting",
-    "effective_number",
     "effects_of_vectors",
     "falling_back",
     "floor_of_windows",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -49,19 +47,6 @@ def share(count: int, many: int, z: float = 1.96) -> Estimate:
     middle = (p + squared / 2) / (1 + squared)
     reach = math.sqrt(p * (1 - p) * squared + squared * squared / 4) / (1 + squared)
     return Estimate(min(p, middle - reach), p, max(p, middle + reach))
-
-
-def effective_number(kinds: Sequence[str], resamples: int = 1000) -> Estimate:
-    """Among how many kinds they choose, in effect: e to the power of their entropy, with the range
-    in which it lies for samples drawn from these, with replacement (Efron's bootstrap, 1979)."""
-    def number(sample: Sequence[str]) -> float:
-        counts = Counter(sample).values()
-        return math.exp(-sum(n / len(sample) * math.log(n / len(sample)) for n in counts))
-
-    chance, value = random.Random(0), number(kinds)
-    others = sorted(number(chance.choices(kinds, k=len(kinds))) for _ in range(resamples))
-    tail = resamples // 40
-    return Estimate(min(value, others[tail]), value, max(value, others[-1 - tail]))
 
 
 def milliseconds_of_a_token(model: nn.Module, new_cache: Callable, lengths: Sequence[int],

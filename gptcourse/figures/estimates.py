@@ -31,12 +31,22 @@ def estimates(
             axes.plot([x[0], x[2]], [y[1]] * 2, color=SERIES[0], linewidth=1.4, alpha=0.6)
             axes.plot([x[1]] * 2, [y[0], y[2]], color=SERIES[0], linewidth=1.4, alpha=0.6)
             axes.plot(x[1], y[1], marker="o", markersize=6, color=SERIES[0])
-            axes.annotate(cut(drawable(name), 24), (x[1], y[1]), (7, 5), fontsize=TEXT_SIZE,
+            left = _has_a_neighbor_at_its_right(x[1], y[1], points)
+            axes.annotate(cut(drawable(name), 24), (x[1], y[1]), (-7 if left else 7, 5),
+                          ha="right" if left else "left", fontsize=TEXT_SIZE,
                           textcoords="offset points", color=INK, parse_math=False)
         axes.margins(x=0.12, y=0.12)
     said = "; ".join(f"{name} at {_range(x)} and {_range(y)}" for name, (x, y) in points.items())
     alt = f"{sentence(title)}Points with error bars, {y_label} against {x_label}: {said}."
     return drawn(figure, alt)
+
+
+def _has_a_neighbor_at_its_right(x: float, y: float, points: Mapping) -> bool:
+    """Whether another point stands where the name of this one would be written."""
+    wide, high = (max(point[axis][2] for point in points.values())
+                  - min(point[axis][0] for point in points.values()) for axis in (0, 1))
+    return any(0 < other_x[1] - x < wide / 8 and abs(other_y[1] - y) < high / 8
+               for other_x, other_y in points.values())
 
 
 def _triple(numbers: Sequence[float], name: str) -> tuple[float, float, float]:

@@ -52,8 +52,8 @@ QUESTIONS = (
             "itself. You only notice if you count."),
         wrong=(
             Option("Nothing: a higher share isn't possible",
-                   "Validity is one half of the picture. The other is variety, which was down to "
-                   "about 5 of 7 plots."),
+                   "Validity is half of the picture. The other half is variety, and two of the "
+                   "seven plots were practically gone."),
             Option("200 stories are too few to say anything",
                    "They say something: with 200 of 200, the true share is at least 0.98, 19 times "
                    "out of 20."),

@@ -11,8 +11,8 @@ _A_TOKEN = 2 * _L * _K * _D * 4
 
 QUESTIONS = (
     Question(
-        "A query stands at place 9 and a key at place 4, both rotated. You insert 100 words in "
-        "front of the text. What happens to their product?",
+        "A query stands at place 9 and a key at place 4, both rotated. Put the same query at place "
+        "109 and the same key at 104, and rotate them there. What happens to their product?",
         right=Option(
             "Nothing: only their distance counts, and it's still 5",
             "Both turn by the same additional angle, and the angle between them stays."),

@@ -210,10 +210,10 @@ wrong_edits(
                   "weight_decay=0.1)\n", "made once, before the loop"),
 )
 wrong_edits(
-    "uncleared",
-    (ZERO + BACK + CLIP + STEP, BACK + CLIP + STEP, "what .grad holds when backward begins"),
-    (ZERO, "        optimizer.zero_grad\n", "what .grad holds when backward begins"),
-    (ZERO + BACK + CLIP, BACK + CLIP + ZERO, "forgotten before the optimizer has used it"),
+    "unsettled",
+    ("(step, steps, warmup_steps, peak)", "(step, warmup_steps, steps, peak)", "look at the last"),
+    ("(step, steps, warmup_steps, peak)", "(step, steps, peak, warmup_steps)", "in this order"),
+    ("(step, steps, warmup_steps, peak)", "(step, steps, steps, peak)", "look at the last"),
 )
 
 
