@@ -674,7 +674,7 @@ def test_a_single_head_says_what_kind_of_thing_it_is_and_not_which_color():
     model, tokenizer = storyteller()
     stories = list(storybook.stories(300, seed=7, part="validation"))
     any_of_them, that_one = colors_of_toys(model, tokenizer, stories)
-    assert (any_of_them > 0.5).nonzero().tolist() == [[7]] and that_one[7] < 0.3
+    assert (any_of_them > 0.5).nonzero().tolist() == [[7]] and 0.05 < that_one[7] < 0.3
 
 
 def test_a_vector_where_a_fact_is_told_brings_it_back_and_one_halfway_does_not(asked):
