@@ -20,7 +20,9 @@ from gptlib.checkpoint import (
 )
 from gptlib.trace import Trace
 from gptlib.storyteller import tell_stories
-from gptlib.inside import induction_score, logit_lens, patch_effect, patching_map, silence
+from gptlib.inside import (
+    induction_score, logit_lens, patch_effect, patched_logits, patching_map, silence,
+)
 from gptlib.token_files import open_tokens
 
 # What `from gptlib import *` brings: no module of the package, it might be a name of yours.

@@ -62,17 +62,15 @@ def linear_probe(features: Tensor, labels: Tensor, new: Tensor) -> Tensor:
     if features.dim() != 2 or labels.shape != features.shape[:1] or labels.dtype != torch.int64:
         raise ValueError(
             f"features is {tuple(features.shape)}, labels {tuple(labels.shape)} of {labels.dtype}, "
-            "but must be (N, C) and (N) of torch.int64: a vector and a number for each place."
-        )
+            "but must be (N, C) and (N) of torch.int64: a vector and a number for each place.")
     x, asked = (nn.functional.pad(x.double(), (0, 1), value=1.0) for x in (features, new))
     gram = x.T @ x                                                      # (C + 1, C + 1)
     pull = 1e-3 * gram.diagonal().mean() * torch.eye(len(gram), device=x.device)
     return asked @ torch.linalg.solve(gram + pull, x.T @ nn.functional.one_hot(labels).double())
 
 
-def repeated_nonsense(
-    vocab_size: int, period: int, count: int, generator: torch.Generator | None = None
-) -> Tensor:
+def repeated_nonsense(vocab_size: int, period: int, count: int,
+                      generator: torch.Generator | None = None) -> Tensor:
     """Random ids, and then the very same once more.  -> (count, 2 · period)
 
     Nothing helps to predict the first half: a model that is good at the second has looked back.
@@ -98,7 +96,7 @@ def induction_score(weights: Tensor, period: int) -> Tensor:
 def replace_head(outputs: Tensor, head: int, value: Tensor | float) -> Tensor:
     """outputs (B, H, T, D) with all that one head found replaced by 0, (D), (T, D) or (B, T, D)."""
     changed = outputs.clone()                            # what others have recorded stays as it is
-    changed[:, head] = value                             # (B, T, D)
+    changed[:, head] = value
     return changed
 
 
@@ -107,7 +105,7 @@ def replace_heads(replacements: Mapping[tuple[int, int], Tensor | float]) -> dic
 
     0 is something that the model may never have seen there. A mean over all texts and places,
     outputs[layer, head].mean((0, 1)) with outputs from `by_head`, keeps what they have in common.
-    outputs[layer, head][other_rows(B)] is what another text would have put there.
+    outputs[layer, head][other_rows(B)] is another text's.
     Wang et al. (2022), "Interpretability in the Wild", section 2.2.
     """
     layers: dict[int, dict] = {}
@@ -145,18 +143,23 @@ def other_rows(count: int, generator: torch.Generator | None = None) -> Tensor:
     return torch.empty_like(order).scatter(0, order, order.roll(1))     # the one before it in order
 
 
-def carry_over(
-    activations: Mapping[str, Tensor], names: Iterable[str], places: slice | list[int]
-) -> dict[str, Callable]:
-    """Changes for `patch`: at these taps and places, what was recorded in another run.
+def patched_logits(model: nn.Module, clean: Tensor, corrupted: Tensor, name: str,
+                   place: int | slice) -> Tensor:
+    """The run on `corrupted`, but one token's vector at a tap is that of the run on `clean`.
 
-    Places are tokens, the last axis but one: of (B, T, C) as of (B, H, T, D).
+    ids (B, T) each, a tap's name, a token's number -> logits (B, T, V)
+    Meng et al. (2022), "Locating and Editing Factual Associations in GPT", section 2.
     """
-    def put_in(x: Tensor, source: Tensor) -> Tensor:
+    with record(model, name) as seen:
+        model(clean)
+
+    def put_in(x: Tensor) -> Tensor:                                    # (B, ..., T, C)
         changed = x.clone()
-        changed[..., places, :] = source[..., places, :]
+        changed[..., place, :] = seen[name][..., place, :]
         return changed
-    return {name: partial(put_in, source=activations[name]) for name in names}
+
+    with patch(model, {name: put_in}):
+        return model(corrupted)
 
 
 def patch_effect(clean: Tensor, corrupted: Tensor, patched: Tensor) -> Tensor:
@@ -173,17 +176,15 @@ def patching_map(
     model: GPTModel, clean: Tensor, corrupted: Tensor, measure: Callable[[Tensor], Tensor],
     names: Sequence[str],
 ) -> Tensor:
-    """The effect of each tap at each place: clean activations, one by one, in the corrupted run.
+    """The effect of `patched_logits` for each tap and each place, all places of a tap at once.
 
     clean (T), corrupted (T) are ids; `measure` makes a number of each row of logits (B, T, V), as
     `lambda logits: logits[:, -1, right] - logits[:, -1, wrong]` does.  -> (names, T)
-    Meng et al. (2022), "Locating and Editing Factual Associations in GPT", section 2.
     """
     if clean.shape != corrupted.shape or clean.dim() != 1:
         raise ValueError(
             f"The texts are ids of shapes {tuple(clean.shape)} and {tuple(corrupted.shape)}, but "
-            "must be rows of equal length: choose words of equally many tokens."
-        )
+            "must be rows of equal length: choose words of equally many tokens.")
 
     def each_at_its_place(x: Tensor, source: Tensor) -> Tensor:         # (T, ..., T, C)
         changed = x.clone()                                             # row t is patched at t

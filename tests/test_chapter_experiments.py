@@ -17,14 +17,17 @@ from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
     along_gradient,
     chances_of_answers,
+    chances_of_others,
     chances_of_words,
+    colors_of_toys,
     counted_table,
     counting,
+    effects_of_vectors,
     falling_back,
     floor_of_windows,
     forgetful,
     friends_way,
-    from_rows,
+    from_another_row,
     gpt2_file,
     highest_and_beside,
     kinds_of_tokens,
@@ -50,6 +53,7 @@ from gptcourse.experiments import (
     spellings,
     stories_told,
     story_surprises,
+    substitutes,
     surprise_by_place,
     surprises_of_answers,
     surprises_of_words,
@@ -62,6 +66,7 @@ from gptcourse.experiments import (
 from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
+from gptlib.inside import by_head, replace_heads
 from gptlib.storyteller import storyteller
 from gptlib.tokenizer import learn_merges
 from gptlib.trace import trace
@@ -631,13 +636,55 @@ def test_a_vector_put_in_at_its_place_and_nowhere_else():
 
 def test_what_another_row_found_stands_at_the_last_place_only(asked):
     about = asked[0].about("hero")
-    outputs = torch.randn(*about.ids.shape, 2, generator=torch.Generator().manual_seed(0))
-    changed = from_rows(outputs, about, about.others)
+    found = torch.randn(3, *about.ids.shape, 2, generator=torch.Generator().manual_seed(0))
+    changed = from_another_row(found, about, about.others)
     for n, other in enumerate(about.others.tolist()):
         place = about.places[n]
-        assert torch.equal(changed[n, place], outputs[other, about.places[other]])
-        assert torch.equal(changed[n, :place], outputs[n, :place])
-        assert torch.equal(changed[n, place + 1 :], outputs[n, place + 1 :])
+        assert torch.equal(changed[:, n, place], found[:, other, about.places[other]])
+        assert torch.equal(changed[:, n, :place], found[:, n, :place])
+        assert torch.equal(changed[:, n, place + 1 :], found[:, n, place + 1 :])
+
+
+def test_substitutes_stand_at_the_last_token_and_nowhere_else(asked):
+    about = asked[0].about("color")
+    model, _ = storyteller()
+    found, ways = by_head(model, about.ids, "head_outputs")[0], substitutes(model, about)
+    last = torch.zeros(about.ids.shape, dtype=torch.bool)
+    last[range(6), about.places] = True
+    for way in ways.values():
+        assert torch.equal(way[:, ~last], found[:, ~last])
+    assert not ways["zeros"][:, last].any()
+    rows = [found[:, n, : place + 1] for n, place in enumerate(about.places.tolist())]
+    mean = torch.cat(rows, dim=1).mean(dim=1)                                # (H, D)
+    torch.testing.assert_close(ways["its mean"][:, last], mean[:, None].expand(-1, 6, -1))
+    expected = from_another_row(found, about, about.others)
+    torch.testing.assert_close(ways["another story's"], expected)
+
+
+def test_a_head_that_carries_a_fact_brings_another_storys(asked):
+    about = asked[0].about("animal")
+    model, _ = storyteller()
+    value = substitutes(model, about)["another story's"]
+    chances = [chances_of_others(model, about, replace_heads({(0, head): value[head]})).mean()
+               for head in (2, 3)]
+    assert chances[0] < 0.01 and chances[1] > 0.99
+
+
+def test_a_single_head_says_what_kind_of_thing_it_is_and_not_which_color():
+    model, tokenizer = storyteller()
+    stories = list(storybook.stories(300, seed=7, part="validation"))
+    any_of_them, that_one = colors_of_toys(model, tokenizer, stories)
+    assert (any_of_them > 0.5).nonzero().tolist() == [[7]] and 0.05 < that_one[7] < 0.3
+
+
+def test_a_vector_where_a_fact_is_told_brings_it_back_and_one_halfway_does_not(asked):
+    about = asked[0].about("animal")
+    model, _ = storyteller()
+    corrupted, told = retold(about)
+    places = [told, (told + about.places) // 2, about.places]
+    effect = effects_of_vectors(model, about, corrupted, places)
+    expected = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
+    torch.testing.assert_close(effect[[0, -1]], expected, atol=0.01, rtol=0)
 
 
 def test_the_most_likely_end_of_a_story_is_one():

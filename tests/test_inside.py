@@ -14,12 +14,12 @@ from induction import (
 
 from gptlib.inside import (
     by_head,
-    carry_over,
     induction_score,
     linear_probe,
     logit_lens,
     other_rows,
     patch_effect,
+    patched_logits,
     patching_map,
     repeated_nonsense,
     replace_head,
@@ -210,23 +210,18 @@ def test_other_rows_are_others_and_each_comes_once():
 
 def test_patching_everything_gives_the_other_texts_logits():
     model, clean, corrupted = lively_model(), random_ids(1, 7), random_ids(1, 7, seed=5)
-    with record(model, *stream_names(model)) as activations, torch.no_grad():
-        expected = model(clean)
+    expected = model(clean)
     for name in stream_names(model):
-        with patch(model, carry_over(activations, [name], slice(None))), torch.no_grad():
-            assert torch.equal(model(corrupted), expected)
+        assert torch.equal(patched_logits(model, clean, corrupted, name, slice(None)), expected)
 
 
 def test_patching_a_place_changes_it_and_what_comes_after():
     model, clean, corrupted = lively_model(), random_ids(1, 7), random_ids(1, 7, seed=5)
     taps = ["blocks.0.attention.head_outputs", "blocks.0.residual_mid"]
-    with record(model) as activations, torch.no_grad():
-        model(clean)
-    with torch.no_grad():
-        before = model(corrupted)
+    before = model(corrupted)
     for name in taps:
-        with patch(model, carry_over(activations, [name], [3])), torch.no_grad():
-            changed = (model(corrupted) - before).abs().amax(dim=-1)[0] > 1e-4    # (T)
+        patched = patched_logits(model, clean, corrupted, name, 3)
+        changed = (patched - before).abs().amax(dim=-1)[0] > 1e-4                # (T)
         assert changed.tolist() == [False] * 3 + [True] * 4
 
 
@@ -245,14 +240,11 @@ def test_the_map_is_every_patch_by_itself():
     measure = difference(3, 4)
     found = patching_map(model, clean, corrupted, measure, names)
     assert found.shape == (3, 7)
-    with record(model, *names) as activations, torch.no_grad():
-        best = measure(model(clean[None]))
     with torch.no_grad():
-        worst = measure(model(corrupted[None]))
+        best, worst = measure(model(clean[None])), measure(model(corrupted[None]))
         for row, name in enumerate(names):
             for place in range(7):
-                with patch(model, carry_over(activations, [name], [place])):
-                    one = measure(model(corrupted[None]))
+                one = measure(patched_logits(model, clean[None], corrupted[None], name, place))
                 torch.testing.assert_close(
                     found[row, place], patch_effect(best, worst, one)[0], atol=1e-4, rtol=1e-4)
 

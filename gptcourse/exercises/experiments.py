@@ -163,7 +163,8 @@ def _with_another(exercise: Exercise, place: int) -> Iterator[tuple[list, list]]
             smallest, largest = value.min().item(), value.max().item()
             others = [torch.randint(smallest, largest + 1, value.shape, generator=generator)]
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            others = [other[place] for other in cases if other[place] != value][:2]
+            others = [other[place] for other in cases
+                      if not isinstance(other[place], Tensor) and other[place] != value][:2]
         else:
             continue
         for other in others:

@@ -1,10 +1,10 @@
-"""Exercises of chapter 10: to read a model's stream early, to find induction heads, to say what a
-patch brought back. Nothing of them belongs into the learner's file; the library has them."""
+"""Exercises of chapter 10: to read a model's stream early, to replace a head, to carry a vector
+from one text into another, to find induction heads. Nothing of them belongs into the learner's
+file; the library has them."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from functools import reduce
 
@@ -19,6 +19,9 @@ from gptcourse.exercises.model import small_config
 from gptcourse.exercises.page import edited
 from gptcourse.exercises.properties import normal
 from gptlib import inside
+from gptlib.config import GPTConfig
+from gptlib.model import GPTModel
+from gptlib.tap import patch, record
 
 
 def _in_the_library(function: Callable, *edits: tuple[str, str]) -> str:
@@ -121,6 +124,210 @@ LOGIT_LENS = Exercise(
     ),
 )
 
+# -------------------------------------------------------------------------------- replace_head
+
+
+def _heads_to_replace(generator: Generator):
+    """By zero, by the mean of all texts and places, by one for each place, by another text's."""
+    yield normal(generator, 2, 3, 5, 4), 1, 0.0
+    yield normal(generator, 3, 4, 6, 2), 2, normal(generator, 2)
+    yield normal(generator, 1, 2, 4, 5), 0, normal(generator, 4, 5)
+    yield normal(generator, 3, 2, 7, 3), 1, normal(generator, 3, 7, 3)
+
+
+_AXES = {"text": 3, "head": 4, "place": 5, "number": 2}    # of the question below: (B, H, T, D)
+
+
+def _what_is_replaced(answer: Callable, *_trial) -> str | None:
+    """Which texts, heads, places and numbers a replacement reaches, and what it leaves there."""
+    outputs = torch.arange(1.0, 121.0).view(*_AXES.values())
+    changed = answer(outputs.clone(), 1, -9.0)
+    if changed.shape != outputs.shape:
+        return None                                        # which is told elsewhere
+    hit = changed != outputs
+    if not hit.any():
+        return "Nothing is replaced: what is returned is outputs as it came in."
+    reached = {}
+    for axis, name in enumerate(_AXES):
+        along = hit.transpose(0, axis).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        if along != list(range(_AXES[name])):
+            reached[name] = along
+    if reached == {"head": [1]} and not _equal(changed[:, 1], torch.full((3, 5, 2), -9.0)):
+        return ("What stands there afterward is not value: put value in the place of what was "
+                "there, with =, and compute nothing.")
+    if reached == {"head": [1]}:
+        return ("With a number it is right, and with a tensor it is not: put value itself there. "
+                "It may have the shapes (D), (T, D) and (B, T, D); = spreads each of them over "
+                "what is missing.")
+    found = " and ".join(f"{name} {', '.join(map(str, where))}" for name, where in reached.items())
+    return (f"Asked to replace head 1 of outputs (B, H, T, D), you replace {found or 'everything'}"
+            ": it must be head 1, the second axis, and in it all texts, places and numbers.")
+
+
+REPLACE_HEAD = Exercise(
+    "10.replace_head",
+    goal="Replace what one head found, in all texts and at all places.",
+    source=_in_the_library(
+        inside.replace_head, ("outputs: Tensor, head: int, value: Tensor | float) -> Tensor:",
+                              "outputs, head, value):")),
+    kept=False,
+    returns=TensorAnswer("outputs", ("B", "H", "T", "D")),
+    cases=_heads_to_replace,
+    edits=[
+        ("changed[:, head] = value", "changed[:, head:] = value",
+         "That is this head and all after it: head alone, without a colon behind it, is one."),
+        ("return changed", "return changed[:, head]",
+         "Only what was replaced is returned: the other heads belong to it, too."),
+    ],
+    symptoms=[_what_is_replaced],
+    hints=("", "", ""),
+)
+
+UNCHANGED_START = REPLACE_HEAD.with_bug(
+    "10.unchanged_start",
+    goal=("Find the bug: silence head 5 of any model, and the first five tokens of every text "
+          "get the same predictions as before."),
+    bug=("changed[:, head] = value", "changed[:, :, head] = value",
+         "The bug is still in there: count the axes of outputs, (B, H, T, D), and say which of "
+         "them each colon and head stands for."),
+    hints=(
+        "A head works at every token, so silencing it should show from the first one on. Here "
+        "head 5 shows from token 5 on. What else, then, might be number 5?",
+        """
+        1. outputs has the axes texts, heads, places, numbers: (B, H, T, D)
+        2. changed[:, :, head] takes all texts, all heads, and the place whose number is head
+        3. what is meant is all texts, and this one head
+        """,
+        """
+        changed = outputs.clone()
+        changed[...] = value                  # which axis does head belong to?
+        return changed
+        """,
+    ),
+)
+
+# ------------------------------------------------------------------------------ patched_logits
+
+
+def _tapped(V: int, C: int, H: int, L: int) -> GPTModel:
+    with torch.no_grad():
+        return filled(GPTModel(GPTConfig(**small_config(V, 8, C, H, L)))).eval()
+
+
+def _pairs_of_texts(generator: Generator):
+    """Two texts, one, three; early, late and in between, in the stream and within a block."""
+    for (count, length), name, place, model in (
+        ((2, 5), "blocks.0.residual_mid", 1, _tapped(11, 8, 2, 2)),
+        ((1, 6), "residual_start", 0, _tapped(7, 4, 1, 1)),
+        ((3, 4), "blocks.1.residual_end", 3, _tapped(9, 6, 2, 2)),
+        ((2, 7), "blocks.0.residual_end", 4, _tapped(11, 8, 2, 2)),
+    ):
+        clean = torch.randint(model.config.vocab_size, (count, length), generator=generator)
+        other = torch.randint(1, model.config.vocab_size, clean.shape, generator=generator)
+        yield model, clean, (clean + other) % model.config.vocab_size, name, place
+
+
+def _what_was_put_in(
+    answer: Callable, model: GPTModel, clean: Tensor, corrupted: Tensor, name: str, place: int
+) -> str | None:
+    """Which other run came back: none patched, another text's, one patched elsewhere."""
+
+    def patched(where: tuple | int, by: Callable = lambda old, new: new) -> Tensor:
+        def change(x: Tensor) -> Tensor:
+            changed = x.clone()
+            changed[where] = by(x[where], seen[name][where])
+            return changed
+        with patch(model, {name: change}):
+            return model(corrupted)
+
+    with torch.no_grad():
+        given = answer(model, clean.clone(), corrupted.clone(), name, place)
+        with record(model, name) as seen:
+            end = model(clean)
+        everything = slice(None)
+        ways = [
+            (model(corrupted), "What comes back is the corrupted run, as if nothing had been put "
+             "in: record while the model reads clean, and run corrupted inside of the patch, with "
+             "a function that returns the changed vectors."),
+            (end, "What comes back is the clean run: run corrupted inside of the patch, and "
+             "replace the vector at place only, not those of all tokens."),
+            (inside.patched_logits(model, corrupted, clean, name, place),
+             "The texts have changed places: record the clean run, and put its vector into the "
+             "corrupted one."),
+            (patched((everything, place), torch.add), "You add the clean vector to the one that "
+             "was there: put it in its place, with =."),
+            (patched((everything, slice(place, None))), "All tokens from place on are replaced: "
+             "only the one at place is meant."),
+            (patched((everything, slice(0, place + 1))), "All tokens up to place are replaced: "
+             "only the one at place is meant."),
+            (patched((0, place)), "Only the first text is patched: [:, place] is that token of "
+             "all texts."),
+            (patched((everything, place, 0)), "A single number of the vector is replaced: "
+             "[:, place] takes the whole vector."),
+        ]
+        if place < len(clean):
+            ways.append((patched(place), "That's the text number place, with all its tokens: the "
+                         "first axis holds the texts, and [:, place] is a token of each."))
+        ways += ((patched((everything, other)), f"The vector of token {other} was put in, and "
+                  f"place is {place}: count it as the axis does, from 0.")
+                 for other in range(clean.shape[1]) if other != place)
+        return next((told for way, told in ways if _equal(given, way)), None)
+
+
+_PUT_IN = "changed[..., place, :] = seen[name][..., place, :]"
+
+PATCHED_LOGITS = Exercise(
+    "10.patched_logits",
+    goal="Carry one vector from the run on a text over into the run on another one.",
+    source=_in_the_library(
+        inside.patched_logits,
+        ("model: nn.Module, clean: Tensor, corrupted: Tensor, name: str,\n"
+         "                   place: int | slice) -> Tensor:",
+         "model, clean, corrupted, name, place):"),
+        ("    with record(model, name)",
+         "    from gptlib import patch, record\n\n    with record(model, name)"),
+        ("put_in(x: Tensor) -> Tensor:                                    # (B, ..., T, C)",
+         "put_in(x):                                                       # (B, T, C)")),
+    kept=False,
+    returns=TensorAnswer("logits", ("B", "T", "V")),
+    cases=_pairs_of_texts,
+    edits=[
+        (_PUT_IN, "changed[:, -1] = seen[name][:, -1]",
+         "The last token's vector is put in: place says which token is meant."),
+        ("        return model(corrupted)", "        return model(corrupted)[:, -1]",
+         "Only the last token's scores are left: return those of all tokens."),
+        ("        return model(corrupted)", "        return model(corrupted)[:, place]",
+         "Only the scores of the token at place are left: return those of all tokens."),
+        ("        return model(corrupted)", "        model(corrupted)",
+         "The run is right, and what comes of it is lost: return it."),
+        ("        return model(corrupted)", "        return model(corrupted).argmax(dim=-1)",
+         "Those are the ids of the best tokens: return the scores of all of them."),
+    ],
+    symptoms=[_what_was_put_in],
+    hints=(
+        "Two runs: the first only to be recorded, the second to be changed on its way. What does "
+        "the function that you give to patch get, and what must it return?",
+        """
+        1. inside of record(model, name) as seen, run clean: seen[name] is (B, T, C)
+        2. a function of x, the corrupted run's vectors (B, T, C): a copy of x, in which all texts
+           have the clean vector at place
+        3. inside of patch(model, {name: that function}), run corrupted, and return its logits
+        """,
+        """
+        with record(model, name) as seen:
+            model(clean)
+
+        def put_in(x):                        # (B, T, C)
+            changed = x.clone()
+            ...                               # the clean vector, at place
+            return changed
+
+        with patch(model, {name: put_in}):
+            return model(corrupted)
+        """,
+    ),
+)
+
 # ----------------------------------------------------------------------------- induction_score
 
 
@@ -147,7 +354,10 @@ _RIGHT = [(t, t - PERIOD + 1) for t in range(PERIOD, T)]
 
 def _which_weights_count(answer: Callable, *_trial) -> str | None:
     """What single weights add to the score: which are read, and with what factor."""
-    counts = torch.stack([answer(x.view(T, T), PERIOD) for x in torch.eye(T * T)]).view(T, T)
+    scores = [answer(x.view(T, T), PERIOD) for x in torch.eye(T * T)]
+    if any(score.shape != () for score in scores):
+        return None                                        # which is told elsewhere
+    counts = torch.stack(scores).view(T, T)
     if answer(torch.zeros(T, T), PERIOD).abs() > 1e-6:
         return ("The score must be a mean of weights, and yours isn't even 0 where all weights are "
                 "0: take weights[t, t - period + 1] as they are, and their mean.")
@@ -253,167 +463,4 @@ INDUCTION_SCORE = Exercise(
     batched={"weights": 2},
 )
 
-# -------------------------------------------------------------------------------- patch_effect
-
-
-def _three_runs(generator: Generator):
-    """Each measure a single number, with patches in a row, in a map; one for each text."""
-    yield torch.tensor(4.0), torch.tensor(-2.0), normal(generator, 5)
-    yield torch.tensor(-3.0), torch.tensor(1.5), 3 * normal(generator, 3, 4)
-    yield normal(generator, 6), normal(generator, 6) + 4, normal(generator, 2, 6)
-    yield torch.tensor([2.0]), torch.tensor([0.5]), torch.tensor([1.0])
-
-
-def _effects_by_hand(answer: Callable, *_trial) -> str | None:
-    """What comes out where the right share can be told without a formula."""
-    clean, corrupted = torch.tensor(6.0), torch.tensor(-2.0)
-
-    def of(patched: float, clean: Tensor = clean, corrupted: Tensor = corrupted) -> float:
-        return round(float(answer(clean, corrupted, torch.tensor(patched))), 4)
-
-    said = "With clean 6 and corrupted -2, "
-    nothing, everything, half = of(-2.0), of(6.0), of(2.0)
-    if nothing == math.inf:
-        return "The quotient stands upside down: the whole way, clean - corrupted, is below."
-    if (nothing, everything, half) == (0, 8, 4):
-        return ("That is how far the patch went, not yet what share of the way it is: divide by "
-                "the whole way, clean - corrupted.")
-    if nothing:
-        return (f"{said}a patch that changes nothing leaves -2, and the effect must be 0, but is "
-                f"{nothing:g}: begin with patched - corrupted, in brackets.")
-    if everything != 1:
-        return (f"{said}a patch that brings everything back gives 6, and the effect must be 1, but "
-                f"is {everything:g}: divide by the whole way, (clean - corrupted), in brackets.")
-    if half != 0.5:
-        return f"{said}a patch to 2 goes half the way, and the effect must be 0.5, not {half:g}."
-    if of(10.0) != 1.5 or of(-6.0) != -0.5:
-        return ("An effect may lie beyond 1, or below 0, where a patch goes too far or the wrong "
-                "way: leave it as it is, without clamp and without abs.")
-    return None
-
-
-_EFFECT = "(patched - corrupted) / (clean - corrupted)"
-
-PATCH_EFFECT = Exercise(
-    "10.patch_effect",
-    goal="Say what share of the way back, from the corrupted run to the clean one, a patch made.",
-    source=_in_the_library(
-        inside.patch_effect, ("clean: Tensor, corrupted: Tensor, patched: Tensor) -> Tensor:",
-                              "clean, corrupted, patched):")),
-    kept=False,
-    returns=TensorAnswer("effect", (), leading=True),
-    cases=_three_runs,
-    edits=[
-        (_EFFECT, "(clean - patched) / (clean - corrupted)",
-         "You measure the share of the way that is still missing: where a patch changed nothing, "
-         "and patched is corrupted, the effect must be 0, and 1 where it brought everything back."),
-        (_EFFECT, "(patched - corrupted) / (corrupted - clean)",
-         "The sign is turned around: both differences start at corrupted."),
-        (_EFFECT, "(patched - corrupted) / (clean - corrupted).abs()",
-         "It goes wrong where clean is below corrupted: keep the sign of both differences, and "
-         "their quotient is right."),
-        (_EFFECT, f"({_EFFECT}).mean()",
-         "One number for all patches together: every patch has an effect of its own."),
-        (_EFFECT, "(patched - corrupted) // (clean - corrupted)",
-         "// cuts off what stands behind the point: a share needs /."),
-        (_EFFECT, f"100 * {_EFFECT}", "You return percent: a share of the whole way is 1 at most."),
-    ],
-    symptoms=[_effects_by_hand],
-    hints=(
-        "Clean 6, corrupted -2, so the whole way is 8. A patch brings -2 up to 0. How far did it "
-        "go, and what share of the way is that?",
-        """
-        1. how far the patch went: from corrupted to patched
-        2. how far the whole way is: from corrupted to clean
-        3. the first divided by the second
-        """,
-        """
-        went = patched - corrupted
-        return ...                            # its share of the whole way
-        """,
-    ),
-)
-
-# -------------------------------------------------------------------------------- replace_head
-
-
-def _heads_to_replace(generator: Generator):
-    """By zero, by the mean of all texts and places, by one for each place, by another text's."""
-    yield normal(generator, 2, 3, 5, 4), 1, 0.0
-    yield normal(generator, 3, 4, 6, 2), 2, normal(generator, 2)
-    yield normal(generator, 1, 2, 4, 5), 0, normal(generator, 4, 5)
-    yield normal(generator, 3, 2, 7, 3), 1, normal(generator, 3, 7, 3)
-
-
-_AXES = {"text": 3, "head": 4, "place": 5, "number": 2}    # of the question below: (B, H, T, D)
-
-
-def _what_is_replaced(answer: Callable, *_trial) -> str | None:
-    """Which texts, heads, places and numbers a replacement reaches, and what it leaves there."""
-    outputs = torch.arange(1.0, 121.0).view(*_AXES.values())
-    changed = answer(outputs.clone(), 1, -9.0)
-    if changed.shape != outputs.shape:
-        return None                                        # which is told elsewhere
-    hit = changed != outputs
-    if not hit.any():
-        return "Nothing is replaced: what is returned is outputs as it came in."
-    reached = {}
-    for axis, name in enumerate(_AXES):
-        along = hit.transpose(0, axis).flatten(1).any(dim=1).nonzero().flatten().tolist()
-        if along != list(range(_AXES[name])):
-            reached[name] = along
-    if reached == {"head": [1]} and not _equal(changed[:, 1], torch.full((3, 5, 2), -9.0)):
-        return ("What stands there afterward is not value: put value in the place of what was "
-                "there, with =, and compute nothing.")
-    if reached == {"head": [1]}:
-        return ("With a number it is right, and with a tensor it is not: put value itself there. "
-                "It may have the shapes (D), (T, D) and (B, T, D); = spreads each of them over "
-                "what is missing.")
-    found = " and ".join(f"{name} {', '.join(map(str, where))}" for name, where in reached.items())
-    return (f"Asked to replace head 1 of outputs (B, H, T, D), you replace {found or 'everything'}"
-            ": it must be head 1, the second axis, and in it all texts, places and numbers.")
-
-
-REPLACE_HEAD = Exercise(
-    "10.replace_head",
-    goal="Replace what one head found, in all texts and at all places.",
-    source=_in_the_library(
-        inside.replace_head, ("outputs: Tensor, head: int, value: Tensor | float) -> Tensor:",
-                              "outputs, head, value):")),
-    kept=False,
-    returns=TensorAnswer("outputs", ("B", "H", "T", "D")),
-    cases=_heads_to_replace,
-    edits=[
-        ("changed[:, head] = value ", "changed[:, head:] = value ",
-         "That is this head and all after it: head alone, without a colon behind it, is one."),
-        ("return changed", "return changed[:, head]",
-         "Only what was replaced is returned: the other heads belong to it, too."),
-    ],
-    symptoms=[_what_is_replaced],
-    hints=("", "", ""),
-)
-
-SILENCED_PLACE = REPLACE_HEAD.with_bug(
-    "10.silenced_place",
-    goal=("Find the bug: silence head 5 of any model, and the first five tokens of every text "
-          "get the same predictions as before."),
-    bug=("changed[:, head] = value    ", "changed[:, :, head] = value ",
-         "The bug is still in there: count the axes of outputs, (B, H, T, D), and say which of "
-         "them each colon and head stands for."),
-    hints=(
-        "A head works at every token, so silencing it should show from the first one on. Here "
-        "head 5 shows from token 5 on. What else, then, might be number 5?",
-        """
-        1. outputs has the axes texts, heads, places, numbers: (B, H, T, D)
-        2. changed[:, :, head] takes all texts, all heads, and the place whose number is head
-        3. what is meant is all texts, and this one head
-        """,
-        """
-        changed = outputs.clone()
-        changed[...] = value                  # which axis does head belong to?
-        return changed
-        """,
-    ),
-)
-
-EXERCISES = (LOGIT_LENS, INDUCTION_SCORE, PATCH_EFFECT, SILENCED_PLACE)
+EXERCISES = (LOGIT_LENS, UNCHANGED_START, PATCHED_LOGITS, INDUCTION_SCORE)

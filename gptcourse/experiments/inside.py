@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,9 +11,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gptlib.config import GPTConfig
-from gptlib.corpus.storybook import Story
+from gptlib.corpus.storybook import TABLES, Story
 from gptlib.generation import generate
-from gptlib.inside import linear_probe
+from gptlib.inside import (
+    by_head,
+    linear_probe,
+    patch_effect,
+    replace_heads,
+    residual_stream,
+    stream_names,
+)
 from gptlib.model import GPTModel
 from gptlib.optimizer import muon, share_of_peak
 from gptlib.tap import patch
@@ -91,12 +98,53 @@ def surprises_of_answers(
     return -_at(chances_of_answers(model, asked, changes), asked.answers).log()
 
 
-def from_rows(outputs: Tensor, asked: Questions, rows: Tensor) -> Tensor:
-    """What a head found, (N, T, D); only at the last token before an answer, it's what it found
-    before the answer of another row.  rows (N) -> (N, T, D)"""
-    changed = outputs.clone()
-    changed[range(len(rows)), asked.places] = outputs[rows, asked.places[rows]]
+def chances_of_others(
+    model: GPTModel, asked: Questions, changes: Mapping[str, Callable] | None = None
+) -> Tensor:
+    """The chance, under these changes, that a story says the word of its other row.  -> (N)"""
+    return _at(chances_of_answers(model, asked, changes), asked.answers[asked.others])
+
+
+def substitutes(model: GPTModel, asked: Questions) -> dict[str, Tensor]:
+    """What the heads of layer 0 could hand over at the last token before an answer, in place of
+    what they found; at all others it's what they found.  -> (H, N, T, D) for each way"""
+    found = by_head(model, asked.ids, "head_outputs")[0]                     # (H, N, T, D)
+    real = torch.arange(found.shape[2]) <= asked.places[:, None]             # without the filling
+    mean = found[:, real].mean(dim=1)[:, None]                               # (H, 1, D)
+    return {"zeros": at_the_last_token(found, asked, torch.tensor(0.0)),
+            "its mean": at_the_last_token(found, asked, mean),
+            "another story's": from_another_row(found, asked, asked.others)}
+
+
+def at_the_last_token(found: Tensor, asked: Questions, value: Tensor) -> Tensor:
+    """What heads found, (H, N, T, D), with a value (H, N, D) at the last one before each answer."""
+    changed = found.clone()
+    changed[:, range(len(asked.places)), asked.places] = value
     return changed
+
+
+def from_another_row(found: Tensor, asked: Questions, rows: Tensor) -> Tensor:
+    """What heads found, (H, N, T, D), but at the last token before the answer what they found in
+    another row at its own last token.  rows (N)"""
+    return at_the_last_token(found, asked, found[:, rows, asked.places[rows]])
+
+
+def colors_of_toys(
+    model: GPTModel, tokenizer: BPETokenizer, stories: Sequence[Story]
+) -> tuple[Tensor, Tensor]:
+    """Each head of layer 0 hands over what it found about a thing of the house, where the color of
+    a toy is due, in 40 stories: the chance of any color of the house, and of that thing's. (H) both
+    """
+    asked = questions(stories, tokenizer, 40, {"toy": "The {thing} was {color}",
+                                               "house": "The {other_thing} was {other_color}"})
+    house = tokenizer.encode("".join(f" {color}" for color in TABLES["household_color"]))
+    found, things = by_head(model, asked.ids, "head_outputs")[0], torch.arange(80).roll(40)
+    any_of_them, that_one = [], []
+    for head, value in enumerate(from_another_row(found, asked, things)):
+        chances = chances_of_answers(model, asked, replace_heads({(0, head): value}))[:40]
+        any_of_them.append(chances[:, house].sum(dim=1).mean())
+        that_one.append(_at(chances, asked.answers[40:]).mean())
+    return torch.stack(any_of_them), torch.stack(that_one)
 
 
 def most_likely_end(model: GPTModel, tokenizer: BPETokenizer, text: str) -> str:
@@ -123,6 +171,19 @@ def lead_of_answers(
     logarithm of how many times as likely it is.  -> (N)"""
     logs = chances_of_answers(model, asked, changes).log()
     return _at(logs, asked.answers) - _at(logs, asked.answers[asked.others])
+
+
+def effects_of_vectors(
+    model: GPTModel, clean: Questions, corrupted: Questions, places: Iterable[Tensor]
+) -> Tensor:
+    """The mean effect over all stories of one clean vector in the corrupted run, after each part
+    and at each of these places (N).  -> (2L + 1, places)"""
+    best, worst = lead_of_answers(model, clean), lead_of_answers(model, corrupted)
+    stream = residual_stream(model, clean.ids)                               # (2L + 1, N, T, C)
+    return torch.stack([torch.stack([
+        patch_effect(best, worst, lead_of_answers(model, corrupted, put_in(name, vectors, where)))
+        .mean() for where in places])
+        for name, vectors in zip(stream_names(model), stream, strict=True)])
 
 
 def put_in(name: str, stream: Tensor, places: Tensor) -> dict[str, Callable]:

@@ -3,6 +3,8 @@
 import torch
 from collecting import right, wrong_edits
 
+from gptlib import patch, record
+
 # ---------------------------------------------------------------------------------- logit_lens
 
 
@@ -52,6 +54,111 @@ wrong_edits(
     (_LENS, "None", "it returns None"),
 )
 
+# ----------------------------------------------------------------------------- unchanged_start
+
+
+@right("unchanged_start")
+def through_a_mask_of_heads(outputs, head, value):
+    this_one = torch.arange(outputs.shape[1]) == head
+    return torch.where(this_one[:, None, None], value_for_heads(value), outputs)
+
+
+def value_for_heads(value):
+    """With an axis for the heads, where it has one for the texts."""
+    value = torch.as_tensor(value)
+    return value[:, None] if value.dim() == 3 else value
+
+
+@right("unchanged_start")
+def stacked_again(outputs, head, value):
+    heads = list(outputs.unbind(dim=1))
+    heads[head] = torch.zeros_like(heads[head]) + value
+    return torch.stack(heads, dim=1)
+
+
+_REPLACED = "changed[:, head] = value"
+
+wrong_edits(
+    "unchanged_start",
+    (_REPLACED, "changed[head] = value", "you replace text 1"),
+    (_REPLACED, "changed[:, :, :, head] = value", "you replace number 1"),
+    (_REPLACED, "changed[:, head, -1] = value", "you replace head 1 and place 4"),
+    (_REPLACED, "changed[0, head] = value", "you replace text 0 and head 1"),
+    (_REPLACED, "changed[:, head:] = value", "this head and all after it"),
+    (_REPLACED, "changed[:, head] += value", "not value"),
+    (_REPLACED, "changed[:, head] = 0", "is not value"),
+    (_REPLACED, "outputs[:, head] = value", "it changes its input outputs"),
+    ("outputs.clone()", "outputs", "it changes its input outputs"),
+    ("outputs.clone()", "torch.zeros_like(outputs)", "you replace everything"),
+    ("return changed", "return outputs", "outputs as it came in"),
+)
+
+
+# ------------------------------------------------------------------------------ patched_logits
+
+
+@right("patched_logits")
+def by_the_taps_own_axes(model, clean, corrupted, name, place):
+    with record(model) as seen, torch.no_grad():
+        model(clean)
+    here = torch.arange(clean.shape[1])[:, None] == place               # (T, 1)
+    with patch(model, {name: lambda x: torch.where(here, seen[name], x)}), torch.no_grad():
+        return model(corrupted)
+
+
+@right("patched_logits")
+def by_pieces(model, clean, corrupted, name, place):
+    with record(model, name) as seen:
+        model(clean)
+    vector = seen[name][:, place : place + 1]
+
+    def put_in(x):
+        return torch.cat([x[:, :place], vector, x[:, place + 1 :]], dim=1)
+
+    with patch(model, {name: put_in}):
+        logits = model(corrupted)
+    return logits
+
+
+@right("patched_logits")
+def in_place(model, clean, corrupted, name, place):
+    with record(model, name) as seen, torch.no_grad():
+        model(clean)
+
+    def put_in(x):
+        x[:, place] = seen[name][:, place]
+        return x
+
+    with patch(model, {name: put_in}), torch.no_grad():
+        return model(corrupted)
+
+
+_PUT_IN = "changed[..., place, :] = seen[name][..., place, :]"
+_RUN = "    with patch(model, {name: put_in}):\n        return model(corrupted)"
+
+wrong_edits(
+    "patched_logits",
+    ("model(clean)", "model(corrupted)", "as if nothing had been put in"),
+    ("return changed", "return x", "as if nothing had been put in"),
+    (_RUN, "    with patch(model, {name: put_in}):\n        pass\n    return model(corrupted)",
+     "as if nothing had been put in"),
+    ("return model(corrupted)", "return model(clean)", "What comes back is the clean run"),
+    ("return changed", "return seen[name]", "not those of all tokens"),
+    (_PUT_IN, "changed[:] = seen[name]", "not those of all tokens"),
+    (_PUT_IN, "changed[..., place, :] += seen[name][..., place, :]", "You add the clean vector"),
+    (_PUT_IN, "changed[:, place:] = seen[name][:, place:]", "from place on"),
+    (_PUT_IN, "changed[:, : place + 1] = seen[name][:, : place + 1]", "up to place"),
+    (_PUT_IN, "changed[0, place] = seen[name][0, place]", "Only the first text"),
+    (_PUT_IN, "changed[place] = seen[name][place]", "text number place"),
+    (_PUT_IN, "changed[..., place] = seen[name][..., place]", ""),
+    (_PUT_IN, "changed[:, place, 0] = seen[name][:, place, 0]", "A single number"),
+    (_PUT_IN, "changed[:, place - 1] = seen[name][:, place - 1]", "was put in"),
+    (_PUT_IN, "changed[:, -1] = seen[name][:, -1]", "The last token"),
+    ("return model(corrupted)", "return model(corrupted)[:, -1]", "Only the last token"),
+    ("return model(corrupted)", "return model(corrupted).softmax(dim=-1)", "A softmax"),
+    ("        return model(corrupted)", "        model(corrupted)", "None"),
+)
+
 # ----------------------------------------------------------------------------- induction_score
 
 
@@ -95,78 +202,4 @@ wrong_edits(
     (f"{_DIAGONAL}     # (..., T - period + 1)\n    return {_MEAN}",
      "weights\n    return weights[..., period:, 1:].diagonal().mean(dim=-1)",
      "With the weights of a single head it is right"),
-)
-
-# -------------------------------------------------------------------------------- patch_effect
-
-
-@right("patch_effect")
-def in_steps(clean, corrupted, patched):
-    went, whole = patched - corrupted, clean - corrupted
-    return went / whole
-
-
-@right("patch_effect")
-def what_is_not_missing(clean, corrupted, patched):
-    return 1 - (clean - patched) / (clean - corrupted)
-
-
-_EFFECT = "(patched - corrupted) / (clean - corrupted)"
-
-wrong_edits(
-    "patch_effect",
-    (_EFFECT, "(clean - patched) / (clean - corrupted)", "still missing"),
-    (_EFFECT, "(patched - clean) / (corrupted - clean)", "still missing"),
-    (_EFFECT, "(patched - corrupted) / (corrupted - clean)", "sign"),
-    (_EFFECT, "(corrupted - patched) / (clean - corrupted)", "sign"),
-    (_EFFECT, "patched - corrupted", "not yet what share"),
-    (_EFFECT, "patched - corrupted / (clean - corrupted)", "in brackets"),
-    (_EFFECT, "(patched - corrupted) / clean - corrupted", "in brackets"),
-    (_EFFECT, "(patched - corrupted) / clean", "divide by the whole way"),
-    (_EFFECT, "(clean - corrupted) / (patched - corrupted)", "upside down"),
-    (_EFFECT, "patched / clean", "begin with patched - corrupted"),
-    (_EFFECT, f"({_EFFECT}).clamp(0, 1)", "without clamp"),
-    (_EFFECT, f"({_EFFECT}).abs()", "without abs"),
-    (_EFFECT, "(patched - corrupted) / (clean - corrupted).abs()", "clean is below corrupted"),
-    (_EFFECT, f"({_EFFECT}).mean()", "an effect of its own"),
-    (_EFFECT, f"({_EFFECT}).item()", "RuntimeError"),
-)
-
-# ------------------------------------------------------------------------------ silenced_place
-
-
-@right("silenced_place")
-def through_a_mask_of_heads(outputs, head, value):
-    this_one = torch.arange(outputs.shape[1]) == head
-    return torch.where(this_one[:, None, None], value_for_heads(value), outputs)
-
-
-def value_for_heads(value):
-    """With an axis for the heads, where it has one for the texts."""
-    value = torch.as_tensor(value)
-    return value[:, None] if value.dim() == 3 else value
-
-
-@right("silenced_place")
-def stacked_again(outputs, head, value):
-    heads = list(outputs.unbind(dim=1))
-    heads[head] = torch.zeros_like(heads[head]) + value
-    return torch.stack(heads, dim=1)
-
-
-_REPLACED = "changed[:, head] = value "
-
-wrong_edits(
-    "silenced_place",
-    (_REPLACED, "changed[head] = value ", "you replace text 1"),
-    (_REPLACED, "changed[:, :, :, head] = value ", "you replace number 1"),
-    (_REPLACED, "changed[:, head, -1] = value ", "you replace head 1 and place 4"),
-    (_REPLACED, "changed[0, head] = value ", "you replace text 0 and head 1"),
-    (_REPLACED, "changed[:, head:] = value ", "this head and all after it"),
-    (_REPLACED, "changed[:, head] += value ", "not value"),
-    (_REPLACED, "changed[:, head] = 0 ", "is not value"),
-    (_REPLACED, "outputs[:, head] = value ", "it changes its input outputs"),
-    ("outputs.clone()", "outputs", "it changes its input outputs"),
-    ("outputs.clone()", "torch.zeros_like(outputs)", "you replace everything"),
-    ("return changed", "return outputs", "outputs as it came in"),
 )
