@@ -3,6 +3,9 @@
 import views_at_work
 from views.samples import MAKERS
 
+from gptcourse import views
+from gptcourse.views.base import View
+
 
 def test_views_that_move_while_a_cell_trains_change_nothing_and_are_right():
     tried, lost = views_at_work.moved_while_a_cell_trains(n_steps=20, moves=6)
@@ -16,7 +19,8 @@ def test_no_view_touches_the_random_numbers_of_others():
 
 def test_updates_of_every_view_leave_nothing_behind():
     tried, lost = views_at_work.updates_of_every_view(n_updates=5, warm_up=2)
-    assert tried == 8 * 5 and lost == []
+    of_the_kernel = [name for name in MAKERS if issubclass(getattr(views, name), View)]
+    assert tried == 5 * len(of_the_kernel) > 5 and lost == []
 
 
 def test_trainings_in_one_kernel_leave_nothing_behind():
