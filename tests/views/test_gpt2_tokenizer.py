@@ -41,7 +41,7 @@ def model():
     lambda gpt2: GenerationStepper(model(), gpt2, "The cat"),
     lambda gpt2: TimeMachine([(0, model()), (5, model())], gpt2, "The cat sat."),
     lambda gpt2: AblationBench(model(), gpt2, "The cat"),
-    lambda gpt2: PatchingMap(model(), gpt2, "The cat sat", "The dog sat"),
+    lambda gpt2: PatchingMap(model(), gpt2, "The cat sat", "The dog sat", (" cat", " dog")),
     lambda gpt2: TokenizerExplorer(gpt2, "The cat sat."),
 ])
 def test_a_view_takes_gpt2_tokenizer(make):

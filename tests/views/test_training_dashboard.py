@@ -136,7 +136,7 @@ def test_stop_ends_a_measurement_after_the_batch_under_way_and_the_run_goes_on_t
     forward = type(view.run.model).forward
 
     def slow(model, *arguments):
-        if torch.is_inference_mode_enabled() and not go_on.is_set():
+        if not torch.is_grad_enabled() and not go_on.is_set():
             seen.append(len(arguments[0]))
             read.set()
             assert go_on.wait(LONG)
