@@ -475,7 +475,7 @@ def _stoppable(model: GPTModel, stopping: threading.Event) -> Iterator[None]:
     thread = threading.get_ident()
 
     def look(_model, _ids) -> None:
-        measuring = torch.is_inference_mode_enabled() and threading.get_ident() == thread
+        measuring = not torch.is_grad_enabled() and threading.get_ident() == thread
         if stopping.is_set() and measuring:
             raise KeyboardInterrupt
 
