@@ -21,7 +21,7 @@ from pathlib import Path
 
 from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters, without_models
 
-AT_A_TIME = 3  # parts that run side by side: on two cores, since the browser often waits
+AT_A_TIME = 2  # parts that run side by side
 # They take minutes each, so each is a part of its own.
 BROWSER, EXERCISES = "tests/browser", "tests/exercises"
 
