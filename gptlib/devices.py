@@ -133,6 +133,11 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
+def full(tensor: Tensor) -> Tensor:
+    """What all processes hold of a tensor, put together by all of them."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
 def _shard(model: nn.Module, device: torch.device) -> None:
     """Cut every weight in equal parts, one for each process; a block's are gathered while it works.
 

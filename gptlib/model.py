@@ -198,3 +198,18 @@ def parameters_by_part(config: GPTConfig | Mapping) -> dict[str, int]:
         ),
     }
     return {**counts, "output head": count_parameters(model) - sum(counts.values())}
+
+
+def flops_per_token(config: GPTConfig) -> int:
+    """Additions and multiplications of one forward pass, for one token at the end of the context.
+    The backward pass takes twice as many.
+
+    Two for every weight that is multiplied, and two for every product of attention: a query with
+    T keys, and T weights with their values, C numbers each, in L layers. Kaplan et al. (2020),
+    "Scaling Laws for Neural Language Models", table 1.
+    """
+    V, T, C, L = config.vocab_size, config.context_length, config.emb_dim, config.n_layers
+    attention = 2 * C * C + 2 * C * config.key_heads * config.head_dim
+    matrices = 3 if config.feed_forward == "swiglu" else 2
+    weights = L * (attention + matrices * C * config.hidden_width) + V * C
+    return 2 * weights + 2 * L * 2 * T * C

@@ -28,7 +28,7 @@ from gptlib.config import GPT2_FAMILY, GPTConfig
 from gptlib.devices import Processes, joined
 from gptlib.files import existing, replacing
 from gptlib.generation import complete
-from gptlib.model import GPTModel, parameters_by_part
+from gptlib.model import GPTModel, flops_per_token
 from gptlib.prepare import prepare
 from gptlib.token_files import load_tokenizer, open_tokens
 from gptlib.tokenizer import BPETokenizer
@@ -300,7 +300,8 @@ def _report(run: TrainingRun, command: CommandConfig, out: Path) -> Iterator[Cal
         yield lambda step: None
         return
     first, steps, started = run.step, run.config.steps, time.monotonic()
-    for_one_percent = _peak(run, command) / flops_per_token(run.model.config) / 100  # tokens/s
+    for_a_token = 3 * flops_per_token(run.model.config)  # forward and backward
+    for_one_percent = _peak(run, command) / for_a_token / 100  # tokens/s
     quiet = not sys.stdout.isatty()
     with replacing(out / "log.jsonl") as path:  # up to here, however much further it was
         path.write_text("".join(map(_json_line, run.history)), encoding="utf-8")
@@ -356,17 +357,6 @@ def _tensorboard(run: TrainingRun, out: Path) -> Iterator[Callable[[Step], None]
                     writer.add_scalar(name, value, step.step)
 
         yield add
-
-
-def flops_per_token(config: GPTConfig) -> float:
-    """Products and sums that training on one token takes: forward 2 for each weight of a matrix,
-    and for attention 4 for each number of each earlier vector; backward twice as many.
-
-    Chowdhery et al. (2022), "PaLM", appendix B; embeddings are looked up, not multiplied.
-    """
-    parts = parameters_by_part(config)
-    weights = parts["attention"] + parts["feed-forward"] + config.vocab_size * config.emb_dim
-    return 6 * weights + 12 * config.n_layers * config.emb_dim * config.context_length
 
 
 def _peak(run: TrainingRun, command: CommandConfig) -> float:

@@ -21,7 +21,7 @@ from gptlib import data, running
 from gptlib.checks import ABOVE_0, BELOW_1, number, one_of, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import IGNORED, Batches, as_ids, document_windows, seed_for, windows
-from gptlib.devices import Processes, best_device, local
+from gptlib.devices import Processes, best_device, full, local
 from gptlib.dropout import dropping
 from gptlib.model import GPTModel, check_vocabulary, evaluating
 from gptlib.optimizer import adamw, muon, share_of_peak
@@ -66,6 +66,12 @@ def _mean_loss(
     return total / count
 
 
+def _check_text(ids: Tensor, vocab_size: int) -> None:
+    """Raise a ValueError where a text of any size has an id that is outside the vocabulary."""
+    for part in data.in_parts(ids):
+        check_vocabulary(part, vocab_size)
+
+
 def _in_order(
     ids: Sequence[int] | Tensor, config: GPTConfig, end_token: int | None
 ) -> list[tuple[Tensor, Tensor]]:
@@ -76,8 +82,7 @@ def _in_order(
             "A text needs at least 2 tokens, to read one and predict the other, but this one has "
             f"{len(ids)}: take a longer text."
         )
-    for part in data.in_parts(ids):
-        check_vocabulary(part, config.vocab_size)
+    _check_text(ids, config.vocab_size)
     T = config.context_length
     if end_token is not None:
         return [document_windows(ids, T, end_token)]
@@ -263,8 +268,7 @@ class TrainingRun:
             text = windows(self.train_ids, shape.context_length)
         else:
             text = document_windows(self.train_ids, shape.context_length, end_token)
-        for part in data.in_parts(self.train_ids):
-            check_vocabulary(part, shape.vocab_size)
+        _check_text(self.train_ids, shape.vocab_size)
         batches = Batches(*text, config.batch_size, config.seed)
         validation = []  # what cannot be read is told now, not after the first steps
         if self.validation_ids is not None:
@@ -321,8 +325,7 @@ class TrainingRun:
             (part * self.processes.count).backward()  # whose gradients are averaged
             loss += part.item()
         loss = self.processes.sum(loss)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        norm = getattr(norm, "full_tensor", lambda: norm)().item()  # of all parts of the weights
+        norm = full(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)).item()
         if math.isfinite(loss) and math.isfinite(norm):
             if self.step % config.evaluate_every == 0:
                 self._remember()  # only now is it known that these weights give a sound loss

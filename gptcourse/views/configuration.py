@@ -11,23 +11,11 @@ from gptcourse import figures
 from gptcourse.figures import DRAWING
 from gptcourse.views.base import View, choice, stepped_slider, switch, table, whole_slider
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
-from gptlib.model import parameters_by_part
+from gptlib.model import flops_per_token, parameters_by_part
 
 MIB = 2**20
 # The largest preset: every other is drawn on its scale, so that a larger one looks larger.
 LARGEST = parameters_by_part(GPT2_FAMILY["gpt2-xl (1558M)"])
-
-
-def flops_per_token(config: GPTConfig) -> int:
-    """Additions and multiplications of one forward pass, for one token at the end of the context.
-
-    Two for every weight that is multiplied, and two for every product of attention: a query with
-    T keys, and T weights with their values, C numbers each, in L layers. Kaplan et al. (2020),
-    "Scaling Laws for Neural Language Models", table 1.
-    """
-    V, T, C, L = config.vocab_size, config.context_length, config.emb_dim, config.n_layers
-    weights = L * (4 * C * C + 8 * C * C) + V * C        # attention, feed-forward, output head
-    return 2 * weights + 2 * L * 2 * T * C
 
 
 class ConfigExplorer(View):

@@ -27,7 +27,6 @@ from gptcourse.views.base import (
     stepped_slider,
     whole_slider,
 )
-from gptcourse.views.configuration import flops_per_token
 from gptcourse.views.losses import (
     SECONDS_BETWEEN_PICTURES,
     LossAxes,
@@ -41,7 +40,7 @@ from gptcourse.views.losses import (
 from gptcourse.views.session import Session
 from gptcourse.views.weights import drawing_from
 from gptlib.config import GPTConfig
-from gptlib.model import GPTModel, parameters_by_part
+from gptlib.model import GPTModel, flops_per_token, parameters_by_part
 from gptlib.optimizer import share_of_peak
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.training import Step, TrainConfig, TrainingRun

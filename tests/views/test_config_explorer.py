@@ -1,9 +1,8 @@
 import pytest
 
 from gptcourse.views import ConfigExplorer
-from gptcourse.views.configuration import flops_per_token
 from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
-from gptlib.model import GPTModel, count_parameters, parameters_by_part
+from gptlib.model import GPTModel, count_parameters, flops_per_token, parameters_by_part
 
 
 @pytest.mark.parametrize("name", GPT2_FAMILY)
@@ -62,8 +61,10 @@ def test_compute_counts_the_parameters_of_the_real_model(n_layers, tie_weights):
     assert result["training_mib"] == 4 * result["mib"] == 16 * result["parameters"] / 2**20
 
 
-def test_work_is_two_per_weight_of_each_matrix_and_attention_besides():
-    config = GPTConfig(50, 8, 12, 2, 3, 0.0, True)
+@pytest.mark.parametrize("modern", [
+    {}, {"n_kv_heads": 1, "feed_forward": "swiglu", "hidden_dim": 20, "positions": "rotary"}])
+def test_work_is_two_per_weight_of_each_matrix_and_attention_besides(modern):
+    config = GPTConfig(50, 8, 12, 2, 3, 0.0, True, **modern)
     model = GPTModel(config)
     tables = ("token_embedding", "position_embedding")
     matrices = sum(parameter.numel() for name, parameter in model.named_parameters()
