@@ -1,7 +1,7 @@
 // The heads of a model as switches, and what it tells without those that are off.
 
 import {
-  arrowKeys, button, choice, make, mount, seedField, textField, written,
+  button, choice, make, mount, seedField, textField, walkGrid, written,
 } from "./common.js";
 
 /** The heads that are off, after one of them was switched: pairs of layer and head. */
@@ -104,13 +104,7 @@ const render = (context) => mount(context, (view) => {
     allOn.disabled = !live || (!off().length && !view.get("neurons"));
   }
 
-  const move = (rows, columns) => ([row, column]) => [
-    Math.min(Math.max(row + rows, 0), state.data.layers - 1),
-    Math.min(Math.max(column + columns, 0), state.data.heads)];
-  arrowKeys(switches, {
-    ArrowRight: move(0, 1), ArrowLeft: move(0, -1), ArrowDown: move(1, 0), ArrowUp: move(-1, 0),
-    Home: ([row]) => [row, 0], End: ([row]) => [row, state.data.heads],
-  }, () => {
+  walkGrid(switches, () => [state.data.layers, state.data.heads + 1], () => {
     const n = [...switches.querySelectorAll("button")].indexOf(document.activeElement);
     return [Math.floor(n / (state.data.heads + 1)), n % (state.data.heads + 1)];
   }, (place) => {

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gptlib.corpus import storybook
 from gptlib.corpus.grammar import ReadingError
+from gptlib.data import IGNORED
 from gptlib.generation import next_token
 from gptlib.inside import other_rows
 from gptlib.model import GPTModel
@@ -23,7 +24,6 @@ from gptlib.tokenizer import BPETokenizer
 ZEROS, MEAN, ANOTHER = INSTEAD = ("zeros", "mean", "another story")
 STORIES, SEED = 8, 0                   # on which the loss is measured; as many as 150 ms allow
 LONGEST = 128                          # tokens of a story, its beginning included
-UNCOUNTED = -100                       # a target that costs nothing, as in torch's cross entropy
 
 Off = Mapping[str, tuple[Tensor, Tensor]]        # by tap: where it is off, and what stands in
 
@@ -32,12 +32,12 @@ class Stories(NamedTuple):
     """New stories, each in a row of its own, and what a perfect reader pays for them."""
 
     inputs: Tensor                     # (B, T)
-    targets: Tensor                    # (B, T), UNCOUNTED where another story follows
+    targets: Tensor                    # (B, T), IGNORED where another story follows
     floors: Tensor                     # (B), in nats
 
     @property
     def lengths(self) -> Tensor:       # (B)
-        return (self.targets != UNCOUNTED).sum(dim=1)
+        return (self.targets != IGNORED).sum(dim=1)
 
 
 def new_stories(tokenizer: BPETokenizer, longest: int) -> Stories:
@@ -52,7 +52,7 @@ def new_stories(tokenizer: BPETokenizer, longest: int) -> Stories:
         filled = list(chain(*ids[n:], *ids[:n]))[:longest]
         length = min(len(ids[n]), longest)
         rows.append([tokenizer.end_token, *filled[:-1]])
-        targets.append(filled[:length] + [UNCOUNTED] * (longest - length))
+        targets.append(filled[:length] + [IGNORED] * (longest - length))
         floors.append(story.nats if length == len(ids[n]) else storybook.nats_of_beginning(
             tokenizer.decode_bytes(filled).decode()))
     return Stories(torch.tensor(rows), torch.tensor(targets), torch.tensor(floors))
@@ -90,7 +90,7 @@ def nats_of(model: GPTModel, stories: Stories, off: Off) -> Tensor:
     with patch(model, changes(off)):
         logits = model(stories.inputs[:, :T].to(model.device))           # (B, T, V)
     nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none",
-                           ignore_index=UNCOUNTED)
+                           ignore_index=IGNORED)
     return nats.view_as(targets).sum(dim=1).double().cpu()
 
 

@@ -65,6 +65,11 @@ export function chance(p, digits) {
   return (p < 1e-4 ? p.toExponential(0) : p.toPrecision(1)).replace("-", "−");
 }
 
+/** How many decimals tell the probabilities up to this one apart, as `decimals` in base.py says. */
+export function decimals(probability) {
+  return probability >= 0.01 ? 3 : 5;
+}
+
 /** A token as a label, cut where it is long. Its outer white space comes as signs already. */
 export function shortened(label, limit = 14) {
   const signs = Array.from(label);
@@ -418,6 +423,17 @@ export function walk(container, count, place, choose, forth = ["ArrowDown"], bac
   for (const key of forth) moves[key] = (n) => Math.min(n + 1, count() - 1);
   for (const key of back) moves[key] = (n) => Math.max(n - 1, 0);
   arrowKeys(container, moves, place, choose);
+}
+
+/** Arrow keys along the places [row, column] of a grid of `size()`; Home and End stay in the row. */
+export function walkGrid(container, size, place, choose) {
+  const within = (n, count) => Math.min(Math.max(n, 0), count - 1);
+  const move = (rows, columns) => ([row, column]) => (
+    [within(row + rows, size()[0]), within(column + columns, size()[1])]);
+  arrowKeys(container, {
+    ArrowRight: move(0, 1), ArrowLeft: move(0, -1), ArrowDown: move(1, 0), ArrowUp: move(-1, 0),
+    Home: ([row]) => [row, 0], End: ([row]) => [row, size()[1] - 1],
+  }, place, choose);
 }
 
 /**

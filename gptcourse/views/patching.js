@@ -1,15 +1,15 @@
 // A map of layers and tokens: how far what is carried over from one text brings its answer back.
 
 import {
-  arrowKeys, chance, choice, css, inkOn, labelPlaces, make, mount, shortened, signedColor,
-  signedLegend, textField, written,
+  chance, choice, css, decimals, inkOn, labelPlaces, make, mount, shortened, signedColor,
+  signedLegend, textField, walkGrid, written,
 } from "./common.js";
 
 /** What one cell says, in a sentence; as `_sentence` in patching.py. */
 export function sentence(data, row, token) {
   const { own, answers, labels, others } = data;
   const count = labels.length;
-  const digits = Math.max(...own) >= 0.01 ? 3 : 5;
+  const digits = decimals(Math.max(...own));
   const [label, there] = [labels[token], others[token]];
   const where = label === there ? `‘${label}’` : `‘${label}’, in the other text ‘${there}’`;
   const told = answers.map((answer, n) => {
@@ -115,7 +115,7 @@ const render = (context) => mount(context, (view) => {
     const [row, token] = state.hovered ?? chosen();
     said.textContent = sentence(state.data, row, token);
     const { own, answers: tokens, chances } = state.data;
-    const start = 2 * (row * count() + token);
+    const [start, digits] = [2 * (row * count() + token), decimals(Math.max(...own))];
     const pairs = [own.slice(0, 2), own.slice(2), chances.slice(start, start + 2)];
     runs.replaceChildren(make("span"), ...tokens.map((token) => (
       make("b", {}, make("bdi", {}, shortened(token, 18))))),
@@ -123,7 +123,7 @@ const render = (context) => mount(context, (view) => {
       const bar = make("i", { class: answer ? "gpt-second" : "gpt-first" });
       bar.style.width = `${100 * p}%`;
       return make("span", { class: "gpt-track" }, bar,
-        make("small", {}, chance(p, Math.max(...own) >= 0.01 ? 3 : 5)));
+        make("small", {}, chance(p, digits)));
     })]));
   }
 
@@ -138,13 +138,7 @@ const render = (context) => mount(context, (view) => {
     tell();
   }
 
-  const move = (rows, tokens) => ([row, token]) => [
-    Math.min(Math.max(row + rows, 0), state.data.rows.length - 1),
-    Math.min(Math.max(token + tokens, 0), count() - 1)];
-  arrowKeys(grid, {
-    ArrowRight: move(0, 1), ArrowLeft: move(0, -1), ArrowDown: move(1, 0), ArrowUp: move(-1, 0),
-    Home: ([row]) => [row, 0], End: ([row]) => [row, count() - 1],
-  }, chosen, ([row, token]) => {
+  walkGrid(grid, () => [state.data.rows.length, count()], chosen, ([row, token]) => {
     state.hovered = null;
     view.set({ row, token });
     cells()[row * count() + token].focus();

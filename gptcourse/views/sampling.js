@@ -1,7 +1,7 @@
 // The whole vocabulary's scores, bent by temperature and filters, and tokens drawn from them.
 
 import {
-  button, chance, make, mount, seedField, shortened, textField, walk, written,
+  button, chance, decimals, make, mount, seedField, shortened, textField, walk, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -62,11 +62,6 @@ export function bits(probabilities) {
   let sum = 0;
   for (const p of probabilities) if (p > 0) sum -= p * Math.log2(p);
   return sum;
-}
-
-/** How many decimals tell the probabilities up to this one apart, as `decimals` in base.py says. */
-export function decimals(probability) {
-  return probability >= 0.01 ? 3 : 5;
 }
 
 /** Random numbers from 0 to 1 that follow from a seed: the generator "mulberry32". */

@@ -13,7 +13,6 @@ from gptcourse.views.ablation import named, runs
 from gptcourse.views.ablation_numbers import (
     INSTEAD,
     STORIES,
-    UNCOUNTED,
     above_floor,
     compared,
     nats_of,
@@ -27,6 +26,7 @@ from gptcourse.views.ablation_numbers import (
 from gptcourse.views.browser import BrowserView
 from gptlib.config import GPTConfig
 from gptlib.corpus import storybook
+from gptlib.data import IGNORED
 from gptlib.inside import by_head, other_rows, replace_heads, silence, silence_neurons
 from gptlib.storyteller import storyteller, tell_stories
 from gptlib.tap import patch
@@ -146,7 +146,7 @@ def test_stories_are_cut_to_the_context_and_cost_a_perfect_reader_what_their_beg
     text = tokenizer().decode(stories.targets[2].tolist())
     assert stories.floors[2] == pytest.approx(storybook.nats_of_beginning(text), abs=1e-5)
     whole = new_stories(teller()[1], 128)
-    assert (whole.targets == UNCOUNTED).any() and int(whole.lengths.min()) > 60
+    assert (whole.targets == IGNORED).any() and int(whole.lengths.min()) > 60
     assert whole.inputs[0, int(whole.lengths[0])] == teller()[1].end_token      # the next one's
 
 
