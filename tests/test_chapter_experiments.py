@@ -16,7 +16,6 @@ from gptcourse.exercises.blocks import BABBLING_BLOCK
 from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
     along_gradient,
-    chances_of_answers,
     chances_of_others,
     chances_of_words,
     colors_of_toys,
@@ -27,11 +26,9 @@ from gptcourse.experiments import (
     floor_of_windows,
     forgetful,
     friends_way,
-    from_another_row,
     gpt2_file,
     highest_and_beside,
     kinds_of_tokens,
-    lead_of_answers,
     learning_to_repeat,
     likely_tokens,
     milliseconds_of_a_token,
@@ -42,7 +39,6 @@ from gptcourse.experiments import (
     perfect_surprises,
     plots_told,
     probe_accuracy,
-    put_in,
     questions,
     rearranged,
     retold,
@@ -62,6 +58,12 @@ from gptcourse.experiments import (
     train_on,
     with_attention,
     without_positions,
+)
+from gptcourse.experiments.inside import (
+    chances_of_answers,
+    from_another_row,
+    lead_of_answers,
+    put_in,
 )
 from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask

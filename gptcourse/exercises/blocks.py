@@ -14,7 +14,7 @@ from gptcourse.exercises.classes import facts_of_a_layer, filled, fits, run_fill
 from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.listening import first_misread
-from gptcourse.exercises.properties import gradient_reaches, normal
+from gptcourse.exercises.properties import equal, gradient_reaches, normal
 
 # ----------------------------------------------------------------------------------- LayerNorm
 
@@ -138,11 +138,7 @@ _OTHER_BENDS = {
 
 def _bend_in_words(numbers, bent):
     """Which other function makes the second of the first."""
-    return next((name for name, bend in _OTHER_BENDS.items() if _equal(bend(numbers), bent)), None)
-
-
-def _equal(one, other):
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+    return next((name for name, bend in _OTHER_BENDS.items() if equal(bend(numbers), bent)), None)
 
 
 def _taken_apart(answer, *trial):
@@ -238,7 +234,7 @@ def _norm_or_bend(name, read, written):
     if name == "contract":
         bend = _bend_in_words(written["expand"], read)
         return bend and f"Your nonlinearity is {bend}: GPT-2 has your GELU."
-    if _equal(read, F.layer_norm(written["x"], read.shape[-1:])):
+    if equal(read, F.layer_norm(written["x"], read.shape[-1:])):
         return "expand reads a normalized x: the norm belongs to the block, not to this network."
     return None
 

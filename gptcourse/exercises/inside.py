@@ -17,7 +17,7 @@ from gptcourse.exercises.classes import filled
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.model import small_config
 from gptcourse.exercises.page import edited
-from gptcourse.exercises.properties import normal
+from gptcourse.exercises.properties import equal, normal
 from gptlib import inside
 from gptlib.config import GPTConfig
 from gptlib.model import GPTModel
@@ -30,10 +30,6 @@ def _in_the_library(function: Callable, *edits: tuple[str, str]) -> str:
     for old, new in edits:
         source = edited(source, old, new)
     return source
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 # ---------------------------------------------------------------------------------- logit_lens
@@ -79,7 +75,7 @@ def _what_it_makes_of_a_stream(answer: Callable, model: gpt.GPTModel, stream: Te
             ways += ((head(x), "You let the blocks go on with it: the lens skips them, and goes "
                                "straight to the final norm and the output layer.")
                      for x in (ended, norm(ended)))
-        return next((told for way, told in ways if _equal(given, way)), None)
+        return next((told for way, told in ways if equal(given, way)), None)
 
 
 _LENS = "model.output_head(model.final_norm(stream))"
@@ -152,7 +148,7 @@ def _what_is_replaced(answer: Callable, *_trial) -> str | None:
         along = hit.transpose(0, axis).flatten(1).any(dim=1).nonzero().flatten().tolist()
         if along != list(range(_AXES[name])):
             reached[name] = along
-    if reached == {"head": [1]} and not _equal(changed[:, 1], torch.full((3, 5, 2), -9.0)):
+    if reached == {"head": [1]} and not equal(changed[:, 1], torch.full((3, 5, 2), -9.0)):
         return ("What stands there afterward is not value: put value in the place of what was "
                 "there, with =, and compute nothing.")
     if reached == {"head": [1]}:
@@ -271,7 +267,7 @@ def _what_was_put_in(
         ways += ((patched((everything, other)), f"The vector of token {other} was put in, and "
                   f"place is {place}: count it as the axis does, from 0.")
                  for other in range(clean.shape[1]) if other != place)
-        return next((told for way, told in ways if _equal(given, way)), None)
+        return next((told for way, told in ways if equal(given, way)), None)
 
 
 _PUT_IN = "changed[..., place, :] = seen[name][..., place, :]"
@@ -371,7 +367,7 @@ def _which_weights_count(answer: Callable, *_trial) -> str | None:
         if torch.isclose(factor, torch.tensor(1 / len(_RIGHT))):
             return ("With the weights of a single head it is right, and with more axes before the "
                     "last two it is not: count axes from the end, dim1=-2, dim2=-1 and [..., i].")
-        if not _equal(counts[tuple(zip(*_RIGHT, strict=True))], factor.expand(len(_RIGHT))):
+        if not equal(counts[tuple(zip(*_RIGHT, strict=True))], factor.expand(len(_RIGHT))):
             return "The right weights are read, but they don't count alike: take their mean."
         if torch.isclose(factor, torch.tensor(1.0)):
             return "You add the weights up: take their mean."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +16,9 @@ from gptcourse import gpt
 from gptcourse.exercises.answers import TensorAnswer, described, number
 from gptcourse.exercises.classes import facts_of_a_layer, fits, run_filled
 from gptcourse.exercises.early import EARLY
-from gptcourse.exercises.exercise import TODO, Exercise, Property
+from gptcourse.exercises.exercise import TODO, Exercise, Property, says_todo
 from gptcourse.exercises.listening import first_misread, overheard
+from gptcourse.exercises.page import body_of
 from gptcourse.exercises.properties import normal
 
 
@@ -113,8 +113,7 @@ def changed(init_weights):
     """A trial: how the model begins, whatever was returned, with chance set to a fixed one."""
 
     def answer(model):
-        code = getattr(inspect.unwrap(init_weights), "__code__", None)
-        if code is not None and "TODO" in code.co_names:
+        if says_todo(init_weights):
             return TODO
         torch.manual_seed(5)
         result = init_weights(model)
@@ -135,15 +134,6 @@ def _to_begin(generator):
         yield (model,)
 
 
-_BODY = """\
-    for name, parameter in model.named_parameters():
-        if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
-            nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * len(model.blocks)))
-        elif parameter.dim() == 2:
-            nn.init.normal_(parameter, std=0.02)
-        elif name.endswith("bias"):
-            nn.init.zeros_(parameter)
-"""
 _RESIDUAL = '("attention.output.weight", "feed_forward.contract.weight")'
 _SCALED = "nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * len(model.blocks)))"
 
@@ -155,7 +145,7 @@ INIT_WEIGHTS = Exercise(
     cases=_to_begin,
     use=changed,
     changes_inputs=True,
-    blanks=[(_BODY, "    TODO\n")],
+    blanks=[(body_of(gpt.init_weights), "    TODO\n")],
     edits=[
         (f"if name.endswith({_RESIDUAL}):\n            {_SCALED}\n        elif", "if",
          "All matrices begin alike: the two in each block that write to the stream, "
@@ -344,15 +334,7 @@ GPT_MODEL = Exercise(
         6. for every block in turn: x becomes what the block makes of x
         7. the norm, then the head
         """,
-        """
-        self.config = config
-        self.token_embedding = nn.Embedding(config["vocab_size"], config["emb_dim"])
-        self.position_embedding = nn.Embedding(config["context_length"], config["emb_dim"])
-        self.dropout = nn.Dropout(config["drop_rate"])
-        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))
-        self.final_norm = LayerNorm(config["emb_dim"])
-        self.output_head = nn.Linear(config["emb_dim"], config["vocab_size"], bias=False)
-
+        _PARTS + """
         positions = torch.arange(ids.shape[1], device=ids.device)             # (T)
         x = self.dropout(self.token_embedding(ids) + self.position_embedding(positions))
         for block in self.blocks:

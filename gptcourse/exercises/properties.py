@@ -19,6 +19,11 @@ def normal(generator: Generator, *shape: int, dtype: torch.dtype = torch.float32
     return torch.randn(shape, generator=generator, dtype=dtype)
 
 
+def equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two results are the same but for rounding."""
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 def settings(module: nn.Module) -> list:
     """All that may be switched in a module, besides its numbers."""
     return [*(part.training for part in module.modules()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +12,7 @@ import torch
 from gptcourse import gpt
 from gptcourse.exercises.answers import CountsAnswer, IdsAnswer, PairsAnswer, TextAnswer
 from gptcourse.exercises.exercise import Exercise, Property
+from gptcourse.exercises.page import body_of
 from gptlib.tokenizer import printed_bytes
 
 # --------------------------------------------------------------------------------- count_pairs
@@ -461,7 +461,7 @@ def _takes_what_comes_one_by_one(answer):
     return f"ids that come one by one, from a generator, are decoded as {text!r}, not as 'oath'."
 
 
-_SPELLING = inspect.getsource(gpt.Tokenizer.encode_word).partition('"""\n')[2]    # its body
+_SPELLING = body_of(gpt.Tokenizer.encode_word)
 _JOINED = 'b"".join(self.vocabulary[token] for token in ids).decode(errors="replace")'
 _ONE_BY_ONE = '"".join(self.vocabulary[token].decode(errors="replace") for token in ids)'
 
