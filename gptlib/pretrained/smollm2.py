@@ -168,9 +168,20 @@ def _field(reader, name: str):
     return field.contents()
 
 
+def _list(reader, name: str, kind: type) -> list:
+    """A fact that is a list of values of one kind. Raises a ValueError for another."""
+    found = _field(reader, name)
+    if not isinstance(found, list) or not all(isinstance(value, kind) for value in found):
+        raise ValueError(
+            f"{name} of this file is {shown(found)}, but must be a list of {kind.__name__}: take "
+            "another copy."
+        )
+    return found
+
+
 def _config(reader) -> GPTConfig:
     _expect(reader, "general.architecture", "llama")
-    tokens = _field(reader, "tokenizer.ggml.tokens")
+    tokens = _list(reader, "tokenizer.ggml.tokens", str)
     return GPTConfig(
         vocab_size=len(tokens),
         context_length=_field(reader, "llama.context_length"),
@@ -248,9 +259,21 @@ def _in_our_order(name: str, weight: Tensor, config: GPTConfig) -> Tensor:
 def _tokenizer(reader) -> SmolLM2Tokenizer:
     _expect(reader, "tokenizer.ggml.model", "gpt2")
     _expect(reader, "tokenizer.ggml.pre", "smollm")
-    merges = [tuple(pair.split(" ")) for pair in _field(reader, "tokenizer.ggml.merges")]
-    kinds = _field(reader, "tokenizer.ggml.token_type")
-    tokens = _field(reader, "tokenizer.ggml.tokens")
+    merges = [tuple(pair.split(" ")) for pair in _list(reader, "tokenizer.ggml.merges", str)]
+    kinds = _list(reader, "tokenizer.ggml.token_type", int)
+    tokens = _list(reader, "tokenizer.ggml.tokens", str)
+    known = set(tokens)
+    for pair in merges:
+        if len(pair) != 2 or not known.issuperset([*pair, "".join(pair)]):
+            raise ValueError(
+                f"The file merges {shown(' '.join(pair))}, but both parts and the whole must be "
+                "among its tokens: take another copy."
+            )
+    if len(kinds) != len(tokens):
+        raise ValueError(
+            f"The file has {len(tokens):,} tokens and {len(kinds):,} kinds of them, but each token "
+            "has one: take another copy."
+        )
     special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
     return SmolLM2Tokenizer(tokens, merges, special)
 

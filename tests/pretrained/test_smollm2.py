@@ -6,71 +6,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+from gguf import GGUFReader
 from gguf.quants import dequantize as dequantized
-from gguf.quants import quantize
+from gguf_file import FACTS, HIDDEN, MERGES, TOKENS, C, write
 
 from gptlib.pretrained import smollm2 as module
 from gptlib.pretrained.smollm2 import FILE, answer, chat_ids, file_name, read_gguf, smollm2
-from gptlib.tokenizer import printed_bytes
-
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-MERGES = ["h e", "l l", "Ġ t", "Ġt he", "he ll", "1 2"]
-MISSING = {"\x04", "\x14"}
-SIZES = {"blocks": 2, "C": 64, "hidden": 96, "H": 4, "K": 2}
-
-
-def tokens():
-    characters = [c for c, byte in printed_bytes().items() if chr(byte) not in MISSING]
-    return [*SPECIAL, *characters, *(pair.replace(" ", "") for pair in MERGES)]
-
-
-def weights():
-    """By the file's names, as transformers would have them before anything is packed."""
-    draw = np.random.default_rng(0)
-    C, hidden = SIZES["C"], SIZES["hidden"]
-    shapes = {
-        "attn_norm": (C,), "attn_q": (C, C), "attn_k": (C // 2, C), "attn_v": (C // 2, C),
-        "attn_output": (C, C), "ffn_norm": (C,), "ffn_gate": (hidden, C), "ffn_up": (hidden, C),
-        "ffn_down": (C, hidden),
-    }
-    found = {"token_embd.weight": (len(tokens()), C), "output_norm.weight": (C,)}
-    for layer in range(SIZES["blocks"]):
-        found |= {f"blk.{layer}.{name}.weight": shape for name, shape in shapes.items()}
-    return {
-        name: draw.normal(1 if len(shape) == 1 else 0, 0.3, shape).astype(np.float32)
-        for name, shape in found.items()
-    }
-
-
-def write(path, changed=(), **facts):
-    writer = GGUFWriter(path, facts.get("architecture", "llama"))
-    writer.add_context_length(32)
-    writer.add_block_count(SIZES["blocks"])
-    writer.add_embedding_length(SIZES["C"])
-    writer.add_feed_forward_length(SIZES["hidden"])
-    writer.add_head_count(SIZES["H"])
-    writer.add_head_count_kv(SIZES["K"])
-    writer.add_layer_norm_rms_eps(1e-5)
-    if "base" not in changed:
-        writer.add_rope_freq_base(100.0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(facts.get("pre", "smollm"))
-    writer.add_token_list(tokens())
-    writer.add_token_types([3] * len(SPECIAL) + [1] * (len(tokens()) - len(SPECIAL)))
-    writer.add_token_merges(MERGES)
-    for name, weight in {**weights(), **dict(changed if isinstance(changed, dict) else {})}.items():
-        if weight is None:
-            continue
-        kind = GGMLQuantizationType.F32
-        if weight.ndim == 2:
-            kind = GGMLQuantizationType.Q8_0 if "embd" in name else GGMLQuantizationType.Q4_1
-        writer.add_tensor(name, quantize(weight, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +59,7 @@ def test_transformers_reads_the_same_model(tiny):
 
     model, _ = tiny
     theirs = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(tokens()), hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+        vocab_size=len(TOKENS), hidden_size=C, intermediate_size=HIDDEN, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5, tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 100.0},
     )).eval()
@@ -128,7 +69,7 @@ def test_transformers_reads_the_same_model(tiny):
         named = dict(theirs.named_parameters())
         for name, parameter in model.named_parameters():
             named[peers_name(name)].copy_(parameter)
-        ids = torch.randint(len(tokens()), (2, 20))
+        ids = torch.randint(len(TOKENS), (2, 20))
         torch.testing.assert_close(model(ids), theirs(ids).logits, atol=1e-4, rtol=1e-4)
 
 
@@ -136,22 +77,22 @@ def test_digits_stand_alone_and_ids_are_the_files(tiny):
     _, tokenizer = tiny
     ids = tokenizer.encode("the hell 12")
     assert tokenizer.tokens(ids) == ["t", "he", " ", "hell", " ", "1", "2"]
-    assert ids == [tokens().index(t) for t in ("t", "he", "Ġ", "hell", "Ġ", "1", "2")]
+    assert ids == [TOKENS.index(t) for t in ("t", "he", "Ġ", "hell", "Ġ", "1", "2")]
     assert tokenizer.decode(ids) == "the hell 12"
-    assert tokenizer.vocab_size == len(tokens()) and tokenizer.end_token == 2
+    assert tokenizer.vocab_size == len(TOKENS) and tokenizer.end_token == 2
 
 
 def test_a_byte_without_a_token_is_left_out(tiny):
     _, tokenizer = tiny
     assert tokenizer.decode(tokenizer.encode("h\x04e\x14!")) == "he!"
-    assert tokenizer.encode("h\x04e") == [tokens().index("h"), tokens().index("e")]
+    assert tokenizer.encode("h\x04e") == [TOKENS.index("h"), TOKENS.index("e")]
 
 
 def test_ids_equal_those_of_tokenizers_with_the_same_tables(tiny):
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     theirs = Tokenizer(models.BPE(
-        vocab={token: n for n, token in enumerate(tokens())},
+        vocab={token: n for n, token in enumerate(TOKENS)},
         merges=[tuple(pair.split(" ")) for pair in MERGES],
     ))
     theirs.pre_tokenizer = pre_tokenizers.Sequence([
@@ -206,20 +147,37 @@ def test_an_answer_is_what_the_model_generates(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changed", "facts", "words"),
+    ("changed", "words"),
     [
-        ({"output_norm.weight": None}, {}, "lacks output_norm.weight"),
-        ({"blk.7.attn_q.weight": np.zeros((64, 64), np.float32)}, {}, "has blk.7.attn_q.weight"),
-        ({"blk.1.ffn_up.weight": np.zeros((64, 64), np.float32)}, {},
+        ({"output_norm.weight": None}, "lacks output_norm.weight"),
+        ({"blk.7.attn_q.weight": np.zeros((64, 64), np.float32)}, "has blk.7.attn_q.weight"),
+        ({"blk.1.ffn_up.weight": np.zeros((64, 64), np.float32)},
          r"blk.1.ffn_up.weight of .* has shape \(64, 64\), but .* ask for \(96, 64\)"),
-        ({}, {"architecture": "gemma"}, "general.architecture of this file is 'gemma', but must"),
-        ({}, {"pre": "qwen2"}, "tokenizer.ggml.pre of this file is 'qwen2', but must be 'smollm'"),
-        (("base",), {}, "does not say 'llama.rope.freq_base'"),
     ],
 )
-def test_another_file_is_refused_by_name(tmp_path, changed, facts, words):
+def test_other_tensors_are_refused_by_name(tmp_path, changed, words):
     with pytest.raises(ValueError, match=words):
-        read_gguf(write(tmp_path / "other.gguf", changed, **facts))
+        read_gguf(write(tmp_path / "other.gguf", changed=changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("general.architecture", "gemma", "this file is 'gemma', but must be 'llama'"),
+        ("tokenizer.ggml.pre", "qwen2", "this file is 'qwen2', but must be 'smollm'"),
+        ("llama.rope.freq_base", None, "does not say 'llama.rope.freq_base'"),
+        ("tokenizer.ggml.merges", 7, "merges of this file is 7, but must be a list of str"),
+        ("tokenizer.ggml.merges", ["h x y"], "merges 'h x y', but both parts and the whole must"),
+        ("tokenizer.ggml.merges", ["h x"], "merges 'h x', but both parts and the whole must"),
+        ("tokenizer.ggml.token_type", [3, 3], "tokens and 2 kinds of them, but each token has one"),
+    ],
+)
+def test_other_facts_are_refused_by_name(tmp_path, name, value, words):
+    facts = {**FACTS, name: value}
+    if value is None:
+        del facts[name]
+    with pytest.raises(ValueError, match=words):
+        read_gguf(write(tmp_path / "other.gguf", facts))
 
 
 def test_a_file_that_is_cut_off_is_refused(path, tmp_path):

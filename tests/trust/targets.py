@@ -7,6 +7,7 @@ import json
 import linecache
 import os
 import shutil
+import struct
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -17,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import gguf_file
 import torch
 from hypothesis import strategies as st
 from materials import (
@@ -50,6 +52,7 @@ from gptlib import checkpoint, data, generation, tap, training
 from gptlib.corpus import load_text, storybook
 from gptlib.model import GPTModel, parameters_by_part
 from gptlib.pretrained.gpt2 import gpt2, gpt2_tensors, load_gpt2
+from gptlib.pretrained.smollm2 import read_gguf
 from gptlib.storyteller import tell_stories
 from gptlib.tokenizer import BPETokenizer, _digest
 from gptlib.trace import trace
@@ -224,6 +227,25 @@ gpt2_folders = st.one_of(
     st.tuples(st.just("model.safetensors.index.json"), altered(
         {"weight_map": {"wte.weight": "part.safetensors", "wpe.weight": "part.safetensors"}})),
 )
+
+
+# ------------------------------------------------------------------------------- SmolLM2's file
+
+
+@cache
+def smollm2_file() -> bytes:
+    return gguf_file.write(file(b"", "tiny.gguf")).read_bytes()
+
+
+def with_other_facts(facts) -> bytes | None:
+    """A whole file that says something else, where such a file can be written."""
+    with suppress(AttributeError, ValueError, OverflowError, struct.error):
+        return gguf_file.write(file(b"", "other.gguf"), facts).read_bytes()
+
+
+def read_smollm2(content: bytes) -> None:
+    model, read_tokenizer = read_gguf(file(content, "smollm2.gguf"))
+    model(torch.tensor([read_tokenizer.encode("the 12")]))
 
 
 # ------------------------------------------------------------------------------- configuration
@@ -641,6 +663,9 @@ TARGETS = (
     Target("GPT-2's weights: bytes", damaged(gpt2_file()), read_gpt2, 60),
     Target("GPT-2's weights: header", altered_gpt2_headers(), read_gpt2, 60),
     Target("GPT-2's weights: folders", gpt2_folders, read_gpt2_folder, 40),
+    Target("SmolLM2's file: bytes", damaged(smollm2_file()), read_smollm2, 30),
+    Target("SmolLM2's file: facts", altered(gguf_file.FACTS).map(with_other_facts).filter(bool),
+           read_smollm2, 30),
     Target("GPT-2's weights: arguments", arguments(
         size=st.sampled_from(["124M", "1.5B"]), path=paths), call(gpt2), 20),
     Target("paths", st.tuples(paths, st.sampled_from(
