@@ -23,7 +23,6 @@ def counted_table(ids: Tensor, vocab_size: int) -> nn.Embedding:
 class Counted(NamedTuple):
     """What counting comes to, with a context of so many tokens."""
 
-    rows: int              # the contexts that occur
     loss: float            # nats per token, on the text that was counted
     new_loss: float        # and on a new one, with a spare mark
     strange: float         # share of the new text's contexts that were never counted
@@ -33,7 +32,9 @@ def counting(ids: Sequence[int], new_ids: Sequence[int], context: int, vocab_siz
              spare: float = 0.001) -> Counted:
     """Count which token follows which `context` tokens. In a new text, `spare` of a tally goes to
     every token, so that no chance is 0; in the one that was counted, none is."""
-    times, rows = _tallies(ids, context)
+    times, rows = Counter(_cut(ids, context + 1)), Counter()     # rows: the tallies in each
+    for sequence, count in times.items():
+        rows[sequence[:-1]] += count
 
     def loss(row: Sequence[int], spare: float) -> float:
         sequences = _cut(row, context + 1)
@@ -42,17 +43,9 @@ def counting(ids: Sequence[int], new_ids: Sequence[int], context: int, vocab_siz
 
     contexts = _cut(new_ids, context)
     strange = sum(one not in rows for one in contexts) / len(contexts)
-    return Counted(len(rows), loss(ids, 0), loss(new_ids, spare), strange)
+    return Counted(loss(ids, 0), loss(new_ids, spare), strange)
 
 
 def _cut(row: Sequence[int], size: int) -> list[tuple[int, ...]]:
     """All pieces of so many neighbors."""
     return list(zip(*(row[n:] for n in range(size)), strict=False))
-
-
-def _tallies(ids: Sequence[int], context: int) -> tuple[Counter, Counter]:
-    """How often each token followed each context of that many, and how often each context did."""
-    times, rows = Counter(_cut(ids, context + 1)), Counter()
-    for sequence, count in times.items():
-        rows[sequence[:-1]] += count
-    return times, rows
