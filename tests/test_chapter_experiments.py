@@ -22,7 +22,6 @@ from gptcourse.experiments import (
     counted_table,
     counting,
     effects_of_vectors,
-    falling_back,
     floor_of_windows,
     forgetful,
     friends_way,
@@ -45,8 +44,6 @@ from gptcourse.experiments import (
     second_time_loss,
     share,
     silenced,
-    spelled_both_ways,
-    spellings,
     stories_told,
     story_surprises,
     substitutes,
@@ -70,7 +67,6 @@ from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.inside import by_head, replace_heads
 from gptlib.storyteller import storyteller
-from gptlib.tokenizer import learn_merges
 from gptlib.trace import trace
 
 TINY_CONFIG = {"vocab_size": 9, "context_length": 4, "emb_dim": 8, "n_heads": 2, "n_layers": 1,
@@ -134,24 +130,6 @@ def test_the_storyteller_is_as_chapter_0_says():
         assert looking.nonzero()[0].tolist() == [1, 4], name
 
 
-def test_a_word_is_spelled_by_the_tokens_that_share_a_character_with_it_and_no_others():
-    tokens = ["the ", "Pop", "py ", "and", " Poppy", "Pop", "py ", "pop", "."]
-    assert spellings("Poppy", tokens) == {"Pop|py ": 2, " Poppy": 1}
-    assert spellings(".", tokens) == {".": 1}                # as it stands, not as a pattern
-    assert spellings("mouse", tokens) == {}
-
-
-def test_a_text_is_spelled_both_ways_with_as_many_merges():
-    text = "the cat the cat the dog "
-    uncut = learn_merges({text.encode(): 1}, 6)
-    told = spelled_both_ways(text, uncut, "the cat, the dog", ["the", "cat"])
-    assert set(told) == {"cut", "uncut"}
-    (n_cut, cut), (n_uncut, spelled) = told["cut"], told["uncut"]
-    assert n_cut != n_uncut and sum(cut["the"].values()) == sum(spelled["the"].values()) == 2
-    assert all(" c" not in way.replace("|", "") for way in cut["the"])
-    assert any(way.endswith(" c") or "the " in way for way in spelled["the"])
-
-
 def test_a_counted_table_gives_each_token_the_share_of_times_that_it_followed():
     table = counted_table(torch.tensor([0, 1, 3, 0, 1, 3, 0, 2, 3]), 5)
     chances = table.weight.softmax(dim=-1)                                   # (V, V)
@@ -166,33 +144,16 @@ def test_counting_with_one_token_agrees_with_the_table():
     logs = counted_table(torch.tensor(ids), 5).weight.log_softmax(dim=-1)
     for row, loss in ((ids, counted.loss), (new, counted.new_loss)):
         assert math.isclose(loss, -logs[row[:-1], row[1:]].mean().item(), rel_tol=1e-5)
-    assert counted.rows == 4 and counted.strange == 0
+    assert counted.strange == 0
 
 
-def test_longer_contexts_have_more_rows_and_more_of_a_new_text_is_strange():
+def test_with_longer_contexts_more_of_a_new_text_is_strange():
     ids, new = [0, 1, 0, 2, 0, 1, 1], [0, 2, 1, 1]
     counted = counting(ids, new, 2, 3)
-    assert counted.rows == 4                             # 01, 10, 02, 20; 11 has nothing after it
     assert counted.strange == 2 / 3                      # 02 is known, 21 and 11 are not
     never = 0.001 / 0.003                                # each of the three gets the same
     after_02 = 0.001 / 1.003
     assert math.isclose(counted.new_loss, -(math.log(after_02) + math.log(never)) / 2)
-
-
-def test_falling_back_adds_what_shorter_contexts_say():
-    ids, new = [0, 1, 0, 2, 0, 1, 1], [0, 2]             # 0 was followed by 1, 2, 1
-    single = (1 + 5 / 3) / (7 + 5)                       # 2 is one of 7, and the 5 are shared
-    assert math.isclose(falling_back(ids, new, 0, 3), -math.log(
-        (3 + 5 / 3) / 12 * single) / 2, rel_tol=1e-9)
-    assert math.isclose(falling_back(ids, new, 1, 3), -math.log((1 + 5 * single) / (3 + 5)))
-
-
-def test_falling_back_helps_where_rows_are_thin():
-    _, tokenizer = storyteller()
-    ids, new = (tokenizer.encode(" ".join(story.text for story in storybook.stories(n, seed=n)))
-                for n in (100, 20))
-    V = tokenizer.vocab_size
-    assert falling_back(ids, new, 4, V) < counting(ids, new, 4, V).new_loss - 1
 
 
 def test_what_the_tokens_of_a_story_cost_the_perfect_reader_adds_up_to_the_story():

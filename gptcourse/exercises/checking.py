@@ -222,6 +222,9 @@ class _Trials:
             if isinstance(problem, Raised):
                 self._raised(problem, (), *told[:1])
             raise _Verdict("wrong", " ".join([problem, *told[:1]]))
+        if blank and self.exercise.hides_a_bug:
+            raise _Verdict("todo", f"not done yet. First write {blank[0]}; once that is there, "
+                                   "the check tells whether the bug is gone, too.")
         if blank:
             raise _Verdict("todo", f"not done yet. Its parts are right; now write {blank[0]}.")
 

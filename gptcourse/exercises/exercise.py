@@ -150,6 +150,11 @@ class Exercise:
                           self.blanks or [self.bug], self.solution_source)
         return blanked(self.solution_source, self.holes)
 
+    @property
+    def hides_a_bug(self) -> bool:
+        """Whether a bug is to be found, alone or beside what is to be written."""
+        return bool(self.bug) or any("TODO" not in given for _, given in self.blanks)
+
     @cached_property
     def mistakes(self) -> list[Mistake]:
         made, bug = [], [self.bug] if self.bug else []

@@ -13,9 +13,6 @@ from gptcourse.experiments.counting import (
     Counted,
     counted_table,
     counting,
-    falling_back,
-    spelled_both_ways,
-    spellings,
 )
 from gptcourse.experiments.inside import (
     chances_of_others,
@@ -84,7 +81,6 @@ __all__ = [
     "counted_table",
     "counting",
     "effects_of_vectors",
-    "falling_back",
     "floor_of_windows",
     "forgetful",
     "friends_way",
@@ -109,8 +105,6 @@ __all__ = [
     "share",
     "silenced",
     "smollm2_if_there",
-    "spelled_both_ways",
-    "spellings",
     "stories_told",
     "story_surprises",
     "substitutes",

@@ -83,6 +83,15 @@ def test_what_is_missing_is_asked_for_part_by_part():
     assert judge(EXERCISE, layer((SOURCE, forward_only)))[0] == "todo"
 
 
+def test_where_a_bug_is_still_to_be_found_nothing_is_called_right():
+    exercise = check.Tokenizer.exercise
+    notebook = {**vars(gpt), "TODO": TODO}
+    exec(exercise.stub, notebook)
+    assert judge(exercise, notebook["Tokenizer"]) == (
+        "todo", "not done yet. First write encode_word; once that is there, the check tells "
+                "whether the bug is gone, too.")
+
+
 @pytest.mark.parametrize("given", [
     lambda: layer()(WIDE), lambda: layer().forward])
 def test_a_thing_that_is_no_class_is_refused(given):
