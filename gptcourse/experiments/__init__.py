@@ -5,7 +5,6 @@ from gptcourse.experiments.changed_models import (
     forgetful,
     friends_way,
     rearranged,
-    silenced,
     with_attention,
     without_positions,
 )
@@ -42,6 +41,7 @@ from gptcourse.experiments.modern import (
     trained,
     with_your_parts,
 )
+from gptcourse.experiments.one_layer import OneLayer
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
     chances_of_words,
@@ -64,6 +64,7 @@ from gptcourse.experiments.telling import (
 from gptcourse.experiments.training import (
     along_gradient,
     newborn_stream,
+    steps_in_valley,
     table_of_a_friend,
     train_by,
     train_on,
@@ -76,6 +77,7 @@ __all__ = [
     "Counted",
     "Estimate",
     "ForgetfulCache",
+    "OneLayer",
     "along_gradient",
     "chances_of_others",
     "chances_of_words",
@@ -107,10 +109,10 @@ __all__ = [
     "retold",
     "second_time_loss",
     "share",
-    "silenced",
     "smollm2_if_there",
     "spelled_both_ways",
     "spellings",
+    "steps_in_valley",
     "stories_told",
     "story_surprises",
     "substitutes",
