@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import math
 import os
-from itertools import pairwise
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from gptcourse import gpt
 from gptcourse.exercises.blocks import BABBLING_BLOCK
 from gptcourse.exercises.page import defined
 from gptcourse.experiments import (
+    OneLayer,
     along_gradient,
     chances_of_others,
     chances_of_words,
@@ -43,7 +43,7 @@ from gptcourse.experiments import (
     retold,
     second_time_loss,
     share,
-    silenced,
+    steps_in_valley,
     stories_told,
     story_surprises,
     substitutes,
@@ -233,6 +233,14 @@ def test_a_step_moves_the_layer_with_the_other_attention_and_not_the_one_it_was_
     assert all(one.grad is None for one in layer.parameters())
 
 
+def test_around_one_layer_a_token_has_its_own_vector_its_places_and_what_was_gathered():
+    layer, _ = a_layer()
+    model, ids = OneLayer(layer, vocab_size=9), random_ids(2, 5, vocab_size=9)
+    x = 8 * (model.tokens.weight[ids] + model.places.weight[:5])
+    torch.testing.assert_close(model(ids), model.scores(x + layer(x)))
+    assert 0.8 < OneLayer(layer, 2000).tokens.weight.std() * 8 < 1.2
+
+
 def pre_norm(x, norm, part):
     return x + part(norm(x))
 
@@ -273,32 +281,6 @@ def test_the_taps_of_a_rearranged_model_are_fed():
     assert inside.keys() == right.keys()
     for name, activations in right.items():
         torch.testing.assert_close(inside[name], activations)
-
-
-@pytest.mark.parametrize(("name", "before", "after"), [
-    ("blocks.0.attention", "residual_start", "blocks.0.residual_mid"),
-    ("blocks.1.feed_forward", "blocks.1.residual_mid", "blocks.1.residual_end"),
-])
-def test_a_silenced_part_adds_nothing_the_others_do_and_the_model_stays_as_it_was(
-        name, before, after):
-    model, ids = lively_model(), random_ids(1, 7)
-    right = model(ids)
-    changed = silenced(model, name)
-    with record(changed) as inside:
-        changed(ids)
-    places = ["residual_start", "blocks.0.residual_mid", "blocks.0.residual_end",
-              "blocks.1.residual_mid", "blocks.1.residual_end"]
-    same = [ways for ways in pairwise(places) if torch.equal(*(inside[way] for way in ways))]
-    assert same == [(before, after)]
-    torch.testing.assert_close(model(ids), right)
-
-
-def test_a_model_whose_parts_are_silenced_still_goes_on_with_its_cache():
-    model, ids = lively_model(), random_ids(2, 9)
-    changed = silenced(model, "blocks.0.attention", "blocks.0.feed_forward")
-    cache = changed.new_cache()
-    changed(ids[:, :5], cache)
-    torch.testing.assert_close(changed(ids[:, 5:], cache), changed(ids)[:, 5:])
 
 
 def test_the_friends_way_is_that_of_the_block_in_which_a_bug_is_to_be_found():
@@ -436,6 +418,12 @@ def test_a_run_by_an_optimizer_takes_its_rates_and_shortens_long_gradients():
     moved = torch.cat([(weight - old).flatten()
                        for weight, old in zip(model.parameters(), begun, strict=True)])
     assert math.isclose(moved.detach().norm(), 0.5e-3, rel_tol=1e-3)
+
+
+def test_plain_steps_shrink_each_weight_by_its_own_slope():
+    b, a = steps_in_valley(torch.optim.SGD, steps=2, lr=0.15)
+    assert b == pytest.approx([8, 8 * 0.985, 8 * 0.985**2], rel=1e-4)
+    assert a == pytest.approx([2, 2 * -0.5, 2 * 0.25], rel=1e-4)
 
 
 def test_a_short_walk_against_the_gradient_keeps_its_promise_and_leaves_the_model_alone():

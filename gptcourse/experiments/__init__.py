@@ -5,7 +5,6 @@ from gptcourse.experiments.changed_models import (
     forgetful,
     friends_way,
     rearranged,
-    silenced,
     with_attention,
     without_positions,
 )
@@ -39,6 +38,7 @@ from gptcourse.experiments.modern import (
     trained,
     with_your_parts,
 )
+from gptcourse.experiments.one_layer import OneLayer
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.surprises import (
     chances_of_words,
@@ -61,6 +61,7 @@ from gptcourse.experiments.telling import (
 from gptcourse.experiments.training import (
     along_gradient,
     newborn_stream,
+    steps_in_valley,
     table_of_a_friend,
     train_by,
     train_on,
@@ -73,6 +74,7 @@ __all__ = [
     "Counted",
     "Estimate",
     "ForgetfulCache",
+    "OneLayer",
     "along_gradient",
     "chances_of_others",
     "chances_of_words",
@@ -103,8 +105,8 @@ __all__ = [
     "retold",
     "second_time_loss",
     "share",
-    "silenced",
     "smollm2_if_there",
+    "steps_in_valley",
     "stories_told",
     "story_surprises",
     "substitutes",

@@ -54,18 +54,6 @@ def friends_way(x: Tensor, norm: Callable, part: Callable) -> Tensor:
     return x + part(x)
 
 
-def silenced(model: nn.Module, *names: str) -> nn.Module:
-    """A copy of the model, or of a block, in which the parts of these names, such as
-    "blocks.0.attention", give zeros: so they add nothing to the stream."""
-    def zeros(part: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        return torch.zeros_like(output)
-
-    changed = copy.deepcopy(model)
-    for name in names:
-        changed.get_submodule(name).register_forward_hook(zeros)
-    return changed
-
-
 def without_positions(model: GPTModel) -> GPTModel:
     """A copy of the model whose position table is 0, and stays 0 in training."""
     changed = copy.deepcopy(model)

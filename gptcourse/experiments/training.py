@@ -50,6 +50,18 @@ def along_gradient(
     return losses, norm.item()
 
 
+def steps_in_valley(rule: type[Optimizer], steps: int = 30, **options) -> tuple[list, list]:
+    """Where an optimizer walks on the loss 0.05 b² + 5 a², whose slopes are 0.1 b and 10 a, from
+    b = 8 and a = 2 on.  -> all b, all a (steps + 1)"""
+    place = nn.Parameter(torch.tensor([8.0, 2.0]))
+    optimizer, way = rule([place], **options), [place.tolist()]
+    for _ in range(steps):
+        place.grad = torch.tensor([0.1, 10.0]) * place.detach()
+        optimizer.step()
+        way.append(place.tolist())
+    return tuple(map(list, zip(*way, strict=True)))
+
+
 def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: float,
              warmup_steps: int = 20) -> list[float]:
     """Train with AdamW, a step for each (inputs, targets), at a rate that first rises to `rate`.

@@ -1,0 +1,22 @@
+"""The smallest model that an attention layer can learn in."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class OneLayer(nn.Module):
+    """A vector for each token and one for each place, added; what `layer` gathers from them is
+    added, too; and a score for each token of the vocabulary."""
+
+    def __init__(self, layer: nn.Module, vocab_size: int, context_length: int = 32):
+        super().__init__()
+        C = layer.output.out_features
+        self.tokens, self.places = nn.Embedding(vocab_size, C), nn.Embedding(context_length, C)
+        self.attention, self.scores = layer, nn.Linear(C, vocab_size)
+        for table in (self.tokens, self.places):        # small, and 8 times as large when read:
+            nn.init.normal_(table.weight, std=1 / 8)    # so a plain step moves what is read farther
+
+    def forward(self, ids: Tensor) -> Tensor:                                # (B, T)
+        x = 8 * (self.tokens(ids) + self.places.weight[: ids.shape[1]])      # (B, T, C)
+        return self.scores(x + self.attention(x))                            # (B, T, V)
