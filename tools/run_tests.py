@@ -24,6 +24,8 @@ from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters, witho
 AT_A_TIME = 2  # parts that run side by side
 # They take minutes each, so each is a part of its own.
 BROWSER, EXERCISES = "tests/browser", "tests/exercises"
+# What else is installed for pytest takes a second to load, for each chapter.
+ONLY_NBVAL = ["--disable-plugin-autoload", "-p", "nbval"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ def parts(lax: bool) -> list[Part]:
     pytest = [python, "-m", "pytest", "--color=no"]
     compare = "--nbval-lax" if lax else "--nbval"
     nbval = [
-        *pytest, compare, "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}",
-        "-q", "-p", "no:cacheprovider",
+        *pytest, *ONLY_NBVAL, compare, "--nbval-current-env",
+        f"--nbval-cell-timeout={CELL_TIMEOUT}", "-q", "-p", "no:cacheprovider",
     ]
     try:
         paths = chapters()

@@ -8,11 +8,12 @@ import pytest
 from course import ENVIRONMENT, ROOT, read, write
 from execution import execute
 from nbformat.v4 import new_notebook
-from run_tests import Part, counts, parts, run, summarize
+from run_tests import ONLY_NBVAL, Part, counts, parts, run, summarize
 from small_chapter import code, good_chapter, save, text
 
 NBVAL = [
-    sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-current-env",
+    sys.executable, "-m", "pytest", *ONLY_NBVAL, "-q", "-p", "no:cacheprovider",
+    "--nbval-current-env",
 ]
 
 
@@ -130,7 +131,10 @@ def pytest_part(folder, source):
     ("", (0, 1, 0)),                                                   # no test is no proof
     ("import os\ndef test_a(): os._exit(9)", (0, 1, 0)),               # a crash leaves no report
 ])
-def test_the_runner_counts_what_passed_failed_and_was_skipped(tmp_path, source, expected):
+def test_the_runner_counts_what_passed_failed_and_was_skipped(
+    tmp_path, monkeypatch, source, expected
+):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")          # they take three seconds
     folder = tmp_path / "tests"
     folder.mkdir()
     outcome = run(pytest_part(folder, source), tmp_path)

@@ -1,10 +1,11 @@
 """Our tokenizer against tiktoken, and the quick trainer against the plainest one there can be."""
 
+import functools
 import hashlib
 import random
 import sys
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 from hypothesis import given, settings
@@ -24,22 +25,34 @@ from gptlib.tokenizer import (
 # The same strings in every run, as many as are asked for, and no failure on a slow machine.
 steady = settings(derandomize=True, deadline=None, database=None)
 
-# All of Unicode but surrogates, and but the places that are still empty: regex may know a newer
-# edition than tiktoken, and find a letter where tiktoken finds none.
-any_character = st.characters(exclude_categories=["Cs", "Cn"])
 ENGLISH = ["the", " the", "The", " don", "'t", "'ll", "'LL", " 2019", "007", "...", " ==", "\n\n"]
 EMOJI = ["😀", "👩‍👩‍👧", "🇫🇷", "👍🏽", "❤️", "\u200d", "\ufe0f"]
 SPECIAL = [END_OF_TEXT, "<|endoftext", "|>", "<|endoftext|><|endoftext|>"]
-any_text = st.lists(
-    st.one_of(
-        st.text(any_character, max_size=8),
-        st.text(" \t\n\r\v\f\x85\u00a0\u2003\u2028\u3000", min_size=1, max_size=6),
-        st.text(st.characters(categories=["Cc"]), min_size=1, max_size=4),
-        st.text("abcdefgßéж中1٣½'’ ", min_size=1, max_size=12),
-        st.sampled_from([*ENGLISH, *EMOJI, *SPECIAL]),
-    ),
-    max_size=6,
-).map("".join)
+SPACES = " \t\n\r\v\f\x85\u00a0\u2003\u2028\u3000"
+
+
+@functools.cache
+def by_category() -> list[list[str]]:
+    """All of Unicode but surrogates, and but the places that are still empty: regex may know a
+    newer edition than tiktoken, and find a letter where tiktoken finds none."""
+    found = defaultdict(list)
+    for character in map(chr, range(sys.maxunicode + 1)):
+        found[unicodedata.category(character)].append(character)
+    return [found[name] for name in sorted({*found} - {"Cs", "Cn"})]
+
+
+def strings(n: int) -> list[str]:
+    """Texts of all kinds, the same ones in every run. hypothesis would draw for twenty seconds."""
+    chance = random.Random(0)
+    pieces = (
+        lambda: [chance.choice(chance.choice(by_category())) for _ in range(chance.randrange(9))],
+        lambda: chance.choices(SPACES, k=chance.randint(1, 6)),
+        lambda: chance.choices([chr(code) for code in (*range(32), *range(127, 160))], k=3),
+        lambda: chance.choices("abcdefgßéж中1٣½'’ ", k=chance.randint(1, 12)),
+        lambda: chance.choice([*ENGLISH, *EMOJI, *SPECIAL]),
+    )
+    return ["".join(sign for _ in range(chance.randrange(7)) for sign in chance.choice(pieces)())
+            for _ in range(n)]
 
 
 ADDRESS = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
@@ -76,12 +89,8 @@ def own():
 def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exactly(
     ours, quick, tiktoken
 ):
-    seen = set()
-
-    @settings(steady, max_examples=10_800)
-    @given(any_text)
-    def compare(text):
-        seen.add(text)
+    seen = {*strings(12_500)}
+    for text in seen:
         ids = ours.encode(text)
         assert ids == quick.encode(text) == tiktoken.encode(text, disallowed_special=())
         assert ours.decode(ids) == text
@@ -89,8 +98,6 @@ def test_10_000_strings_get_the_ids_that_tiktoken_gives_them_and_come_back_exact
         assert with_special == quick.encode(text, allowed_special="all")
         assert with_special == tiktoken.encode(text, allowed_special="all")
         assert ours.decode(with_special) == text
-
-    compare()
     assert len(seen) >= 10_000, f"only {len(seen)} different strings"
     assert sum(END_OF_TEXT in text for text in seen) > 300
 
@@ -137,11 +144,10 @@ def test_each_of_the_50_257_tokens_has_tiktokens_bytes(ours, tiktoken):
     ]
 
 
-@settings(steady, max_examples=300)
-@given(text=any_text)
-def test_a_tokenizer_of_our_own_brings_any_string_back(own, text):
-    assert own.decode(own.encode(text)) == text
-    assert own.decode(own.encode(text, allowed_special="all")) == text
+def test_a_tokenizer_of_our_own_brings_any_string_back(own):
+    for text in strings(1000):
+        assert own.decode(own.encode(text)) == text
+        assert own.decode(own.encode(text, allowed_special="all")) == text
 
 
 @settings(steady, max_examples=300)
@@ -190,14 +196,12 @@ def test_the_quick_trainer_learns_what_recounting_everything_learns(words, n_mer
     assert learn_merges(words, n_merges) == learn_merges_by_recounting(words, n_merges)
 
 
-@settings(steady, max_examples=100)
-@given(text=any_text)
-def test_the_quick_trainer_agrees_on_any_text(text):
-    words = Counter(word.encode() for word in pre_split(text))
-    assert learn_merges(words, 50) == learn_merges_by_recounting(words, 50)
+def test_the_quick_trainer_agrees_on_any_text():
+    for text in strings(300):
+        words = Counter(word.encode() for word in pre_split(text))
+        assert learn_merges(words, 50) == learn_merges_by_recounting(words, 50)
 
 
-@settings(steady, max_examples=300)
-@given(text=any_text)
-def test_pre_splitting_loses_nothing(text):
-    assert "".join(pre_split(text)) == text
+def test_pre_splitting_loses_nothing():
+    for text in strings(1000):
+        assert "".join(pre_split(text)) == text
