@@ -34,6 +34,7 @@ from gptcourse.experiments.inside import (
 from gptcourse.experiments.modern import (
     CHANGES,
     LONGER,
+    LOOKS,
     MEASURED,
     changed_config,
     model_in_few_bits,
@@ -72,6 +73,7 @@ from gptcourse.experiments.training import (
 __all__ = [
     "CHANGES",
     "LONGER",
+    "LOOKS",
     "MEASURED",
     "Counted",
     "Estimate",
