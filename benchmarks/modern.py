@@ -13,12 +13,15 @@ import time
 
 from gptcourse.experiments.modern import (
     CHANGES,
+    HEADS_OF_LOOKS,
     changed_config,
     losses_within_and_beyond,
     nats_above_floor,
+    query_and_key,
     trained,
 )
 from gptlib.model import GPTModel, count_parameters
+from gptlib.storyteller import storyteller
 
 
 def main() -> None:
@@ -34,6 +37,8 @@ def main() -> None:
             started = time.process_time()
             model = trained(name, seed, arguments.steps, rate=rate)
             seconds = time.process_time() - started
+            if name == "rotary" and rate == arguments.rates[0]:
+                print_looks(model)
             above = nats_above_floor(model, 300)
             print(f"seed {seed}, {name}, rate {rate}: {above:.2f} nats above the floor, "
                   f"{seconds:.0f} s", flush=True)
@@ -42,6 +47,15 @@ def main() -> None:
             within, beyond = losses_within_and_beyond(model, 300)
             print(f"seed {seed}, {name}, on pieces of 64 tokens: on whole stories {within:.3f} "
                   f"nats a token up to place 64, {beyond:.3f} beyond", flush=True)
+
+
+def print_looks(model: GPTModel) -> None:
+    """The numbers of LOOKS."""
+    _, tokenizer = storyteller()
+    for looks, head in HEADS_OF_LOOKS.items():
+        ids = tuple(tokenizer.encode(f" {word}")[0] for word in looks)
+        for name, x in zip(("query", "key"), query_and_key(model, head, ids), strict=True):
+            print(f"{looks}, {name}: {[round(n, 2) for n in x.tolist()]}")
 
 
 if __name__ == "__main__":

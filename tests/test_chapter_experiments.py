@@ -62,6 +62,7 @@ from gptcourse.experiments.inside import (
     lead_of_answers,
     put_in,
 )
+from gptcourse.views import RotaryExplorer
 from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
@@ -506,6 +507,23 @@ def test_parts_that_are_wrong_are_heard():
     model = lively(new("all four"))
     ids = torch.randint(960, (2, 20))
     assert (modern.with_your_parts(model, Wrong)(ids) - model(ids)).abs().max() > 0.01
+
+
+def test_a_query_and_a_key_of_two_tokens_give_the_score_that_the_model_gives_them():
+    model = lively(new("rotary"))
+    ids = torch.randint(960, (1, 9))
+    with torch.inference_mode(), record(model) as seen:
+        model(ids)
+    taps = [seen[f"blocks.0.attention.{name}"][0, 4] for name in ("queries", "keys")]   # (T, D)
+    query, key = modern.query_and_key(model, 4, (ids[0, 7].item(), ids[0, 2].item()))
+    shown = RotaryExplorer.compute(query, key, 7, 2, model.config.rotary_base)
+    assert shown["parts"].sum() == pytest.approx((taps[0][7] @ taps[1][2]).item(), abs=1e-4)
+
+
+def test_the_looks_of_the_chapter_are_rows_of_a_head():
+    assert set(modern.LOOKS) == set(modern.HEADS_OF_LOOKS)
+    D = modern.changed_config("rotary").head_dim
+    assert {len(row) for look in modern.LOOKS.values() for row in look} == {D}
 
 
 @pytest.mark.parametrize("name", ["GPT-2", "rotary"])

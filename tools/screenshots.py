@@ -25,6 +25,7 @@ FOLDER = ROOT / "build" / "screenshots"
 IN_THE_README = ROOT / ".github" / "pictures"
 WIDTHS, SCHEMES = (1280, 800), ("light", "dark")
 SETUP = """
+import torch
 from gptlib.storyteller import storyteller
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller_checkpoints
@@ -61,6 +62,8 @@ VIEWS = {
                 "bench.off, bench.instead = [(0, 4)], 'mean'\nbench",
     "patching": "said = until('?\"')\n"
                 "PatchingMap(model, tokenizer, said, said.replace('owl', 'bear'))",
+    "rotary": "from gptcourse import experiments\n"
+              "RotaryExplorer(*map(torch.tensor, experiments.LOOKS['to', 'Leo']))",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
     "training": "dashboard.start()\ndashboard.wait()\ndashboard",

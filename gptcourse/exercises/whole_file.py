@@ -1,7 +1,7 @@
 """What the learner's file can do already, point by point: it is run alone, in a fresh process.
 
 >>> check.my_gpt()
-my_gpt.py can do 3 of 10 things.
+my_gpt.py can do 3 of 11 things.
 done     turns text into GPT-2's own token ids, and back
 ...
 """
@@ -25,11 +25,13 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from safetensors.torch import save_file
 
 from gptcourse.exercises.early import CALLERS, EARLY, FIRST
 from gptcourse.exercises.page import HEADING, Piece, course_piece, course_pieces
 from gptcourse.figures import in_markup
 from gptlib.model import GPTModel
+from gptlib.pretrained.gpt2 import gpt2_tensors
 from gptlib.storyteller import storyteller
 from gptlib.tokenizer import BPETokenizer
 
@@ -124,6 +126,25 @@ def _runs_alone(my) -> bool:
     return bool(texts[0]) and texts[1].startswith(BEGINNING)
 
 
+def _gpt2_file(my) -> bool:
+    """A small file as GPT-2 was published: its names, its matrices on their side, a mask in each
+    block, and no head, which is tied."""
+    torch.manual_seed(4)
+    config = {**SMALL, "tie_weights": True}
+    library = GPTModel(config).eval()
+    with torch.no_grad():
+        for parameter in library.parameters():       # no two biases or norms are equal
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    tensors = gpt2_tensors(library)
+    for layer in range(library.config.n_layers):
+        tensors[f"h.{layer}.attn.bias"] = torch.ones(1, 1, 12, 12).tril()
+    save_file(tensors, "model.safetensors")
+    mine = my.GPTModel(config).eval()
+    my.load_gpt2(mine, my.read_safetensors("model.safetensors"))
+    ids = torch.arange(12)[None]
+    return torch.allclose(mine(ids), library(ids), atol=1e-3)
+
+
 LAYERS = ("MultiHeadAttention", "TransformerBlock", "GPTModel")
 # What the file can do, the definitions that it takes, and how it is tried.
 POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
@@ -142,6 +163,8 @@ POINTS: list[tuple[str, tuple[str, ...], Callable[[ModuleType], bool]]] = [
      ("learn_merges", "Tokenizer", "batch", *LAYERS, "train", "evaluate", "KVCache", "generate",
       "main"),
      _runs_alone),
+    ("holds the weights of a file as GPT-2's, and gives its very scores",
+     (*LAYERS, "read_safetensors", "map_name", "load_gpt2"), _gpt2_file),
 ]
 ALONE = "runs alone"
 

@@ -30,6 +30,7 @@ from gptcourse.experiments.inside import (
 from gptcourse.experiments.modern import (
     CHANGES,
     LONGER,
+    LOOKS,
     MEASURED,
     changed_config,
     model_in_few_bits,
@@ -70,6 +71,7 @@ from gptcourse.experiments.training import (
 __all__ = [
     "CHANGES",
     "LONGER",
+    "LOOKS",
     "MEASURED",
     "Counted",
     "Estimate",

@@ -62,6 +62,21 @@ LONGER: dict[str, tuple[tuple[float, float], ...]] = {
     "GPT-2": ((0.568, 2.489), (0.556, 2.432), (0.614, 2.881)),
     "rotary": ((0.524, 0.5), (0.513, 0.494), (0.525, 0.436)),
 }
+# How one token looks at another in the first layer of step 5's rotary model (seed 0): the query of
+# the one and the key of the other in head 3, then in head 2, before they are turned.
+LOOKS: dict[tuple[str, str], tuple[tuple[float, ...], tuple[float, ...]]] = {
+    ("the", "behind"): (
+        (0.21, -0.82, -1.6, 1.44, -1.12, 0.22, -0.07, 0.05,
+         -2.5, 1.73, -1.94, -1.83, -0.91, -0.72, -0.81, -0.24),
+        (2.08, -1.6, -1.79, -0.39, -1.14, 0.98, 0.55, 0.55,
+         -2.58, 1.28, -0.68, -2.36, -1.07, -0.89, -1.24, -0.37)),
+    ("to", "Leo"): (
+        (2.64, -1.81, -2.16, -1.61, -0.23, 0.87, -0.3, 0.29,
+         4.43, -0.43, 4.72, -3.48, -0.8, 0.02, 0.5, -0.7),
+        (0.04, 1.37, -0.06, -1.12, -3.14, 1.82, -0.44, 0.01,
+         -2.55, -2.97, -6.25, -5.14, -0.3, 0.46, 0.64, -2.26)),
+}
+HEADS_OF_LOOKS = {("the", "behind"): 3, ("to", "Leo"): 2}
 
 
 def changed_config(name: str) -> GPTConfig:
@@ -97,6 +112,17 @@ def nats_above_floor(model: GPTModel, n_stories: int) -> float:
     ids = join_documents([story.text for story in stories], tokenizer)
     loss = evaluate(model, ids, end_token=tokenizer.end_token) * len(ids) / len(stories)
     return loss - statistics.mean(story.nats for story in stories)
+
+
+@torch.inference_mode()
+def query_and_key(model: GPTModel, head: int, ids: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A head's query of the first token and key of the second, (D) each, before they are turned: in
+    the first layer of a rotary model, they depend on the token alone."""
+    block = model.blocks[0]
+    x = block.attention_norm(model.token_embedding(torch.tensor(ids)))               # (2, C)
+    queries, keys = (project(x).unflatten(-1, (-1, model.config.head_dim))           # (2, H, D)
+                     for project in (block.attention.query, block.attention.key))
+    return queries[0, head], keys[1, head]
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ from gptcourse.views.live import watch
 from gptcourse.views.microscope import AttentionMicroscope
 from gptcourse.views.neurons import NeuronExplorer
 from gptcourse.views.patching import PatchingMap
+from gptcourse.views.rotary import RotaryExplorer
 from gptcourse.views.sampling import SamplingBench
 from gptcourse.views.session import Session
 from gptcourse.views.stepper import GenerationStepper
@@ -26,6 +27,7 @@ __all__ = [
     "ModelWalk",
     "NeuronExplorer",
     "PatchingMap",
+    "RotaryExplorer",
     "SamplingBench",
     "Session",
     "TimeMachine",

@@ -39,6 +39,7 @@ def moves_of_the_page(view):
     for name, values in {
         "layer": (0, 1), "head": (0, 1), "token": (1, 2), "step": (0, 1), "temperature": (1.0, 2.0),
         "top_k": (0, 3), "scale": (True, False), "mask": (True, False), "off": ([], [(0, 0)]),
+        "query_at": (5, 9),
     }.items():
         if view.has_trait(name):
             yield view, name, values[getattr(view, name) == values[0]]

@@ -37,6 +37,7 @@ CELLS = {
     "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
     "AblationBench": "AblationBench(model, tokenizer, 'The cat')",
     "PatchingMap": "PatchingMap(model, tokenizer, 'The cat sat', 'The sat sat', ('a', 'T'))",
+    "RotaryExplorer": "RotaryExplorer(torch.linspace(1, 2, 16), torch.linspace(-1, 1, 16))",
 }
 # What a learner presses, and what the view then says: role, name, keys, sentence.
 MOVES = {
@@ -94,6 +95,12 @@ MOVES = {
         ("button", re.compile("^after layer 0, token 2 "), ["ArrowRight"], "0, token 3 ‘·sat’: "),
         ("radio", "stream", ["ArrowRight"], "Attention of layer 1, token 3 ‘·sat’: "),
         ("textbox", "answer of the first text", ["Control+a", "m", "Enter"], "Probabilities: ‘m’ "),
+    ],
+    "RotaryExplorer": [
+        ("slider", "both", ["End"], "Query at 127, key at 125, distance 2: "),
+        ("slider", "query at", ["Home"], "Query at 0, key at 0, distance 0: "),
+        ("slider", "key at", ["ArrowRight"], "Query at 1, key at 1, distance 0: "),
+        ("button", re.compile("^pair 0, "), ["ArrowRight"], "Pair 1, which turns once in 19.9 "),
     ],
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),

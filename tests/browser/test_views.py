@@ -12,7 +12,7 @@ from lab_notebook import write_notebook
 from page import PAGE, ViewPage
 from PIL import Image
 from playwright.sync_api import expect
-from views.samples import MAKERS, SMALL, checkpoints, model, tokenizer
+from views.samples import MAKERS, SMALL, checkpoints, model, query_and_key, tokenizer
 
 import gptcourse.views
 from gptcourse import figures
@@ -21,6 +21,7 @@ from gptcourse.views import (
     AttentionExplorer,
     AttentionMicroscope,
     PatchingMap,
+    RotaryExplorer,
     SamplingBench,
     TimeMachine,
 )
@@ -158,6 +159,7 @@ LONG = {
     "ablation": lambda: AblationBench(long_model(), tokenizer(), SENTENCE * 4),
     "patching": lambda: PatchingMap(long_model(), tokenizer(), SENTENCE * 12,
                                     SENTENCE * 11 + "The dog sat on."),
+    "rotary": lambda: RotaryExplorer(*query_and_key(64)),
 }
 
 
@@ -685,6 +687,64 @@ def test_where_no_kernel_is_nothing_can_be_switched_and_the_page_says_so(chromiu
     assert all(radio.is_disabled() for radio in page.get_by_role("radio").all())
     assert "so it needs the notebook" in page.locator(".gpt").text_content()
     page.close()
+
+
+# ------------------------------------------------------------------------------- RotaryExplorer
+
+
+def circles(page) -> list[str]:
+    return [page.locator(".gpt-circle").nth(n).inner_html() for n in range(8)]
+
+
+def test_moving_both_turns_every_arrow_and_leaves_the_score(opened):
+    view = MAKERS["RotaryExplorer"]()
+    page = opened(view)
+    score = f"add up to a score of {view.shown['score']:.2f}.".replace("-", "−")
+    before = circles(page)
+    assert score in said(page)
+    page.get_by_label("both", exact=True).fill("105")
+    assert score in said(page) and said(page).startswith("Query at 105, key at 103, distance 2:")
+    assert page.saved == [["query_at", 105], ["key_at", 103]]
+    page.keyboard.press("End")
+    assert score in said(page) and said(page).startswith("Query at 127, key at 125, distance 2:")
+    assert [one != two for one, two in zip(circles(page), before, strict=True)][:5] == [True] * 5
+
+
+def test_no_slider_brings_the_key_ahead_of_the_query(opened):
+    page = opened(MAKERS["RotaryExplorer"]())
+    page.get_by_label("key at", exact=True).fill("40")
+    assert said(page).startswith("Query at 40, key at 40, distance 0:")
+    page.get_by_label("query at", exact=True).fill("9")
+    assert said(page).startswith("Query at 9, key at 9, distance 0:")
+    assert page.get_by_label("both", exact=True).get_attribute("min") == "0"
+    page.get_by_label("query at", exact=True).fill("12")
+    assert page.get_by_label("both", exact=True).get_attribute("min") == "3"
+
+
+def test_a_circle_is_chosen_and_its_part_is_the_kernels(opened):
+    view = MAKERS["RotaryExplorer"]()
+    page = opened(view)
+    for n, part in enumerate(view.shown["parts"]):
+        adds = f"{part:.2f}".replace("-", "−")
+        name = re.compile(f"^pair {n}, a full turn in .* tokens, adds {adds}$")
+        assert page.get_by_role("button", name=name).count() == 1
+    page.locator(".gpt-circle").nth(2).click()
+    assert "Pair 2, which turns once in 62.8 tokens, adds" in said(page)
+    assert page.saved == [["pair", 2]]
+    assert page.locator(".gpt-circle[aria-pressed=true]").count() == 1
+
+
+def test_the_curve_tells_the_score_at_the_pointer_and_a_click_goes_there(opened):
+    view = MAKERS["RotaryExplorer"]()
+    page = opened(view)
+    box = page.locator(".gpt-curves").bounding_box()
+    x = box["x"] + 44 + (box["width"] - 56) * 20 / 127
+    page.mouse.move(x, box["y"] + 60)
+    score = f"{view.shown['curves'][20].sum():.2f}".replace("-", "−")
+    expect(page.get_by_text(f"At a distance of 20, the score is {score};")).to_be_visible()
+    page.mouse.click(x, box["y"] + 60)
+    assert said(page).startswith("Query at 20, key at 0, distance 20:")
+    assert f"a score of {score}." in said(page)
 
 
 # ---------------------------------------------------------------------------------- PatchingMap

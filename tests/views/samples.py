@@ -16,6 +16,7 @@ from gptcourse.views import (
     ModelWalk,
     NeuronExplorer,
     PatchingMap,
+    RotaryExplorer,
     SamplingBench,
     TimeMachine,
     TokenizerExplorer,
@@ -52,6 +53,11 @@ def checkpoints() -> tuple:
     return tuple((step, lively_model(seed, SMALL)) for seed, step in enumerate((0, 50, 200)))
 
 
+def query_and_key(width: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """As a head could have them before they are turned."""
+    return torch.randn(2, width, generator=torch.Generator().manual_seed(0)).unbind()
+
+
 def dashboard(**options) -> TrainingDashboard:
     ids = tokenizer().encode(TEXT)
     view = TrainingDashboard(ids[:-60], ids[-60:], tokenizer(), floor=0.5, model_config=SMALL,
@@ -79,6 +85,7 @@ MAKERS = {
     "TimeMachine": lambda: TimeMachine(checkpoints(), tokenizer(), "The cat sat."),
     "AblationBench": lambda: AblationBench(model(), tokenizer(), "The cat"),
     "PatchingMap": lambda: PatchingMap(model(), tokenizer(), "The cat sat", "The dog sat"),
+    "RotaryExplorer": lambda: RotaryExplorer(*query_and_key()),
     "TrainingDashboard": dashboard,
     "watch": lambda: watch([], floor=0.5),
 }
