@@ -78,8 +78,9 @@ def number_grammar():
 # Telling and reading
 
 
-def test_parsing_gives_back_each_of_100_000_stories():
-    for story in stories(100_000, seed=2):
+def test_parsing_gives_back_each_of_10_000_stories():
+    """`make trust` tries ten times as many."""
+    for story in stories(10_000, seed=2):
         assert parse(story.text) == story
 
 

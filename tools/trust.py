@@ -35,6 +35,7 @@ def trials() -> list[tuple[str, Callable[[], Outcome]]]:
 
     return [
         *((f"inputs: {target.name}", partial(try_target, target.name)) for target in TARGETS),
+        ("stories that are told and read", partial(stories_read, 100_000)),
         ("runs that are killed and go on", partial(killed_runs, kills.kills, 50)),
         ("views that move while a cell trains",
          partial(views_at_work.moved_while_a_cell_trains, 90, 60)),
@@ -42,6 +43,12 @@ def trials() -> list[tuple[str, Callable[[], Outcome]]]:
         ("updates of every view", views_at_work.updates_of_every_view),
         ("trainings in one kernel", views_at_work.trainings_in_one_kernel),
     ]
+
+
+def stories_read(number: int) -> Outcome:
+    from gptlib.corpus.storybook import parse, stories
+
+    return number, [story.text for story in stories(number, seed=2) if parse(story.text) != story]
 
 
 def killed_runs(kills: Callable[[int], tuple[int, int]], number: int) -> Outcome:
