@@ -35,12 +35,13 @@ every_browser_view = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def opened(chromium):
+def opened(chromium, window):
     """Opens a view on a page; afterwards, nobody may have complained or asked for anything."""
     pages = []
 
     def opened(view: BrowserView, width: int = 1280, **options) -> ViewPage:
-        page = chromium.new_page(viewport={"width": width, "height": 800}, **options)
+        page = chromium.new_page(**options) if options else window.new_page()
+        page.set_viewport_size({"width": width, "height": 800})
         pages.append(ViewPage(page, view))
         return pages[-1]
 
