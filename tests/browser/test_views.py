@@ -483,6 +483,7 @@ def test_several_heads_of_a_layer_are_seen_at_once_each_in_its_color(opened):
     view = arcs(token=5)
     page = opened(view)
     page.get_by_role("button", name="arcs of head 2", exact=True).click()
+    page.settle()
     assert page.saved == [["heads", [0, 2]]]
     view.heads = [0, 2]
     colors = set(page.locator(".gpt-strong > *").evaluate_all(
