@@ -39,6 +39,16 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
+def window(chromium):
+    """Where tests open a page each, all in one process: its first page, which stays open, keeps it
+    alive. To start one for every page would take longer than most tests."""
+    window = chromium.new_context()
+    window.new_page()
+    yield window
+    window.close()
+
+
+@pytest.fixture(scope="session")
 def lab(chromium, tmp_path_factory):
     """JupyterLab on fresh copies of the chapters, started by the command of `make lab`."""
     home = tmp_path_factory.mktemp("home")

@@ -56,8 +56,10 @@ def arcs():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", [*OF_THE_BROWSER, "arcs"])
-def test_axe_finds_nothing_serious_in_a_view_of_the_browser(chromium, name, scheme):
-    page = chromium.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+def test_axe_finds_nothing_serious_in_a_view_of_the_browser(window, name, scheme):
+    page = window.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme=scheme)
     view = ViewPage(page, arcs() if name == "arcs" else MAKERS[name]())
     if scheme == "dark":
         page.evaluate("() => document.body.setAttribute('data-jp-theme-light', 'false')")

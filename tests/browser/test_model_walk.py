@@ -20,12 +20,14 @@ FOCUSABLE = "#view :is(input, button, [tabindex])"
 
 
 @pytest.fixture
-def opened(chromium):
+def opened(window):
     """Opens a view on a page; afterwards, nobody may have complained."""
     pages = []
 
-    def opened(view: ModelWalk, width: int = 1280, **options) -> ViewPage:
-        page = chromium.new_page(viewport={"width": width, "height": 900}, **options)
+    def opened(view: ModelWalk, width: int = 1280, **media) -> ViewPage:
+        page = window.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(**media)
         pages.append(ViewPage(page, view))
         return pages[-1]
 

@@ -32,8 +32,8 @@ FOREIGN = "document.querySelectorAll('img, iframe, object, body script').length"
 
 
 @pytest.fixture
-def page(chromium):
-    page = chromium.new_page()
+def page(window):
+    page = window.new_page()
     yield page
     page.close()
 

@@ -36,12 +36,13 @@ every_browser_view = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def opened(chromium):
+def opened(chromium, window):
     """Opens a view on a page; afterwards, nobody may have complained or asked for anything."""
     pages = []
 
     def opened(view: BrowserView, width: int = 1280, **options) -> ViewPage:
-        page = chromium.new_page(viewport={"width": width, "height": 800}, **options)
+        page = chromium.new_page(**options) if options else window.new_page()
+        page.set_viewport_size({"width": width, "height": 800})
         pages.append(ViewPage(page, view))
         return pages[-1]
 
@@ -484,6 +485,7 @@ def test_several_heads_of_a_layer_are_seen_at_once_each_in_its_color(opened):
     view = arcs(token=5)
     page = opened(view)
     page.get_by_role("button", name="arcs of head 2", exact=True).click()
+    page.settle()
     assert page.saved == [["heads", [0, 2]]]
     view.heads = [0, 2]
     colors = set(page.locator(".gpt-strong > *").evaluate_all(
