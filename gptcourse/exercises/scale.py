@@ -60,7 +60,7 @@ def _which_terms(answer: Callable, _config: Mapping) -> str | None:
 
 
 def _one_of_them(shares: Mapping[str, float]) -> str:
-    matrices, head, attention = shares.values()
+    _, head, attention = shares.values()
     if math.isclose(head, 0, abs_tol=1e-6):
         return "The output head is missing: a matrix of V times C, and every token goes through it."
     if math.isclose(attention, 0, abs_tol=1e-6):
