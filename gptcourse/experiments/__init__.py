@@ -43,6 +43,7 @@ from gptcourse.experiments.modern import (
     with_your_parts,
 )
 from gptcourse.experiments.pretrained import gpt2_file
+from gptcourse.experiments.processes import in_processes, shared_training, yours_or_ours
 from gptcourse.experiments.surprises import (
     chances_of_words,
     floor_of_windows,
@@ -90,6 +91,7 @@ __all__ = [
     "friends_way",
     "gpt2_file",
     "highest_and_beside",
+    "in_processes",
     "kinds_of_tokens",
     "learning_to_repeat",
     "likely_tokens",
@@ -107,6 +109,7 @@ __all__ = [
     "retold",
     "second_time_loss",
     "share",
+    "shared_training",
     "silenced",
     "smollm2_if_there",
     "spelled_both_ways",
@@ -124,4 +127,5 @@ __all__ = [
     "with_attention",
     "with_your_parts",
     "without_positions",
+    "yours_or_ours",
 ]
