@@ -10,6 +10,7 @@ import gptcourse.views
 from gptcourse.views.base import BaseView
 
 START = """
+from types import SimpleNamespace
 import torch
 from gptlib import BPETokenizer, GPTModel
 from gptcourse.views import *
@@ -21,6 +22,9 @@ def small(seed):
     return GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_heads": 4,
                      "n_layers": 2, "drop_rate": 0.0, "qkv_bias": False})
 model = small(0)
+runs = [SimpleNamespace(parameters=n, tokens=d, flops=6.0 * n * d,
+                        loss_above_floor=60 / n**0.5 + 2000 / d**0.75)
+        for n in (20_000, 80_000) for d in (200_000, 600_000, 1_800_000)]
 """
 CELLS = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
@@ -37,6 +41,7 @@ CELLS = {
     "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
     "AblationBench": "AblationBench(model, tokenizer, 'The cat')",
     "PatchingMap": "PatchingMap(model, tokenizer, 'The cat sat', 'The sat sat', ('a', 'T'))",
+    "ScalingExplorer": "ScalingExplorer(runs)",
 }
 # What a learner presses, and what the view then says: role, name, keys, sentence.
 MOVES = {
@@ -94,6 +99,11 @@ MOVES = {
         ("button", re.compile("^after layer 0, token 2 "), ["ArrowRight"], "0, token 3 ‘·sat’: "),
         ("radio", "stream", ["ArrowRight"], "Attention of layer 1, token 3 ‘·sat’: "),
         ("textbox", "answer of the first text", ["Control+a", "m", "Enter"], "Probabilities: ‘m’ "),
+    ],
+    "ScalingExplorer": [
+        ("slider", "budget", ["Home"], "With 20 GFLOP, the law's best model has"),
+        ("slider", "budget", ["ArrowRight"], "With 25 GFLOP, the law's best model has"),
+        ("button", re.compile("^Run 1 of 6: "), ["ArrowRight", "Enter"], "With 72 GFLOP, the law"),
     ],
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),

@@ -12,7 +12,7 @@ from lab_notebook import write_notebook
 from page import PAGE, ViewPage
 from PIL import Image
 from playwright.sync_api import expect
-from views.samples import MAKERS, SMALL, checkpoints, model, tokenizer
+from views.samples import MAKERS, SMALL, Run, checkpoints, model, scaling_runs, tokenizer
 
 import gptcourse.views
 from gptcourse import figures
@@ -22,6 +22,7 @@ from gptcourse.views import (
     AttentionMicroscope,
     PatchingMap,
     SamplingBench,
+    ScalingExplorer,
     TimeMachine,
 )
 from gptcourse.views.browser import BrowserView
@@ -149,6 +150,12 @@ def test_a_view_is_readable_on_a_dark_page(opened, name):
     assert ink == "rgb(250, 250, 250)"
 
 
+def many_runs() -> list[Run]:
+    """As many sizes as have a mark and a color of their own."""
+    return [run._replace(parameters=run.parameters // 20 * 3**n, flops=run.flops / 20 * 3**n)
+            for n in range(7) for run in scaling_runs()[:4]]
+
+
 LONG = {
     "map": lambda: AttentionExplorer(long_model(), tokenizer(), SENTENCE * 12),
     "arcs": lambda: arcs(SENTENCE * 4, heads=[1, 2, 3]),
@@ -158,6 +165,7 @@ LONG = {
     "ablation": lambda: AblationBench(long_model(), tokenizer(), SENTENCE * 4),
     "patching": lambda: PatchingMap(long_model(), tokenizer(), SENTENCE * 12,
                                     SENTENCE * 11 + "The dog sat on."),
+    "scaling": lambda: ScalingExplorer(many_runs(), budget=2e16, flops_per_second=2e10),
 }
 
 
@@ -746,6 +754,72 @@ def test_the_page_tells_a_newborns_tiny_probabilities_as_the_kernel_does(opened)
     bar, room = (page.locator(f".gpt-row .gpt-bar {part}").first.bounding_box()["width"]
                  for part in (".gpt-strong", ".gpt-sum"))
     assert bar > 100 > room
+
+
+# ------------------------------------------------------------------------------ ScalingExplorer
+
+
+def test_pointing_at_a_run_tells_its_numbers_and_a_click_takes_its_budget(opened):
+    page = opened(MAKERS["ScalingExplorer"]())
+    name = ("Run 6 of 12: 80,000 parameters, 600 thousand tokens, 290 GFLOP. Loss above the floor "
+            "0.31; the law says 0.3.")
+    run = page.get_by_role("button", name=name, exact=True)
+    run.hover()
+    assert page.get_by_text(name, exact=True).is_visible() and page.saved == []
+    run.click()
+    assert page.saved == [["budget", 288_000_000_000]]
+    assert said(page).startswith("With 290 GFLOP (14 seconds at 20 GFLOP/s), the law's best ")
+    page.mouse.move(0, 0)
+    assert not page.get_by_text(name, exact=True).is_visible()
+
+
+def test_arrow_keys_walk_along_the_runs_and_the_tabulator_leaves_them(opened):
+    page = opened(MAKERS["ScalingExplorer"]())
+    page.get_by_role("button", name=re.compile("^Run 1 of 12: ")).focus()
+    for key in ("End", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("button", name=re.compile("^Run 11 of 12: "))).to_be_focused()
+    page.keyboard.press("Space")
+    assert page.saved == [["budget", 6.0 * 320_000 * 1_800_000]]
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "gpt-button gpt-save"
+
+
+@pytest.mark.parametrize("against", ["compute", "tokens"])
+def test_the_point_of_the_budget_lies_on_the_laws_line_and_both_pictures_share_their_heights(
+        opened, against):
+    page = opened(MAKERS["ScalingExplorer"]())
+    page.get_by_role("radio", name=against).check()
+    slider = page.get_by_label("budget", exact=True)
+    for place in ("0", "20", "44"):
+        slider.fill(place)
+        page.settle()
+        left, right = (point.bounding_box() for point in page.locator("circle.gpt-best").all())
+        assert left["y"] == pytest.approx(right["y"], abs=0.2)
+        away = page.locator(".gpt-columns path.gpt-front").evaluate_all("""(paths, [x, y]) => {
+            const far = (path) => {
+                const { left, top } = path.ownerSVGElement.getBoundingClientRect();
+                const places = Array.from({ length: 2000 }, (_, n) => (
+                    path.getPointAtLength((n / 1999) * path.getTotalLength())));
+                return Math.min(...places.map((p) => Math.hypot(left + p.x - x, top + p.y - y)));
+            };
+            return Math.min(...paths.slice(0, 2).filter((path) => path.getTotalLength()).map(far));
+        }""", [left["x"] + left["width"] / 2, left["y"] + left["height"] / 2])
+        assert away < 1.5
+
+
+def test_a_run_stands_where_its_numbers_are(opened):
+    page = opened(MAKERS["ScalingExplorer"]())
+    places = [page.get_by_role("button", name=re.compile(f"^Run {n} of 12: ")).bounding_box()
+              for n in (1, 4, 9, 12)]
+    runs = [scaling_runs()[n - 1] for n in (1, 4, 9, 12)]
+    x, y = ([place[side] for place in places] for side in ("x", "y"))
+    for numbers, seen in (([run.flops for run in runs], x),
+                          ([run.loss_above_floor for run in runs], y)):
+        numbers = np.log(numbers)
+        shares = (numbers - numbers[0]) / (numbers[3] - numbers[0])
+        np.testing.assert_allclose((np.array(seen) - seen[0]) / (seen[3] - seen[0]), shares,
+                                   atol=0.02)
 
 
 # ------------------------------------------------------------------------------- in JupyterLab

@@ -1,7 +1,10 @@
 """One of each view, on a tokenizer and a model that are small enough for a test."""
 
+import math
 from functools import cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from helpers import lively_model
 
@@ -17,6 +20,7 @@ from gptcourse.views import (
     NeuronExplorer,
     PatchingMap,
     SamplingBench,
+    ScalingExplorer,
     TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
@@ -52,6 +56,24 @@ def checkpoints() -> tuple:
     return tuple((step, lively_model(seed, SMALL)) for seed, step in enumerate((0, 50, 200)))
 
 
+class Run(NamedTuple):
+    parameters: int
+    tokens: int
+    flops: float
+    loss_above_floor: float
+
+
+def scaling_runs(scatter: float = 0.05) -> list[Run]:
+    """Runs of three sizes as a law has them, 60 / N^0.5 + 2000 / D^0.75, and some scatter."""
+    generator, runs = np.random.default_rng(0), []
+    for parameters in (20_000, 80_000, 320_000):
+        for tokens in (200_000, 600_000, 1_800_000, 5_400_000):
+            loss = 60 / parameters**0.5 + 2000 / tokens**0.75
+            runs.append(Run(parameters, tokens, 6.0 * parameters * tokens,
+                            loss * math.exp(scatter * generator.normal())))
+    return runs
+
+
 def dashboard(**options) -> TrainingDashboard:
     ids = tokenizer().encode(TEXT)
     view = TrainingDashboard(ids[:-60], ids[-60:], tokenizer(), floor=0.5, model_config=SMALL,
@@ -79,6 +101,7 @@ MAKERS = {
     "TimeMachine": lambda: TimeMachine(checkpoints(), tokenizer(), "The cat sat."),
     "AblationBench": lambda: AblationBench(model(), tokenizer(), "The cat"),
     "PatchingMap": lambda: PatchingMap(model(), tokenizer(), "The cat sat", "The dog sat"),
+    "ScalingExplorer": lambda: ScalingExplorer(scaling_runs(), flops_per_second=2e10),
     "TrainingDashboard": dashboard,
     "watch": lambda: watch([], floor=0.5),
 }
