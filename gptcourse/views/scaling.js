@@ -315,8 +315,11 @@ function axes(picture, [left, right], [low, high], name, write) {
   const [inner, tall] = [width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM];
   const x = (value) => (Math.log(value / left) / Math.log(right / left)) * inner;
   const y = (value) => (Math.log(high / value) / Math.log(high / low)) * tall;
-  const to = (xs, ys) => Array.from(ys, (value, n) => `${x(xs[n]).toFixed(1)} ${y(value).toFixed(1)}`);
-  const path = (places) => (places.length ? `M${places.join("L")}` : "");
+  const to = (xs, ys) => Array.from(ys, (value, n) => [x(xs[n]), y(value)]);
+  const path = (places) => {
+    const inside = places.filter(([at]) => at >= 0 && at <= inner);
+    return inside.length ? `M${inside.map((place) => place.map((n) => n.toFixed(1))).join("L")}` : "";
+  };
   picture.setAttribute("width", width);
   picture.setAttribute("height", HEIGHT);
   const plot = svg("svg", { x: LEFT, y: TOP, width: inner, height: tall });      // cuts lines off
@@ -359,7 +362,7 @@ function axes(picture, [left, right], [low, high], name, write) {
     },
     area(xs, lows, highs) {
       const there = [...to(xs, lows), ...to(xs, highs).reverse()];
-      plot.append(ink("path", { d: `${path(there)}Z`, class: "gpt-band" }));
+      plot.append(ink("path", { d: path(there), class: "gpt-band" }));
     },
     rule() {
       const line = ink("path", { class: "gpt-now" });

@@ -798,10 +798,10 @@ def test_the_point_of_the_budget_lies_on_the_laws_line_and_both_pictures_share_t
         assert left["y"] == pytest.approx(right["y"], abs=0.2)
         away = page.locator(".gpt-columns path.gpt-front").evaluate_all("""(paths, [x, y]) => {
             const far = (path) => {
-                const { left, top } = path.ownerSVGElement.getBoundingClientRect();
+                const [all, onPage] = [path.getTotalLength(), path.getScreenCTM()];
                 const places = Array.from({ length: 2000 }, (_, n) => (
-                    path.getPointAtLength((n / 1999) * path.getTotalLength())));
-                return Math.min(...places.map((p) => Math.hypot(left + p.x - x, top + p.y - y)));
+                    path.getPointAtLength((n / 1999) * all).matrixTransform(onPage)));
+                return Math.min(...places.map((place) => Math.hypot(place.x - x, place.y - y)));
             };
             return Math.min(...paths.slice(0, 2).filter((path) => path.getTotalLength()).map(far));
         }""", [left["x"] + left["width"] / 2, left["y"] + left["height"] / 2])
