@@ -1,4 +1,4 @@
-// Stored runs, the law fitted to them, and what it recommends for a budget.
+// Stored runs, two laws fitted to the valleys of their budgets, and what these recommend.
 
 import { choice, make, mount, svg, walk } from "./common.js";
 
@@ -51,14 +51,13 @@ export function duration(seconds) {
   for (const [unit, length] of [["days", 86400], ["hours", 3600], ["minutes", 60]]) {
     if (seconds >= 1.5 * length) return `${rounded(seconds / length)} ${unit}`;
   }
-  return `${rounded(seconds)} seconds`;
+  return `${rounded(seconds)} second${rounded(seconds) === "1" ? "" : "s"}`;
 }
 
 /** What a budget is best used for, in numbers. */
 export function chosen(data, budget) {
   const at = (rows) => interpolated(data.budgets, rows, budget);
-  return { best: at(data.best), loss: at(data.loss), tokens: at(data.tokens)[0],
-    valley: at(data.valley) };
+  return { best: at(data.best), loss: at(data.loss), tokens: at(data.tokens)[0] };
 }
 
 /** What a budget is best used for, in a sentence. */
@@ -66,24 +65,31 @@ export function sentence(data, found, budget) {
   const [low, size, high] = found.best;
   const [least, loss, most] = Array.from(found.loss, rounded);
   const time = data.speed ? ` (${duration(budget / data.speed)} at ${work(data.speed)}/s)` : "";
-  const times = budget / largestBudget(data);
-  const beyond = times > 1.05 ? ` That is ${rounded(times)} times the largest run: a forecast.` : "";
-  return `With ${work(budget)}${time}, the law's best model has ${counted(size)} parameters (`
-    + `${ranged(low, high)}) and reads ${counted(found.tokens)} tokens: ${loss} nats per token above the floor `
-    + `(${least} to ${most}).${beyond}`;
+  const times = budget / data.tried.at(-1);
+  const beyond = times > 1.05 ? ` That is ${rounded(times)} times the largest budget tried.` : "";
+  return `With ${work(budget)}${time}, the laws recommend ${counted(size)} parameters (`
+    + `${ranged(low, high)}) and ${counted(found.tokens)} tokens: ${loss} nats per token above the `
+    + `floor (${least} to ${most}).${beyond}`;
+}
+
+/** The loss of a size where the best one and its loss are known; as in scaling_numbers.py. */
+export function valley(size, best, loss, curvature) {
+  return loss * Math.exp(curvature * Math.log(size / best) ** 2);
 }
 
 /** The stored runs, one by one. */
 export function runsOf({ runs, shapes }) {
   const count = shapes.runs[1];
   return Array.from({ length: count }, (_, n) => {
-    const [parameters, tokens, flops, loss] = [0, 1, 2, 3].map((row) => runs[row * count + n]);
-    return { parameters, tokens, flops, loss };
+    const [budget, parameters, tokens, flops, loss] = [0, 1, 2, 3, 4].map(
+      (row) => runs[row * count + n]);
+    return { budget, parameters, tokens, flops, loss };
   });
 }
 
-function largestBudget({ runs, shapes }) {
-  return runs.subarray(2 * shapes.runs[1], 3 * shapes.runs[1]).reduce((a, b) => Math.max(a, b));
+/** So many sizes from one to another, each as many times as large as the one before. */
+export function sizesBetween(low, high, count = 41) {
+  return Array.from({ length: count }, (_, n) => low * (high / low) ** (n / (count - 1)));
 }
 
 /** 1, 10, 100, and 2 and 5 of each where there are few. */
@@ -137,60 +143,52 @@ const render = (context) => mount(context, (view) => {
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
   const facts = make("dl", { class: "gpt-facts", "aria-hidden": "true" });
   const detail = make("p", { class: "gpt-said gpt-quiet" }, HINT);
-  const law = make("p", { class: "gpt-quiet" });
+  const laws = make("p", { class: "gpt-quiet" });
   view.stage.append(legend, make("div", { class: "gpt-columns" },
     make("div", {}, make("p", { class: "gpt-heading" }, "Loss above the floor, nats per token"),
       left),
-    make("div", {}, make("p", { class: "gpt-heading" }, "The sizes that this budget can train"),
-      right)), facts, said, detail, law);
-
-  const within = (budget) => state.data && budget >= state.data.budgets[0]
-    && budget <= state.data.budgets.at(-1);
+    make("div", {}, make("p", { class: "gpt-heading" }, "The same by size: a valley for each budget"),
+      right)), facts, said, detail, laws);
 
   function draw() {
     if (!state.data) return;
+    const { budgets } = state.data;
     const budget = view.get("budget");
-    if (!within(budget)) return;                                      // the kernel says so
+    if (!(budget >= budgets[0] && budget <= budgets.at(-1))) return;      // the kernel says so
     const found = chosen(state.data, budget);
-    const near = state.data.budgets.map((other) => Math.abs(Math.log(other / budget)));
-    input.value = near.indexOf(Math.min(...near));
+    const away = budgets.map((other) => Math.abs(Math.log(other / budget)));
+    input.value = away.indexOf(Math.min(...away));
     readout.textContent = work(budget);
     input.setAttribute("aria-valuetext", readout.textContent);
     said.textContent = sentence(state.data, found, budget);
     state.left.choose(found, budget);
-    state.right.choose(found);
+    state.right.choose(found, budget);
     tellFacts(found, budget);
   }
 
   function tellFacts({ best, loss, tokens }, budget) {
     const { speed } = state.data;
     facts.replaceChildren(...[
-      ["best size", `${counted(best[1])}`, `parameters; ${ranged(best[0], best[2])}`],
+      ["best size", counted(best[1]), `parameters; ${ranged(best[0], best[2])}`],
       ["tokens to read", counted(tokens), `${rounded(tokens / best[1])} for each parameter`],
-      ["above the floor", rounded(loss[1]), `nats per token; ${rounded(loss[0])} to ${rounded(loss[2])}`],
+      ["above the floor", rounded(loss[1]),
+        `nats per token; ${rounded(loss[0])} to ${rounded(loss[2])}`],
       ...(speed ? [["time", duration(budget / speed), `at ${work(speed)}/s`]] : []),
     ].map(([name, number, more]) => make("div", {}, make("dt", {}, name),
       make("dd", {}, make("b", {}, number), make("small", {}, more)))));
   }
 
-  // ----- the runs
-
-  function nameOf({ parameters, tokens, flops, loss }, n) {
-    const size = state.data.sizes.indexOf(parameters);
-    const told = interpolated(state.data.budgets, curve(size), flops)[0];
+  function nameOf({ parameters, tokens, budget, loss }, n) {
     return `Run ${n + 1} of ${state.runs.length}: ${parameters.toLocaleString("en")} parameters, `
-      + `${counted(tokens)} tokens, ${work(flops)}. Loss above the floor ${rounded(loss)}; the law `
-      + `says ${rounded(told)}.`;
-  }
-
-  function curve(size) {
-    const count = state.data.budgets.length;
-    return state.data.curves.subarray(size * count, (size + 1) * count);
+      + `${counted(tokens)} tokens, budget ${work(budget)}: ${rounded(loss)} nats per token above `
+      + "the floor.";
   }
 
   function tell(n = null) {
     detail.textContent = n === null ? HINT : nameOf(state.runs[n], n);
   }
+
+  // ----- the runs, and how the loss of the best size goes on
 
   function drawRuns() {
     const { data, runs } = state;
@@ -199,36 +197,18 @@ const render = (context) => mount(context, (view) => {
     const place = (run) => (byTokens ? run.tokens : run.flops);
     const xs = [...runs.map(place), ...along];
     const plot = axes(left, [Math.min(...xs) / 1.3, 1.3 * Math.max(...xs)], heights(),
-      byTokens ? "tokens read" : "FLOPs of the training",
-      byTokens ? counted : work);
-    const column = (k) => Array.from(data.budgets, (_, n) => data.loss[3 * n + k]);
-    const end = data.budgets.findLastIndex((budget) => budget <= largestBudget(data)) + 1;
-    plot.area(along, column(0), column(2));
+      byTokens ? "tokens read" : "FLOPs of the training", byTokens ? counted : work);
+    plot.area(along, lossOf(0), lossOf(2));
     data.sizes.forEach((size, n) => {
-      const own = runs.filter((run) => run.parameters === size).map((run) => run.flops);
-      const x = byTokens ? data.budgets.map((budget) => budget / data.cost[n]) : data.budgets;
-      const known = data.budgets.findLastIndex((budget) => budget <= Math.max(...own)) + 1;
-      plot.line(x, curve(n), known, { stroke: colorOf(n), class: "gpt-curve" });
+      const own = runs.filter((run) => run.parameters === size)
+        .sort((a, b) => place(a) - place(b));
+      plot.line(own.map(place), own.map((run) => run.loss),
+        { stroke: colorOf(n), class: "gpt-curve" });
     });
-    plot.line(along, column(1), end, { class: "gpt-front" });
+    drawLaw(plot, along);
+    if (!byTokens) drawLowest(plot, data.tried);
     const rule = plot.rule();
-    const points = runs.map((run, n) => {
-      const point = svg("g", { role: "button", tabindex: n === state.current ? 0 : -1,
-        class: "gpt-run", transform: plot.at(place(run), run.loss), "aria-label": nameOf(run, n) },
-      svg("circle", { r: 9, class: "gpt-reach" }), mark(data.sizes.indexOf(run.parameters)));
-      point.addEventListener("pointerenter", view.guarded(() => tell(n)));
-      point.addEventListener("pointerleave", view.guarded(() => tell()));
-      point.addEventListener("focus", view.guarded(() => { state.current = n; tell(n); }));
-      point.addEventListener("blur", view.guarded(() => tell()));
-      point.addEventListener("click", view.guarded(() => view.set({ budget: run.flops })));
-      point.addEventListener("keydown", view.guarded((event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault();
-        view.set({ budget: run.flops });
-      }));
-      return point;
-    });
-    plot.add(...points);
+    plot.add(...runs.map((run, n) => runAt(run, n, plot.at(place(run), run.loss))));
     const best = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
     state.left = {
       choose({ loss, tokens }, budget) {
@@ -239,66 +219,107 @@ const render = (context) => mount(context, (view) => {
     };
   }
 
+  function runAt(run, n, place) {
+    const point = svg("g", { role: "button", tabindex: n === state.current ? 0 : -1,
+      class: "gpt-run", transform: place, "aria-label": nameOf(run, n) },
+    svg("circle", { r: 9, class: "gpt-reach" }), mark(state.data.sizes.indexOf(run.parameters)));
+    const take = () => view.set({ budget: run.budget });
+    const answers = {
+      pointerenter: () => tell(n), pointerleave: () => tell(), blur: () => tell(), click: take,
+      focus() { state.current = n; tell(n); },
+      keydown(event) {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        take();
+      },
+    };
+    for (const [kind, act] of Object.entries(answers)) {
+      point.addEventListener(kind, view.guarded(act));
+    }
+    return point;
+  }
+
   walk(left, () => state.runs.length, () => state.current, (n) => {
     left.querySelectorAll(".gpt-run")[n].focus();
   }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
 
-  // ----- one budget's sizes
+  // ----- the valleys of the budgets
 
-  function drawValley() {
-    const { data } = state;
-    const [first, last] = [data.sizes[0], data.sizes.at(-1)];
-    const plot = axes(right, [first / 4, 4 * Math.max(last, data.best.at(-2))], heights(),
-      "parameters", counted);
+  function drawValleys() {
+    const { data, runs } = state;
+    const steepness = data.curvature.reduce((sum, x) => sum + x) / data.curvature.length;
+    const last = Math.max(data.sizes.at(-1), data.best.at(-2));
+    const plot = axes(right, [data.sizes[0] / 2, 3 * last], heights(), "parameters", counted);
     const band = plot.add(svg("rect", { class: "gpt-band" }));
-    const line = plot.line(data.grid, data.valley.subarray(0, data.grid.length),
-      data.grid.findLastIndex((size) => size <= last) + 1, { class: "gpt-front" });
-    const marks = Array.from(data.sizes, (_, n) => plot.add(
-      mark(n, { class: "gpt-mark gpt-foretold", stroke: colorOf(n) })));
-    const best = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
+    drawLaw(plot, data.budgets.map((_, n) => data.best[3 * n + 1]));
+    data.tried.forEach((budget, n) => {
+      const own = runs.filter((run) => run.budget === budget).map((run) => run.parameters);
+      const sizes = sizesBetween(Math.min(...own), Math.max(...own));
+      const [best, loss] = data.lowest.subarray(2 * n);
+      plot.line(sizes, sizes.map((size) => valley(size, best, loss, data.curvature[n])),
+        { class: "gpt-tried" });
+    });
+    const line = plot.line([], [], { class: "gpt-foretold" });
+    plot.add(...runs.map((run) => mark(data.sizes.indexOf(run.parameters),
+      { transform: plot.at(run.parameters, run.loss) })));
+    drawLowest(plot, data.tried.map((_, n) => data.lowest[2 * n]));
+    const point = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
     state.right = {
-      choose(found) {
-        const { best: sizes, loss, valley } = found;
-        plot.widen(band, sizes[0], sizes[2]);
-        line(data.grid, valley);
-        data.sizes.forEach((size, n) => {
-          const there = interpolated(data.grid, valley, size)[0];
-          marks[n].setAttribute("transform", plot.at(size, there));
-        });
-        best.setAttribute("transform", plot.at(sizes[1], loss[1]));
-        right.setAttribute("aria-label", `Loss above the floor of every size at this budget: `
-          + `lowest, ${rounded(loss[1])}, at ${counted(sizes[1])} parameters.`);
+      choose({ best, loss }, budget) {
+        plot.widen(band, best[0], best[2]);
+        const sizes = sizesBetween(best[1] / 8, 8 * best[1]);
+        line(sizes, sizes.map((size) => valley(size, best[1], loss[1], steepness)));
+        point.setAttribute("transform", plot.at(best[1], loss[1]));
+        right.setAttribute("aria-label", `The valleys of ${data.tried.length} budgets, and that of `
+          + `${work(budget)}: loss above the floor is lowest at ${counted(best[1])} parameters, `
+          + `${rounded(loss[1])}.`);
       },
     };
   }
 
-  /** Both pictures have the same: from below all that is foretold to above all runs. */
+  // ----- what both pictures have
+
+  const lossOf = (column) => state.data.budgets.map((_, n) => state.data.loss[3 * n + column]);
+
+  /** From below all that is foretold to above all runs. */
   function heights() {
     return [state.data.loss.at(-3) / 1.2, 1.4 * Math.max(...state.runs.map((run) => run.loss))];
+  }
+
+  function drawLaw(plot, along) {
+    const { budgets, tried } = state.data;
+    const known = budgets.findLastIndex((budget) => budget <= tried.at(-1)) + 1;
+    plot.line(along.slice(0, known), lossOf(1).slice(0, known), { class: "gpt-law" });
+    plot.line(along.slice(known - 1), lossOf(1).slice(known - 1), { class: "gpt-law gpt-beyond" });
+  }
+
+  function drawLowest(plot, along) {
+    plot.add(...Array.from(along, (x, n) => svg("circle", { r: 3.5, class: "gpt-lowest",
+      transform: plot.at(x, state.data.lowest[2 * n + 1]) })));
   }
 
   function writeLegend() {
     const sample = (kind) => svg("svg", { width: 24, height: 12 },
       svg("path", { d: "M1 6H23", class: kind }));
-    const item = (sign, words) => make("span", { class: "gpt-key" }, sign, words);
-    legend.replaceChildren("parameters:", ...Array.from(state.data.sizes, (size, n) => item(
-      svg("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14 }, mark(n)), counted(size))),
-    item(sample("gpt-front"), "the law’s best"),
-    item(make("span", { class: "gpt-swatch gpt-nine" }), "nine of ten refits"),
-    item(sample("gpt-front gpt-beyond"), "beyond the runs"));
+    const sign = (shape) => svg("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14 }, shape);
+    const item = (shown, words) => make("span", { class: "gpt-key" }, shown, words);
+    legend.replaceChildren("parameters:",
+      ...Array.from(state.data.sizes, (size, n) => item(sign(mark(n)), counted(size))),
+      item(sign(svg("circle", { r: 3.5, class: "gpt-lowest" })), "lowest point"),
+      item(sample("gpt-law"), "law"), item(sample("gpt-law gpt-beyond"), "beyond what was tried"));
   }
 
   function drawAll() {
     if (!state.data) return;
     drawRuns();
-    drawValley();
+    drawValleys();
     draw();
   }
 
   view.onData("data", (data) => {
     Object.assign(state, { data, runs: runsOf(data), current: 0 });
     input.max = data.budgets.length - 1;
-    law.textContent = data.law;
+    laws.textContent = data.laws;
     writeLegend();
     drawAll();
   });
@@ -347,16 +368,11 @@ function axes(picture, [left, right], [low, high], name, write) {
       plot.append(...elements);
       return elements[0];
     },
-    /** A line, dashed from its `known`th place on; returns what gives it others. */
-    line(xs, ys, known, look) {
-      const [solid, dashed] = [look.class, `${look.class} gpt-beyond`].map((kind) => (
-        ink("path", { ...look, class: kind })));
-      plot.append(solid, dashed);
-      const set = (xs_, ys_) => {
-        const places = to(xs_, ys_);
-        solid.setAttribute("d", path(places.slice(0, known)));
-        dashed.setAttribute("d", path(places.slice(Math.max(known - 1, 0))));
-      };
+    /** A line; returns what gives it other places. */
+    line(xs, ys, look) {
+      const line = ink("path", look);
+      const set = (xs_, ys_) => line.setAttribute("d", path(to(xs_, ys_)));
+      plot.append(line);
       set(xs, ys);
       return set;
     },

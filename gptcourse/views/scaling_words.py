@@ -12,21 +12,23 @@ def sentence(plan: dict, found: dict, budget: float, speed: float | None) -> str
     low, size, high = found["best"]
     least, loss, most = map(rounded, found["loss"])
     time = f" ({duration(budget / speed)} at {work(speed)}/s)" if speed else ""
-    times = budget / plan["runs"][2].max()
-    beyond = f" That is {rounded(times)} times the largest run: a forecast." if times > 1.05 else ""
-    return (f"With {work(budget)}{time}, the law's best model has {counted(size)} parameters "
-            f"({ranged(low, high)}) and reads {counted(found['tokens'])} tokens: {loss} nats "
-            f"per token above the floor ({least} to {most}).{beyond}")
+    times = budget / plan["tried"][-1]
+    beyond = f" That is {rounded(times)} times the largest budget tried." if times > 1.05 else ""
+    return (f"With {work(budget)}{time}, the laws recommend {counted(size)} parameters "
+            f"({ranged(low, high)}) and {counted(found['tokens'])} tokens: {loss} nats per token "
+            f"above the floor ({least} to {most}).{beyond}")
 
 
-def said_law(plan: dict) -> str:
-    """The law, and how well it fits the runs."""
-    size_factor, size_exponent, token_factor, token_exponent = plan["law"]
-    terms = [f"{counted(factor)} / {letter}^{exponent:.2f}" for factor, letter, exponent in
-             ((size_factor, "N", size_exponent), (token_factor, "D", token_exponent)) if factor]
-    return (f"The law, for N parameters and D tokens: loss above the floor = {' + '.join(terms)}. "
-            f"On the {len(plan['runs'][0])} stored runs it is off by {100 * plan['off']:.0f} % "
-            "(root mean square).")
+def said_laws(plan: dict) -> str:
+    """How both laws go with the budget, and what the ranges mean."""
+    growth, fall = (math.log(rows[-1, 1] / rows[0, 1])
+                    / math.log(plan["budgets"][-1] / plan["budgets"][0])
+                    for rows in (plan["best"], plan["loss"]))
+    growth, fall = (f"{rounded(2**x)} times {what} (exponent {x:.2f})".replace("-", "−")
+                    for x, what in ((growth, "the best size"), (fall, "its loss above the floor")))
+    return (f"Twice the budget: {growth}, {fall}. In parentheses, and gray: nine of ten further "
+            "valleys, if the lines go on straight and valleys scatter as the "
+            f"{len(plan['tried'])} tried do.")
 
 
 # ------------------------------------------------------------------------------ numbers in words
@@ -69,4 +71,4 @@ def duration(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * length:
             return f"{rounded(seconds / length)} {unit}"
-    return f"{rounded(seconds)} seconds"
+    return f"{rounded(seconds)} second{'' if rounded(seconds) == '1' else 's'}"

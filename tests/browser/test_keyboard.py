@@ -22,9 +22,9 @@ def small(seed):
     return GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_heads": 4,
                      "n_layers": 2, "drop_rate": 0.0, "qkv_bias": False})
 model = small(0)
-runs = [SimpleNamespace(parameters=n, tokens=d, flops=6.0 * n * d,
-                        loss_above_floor=60 / n**0.5 + 2000 / d**0.75)
-        for n in (20_000, 80_000) for d in (200_000, 600_000, 1_800_000)]
+runs = [SimpleNamespace(budget=budget, parameters=n, tokens=budget / (6 * n), flops=budget,
+                        loss_above_floor=30 / n**0.5 + 2000 / (budget / (6 * n)) ** 0.75)
+        for budget in (1e10, 2e10, 4e10) for n in (2_000, 8_000, 32_000)]
 """
 CELLS = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
@@ -101,9 +101,9 @@ MOVES = {
         ("textbox", "answer of the first text", ["Control+a", "m", "Enter"], "Probabilities: ‘m’ "),
     ],
     "ScalingExplorer": [
-        ("slider", "budget", ["Home"], "With 20 GFLOP, the law's best model has"),
-        ("slider", "budget", ["ArrowRight"], "With 25 GFLOP, the law's best model has"),
-        ("button", re.compile("^Run 1 of 6: "), ["ArrowRight", "Enter"], "With 72 GFLOP, the law"),
+        ("slider", "budget", ["Home"], "With 10 GFLOP, the laws recommend"),
+        ("slider", "budget", ["ArrowRight"], "With 12 GFLOP, the laws recommend"),
+        ("button", re.compile("^Run 1 of 9: "), ["End", "Enter"], "With 40 GFLOP, the laws"),
     ],
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),

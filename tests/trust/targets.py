@@ -507,8 +507,8 @@ def use_scaling(rows: list[dict]) -> None:
 
 amounts = st.floats(1e-9, 1e27) | st.sampled_from([1e5, 1e6, 1e9, 0.1]) | fractions
 scaling_runs = st.lists(st.fixed_dictionaries({
-    "parameters": amounts, "tokens": amounts, "flops": amounts, "loss_above_floor": amounts}),
-    max_size=8)
+    "budget": st.sampled_from([1e9, 2e10, 3e11]) | amounts, "parameters": amounts,
+    "tokens": amounts, "flops": amounts, "loss_above_floor": amounts}), max_size=20)
 READING_VIEWS = ("TokenizerExplorer", "AttentionExplorer", "SamplingBench",
                  "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine",
                  "ModelWalk", "AblationBench", "PatchingMap")

@@ -57,20 +57,24 @@ def checkpoints() -> tuple:
 
 
 class Run(NamedTuple):
+    budget: float
     parameters: int
     tokens: int
     flops: float
     loss_above_floor: float
 
 
-def scaling_runs(scatter: float = 0.05) -> list[Run]:
-    """Runs of three sizes as a law has them, 60 / N^0.5 + 2000 / D^0.75, and some scatter."""
+def scaling_runs(scatter: float = 0.03) -> list[Run]:
+    """Of three budgets C five sizes each, the best one 0.2 · C^0.5, with loss 1000 / C^0.4 and some
+    scatter."""
     generator, runs = np.random.default_rng(0), []
-    for parameters in (20_000, 80_000, 320_000):
-        for tokens in (200_000, 600_000, 1_800_000, 5_400_000):
-            loss = 60 / parameters**0.5 + 2000 / tokens**0.75
-            runs.append(Run(parameters, tokens, 6.0 * parameters * tokens,
-                            loss * math.exp(scatter * generator.normal())))
+    for budget in (1e10, 4e10, 16e10):
+        for times in (0.25, 0.5, 1, 2, 4):
+            parameters = round(0.2 * budget**0.5 * times)
+            tokens = round(budget / (6 * parameters))
+            loss = 1000 * budget**-0.4 * math.exp(
+                0.1 * math.log(times) ** 2 + scatter * generator.normal())
+            runs.append(Run(budget, parameters, tokens, 6.0 * parameters * tokens, loss))
     return runs
 
 

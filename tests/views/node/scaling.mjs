@@ -6,5 +6,6 @@ answer({
   runs: data && view.runsOf(data),
   words: given.numbers?.map((x) => [
     view.rounded(x), view.counted(x), view.work(x), view.duration(x), view.ranged(x, 1.7 * x)]),
+  valley: given.places?.map((place) => view.valley(...place)),
   ticks: given.axes?.map((axis) => view.logTicks(...axis)),
 });
