@@ -138,8 +138,8 @@ const render = (context) => mount(context, (view) => {
       choice(view, "against", "what the runs are drawn against", AGAINST)));
 
   const legend = make("div", { class: "gpt-legend", "aria-hidden": "true" });
-  const left = svg("svg", { role: "group", "aria-label": "stored runs" });
-  const right = svg("svg", { role: "img" });
+  const left = svg("svg", { role: "img" });
+  const right = svg("svg", { role: "group", "aria-label": "stored runs" });
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
   const facts = make("dl", { class: "gpt-facts", "aria-hidden": "true" });
   const detail = make("p", { class: "gpt-said gpt-quiet" }, HINT);
@@ -162,7 +162,7 @@ const render = (context) => mount(context, (view) => {
     input.setAttribute("aria-valuetext", readout.textContent);
     said.textContent = sentence(state.data, found, budget);
     state.left.choose(found, budget);
-    state.right.choose(found, budget);
+    state.right.choose(found);
     tellFacts(found, budget);
   }
 
@@ -208,21 +208,27 @@ const render = (context) => mount(context, (view) => {
     drawLaw(plot, along);
     if (!byTokens) drawLowest(plot, data.tried);
     const rule = plot.rule();
-    plot.add(...runs.map((run, n) => runAt(run, n, plot.at(place(run), run.loss))));
+    plot.add(...runs.map((run) => markOf(run, { transform: plot.at(place(run), run.loss) })));
     const best = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
     state.left = {
       choose({ loss, tokens }, budget) {
         const x = byTokens ? tokens : budget;
         rule(x);
         best.setAttribute("transform", plot.at(x, loss[1]));
+        left.setAttribute("aria-label", `Loss above the floor of ${runs.length} runs against `
+          + `${view.get("against")}, and a law for the best size: ${rounded(loss[1])} at `
+          + `${byTokens ? `${counted(x)} tokens` : work(x)}.`);
       },
     };
   }
 
+  const markOf = (run, look) => mark(state.data.sizes.indexOf(run.parameters), look);
+
+  /** In the valleys, for there they are far apart. */
   function runAt(run, n, place) {
     const point = svg("g", { role: "button", tabindex: n === state.current ? 0 : -1,
       class: "gpt-run", transform: place, "aria-label": nameOf(run, n) },
-    svg("circle", { r: 9, class: "gpt-reach" }), mark(state.data.sizes.indexOf(run.parameters)));
+    svg("circle", { r: 9, class: "gpt-reach" }), markOf(run));
     const take = () => view.set({ budget: run.budget });
     const answers = {
       pointerenter: () => tell(n), pointerleave: () => tell(), blur: () => tell(), click: take,
@@ -239,8 +245,8 @@ const render = (context) => mount(context, (view) => {
     return point;
   }
 
-  walk(left, () => state.runs.length, () => state.current, (n) => {
-    left.querySelectorAll(".gpt-run")[n].focus();
+  walk(right, () => state.runs.length, () => state.current, (n) => {
+    right.querySelectorAll(".gpt-run")[n].focus();
   }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
 
   // ----- the valleys of the budgets
@@ -260,19 +266,15 @@ const render = (context) => mount(context, (view) => {
         { class: "gpt-tried" });
     });
     const line = plot.line([], [], { class: "gpt-foretold" });
-    plot.add(...runs.map((run) => mark(data.sizes.indexOf(run.parameters),
-      { transform: plot.at(run.parameters, run.loss) })));
+    plot.add(...runs.map((run, n) => runAt(run, n, plot.at(run.parameters, run.loss))));
     drawLowest(plot, data.tried.map((_, n) => data.lowest[2 * n]));
     const point = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
     state.right = {
-      choose({ best, loss }, budget) {
+      choose({ best, loss }) {
         plot.widen(band, best[0], best[2]);
         const sizes = sizesBetween(best[1] / 8, 8 * best[1]);
         line(sizes, sizes.map((size) => valley(size, best[1], loss[1], steepness)));
         point.setAttribute("transform", plot.at(best[1], loss[1]));
-        right.setAttribute("aria-label", `The valleys of ${data.tried.length} budgets, and that of `
-          + `${work(budget)}: loss above the floor is lowest at ${counted(best[1])} parameters, `
-          + `${rounded(loss[1])}.`);
       },
     };
   }

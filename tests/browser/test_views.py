@@ -814,7 +814,7 @@ def test_a_run_stands_where_its_numbers_are(opened):
     count = len(scaling_runs())
     places = [page.get_by_role("button", name=re.compile(f"^Run {n + 1} of {count}: "))
               .bounding_box() for n in range(count)]
-    for side, numbers in (("x", [run.flops for run in scaling_runs()]),
+    for side, numbers in (("x", [run.parameters for run in scaling_runs()]),
                           ("y", [run.loss_above_floor for run in scaling_runs()])):
         seen = np.array([place[side] for place in places])
         line = np.polyfit(np.log(numbers), seen, 1)
