@@ -61,6 +61,7 @@ VIEWS = {
                 "bench.off, bench.instead = [(0, 4)], 'mean'\nbench",
     "patching": "said = until('?\"')\n"
                 "PatchingMap(model, tokenizer, said, said.replace('owl', 'bear'))",
+    "scaling": "SAMPLE",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
     "training": "dashboard.start()\ndashboard.wait()\ndashboard",

@@ -9,6 +9,7 @@ from gptcourse.views.microscope import AttentionMicroscope
 from gptcourse.views.neurons import NeuronExplorer
 from gptcourse.views.patching import PatchingMap
 from gptcourse.views.sampling import SamplingBench
+from gptcourse.views.scaling import ScalingExplorer
 from gptcourse.views.session import Session
 from gptcourse.views.stepper import GenerationStepper
 from gptcourse.views.time_machine import TimeMachine
@@ -27,6 +28,7 @@ __all__ = [
     "NeuronExplorer",
     "PatchingMap",
     "SamplingBench",
+    "ScalingExplorer",
     "Session",
     "TimeMachine",
     "TokenizerExplorer",

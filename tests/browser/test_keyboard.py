@@ -10,6 +10,7 @@ import gptcourse.views
 from gptcourse.views.base import BaseView
 
 START = """
+from types import SimpleNamespace
 import torch
 from gptlib import BPETokenizer, GPTModel
 from gptcourse.views import *
@@ -21,6 +22,9 @@ def small(seed):
     return GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_heads": 4,
                      "n_layers": 2, "drop_rate": 0.0, "qkv_bias": False})
 model = small(0)
+runs = [SimpleNamespace(budget=budget, parameters=n, tokens=budget / (6 * n), flops=budget,
+                        loss_above_floor=30 / n**0.5 + 2000 / (budget / (6 * n)) ** 0.75)
+        for budget in (1e10, 2e10, 4e10) for n in (2_000, 8_000, 32_000)]
 """
 CELLS = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
@@ -37,6 +41,7 @@ CELLS = {
     "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
     "AblationBench": "AblationBench(model, tokenizer, 'The cat')",
     "PatchingMap": "PatchingMap(model, tokenizer, 'The cat sat', 'The sat sat', ('a', 'T'))",
+    "ScalingExplorer": "ScalingExplorer(runs)",
 }
 # What a learner presses, and what the view then says: role, name, keys, sentence.
 MOVES = {
@@ -94,6 +99,11 @@ MOVES = {
         ("button", re.compile("^after layer 0, token 2 "), ["ArrowRight"], "0, token 3 ‘·sat’: "),
         ("radio", "stream", ["ArrowRight"], "Attention of layer 1, token 3 ‘·sat’: "),
         ("textbox", "answer of the first text", ["Control+a", "m", "Enter"], "Probabilities: ‘m’ "),
+    ],
+    "ScalingExplorer": [
+        ("slider", "budget", ["Home"], "With 10 GFLOP, the laws recommend"),
+        ("slider", "budget", ["ArrowRight"], "With 12 GFLOP, the laws recommend"),
+        ("button", re.compile("^Run 1 of 9: "), ["End", "Enter"], "With 40 GFLOP, the laws"),
     ],
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),

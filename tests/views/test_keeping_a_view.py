@@ -12,7 +12,7 @@ MOVES = {                      # a setting of each view and another value for it
     "GradientFlow": ("shortcuts", False), "NeuronExplorer": ("neuron", 3),
     "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5),
     "ModelWalk": ("box", "attention"), "AblationBench": ("off", [(0, 1), (1, 3)]),
-    "PatchingMap": ("row", 1),
+    "PatchingMap": ("row", 1), "ScalingExplorer": ("budget", 3e12),
     "watch": ("show", losses.LOG),
 }
 

@@ -1,0 +1,74 @@
+"""What ScalingExplorer says: as the functions of the same names in scaling.js."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
+
+
+def sentence(plan: dict, found: dict, budget: float, speed: float | None) -> str:
+    """What a budget is best used for."""
+    low, size, high = found["best"]
+    least, loss, most = map(rounded, found["loss"])
+    time = f" ({duration(budget / speed)} at {work(speed)}/s)" if speed else ""
+    times = budget / plan["tried"][-1]
+    beyond = f" That is {rounded(times)} times the largest budget tried." if times > 1.05 else ""
+    return (f"With {work(budget)}{time}, the laws recommend {counted(size)} parameters "
+            f"({ranged(low, high)}) and {counted(found['tokens'])} tokens: {loss} nats per token "
+            f"above the floor ({least} to {most}).{beyond}")
+
+
+def said_laws(plan: dict) -> str:
+    """How both laws go with the budget, and what the ranges mean."""
+    growth, fall = (math.log(rows[-1, 1] / rows[0, 1])
+                    / math.log(plan["budgets"][-1] / plan["budgets"][0])
+                    for rows in (plan["best"], plan["loss"]))
+    growth, fall = (f"{rounded(2**x)} times {what} (exponent {x:.2f})".replace("-", "−")
+                    for x, what in ((growth, "the best size"), (fall, "its loss above the floor")))
+    return (f"Twice the budget: {growth}, {fall}. In parentheses, and gray: nine of ten further "
+            "valleys, if the lines go on straight and valleys scatter as the "
+            f"{len(plan['tried'])} tried do.")
+
+
+# ------------------------------------------------------------------------------ numbers in words
+
+
+def rounded(x: float) -> str:
+    """With two digits that count: 0.025, 1.3, 480, 13,000."""
+    text = f"{_two_digits(x):,f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _two_digits(x: float) -> Decimal:
+    return Context(prec=2, rounding=ROUND_HALF_UP).create_decimal_from_float(float(x))
+
+
+def counted(x: float) -> str:
+    """A large number: 830, 13 thousand, 1.3 million."""
+    return _with_unit(x, ("", " thousand", " million", " billion", " trillion"))
+
+
+def ranged(low: float, high: float) -> str:
+    """620 to 850 thousand."""
+    first, last = counted(low).split(), counted(high).split()
+    return f"{' '.join(first[:1] if first[1:] == last[1:] else first)} to {' '.join(last)}"
+
+
+def work(x: float) -> str:
+    """Floating-point operations: 4 TFLOP, 120 PFLOP."""
+    return _with_unit(x, (" FLOP", " kFLOP", " MFLOP", " GFLOP", " TFLOP", " PFLOP", " EFLOP"))
+
+
+def _with_unit(x: float, units: Sequence[str]) -> str:
+    """In the largest unit, of thousands, of which there is one or more."""
+    power = min(max(0, math.floor(math.log10(_two_digits(x)) / 3 + 1e-9)), len(units) - 1)
+    return f"{rounded(x / 1000**power)}{units[power]}"
+
+
+def duration(seconds: float) -> str:
+    """4.2 seconds, 2.5 minutes, 1.4 hours, 3.2 days."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{rounded(seconds / length)} {unit}"
+    return f"{rounded(seconds)} second{'' if rounded(seconds) == '1' else 's'}"
