@@ -34,10 +34,10 @@ from gptcourse.experiments.scaling import (
 from gptlib.scaling import PowerLaw, fit_power_law
 
 WIDTHS = {  # for each budget in GFLOP those around the best
-    6: (8, 16, 24, 32), 12: (8, 16, 24, 32), 24: (8, 16, 24, 32, 48), 48: (16, 24, 32, 48),
-    96: (16, 24, 32, 48, 64),
+    6: (8, 16, 24, 32), 12: (8, 16, 24, 32), 24: (16, 24, 32, 48), 48: (16, 24, 32, 48),
+    96: (16, 24, 32, 48),
 }
-LIVE = 384e9    # FLOPs of the run that is predicted: four times the largest budget
+LIVE = 288e9  # FLOPs of the run that is predicted: three times the largest budget
 
 
 def trained(budget: float, emb_dim: int, seed: int) -> ScalingRun:
