@@ -27,6 +27,7 @@ import torch
 from playwright.sync_api import sync_playwright
 from timing import in_turns, median_ratio
 
+from gptcourse.experiments.scaling import scaling_runs
 from gptcourse.views import (
     AblationBench,
     AttentionExplorer,
@@ -38,6 +39,7 @@ from gptcourse.views import (
     NeuronExplorer,
     PatchingMap,
     SamplingBench,
+    ScalingExplorer,
     TimeMachine,
     TokenizerExplorer,
 )
@@ -102,6 +104,7 @@ def views() -> dict[str, BaseView]:
         "TimeMachine": TimeMachine([(p.step, p.model) for p in points], tokenizer, text),
         "AblationBench": AblationBench(model, tokenizer, ""),
         "PatchingMap": PatchingMap(model, tokenizer, *two_texts()),
+        "ScalingExplorer": ScalingExplorer(scaling_runs(), flops_per_second=2e10),
         "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),

@@ -28,6 +28,7 @@ SETUP = """
 from gptlib.storyteller import storyteller
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller_checkpoints
+from gptcourse.experiments.scaling import scaling_runs
 from gptcourse.views import *
 model, tokenizer = storyteller()
 text = next(story.text for story in storybook.stories(400, seed=3)
@@ -61,7 +62,7 @@ VIEWS = {
                 "bench.off, bench.instead = [(0, 4)], 'mean'\nbench",
     "patching": "said = until('?\"')\n"
                 "PatchingMap(model, tokenizer, said, said.replace('owl', 'bear'))",
-    "scaling": "SAMPLE",
+    "scaling": "ScalingExplorer(scaling_runs(), budget=4e11, flops_per_second=2e10)",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
     "training": "dashboard.start()\ndashboard.wait()\ndashboard",

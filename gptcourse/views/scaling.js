@@ -18,9 +18,15 @@ export function interpolated(budgets, rows, budget) {
   });
 }
 
-/** With two digits that count: 0.025, 1.3, 480, 13,000. This and what follows as in scaling.py. */
-export function rounded(x) {
-  return Number(x.toPrecision(2)).toLocaleString("en", { maximumSignificantDigits: 2 });
+/** With two digits that count: 0.025, 1.3, 480, 13,000. This and what follows is as in
+ * scaling_words.py. */
+export function rounded(x, digits = 2) {
+  return Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
+}
+
+/** Nats per token, with three. */
+export function nats(x) {
+  return rounded(x, 3);
 }
 
 function withUnit(x, units) {
@@ -63,7 +69,7 @@ export function chosen(data, budget) {
 /** What a budget is best used for, in a sentence. */
 export function sentence(data, found, budget) {
   const [low, size, high] = found.best;
-  const [least, loss, most] = Array.from(found.loss, rounded);
+  const [least, loss, most] = Array.from(found.loss, nats);
   const time = data.speed ? ` (${duration(budget / data.speed)} at ${work(data.speed)}/s)` : "";
   const times = budget / data.tried.at(-1);
   const beyond = times > 1.05 ? ` That is ${rounded(times)} times the largest budget tried.` : "";
@@ -171,8 +177,7 @@ const render = (context) => mount(context, (view) => {
     facts.replaceChildren(...[
       ["best size", counted(best[1]), `parameters; ${ranged(best[0], best[2])}`],
       ["tokens to read", counted(tokens), `${rounded(tokens / best[1])} for each parameter`],
-      ["above the floor", rounded(loss[1]),
-        `nats per token; ${rounded(loss[0])} to ${rounded(loss[2])}`],
+      ["above the floor", nats(loss[1]), `nats per token; ${nats(loss[0])} to ${nats(loss[2])}`],
       ...(speed ? [["time", duration(budget / speed), `at ${work(speed)}/s`]] : []),
     ].map(([name, number, more]) => make("div", {}, make("dt", {}, name),
       make("dd", {}, make("b", {}, number), make("small", {}, more)))));
@@ -180,7 +185,7 @@ const render = (context) => mount(context, (view) => {
 
   function nameOf({ parameters, tokens, budget, loss }, n) {
     return `Run ${n + 1} of ${state.runs.length}: ${parameters.toLocaleString("en")} parameters, `
-      + `${counted(tokens)} tokens, budget ${work(budget)}: ${rounded(loss)} nats per token above `
+      + `${counted(tokens)} tokens, budget ${work(budget)}: ${nats(loss)} nats per token above `
       + "the floor.";
   }
 
@@ -206,9 +211,9 @@ const render = (context) => mount(context, (view) => {
         { stroke: colorOf(n), class: "gpt-curve" });
     });
     drawLaw(plot, along);
-    if (!byTokens) drawLowest(plot, data.tried);
     const rule = plot.rule();
     plot.add(...runs.map((run) => markOf(run, { transform: plot.at(place(run), run.loss) })));
+    if (!byTokens) drawLowest(plot, data.tried);
     const best = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
     state.left = {
       choose({ loss, tokens }, budget) {
@@ -216,7 +221,7 @@ const render = (context) => mount(context, (view) => {
         rule(x);
         best.setAttribute("transform", plot.at(x, loss[1]));
         left.setAttribute("aria-label", `Loss above the floor of ${runs.length} runs against `
-          + `${view.get("against")}, and a law for the best size: ${rounded(loss[1])} at `
+          + `${view.get("against")}, and a law for the best size: ${nats(loss[1])} at `
           + `${byTokens ? `${counted(x)} tokens` : work(x)}.`);
       },
     };
@@ -308,7 +313,8 @@ const render = (context) => mount(context, (view) => {
     legend.replaceChildren("parameters:",
       ...Array.from(state.data.sizes, (size, n) => item(sign(mark(n)), counted(size))),
       item(sign(svg("circle", { r: 3.5, class: "gpt-lowest" })), "lowest point"),
-      item(sample("gpt-law"), "law"), item(sample("gpt-law gpt-beyond"), "beyond what was tried"));
+      item(sample("gpt-law"), "law"), item(sample("gpt-law gpt-beyond"), "not tried yet"),
+      item(sample("gpt-foretold"), "this budget"));
   }
 
   function drawAll() {
@@ -354,14 +360,17 @@ function axes(picture, [left, right], [low, high], name, write) {
       ink("path", { d: `M${LEFT} ${TOP + y(tick)}h${inner}`, class: "gpt-rule" }),
       ink("text", { x: LEFT - 7, y: TOP + y(tick) + 4, "text-anchor": "end" }, String(tick)));
   }
-  let free = 0;
-  for (const tick of logTicks(left, right)) {
+  const named = [];                                       // where, and how far to each side
+  const isPower = (tick) => Math.log10(tick) % 1 === 0;
+  const ticks = logTicks(left, right);
+  for (const tick of [...ticks.filter(isPower), ...ticks.filter((tick) => !isPower(tick))]) {
     scenery.push(ink("path", { d: `M${LEFT + x(tick)} ${TOP}v${tall}`, class: "gpt-rule" }));
-    const room = 3.2 * write(tick).length + 4;
-    if (LEFT + x(tick) - room < free || x(tick) + room > inner + RIGHT) continue;
-    scenery.push(ink("text", { x: LEFT + x(tick), y: TOP + tall + 16, "text-anchor": "middle" },
+    const [at, room] = [x(tick), 3.2 * write(tick).length + 4];
+    const isFree = named.every(([other, side]) => Math.abs(other - at) >= side + room);
+    if (!isFree || at - room < -LEFT || at + room > inner + RIGHT) continue;
+    scenery.push(ink("text", { x: LEFT + at, y: TOP + tall + 16, "text-anchor": "middle" },
       write(tick)));
-    free = LEFT + x(tick) + room;
+    named.push([at, room]);
   }
   picture.replaceChildren(...scenery, plot);
   return {

@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 def sentence(plan: dict, found: dict, budget: float, speed: float | None) -> str:
     """What a budget is best used for."""
     low, size, high = found["best"]
-    least, loss, most = map(rounded, found["loss"])
+    least, loss, most = map(nats, found["loss"])
     time = f" ({duration(budget / speed)} at {work(speed)}/s)" if speed else ""
     times = budget / plan["tried"][-1]
     beyond = f" That is {rounded(times)} times the largest budget tried." if times > 1.05 else ""
@@ -34,14 +34,19 @@ def said_laws(plan: dict) -> str:
 # ------------------------------------------------------------------------------ numbers in words
 
 
-def rounded(x: float) -> str:
+def rounded(x: float, digits: int = 2) -> str:
     """With two digits that count: 0.025, 1.3, 480, 13,000."""
-    text = f"{_two_digits(x):,f}"
+    text = f"{_with_digits(x, digits):,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _two_digits(x: float) -> Decimal:
-    return Context(prec=2, rounding=ROUND_HALF_UP).create_decimal_from_float(float(x))
+def nats(x: float) -> str:
+    """Nats per token, with three."""
+    return rounded(x, 3)
+
+
+def _with_digits(x: float, digits: int) -> Decimal:
+    return Context(prec=digits, rounding=ROUND_HALF_UP).create_decimal_from_float(float(x))
 
 
 def counted(x: float) -> str:
@@ -62,7 +67,7 @@ def work(x: float) -> str:
 
 def _with_unit(x: float, units: Sequence[str]) -> str:
     """In the largest unit, of thousands, of which there is one or more."""
-    power = min(max(0, math.floor(math.log10(_two_digits(x)) / 3 + 1e-9)), len(units) - 1)
+    power = min(max(0, math.floor(math.log10(_with_digits(x, 2)) / 3 + 1e-9)), len(units) - 1)
     return f"{rounded(x / 1000**power)}{units[power]}"
 
 

@@ -19,7 +19,7 @@ from gptcourse.views.scaling_numbers import (
     valley,
     valleys,
 )
-from gptcourse.views.scaling_words import counted, duration, ranged, rounded, said_laws, work
+from gptcourse.views.scaling_words import counted, duration, nats, ranged, rounded, said_laws, work
 from gptlib.scaling import fit_power_law, lowest_point
 
 EXACT = checked(scaling_runs(scatter=0))
@@ -125,7 +125,8 @@ def test_between_two_budgets_a_power_law_is_met_exactly():
 
 
 @pytest.mark.parametrize(("said", "text"), [
-    (rounded(0.02549), "0.025"), (rounded(2.0), "2"), (rounded(479_600), "480,000"),
+    (rounded(0.02549), "0.025"), (nats(0.03579), "0.0358"), (rounded(2.0), "2"),
+    (rounded(479_600), "480,000"),
     (counted(834.0), "830"), (counted(12_900), "13 thousand"), (counted(999_900), "1 million"),
     (work(4e12), "4 TFLOP"), (work(1.2e17), "120 PFLOP"), (work(2e10), "20 GFLOP"),
     (ranged(620_000, 850_000), "620 to 850 thousand"),
@@ -143,7 +144,7 @@ def test_the_sentence_says_what_the_laws_have_and_how_far_they_go():
     found = view.shown
     assert found["summary"].startswith("With 40 GFLOP (2 seconds at 20 GFLOP/s), the laws ")
     assert f"recommend {counted(found['best'][1])} parameters" in found["summary"]
-    assert f"{rounded(found['loss'][1])} nats per token above the floor" in found["summary"]
+    assert f"{nats(found['loss'][1])} nats per token above the floor" in found["summary"]
     assert "That is" not in found["summary"]
     view.budget = 8e11
     assert view.shown["summary"].endswith("That is 5 times the largest budget tried.")
@@ -171,7 +172,7 @@ def test_the_page_writes_numbers_as_the_kernel_does(tmp_path):
     numbers = [10 ** (n / 7) * digits for n in range(-20, 110) for digits in (1, 1.25, 9.96)]
     page = in_node("scaling.mjs", scaling()._esm, tmp_path, numbers=numbers)
     for x, words in zip(numbers, page["words"], strict=True):
-        assert words == [rounded(x), counted(x), work(x), duration(x), ranged(x, 1.7 * x)]
+        assert words == [rounded(x), counted(x), work(x), duration(x), ranged(x, 1.7 * x), nats(x)]
 
 
 def test_a_logarithmic_axis_of_the_page_has_a_few_round_ticks(tmp_path):
