@@ -115,7 +115,7 @@ def _as_process(work: Callable, rank: int, count: int) -> Any:
 
 
 def average_gradients(model, processes):
-    """Make each gradient the mean over all processes, of which each calls this with its own."""
+    """Where a parameter has a gradient, make it the mean over all processes, which all call this."""
     for parameter in model.parameters():
         if parameter.grad is not None:
             torch.distributed.all_reduce(parameter.grad)     # the sum, for every process
