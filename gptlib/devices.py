@@ -83,7 +83,8 @@ class Processes:
     @contextmanager
     def exchanging(self, model: nn.Module, now: bool) -> Iterator[None]:
         """Whether the gradients of what is computed within become averages `now`, or are only added
-        up, each process its own, until a later part of the same batch."""
+        up, each process its own, until a later part of the same batch: meanwhile, with `shard`, it
+        keeps those of all weights."""
         if self.shard:
             model.set_requires_gradient_sync(now)
         wait = nullcontext if self.shard or self.count == 1 or now else model.no_sync

@@ -115,7 +115,8 @@ def _as_process(work: Callable, rank: int, count: int) -> Any:
 
 
 def average_gradients(model, processes):
-    """Where a parameter has a gradient, make it the mean over all processes, which all call this."""
+    """Make the gradient of each parameter that has one the mean over all processes, in place; each
+    process calls this with its own model."""
     for parameter in model.parameters():
         if parameter.grad is not None:
             torch.distributed.all_reduce(parameter.grad)     # the sum, for every process
