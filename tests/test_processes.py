@@ -21,8 +21,9 @@ def part(x, n):
 
 def average_gradients(model, processes):
     for parameter in model.parameters():
-        dist.all_reduce(parameter.grad)
-        parameter.grad = part(parameter.grad, processes)
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad = part(parameter.grad, processes)
 """
 
 
@@ -44,22 +45,25 @@ def test_two_processes_learn_what_one_learns_with_a_learners_function():
 
 @pytest.mark.parametrize(("source", "words"), [
     ("    return torch.ones(2) @ torch.ones(3)",
-     r"In process [01], in line 4, `return torch.ones\(2\) @ torch.ones\(3\)`: RuntimeError"),
+     r"In process [01], in line 3, `return torch.ones\(2\) @ torch.ones\(3\)`: RuntimeError"),
     ("    while rank:\n        time.sleep(0.01)",
      "After 1 seconds the processes haven't come to an end: perhaps one waits for another"),
     ("    if rank:\n        torch.distributed.all_reduce(torch.ones(1))",
-     "In process 1, in line 5, .* it waited for another process, which had come to its end"),
+     "In process 1, in line 4, .* it waited for another process, which had come to its end"),
     ("    os._exit(9)", "ended from outside"),
 ])
 def test_what_fails_in_a_process_comes_back_as_a_sentence_and_none_stays(source, words, tmp_path):
-    told = f"    open({str(tmp_path)!r} + f'/{{os.getpid()}}', 'w').close()\n"
-    work = in_a_cell(f"import os, time, torch\n\ndef work(rank, count):\n{told}"
-                     f"{'    pass  # '}\n{source}\n".replace("    pass  # \n", ""), "work")
-    with pytest.raises(RuntimeError, match=words.replace("line 4", "line 3").replace(
-            "line 5", "line 4")):
+    work = in_a_cell(f"import os, time, torch\n\n{noted(tmp_path)}{source}\n", "work")
+    with pytest.raises(RuntimeError, match=words):
         in_processes(2, work, seconds=1)
     numbers = [int(path.name) for path in tmp_path.iterdir()]
     assert numbers and not any(map(runs, numbers))
+
+
+def noted(folder):
+    """How a function begins that leaves the number of its process in a folder."""
+    return (f"def work(rank, count):\n"
+            f"    open(os.path.join({str(folder)!r}, str(os.getpid())), 'w').close()\n")
 
 
 def runs(number):
@@ -84,25 +88,11 @@ def test_what_has_no_source_to_be_sent_is_explained():
         in_processes(2, in_a_cell("f = lambda rank, count: rank\n", "f"))
 
 
-NOTEBOOK = """
-import sys, time
-sys.path.insert(0, {tests!r})
-from test_processes import in_a_cell, in_processes
-
-source = '''import os, time
-
-def work(rank, count):
-    open({folder!r} + f"/{{os.getpid()}}", "w").close()
-    time.sleep(600)
-'''
-in_processes(2, in_a_cell(source, "work"), seconds=600)
-"""
-
-
 def test_processes_end_with_the_notebook_that_started_them(tmp_path):
-    program = NOTEBOOK.format(tests=os.path.dirname(__file__), folder=str(tmp_path)).replace(
-        "{os", "{os")
-    notebook = subprocess.Popen([sys.executable, "-c", program])
+    source = f"import os, time\n\n{noted(tmp_path)}    time.sleep(600)\n"
+    program = ("from test_processes import in_a_cell, in_processes\n"
+               f"in_processes(2, in_a_cell({source!r}, 'work'), seconds=600)")
+    notebook = subprocess.Popen([sys.executable, "-c", program], cwd=os.path.dirname(__file__))
     while len(list(tmp_path.iterdir())) < 2:
         assert notebook.poll() is None
         time.sleep(0.05)

@@ -239,7 +239,8 @@ def _as_process(work: Callable, rank: int, count: int) -> Any:
 
 
 def average_gradients(model, processes):
-    """Make each gradient the mean over all processes, of which each calls this with its own."""
+    """Make the gradient of each parameter that has one the mean over all processes, in place; each
+    process calls this with its own model."""
     for parameter in model.parameters():
         if parameter.grad is not None:
             torch.distributed.all_reduce(parameter.grad)     # the sum, for every process

@@ -42,6 +42,7 @@ from gptcourse.experiments.modern import (
     trained,
     with_your_parts,
 )
+from gptcourse.experiments.precision import LOSS_BY_PRECISION
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.processes import in_processes, shared_training, yours_or_ours
 from gptcourse.experiments.scaling import (
@@ -85,6 +86,7 @@ from gptcourse.experiments.training import (
 __all__ = [
     "CHANGES",
     "LONGER",
+    "LOSS_BY_PRECISION",
     "MEASURED",
     "Counted",
     "Estimate",

@@ -91,7 +91,7 @@ STARTED = "from gptcourse.experiments import processes; processes.work()"
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}        # the interface by which a machine reaches itself
 
 
-def in_processes(count: int, function: Callable, *given: Any, seconds: float = 60) -> list:
+def in_processes(count: int, function: Callable, *given: Any, seconds: float = 180) -> list:
     """What function(rank, count, *given) returns in each of `count` new processes, which reach each
     other by torch.distributed (gloo): numbers, texts, tensors, and lists of them.
 
@@ -186,7 +186,7 @@ def work() -> None:
     if isinstance(result, Raised):
         place = f", {result.where}" if result.where else ""
         reason = ("it waited for another process, which had come to its end: all must make the "
-                  "same calls of torch.distributed." if "closed by peer" in result.what
+                  "same calls of torch.distributed." if " by peer" in result.what
                   else result.what)
         (folder / f"{rank}.failed").write_text(f"In process {rank}{place}: {reason}",
                                                encoding="utf-8")
