@@ -24,15 +24,16 @@ export function rounded(x, digits = 2) {
   return Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
 }
 
-/** Nats per token, with three. */
+/** Nats per token, with three digits, the last of which may be 0: 0.0270. */
 export function nats(x) {
-  return rounded(x, 3);
+  return Number(x.toPrecision(3)).toLocaleString("en", {
+    minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 }
 
-function withUnit(x, units) {
-  const power = Math.floor(Math.log10(Number(x.toPrecision(2))) / 3 + 1e-9);
+function withUnit(x, units, digits = 2) {
+  const power = Math.floor(Math.log10(Number(x.toPrecision(digits))) / 3 + 1e-9);
   const unit = Math.min(Math.max(0, power), units.length - 1);
-  return rounded(x / 1000 ** unit) + units[unit];
+  return rounded(x / 1000 ** unit, digits) + units[unit];
 }
 
 /** A large number: 830, 13 thousand, 1.3 million. */
@@ -47,9 +48,9 @@ export function ranged(low, high) {
   return `${unit && from.endsWith(unit) ? from.slice(0, -unit.length) : from} to ${to}`;
 }
 
-/** Floating-point operations: 4 TFLOP, 120 PFLOP. */
+/** Floating-point operations, with three digits: 4 TFLOP, 384 GFLOP. */
 export function work(x) {
-  return withUnit(x, ["", "k", "M", "G", "T", "P", "E"].map((sign) => ` ${sign}FLOP`));
+  return withUnit(x, ["", "k", "M", "G", "T", "P", "E"].map((sign) => ` ${sign}FLOP`), 3);
 }
 
 /** 4.2 seconds, 2.5 minutes, 1.4 hours, 3.2 days. */
@@ -150,11 +151,11 @@ const render = (context) => mount(context, (view) => {
   const facts = make("dl", { class: "gpt-facts", "aria-hidden": "true" });
   const detail = make("p", { class: "gpt-said gpt-quiet" }, HINT);
   const laws = make("p", { class: "gpt-quiet" });
+  const column = (title, picture) => (
+    make("div", {}, make("p", { class: "gpt-heading" }, title), picture));
+  const valleys = column("The same by size: a valley for each budget", right);
   view.stage.append(legend, make("div", { class: "gpt-columns" },
-    make("div", {}, make("p", { class: "gpt-heading" }, "Loss above the floor, nats per token"),
-      left),
-    make("div", {}, make("p", { class: "gpt-heading" }, "The same by size: a valley for each budget"),
-      right)), facts, said, detail, laws);
+    column("Loss above the floor, nats per token", left), valleys), facts, said, detail, laws);
 
   function draw() {
     if (!state.data) return;
@@ -250,7 +251,8 @@ const render = (context) => mount(context, (view) => {
     return point;
   }
 
-  walk(right, () => state.runs.length, () => state.current, (n) => {
+  // In the column, for an SVG that listens to the focus would be a place for the tabulator itself.
+  walk(valleys, () => state.runs.length, () => state.current, (n) => {
     right.querySelectorAll(".gpt-run")[n].focus();
   }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
 

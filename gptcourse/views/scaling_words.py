@@ -41,8 +41,9 @@ def rounded(x: float, digits: int = 2) -> str:
 
 
 def nats(x: float) -> str:
-    """Nats per token, with three."""
-    return rounded(x, 3)
+    """Nats per token, with three digits, the last of which may be 0: 0.0270."""
+    number = _with_digits(x, 3)
+    return f"{number.quantize(Decimal(1).scaleb(number.adjusted() - 2)):,f}"
 
 
 def _with_digits(x: float, digits: int) -> Decimal:
@@ -61,14 +62,14 @@ def ranged(low: float, high: float) -> str:
 
 
 def work(x: float) -> str:
-    """Floating-point operations: 4 TFLOP, 120 PFLOP."""
-    return _with_unit(x, (" FLOP", " kFLOP", " MFLOP", " GFLOP", " TFLOP", " PFLOP", " EFLOP"))
+    """Floating-point operations, with three digits: 4 TFLOP, 384 GFLOP."""
+    return _with_unit(x, [f" {prefix}FLOP" for prefix in ("", *"kMGTPE")], 3)
 
 
-def _with_unit(x: float, units: Sequence[str]) -> str:
+def _with_unit(x: float, units: Sequence[str], digits: int = 2) -> str:
     """In the largest unit, of thousands, of which there is one or more."""
-    power = min(max(0, math.floor(math.log10(_with_digits(x, 2)) / 3 + 1e-9)), len(units) - 1)
-    return f"{rounded(x / 1000**power)}{units[power]}"
+    power = min(max(0, math.floor(math.log10(_with_digits(x, digits)) / 3 + 1e-9)), len(units) - 1)
+    return f"{rounded(x / 1000**power, digits)}{units[power]}"
 
 
 def duration(seconds: float) -> str:

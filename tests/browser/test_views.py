@@ -774,9 +774,11 @@ def test_pointing_at_a_run_tells_its_numbers_and_a_click_takes_its_budget(opened
     assert not page.get_by_text(name, exact=True).is_visible()
 
 
-def test_arrow_keys_walk_along_the_runs_and_the_tabulator_leaves_them(opened):
+def test_arrow_keys_walk_along_the_runs_and_the_tabulator_comes_and_leaves(opened):
     page = opened(MAKERS["ScalingExplorer"]())
-    page.get_by_role("button", name=re.compile("^Run 1 of 15: ")).focus()
+    page.get_by_role("radio", name="compute").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name=re.compile("^Run 1 of 15: "))).to_be_focused()
     for key in ("End", "ArrowLeft"):
         page.keyboard.press(key)
     expect(page.get_by_role("button", name=re.compile("^Run 14 of 15: "))).to_be_focused()

@@ -125,10 +125,10 @@ def test_between_two_budgets_a_power_law_is_met_exactly():
 
 
 @pytest.mark.parametrize(("said", "text"), [
-    (rounded(0.02549), "0.025"), (nats(0.03579), "0.0358"), (rounded(2.0), "2"),
-    (rounded(479_600), "480,000"),
+    (rounded(0.02549), "0.025"), (nats(0.03579), "0.0358"), (nats(0.027), "0.0270"),
+    (rounded(2.0), "2"), (rounded(479_600), "480,000"),
     (counted(834.0), "830"), (counted(12_900), "13 thousand"), (counted(999_900), "1 million"),
-    (work(4e12), "4 TFLOP"), (work(1.2e17), "120 PFLOP"), (work(2e10), "20 GFLOP"),
+    (work(4e12), "4 TFLOP"), (work(1.2e17), "120 PFLOP"), (work(3.84e11), "384 GFLOP"),
     (ranged(620_000, 850_000), "620 to 850 thousand"),
     (ranged(620_000, 1_200_000), "620 thousand to 1.2 million"), (ranged(3, 30), "3 to 30"),
     (duration(1.0), "1 second"), (duration(4.21), "4.2 seconds"), (duration(150), "2.5 minutes"),
