@@ -217,7 +217,7 @@ def speed(folder: Path, steps: int) -> None:
 
 
 def precision() -> None:
-    """The losses of chapter 13's small model, with more and more of it in bf16, from three seeds."""
+    """The losses of chapter 13's small model, from three seeds, with more and more in bf16."""
     for kind in KINDS:
         print(f"{kind}: {', '.join(f'{loss_in(kind, seed):.3f}' for seed in range(3))}", flush=True)
 
