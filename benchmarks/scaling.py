@@ -17,6 +17,7 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from gptcourse.experiments import scaling
@@ -75,6 +76,26 @@ def law(stored: list[ScalingRun]) -> None:
         span = sorted(abs(other.exponent) for other in others)
         print(f"the {name} by the power {abs(found.exponent):.3f} of the budget; "
               f"with one budget left out {span[0]:.3f} to {span[-1]:.3f}")
+
+
+    print("all runs together: " + two_terms(stored))
+
+
+def two_terms(stored: list[ScalingRun]) -> str:
+    """The law of Hoffmann et al. (2022), A / N^a + B / D^b, with the exponents that leave the least
+    squares of relative errors, out of a grid; A and B follow from them by linear equations."""
+    N, D, loss = (np.array([getattr(run, name) for run in stored], dtype=float)
+                  for name in ("parameters", "tokens", "loss_above_floor"))
+
+    def fitted(a: float, b: float) -> tuple[float, float, float, float, float]:
+        terms = np.stack([N**-a, D**-b], axis=1) / loss[:, None]
+        factors = np.linalg.lstsq(terms, np.ones(len(loss)), rcond=None)[0]
+        return np.mean((terms @ factors - 1) ** 2) ** 0.5, a, b, *factors
+
+    grid = (fitted(a, b) for a in np.arange(0.1, 2.5, 0.02) for b in np.arange(0.1, 1.5, 0.01))
+    error, a, b, A, B = min(found for found in grid if min(found[3:]) > 0)
+    return (f"{A:.0f} / parameters^{a:.2f} + {B:.2f} / tokens^{b:.2f}, "
+            f"off by {error:.1%} (root mean square)")
 
 
 def check(stored: list[ScalingRun], seeds: int) -> None:

@@ -78,7 +78,7 @@ def test_a_valley_needs_three_places():
         lowest_point([1, 2, 2], [3, 2, 2])
 
 
-@pytest.mark.parametrize("y", [[3, 2, 1], [1, 2, 3], [1, 2, 1], [4, 2, 1.5]])
+@pytest.mark.parametrize("y", [[3, 2, 1], [1, 2, 3], [1, 2, 1], [4, 2, 1.5], [1, 1.5, 4]])
 def test_one_side_of_a_valley_has_no_lowest_point(y):
     with pytest.raises(ValueError, match="one side of a valley only"):
         lowest_point([1, 2, 4], y)
