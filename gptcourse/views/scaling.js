@@ -5,7 +5,7 @@ import { choice, make, mount, svg, walk } from "./common.js";
 // ------------------------------------------------------------------------------------- numbers
 // The kernel has computed all of it for some budgets; between two of them, lines are straight.
 
-/** What the rows say for a budget, each of as many numbers; as `interpolated` in scaling_numbers.py. */
+/** What the rows say for a budget, each of as many numbers; as in scaling_numbers.py. */
 export function interpolated(budgets, rows, budget) {
   const length = rows.length / budgets.length;
   let n = 0;
@@ -349,7 +349,8 @@ function axes(picture, [left, right], [low, high], name, write) {
   const to = (xs, ys) => Array.from(ys, (value, n) => [x(xs[n]), y(value)]);
   const path = (places) => {
     const inside = places.filter(([at]) => at >= 0 && at <= inner);
-    return inside.length ? `M${inside.map((place) => place.map((n) => n.toFixed(1))).join("L")}` : "";
+    const numbers = inside.map(([at, up]) => `${at.toFixed(1)} ${up.toFixed(1)}`);
+    return inside.length ? `M${numbers.join("L")}` : "";
   };
   picture.setAttribute("width", width);
   picture.setAttribute("height", HEIGHT);
