@@ -44,17 +44,14 @@ from gptcourse.experiments.modern import (
 )
 from gptcourse.experiments.precision import LOSS_BY_PRECISION
 from gptcourse.experiments.pretrained import gpt2_file
-from gptcourse.experiments.processes import in_processes, shared_training, yours_or_ours
+from gptcourse.experiments.processes import shared_training, yours_or_ours
 from gptcourse.experiments.scaling import (
     affordable_batch,
-    loss_above_floor,
     measured,
     nearest_width,
     scaling_runs,
     town,
-    town_config,
     town_run,
-    training_flops,
     valleys,
 )
 from gptcourse.experiments.surprises import (
@@ -106,11 +103,9 @@ __all__ = [
     "friends_way",
     "gpt2_file",
     "highest_and_beside",
-    "in_processes",
     "kinds_of_tokens",
     "learning_to_repeat",
     "likely_tokens",
-    "loss_above_floor",
     "measured",
     "milliseconds_of_a_token",
     "misfit_chances",
@@ -141,12 +136,10 @@ __all__ = [
     "surprises_of_words",
     "table_of_a_friend",
     "town",
-    "town_config",
     "town_run",
     "train_by",
     "train_on",
     "trained",
-    "training_flops",
     "valleys",
     "with_attention",
     "with_your_parts",
