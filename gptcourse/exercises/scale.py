@@ -38,7 +38,7 @@ from gptcourse.gpt import next_token_loss
 def flops_per_token(config):
     """Additions and multiplications that a token costs in training, at the end of the context.
 
-    config has chapter 5's keys, its heads are as many as you like.
+    config has chapter 5's keys; how many heads there are makes no difference.
     Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1.
     """
     V, T = config["vocab_size"], config["context_length"]
