@@ -4,6 +4,7 @@
     python benchmarks/scale.py killed --times 10      a worker killed at so many random moments
     python benchmarks/scale.py text --megabytes 2000  memory to prepare and to train, interrupted
     python benchmarks/scale.py speed                  processes and threads; the command itself
+    python benchmarks/scale.py precision              what numbers of 16 bits cost, chapter 13
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from gptcourse.experiments.precision import KINDS, loss_in
 from gptlib import train
 from gptlib.checkpoint import with_checkpoints
 from gptlib.config import GPTConfig
@@ -214,6 +216,12 @@ def speed(folder: Path, steps: int) -> None:
           f"over TrainingRun ({min(ratios):.3f} to {max(ratios):.3f})")
 
 
+def precision() -> None:
+    """The losses of chapter 13's small model, from three seeds, with more and more in bf16."""
+    for kind in KINDS:
+        print(f"{kind}: {', '.join(f'{loss_in(kind, seed):.3f}' for seed in range(3))}", flush=True)
+
+
 def busy(work: Callable[[], object]) -> float:
     started = time.process_time()
     work()
@@ -239,7 +247,7 @@ def in_a_loop(path: Path, out: Path, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("equal", "killed", "text", "speed"))
+    parser.add_argument("what", choices=("equal", "killed", "text", "speed", "precision"))
     parser.add_argument("--steps", type=int, default=50, help="of each run")
     parser.add_argument("--times", type=int, default=10, help="that a worker is killed")
     parser.add_argument("--megabytes", type=int, default=2000, help="of text")
@@ -252,6 +260,8 @@ def main() -> None:
             killed(folder, given.times, given.steps)
         elif given.what == "text":
             text(folder, given.megabytes, given.steps)
+        elif given.what == "precision":
+            precision()
         else:
             speed(folder, given.steps)
 

@@ -27,6 +27,7 @@ import torch
 from playwright.sync_api import sync_playwright
 from timing import in_turns, median_ratio
 
+from gptcourse.experiments.scaling import scaling_runs
 from gptcourse.views import (
     AblationBench,
     AttentionExplorer,
@@ -39,6 +40,7 @@ from gptcourse.views import (
     PatchingMap,
     RotaryExplorer,
     SamplingBench,
+    ScalingExplorer,
     TimeMachine,
     TokenizerExplorer,
 )
@@ -104,6 +106,7 @@ def views() -> dict[str, BaseView]:
         "AblationBench": AblationBench(model, tokenizer, ""),
         "PatchingMap": PatchingMap(model, tokenizer, *two_texts()),
         "RotaryExplorer, 32 pairs": RotaryExplorer(*torch.randn(2, 64)),
+        "ScalingExplorer": ScalingExplorer(scaling_runs(), flops_per_second=2e10),
         "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),

@@ -23,6 +23,7 @@ from gptlib.storyteller import tell_stories
 from gptlib.inside import (
     induction_score, logit_lens, patch_effect, patched_logits, patching_map, silence,
 )
+from gptlib.scaling import PowerLaw, fit_power_law, lowest_point
 from gptlib.token_files import open_tokens
 
 # What `from gptlib import *` brings: no module of the package, it might be a name of yours.

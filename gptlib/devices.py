@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -79,6 +79,17 @@ class Processes:
         if self.shard or self.count == 1:
             return model
         return nn.parallel.DistributedDataParallel(model)
+
+    @contextmanager
+    def exchanging(self, model: nn.Module, now: bool) -> Iterator[None]:
+        """Whether the gradients of what is computed within become averages `now`, or are only added
+        up, each process its own, until a later part of the same batch: meanwhile, with `shard`, it
+        keeps those of all weights."""
+        if self.shard:
+            model.set_requires_gradient_sync(now)
+        wait = nullcontext if self.shard or self.count == 1 or now else model.no_sync
+        with wait():
+            yield
 
     def sum(self, value: float) -> float:
         """The sum of everybody's values."""

@@ -319,10 +319,11 @@ class TrainingRun:
         loss = 0.0
         chances = torch.Generator(self.device).manual_seed(
             seed_for(config.seed, self.step, *self.processes.own_seed))
-        for x, y in zip(inputs.split(size), targets.split(size), strict=True):
-            with self._precision(), dropping(chances):
-                part = next_token_loss(self._compute(x), y) * ((y != IGNORED).sum() / counted)
-            (part * self.processes.count).backward()  # whose gradients are averaged
+        for n, (x, y) in enumerate(zip(inputs.split(size), targets.split(size), strict=True), 1):
+            with self.processes.exchanging(self._given, now=n == config.accumulation):
+                with self._precision(), dropping(chances):
+                    part = next_token_loss(self._compute(x), y) * ((y != IGNORED).sum() / counted)
+                (part * self.processes.count).backward()  # whose gradients are averaged
             loss += part.item()
         loss = self.processes.sum(loss)
         norm = full(nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)).item()

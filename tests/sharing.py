@@ -44,6 +44,9 @@ def share(folder: Path, shard: bool) -> None:
         next(begun), next(begun)
         save_run(begun, folder / f"{kind}-middle.safetensors")
 
+        counted = [exchanges_of_gradients(run_of(1, processes, accumulation=n)) for n in (1, 2)]
+        Path(folder, f"{kind}-counted-{processes.rank}.json").write_text(json.dumps(counted))
+
         stops = with_checkpoints(run_of(8, processes), folder / f"{kind}-stopped",
                                  stop=lambda: processes.rank == 1)
         newest = sum(1 for _ in stops)                     # one of them wants to stop: both do
@@ -61,6 +64,13 @@ def share(folder: Path, shard: bool) -> None:
             same = all(map(torch.equal, after, before)) if processes.first else True
             told = [str(error), same, astray.step, newest]
             Path(folder, f"{kind}-{processes.rank}.json").write_text(json.dumps(told))
+
+
+def exchanges_of_gradients(run):
+    """How often gradients are exchanged in the first step of a run."""
+    with torch.profiler.profile() as seen:
+        next(run)
+    return sum(event.name == "gloo:all_reduce" for event in seen.events())
 
 
 def looking(compute, seen):

@@ -82,6 +82,13 @@ def test_each_process_computes_its_part_of_a_batch(folder, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_exchanged_once_in_a_step_in_however_many_parts_a_batch_is(folder, kind):
+    for rank in range(2):
+        whole, parts = json.loads((folder / f"{kind}-counted-{rank}.json").read_text())
+        assert whole == parts > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_goes_from_one_process_to_two_and_back(folder, kind):
     run = load_run(folder / f"{kind}-middle.safetensors", TEXT, TEXT[:90], device="cpu")
     assert run.step == 6

@@ -18,6 +18,7 @@ from PIL import Image
 import gptlib
 from gptcourse import figures
 from gptcourse.figures import Picture
+from gptcourse.figures.charts import _set_log_x
 from gptcourse.figures.diagram import POPPY, POPPYS_NEXT
 from gptcourse.figures.estimates import _has_a_neighbor_at_its_right
 from gptlib.storyteller import storyteller
@@ -282,6 +283,16 @@ def test_a_logarithmic_x_axis_sets_points_apart_by_how_many_times_they_grow():
         shown = pixels(figures.lines({"a": ([1, 4, 16], [0, 1, 0])}, "x", "y", log_x=log_x))
         tops.append(np.argwhere((shown == color).all(-1))[0, 1])             # the highest point
     assert tops[1] > tops[0] + 200
+
+
+def test_where_a_logarithmic_x_axis_has_many_points_its_ticks_are_the_powers_of_ten():
+    axes = figures.new_axes(figures.new_figure(6, 4), "", "x", "y")
+    axes.plot([1e3, 1e6], [1, 2])
+    _set_log_x(axes, np.geomspace(1e3, 1e6, 12))
+    assert len(axes.get_xticks()) == 12
+    _set_log_x(axes, np.geomspace(1e3, 1e6, 13))
+    told = [axes.xaxis.get_major_formatter(), axes.xaxis.get_minor_formatter()]
+    assert [tick(x, 0) for tick, x in zip(told, (1e4, 2e4), strict=True)] == ["10⁴", ""]
 
 
 def test_a_curve_can_be_drawn_as_dots_alone():

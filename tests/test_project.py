@@ -33,8 +33,8 @@ ORDER = [
     *("gptlib." + name for name in (
         "checks", "files", "config", "tap", "dropout", "attention", "blocks", "model", "tokenizer",
         "corpus", "data", "optimizer", "devices", "running", "training", "generation",
-        "checkpoint", "trace", "storyteller", "inside", "pretrained", "token_files", "prepare",
-        "train",
+        "checkpoint", "trace", "storyteller", "inside", "scaling", "pretrained", "token_files",
+        "prepare", "train",
     )),
     *("gptcourse." + name for name in (
         "titles", "figures", "listing", "views", "exercises", "experiments", "quizzes", "chapter",

@@ -29,6 +29,7 @@ import torch
 from gptlib.storyteller import storyteller
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller_checkpoints
+from gptcourse.experiments.scaling import scaling_runs
 from gptcourse.views import *
 model, tokenizer = storyteller()
 text = next(story.text for story in storybook.stories(400, seed=3)
@@ -64,6 +65,7 @@ VIEWS = {
                 "PatchingMap(model, tokenizer, said, said.replace('owl', 'bear'))",
     "rotary": "from gptcourse import experiments\n"
               "RotaryExplorer(*map(torch.tensor, experiments.LOOKS['to', 'Leo']))",
+    "scaling": "ScalingExplorer(scaling_runs(), budget=4e11, flops_per_second=2e10)",
     "gradients": "GradientFlow()",
     "configuration": "ConfigExplorer()",
     "training": "dashboard.start()\ndashboard.wait()\ndashboard",

@@ -17,6 +17,7 @@ from gptcourse.exercises import (
     modern,
     pretrained,
     progress,
+    scale,
     start,
     tokenization,
     training,
@@ -31,7 +32,7 @@ from gptcourse.figures.signs import sign
 from gptcourse.titles import TITLES
 
 CHAPTERS = (start, tokenization, language_model, attention, blocks, model, training, generation,
-            pretrained, modern, inside)
+            pretrained, modern, inside, scale)
 
 
 def all_exercises() -> list[Exercise]:

@@ -104,7 +104,7 @@ def _with_what_it_needs(definition: Any, name: str) -> list[Piece]:
     while waiting:
         piece = there[waiting.pop()]
         needed[piece.start] = piece
-        for used in sorted(_from_around(piece.source)):
+        for used in sorted(from_around(piece.source)):
             if used in there and there[used].start not in needed:
                 waiting.append(used)
             elif used not in there and not _is_known(used):
@@ -139,7 +139,7 @@ def _function_of(definition: Any) -> Any:
     return None if definition is None else inspect.unwrap(definition)
 
 
-def _from_around(source: str) -> set[str]:
+def from_around(source: str) -> set[str]:
     """The names that a definition takes from what stands around it."""
     tables, names = [symtable.symtable(source, "<piece>", "exec")], set()
     for table in tables:

@@ -40,7 +40,18 @@ from gptcourse.experiments.modern import (
     with_your_parts,
 )
 from gptcourse.experiments.one_layer import OneLayer
+from gptcourse.experiments.precision import LOSS_BY_PRECISION
 from gptcourse.experiments.pretrained import gpt2_file
+from gptcourse.experiments.processes import shared_training, yours_or_ours
+from gptcourse.experiments.scaling import (
+    affordable_batch,
+    measured,
+    nearest_width,
+    scaling_runs,
+    town,
+    town_run,
+    valleys,
+)
 from gptcourse.experiments.surprises import (
     chances_of_words,
     floor_of_windows,
@@ -72,11 +83,13 @@ __all__ = [
     "CHANGES",
     "LONGER",
     "LOOKS",
+    "LOSS_BY_PRECISION",
     "MEASURED",
     "Counted",
     "Estimate",
     "ForgetfulCache",
     "OneLayer",
+    "affordable_batch",
     "along_gradient",
     "chances_of_others",
     "chances_of_words",
@@ -93,11 +106,13 @@ __all__ = [
     "kinds_of_tokens",
     "learning_to_repeat",
     "likely_tokens",
+    "measured",
     "milliseconds_of_a_token",
     "misfit_chances",
     "model_in_few_bits",
     "most_likely_end",
     "nats_above_floor",
+    "nearest_width",
     "newborn_stream",
     "perfect_surprises",
     "plots_told",
@@ -105,8 +120,10 @@ __all__ = [
     "questions",
     "rearranged",
     "retold",
+    "scaling_runs",
     "second_time_loss",
     "share",
+    "shared_training",
     "smollm2_if_there",
     "steps_in_valley",
     "stories_told",
@@ -116,10 +133,14 @@ __all__ = [
     "surprises_of_answers",
     "surprises_of_words",
     "table_of_a_friend",
+    "town",
+    "town_run",
     "train_by",
     "train_on",
     "trained",
+    "valleys",
     "with_attention",
     "with_your_parts",
     "without_positions",
+    "yours_or_ours",
 ]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WORDS_ABOVE = 1.4  # room for the words over the bars of `word_bars`, as a multiple of them
+MOST_TICKS = 12    # that stand side by side, each with its number
 
 
 def lines(
@@ -42,7 +43,7 @@ def lines(
 ) -> Picture:
     """Curves {name: (x, y)} with their names at their ends; of those named in `dots` there are the
     points only. `floor` is a dashed line below. With `log_x` every x of the curves has its tick,
-    each as far from the next as it is times as large.
+    each as far from the next as it is times as large; where there are many, the powers of ten.
 
     The alternative text says where a curve begins and ends with so many significant `digits`:
     fewer where the last ones differ from machine to machine.
@@ -85,6 +86,10 @@ def lines(
 
 def _set_log_x(axes: Axes, xs: np.ndarray) -> None:
     axes.set_xscale("log")
+    if len(xs) > MOST_TICKS:
+        axes.xaxis.set_major_formatter(lambda x, _place: _power_of_ten(x))
+        axes.xaxis.set_minor_formatter(lambda _x, _place: "")
+        return
     axes.set_xticks(xs, [number(x) for x in xs], parse_math=False)
     axes.set_xticks([], minor=True)
 
@@ -97,7 +102,7 @@ def set_log_y(axes: Axes) -> None:
         return high < 12 * low
 
     def power(y: float, _place: int) -> str:
-        return number(y) if is_narrow() else "10" + str(round(math.log10(y))).translate(_POWERS)
+        return number(y) if is_narrow() else _power_of_ten(y)
 
     def between(y: float, _place: int) -> str:
         return number(y) if is_narrow() else ""
@@ -106,6 +111,10 @@ def set_log_y(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(power)
     axes.yaxis.set_minor_formatter(between)
     axes.tick_params(which="minor", labelsize=SMALL_SIZE, labelcolor=INK)
+
+
+def _power_of_ten(x: float) -> str:
+    return "10" + str(round(math.log10(x))).translate(_POWERS)
 
 
 _POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -10,6 +10,7 @@ from gptcourse.views.neurons import NeuronExplorer
 from gptcourse.views.patching import PatchingMap
 from gptcourse.views.rotary import RotaryExplorer
 from gptcourse.views.sampling import SamplingBench
+from gptcourse.views.scaling import ScalingExplorer
 from gptcourse.views.session import Session
 from gptcourse.views.stepper import GenerationStepper
 from gptcourse.views.time_machine import TimeMachine
@@ -29,6 +30,7 @@ __all__ = [
     "PatchingMap",
     "RotaryExplorer",
     "SamplingBench",
+    "ScalingExplorer",
     "Session",
     "TimeMachine",
     "TokenizerExplorer",

@@ -10,6 +10,7 @@ import gptcourse.views
 from gptcourse.views.base import BaseView
 
 START = """
+from types import SimpleNamespace
 import torch
 from gptlib import BPETokenizer, GPTModel
 from gptcourse.views import *
@@ -21,6 +22,9 @@ def small(seed):
     return GPTModel({"vocab_size": 270, "context_length": 32, "emb_dim": 32, "n_heads": 4,
                      "n_layers": 2, "drop_rate": 0.0, "qkv_bias": False})
 model = small(0)
+runs = [SimpleNamespace(budget=budget, parameters=n, tokens=budget / (6 * n), flops=budget,
+                        loss_above_floor=30 / n**0.5 + 2000 / (budget / (6 * n)) ** 0.75)
+        for budget in (1e10, 2e10, 4e10) for n in (2_000, 8_000, 32_000)]
 """
 CELLS = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
@@ -38,6 +42,7 @@ CELLS = {
     "AblationBench": "AblationBench(model, tokenizer, 'The cat')",
     "PatchingMap": "PatchingMap(model, tokenizer, 'The cat sat', 'The sat sat', ('a', 'T'))",
     "RotaryExplorer": "RotaryExplorer(torch.linspace(1, 2, 16), torch.linspace(-1, 1, 16))",
+    "ScalingExplorer": "ScalingExplorer(runs)",
 }
 # What a learner presses, and what the view then says: role, name, keys, sentence.
 MOVES = {
@@ -101,6 +106,11 @@ MOVES = {
         ("slider", "query at", ["Home"], "Query at 0, key at 0, distance 0: "),
         ("slider", "key at", ["ArrowRight"], "Query at 1, key at 1, distance 0: "),
         ("button", re.compile("^pair 0, "), ["ArrowRight"], "Pair 1, which turns once in 19.9 "),
+    ],
+    "ScalingExplorer": [
+        ("slider", "budget", ["Home"], "With 10 GFLOP, the laws recommend"),
+        ("slider", "budget", ["ArrowRight"], "With 12 GFLOP, the laws recommend"),
+        ("button", re.compile("^Run 1 of 9: "), ["End", "Enter"], "With 40 GFLOP, the laws"),
     ],
     "GenerationStepper": [
         ("button", "step", ["Enter"], "1 new token after a prompt of"),

@@ -12,7 +12,16 @@ from lab_notebook import write_notebook
 from page import PAGE, ViewPage
 from PIL import Image
 from playwright.sync_api import expect
-from views.samples import MAKERS, SMALL, checkpoints, model, query_and_key, tokenizer
+from views.samples import (
+    MAKERS,
+    SMALL,
+    Run,
+    checkpoints,
+    model,
+    query_and_key,
+    scaling_runs,
+    tokenizer,
+)
 
 import gptcourse.views
 from gptcourse import figures
@@ -23,6 +32,7 @@ from gptcourse.views import (
     PatchingMap,
     RotaryExplorer,
     SamplingBench,
+    ScalingExplorer,
     TimeMachine,
 )
 from gptcourse.views.browser import BrowserView
@@ -151,6 +161,13 @@ def test_a_view_is_readable_on_a_dark_page(opened, name):
     assert ink == "rgb(250, 250, 250)"
 
 
+def many_runs() -> list[Run]:
+    """More sizes than have a color of their own."""
+    return [run._replace(budget=times * run.budget, parameters=round(times * run.parameters),
+                         flops=times * run.flops)
+            for times in (1, 10**0.3, 10**2.3) for run in scaling_runs()]
+
+
 LONG = {
     "map": lambda: AttentionExplorer(long_model(), tokenizer(), SENTENCE * 12),
     "arcs": lambda: arcs(SENTENCE * 4, heads=[1, 2, 3]),
@@ -161,6 +178,7 @@ LONG = {
     "patching": lambda: PatchingMap(long_model(), tokenizer(), SENTENCE * 12,
                                     SENTENCE * 11 + "The dog sat on."),
     "rotary": lambda: RotaryExplorer(*query_and_key(64)),
+    "scaling": lambda: ScalingExplorer(many_runs(), budget=2e14, flops_per_second=2e10),
 }
 
 
@@ -808,6 +826,73 @@ def test_the_page_tells_a_newborns_tiny_probabilities_as_the_kernel_does(opened)
     bar, room = (page.locator(f".gpt-row .gpt-bar {part}").first.bounding_box()["width"]
                  for part in (".gpt-strong", ".gpt-sum"))
     assert bar > 100 > room
+
+
+# ------------------------------------------------------------------------------ ScalingExplorer
+
+
+def test_pointing_at_a_run_tells_its_numbers_and_a_click_takes_its_budget(opened):
+    page = opened(MAKERS["ScalingExplorer"]())
+    run = page.get_by_role("button", name=re.compile(
+        r"^Run 8 of 15: 40,000 parameters, 170 thousand tokens, budget 40 GFLOP: 0\.\d+ nats"))
+    name = run.get_attribute("aria-label")
+    run.hover()
+    assert page.get_by_text(name, exact=True).is_visible() and page.saved == []
+    run.click()
+    assert page.saved == [["budget", 40_000_000_000]]
+    assert said(page).startswith("With 40 GFLOP (2 seconds at 20 GFLOP/s), the laws recommend ")
+    page.mouse.move(0, 0)
+    assert not page.get_by_text(name, exact=True).is_visible()
+
+
+def test_arrow_keys_walk_along_the_runs_and_the_tabulator_comes_and_leaves(opened):
+    page = opened(MAKERS["ScalingExplorer"]())
+    page.get_by_role("radio", name="compute").focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name=re.compile("^Run 1 of 15: "))).to_be_focused()
+    for key in ("End", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("button", name=re.compile("^Run 14 of 15: "))).to_be_focused()
+    page.keyboard.press("Space")
+    assert page.saved == [["budget", 16e10]]
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "gpt-button gpt-save"
+
+
+@pytest.mark.parametrize("against", ["compute", "tokens"])
+def test_the_point_of_the_budget_lies_on_the_laws_line_and_both_pictures_share_their_heights(
+        opened, against):
+    page = opened(MAKERS["ScalingExplorer"]())
+    page.get_by_role("radio", name=against).check()
+    slider = page.get_by_label("budget", exact=True)
+    for place in ("0", "20", "38"):
+        slider.fill(place)
+        page.settle()
+        left, right = (point.bounding_box() for point in page.locator("circle.gpt-best").all())
+        assert left["y"] == pytest.approx(right["y"], abs=0.2)
+        away = page.locator(".gpt-columns path.gpt-law").evaluate_all("""(paths, [x, y]) => {
+            const far = (path) => {
+                const [all, onPage] = [path.getTotalLength(), path.getScreenCTM()];
+                const places = Array.from({ length: 2000 }, (_, n) => (
+                    path.getPointAtLength((n / 1999) * all).matrixTransform(onPage)));
+                return Math.min(...places.map((place) => Math.hypot(place.x - x, place.y - y)));
+            };
+            return Math.min(...paths.slice(0, 2).filter((path) => path.getTotalLength()).map(far));
+        }""", [left["x"] + left["width"] / 2, left["y"] + left["height"] / 2])
+        assert away < 1.5
+
+
+def test_a_run_stands_where_its_numbers_are(opened):
+    page = opened(MAKERS["ScalingExplorer"]())
+    count = len(scaling_runs())
+    places = [page.get_by_role("button", name=re.compile(f"^Run {n + 1} of {count}: "))
+              .bounding_box() for n in range(count)]
+    for side, numbers in (("x", [run.parameters for run in scaling_runs()]),
+                          ("y", [run.loss_above_floor for run in scaling_runs()])):
+        seen = np.array([place[side] for place in places])
+        line = np.polyfit(np.log(numbers), seen, 1)
+        np.testing.assert_allclose(np.polyval(line, np.log(numbers)), seen, atol=0.2)
+        assert (line[0] > 0) == (side == "x")
 
 
 # ------------------------------------------------------------------------------- in JupyterLab

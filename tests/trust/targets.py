@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import gguf_file
@@ -516,6 +517,20 @@ def use_view(given: tuple[str, str]) -> None:
         view.close()
 
 
+def use_scaling(rows: list[dict]) -> None:
+    from gptcourse.views import ScalingExplorer
+
+    view = ScalingExplorer([SimpleNamespace(**row) for row in rows])
+    if view.last_error is not None:
+        raise view.last_error
+    assert view.picture.alt and view.shown["best"][1] > 0
+    json.dumps(view._repr_mimebundle_())
+
+
+amounts = st.floats(1e-9, 1e27) | st.sampled_from([1e5, 1e6, 1e9, 0.1]) | fractions
+scaling_runs = st.lists(st.fixed_dictionaries({
+    "budget": st.sampled_from([1e9, 2e10, 3e11]) | amounts, "parameters": amounts,
+    "tokens": amounts, "flops": amounts, "loss_above_floor": amounts}), max_size=20)
 READING_VIEWS = ("TokenizerExplorer", "AttentionExplorer", "SamplingBench",
                  "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine",
                  "ModelWalk", "AblationBench", "PatchingMap")
@@ -705,4 +720,5 @@ TARGETS = (
     Target("diagrams", drawings, use_figure, 30),
     Target("charts", charts, use_figure, 5),
     Target("views", st.tuples(st.sampled_from(READING_VIEWS), written_texts), use_view, 5),
+    Target("the scaling view", scaling_runs, use_scaling, 5),
 )

@@ -1,7 +1,10 @@
 """One of each view, on a tokenizer and a model that are small enough for a test."""
 
+import math
 from functools import cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from helpers import lively_model
 
@@ -18,6 +21,7 @@ from gptcourse.views import (
     PatchingMap,
     RotaryExplorer,
     SamplingBench,
+    ScalingExplorer,
     TimeMachine,
     TokenizerExplorer,
     TrainingDashboard,
@@ -58,6 +62,28 @@ def query_and_key(width: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(2, width, generator=torch.Generator().manual_seed(0)).unbind()
 
 
+class Run(NamedTuple):
+    budget: float
+    parameters: int
+    tokens: int
+    flops: float
+    loss_above_floor: float
+
+
+def scaling_runs(scatter: float = 0.03) -> list[Run]:
+    """Of three budgets C five sizes each, the best one 0.2 · C^0.5, with loss 1000 / C^0.4 and some
+    scatter."""
+    generator, runs = np.random.default_rng(0), []
+    for budget in (1e10, 4e10, 16e10):
+        for times in (0.25, 0.5, 1, 2, 4):
+            parameters = round(0.2 * budget**0.5 * times)
+            tokens = round(budget / (6 * parameters))
+            loss = 1000 * budget**-0.4 * math.exp(
+                0.1 * math.log(times) ** 2 + scatter * generator.normal())
+            runs.append(Run(budget, parameters, tokens, 6.0 * parameters * tokens, loss))
+    return runs
+
+
 def dashboard(**options) -> TrainingDashboard:
     ids = tokenizer().encode(TEXT)
     view = TrainingDashboard(ids[:-60], ids[-60:], tokenizer(), floor=0.5, model_config=SMALL,
@@ -86,6 +112,7 @@ MAKERS = {
     "AblationBench": lambda: AblationBench(model(), tokenizer(), "The cat"),
     "PatchingMap": lambda: PatchingMap(model(), tokenizer(), "The cat sat", "The dog sat"),
     "RotaryExplorer": lambda: RotaryExplorer(*query_and_key()),
+    "ScalingExplorer": lambda: ScalingExplorer(scaling_runs(), flops_per_second=2e10),
     "TrainingDashboard": dashboard,
     "watch": lambda: watch([], floor=0.5),
 }

@@ -126,6 +126,6 @@ def test_numbers_that_dropout_changes_at_random_are_told_as_such(name):
 
 def test_the_other_views_take_no_text_and_no_trained_model():
     """So that a new view finds its way into this file."""
-    others = {"ConfigExplorer", "GradientFlow", "RotaryExplorer", "TrainingDashboard", "Session",
-              "watch"}
+    others = {"ConfigExplorer", "GradientFlow", "RotaryExplorer", "ScalingExplorer",
+              "TrainingDashboard", "Session", "watch"}
     assert {*READERS, *others} == set(views.__all__)

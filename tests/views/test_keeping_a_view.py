@@ -13,6 +13,7 @@ MOVES = {                      # a setting of each view and another value for it
     "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5),
     "ModelWalk": ("box", "attention"), "AblationBench": ("off", [(0, 1), (1, 3)]),
     "PatchingMap": ("row", 1), "RotaryExplorer": ("query_at", 9),
+    "ScalingExplorer": ("budget", 3e12),
     "watch": ("show", losses.LOG),
 }
 

@@ -1,0 +1,410 @@
+// Stored runs, two laws fitted to the valleys of their budgets, and what these recommend.
+
+import { choice, make, mount, svg, walk } from "./common.js";
+
+// ------------------------------------------------------------------------------------- numbers
+// The kernel has computed all of it for some budgets; between two of them, lines are straight.
+
+/** What the rows say for a budget, each of as many numbers; as in scaling_numbers.py. */
+export function interpolated(budgets, rows, budget) {
+  const length = rows.length / budgets.length;
+  let n = 0;
+  while (n < budgets.length - 2 && budgets[n + 1] <= budget) n += 1;
+  const [low, high] = [Math.log(budgets[n]), Math.log(budgets[n + 1])];
+  const share = Math.min(Math.max((Math.log(budget) - low) / (high - low), 0), 1);
+  return Float64Array.from({ length }, (_, k) => {
+    const [from, to] = [Math.log(rows[n * length + k]), Math.log(rows[(n + 1) * length + k])];
+    return Math.exp(from + share * (to - from));
+  });
+}
+
+/** With two digits that count: 0.025, 1.3, 480, 13,000. This and what follows is as in
+ * scaling_words.py. */
+export function rounded(x, digits = 2) {
+  return Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
+}
+
+/** Nats per token, with three digits, the last of which may be 0: 0.0270. */
+export function nats(x) {
+  return Number(x.toPrecision(3)).toLocaleString("en", {
+    minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+}
+
+function withUnit(x, units, digits = 2) {
+  const power = Math.floor(Math.log10(Number(x.toPrecision(digits))) / 3 + 1e-9);
+  const unit = Math.min(Math.max(0, power), units.length - 1);
+  return rounded(x / 1000 ** unit, digits) + units[unit];
+}
+
+/** A large number: 830, 13 thousand, 1.3 million. */
+export function counted(x) {
+  return withUnit(x, ["", " thousand", " million", " billion", " trillion"]);
+}
+
+/** 620 to 850 thousand. */
+export function ranged(low, high) {
+  const [from, to] = [counted(low), counted(high)];
+  const unit = to.includes(" ") ? to.slice(to.indexOf(" ")) : "";
+  return `${unit && from.endsWith(unit) ? from.slice(0, -unit.length) : from} to ${to}`;
+}
+
+/** Floating-point operations, with three digits: 4 TFLOP, 384 GFLOP. */
+export function work(x) {
+  return withUnit(x, ["", "k", "M", "G", "T", "P", "E"].map((sign) => ` ${sign}FLOP`), 3);
+}
+
+/** 4.2 seconds, 2.5 minutes, 1.4 hours, 3.2 days. */
+export function duration(seconds) {
+  for (const [unit, length] of [["days", 86400], ["hours", 3600], ["minutes", 60]]) {
+    if (seconds >= 1.5 * length) return `${rounded(seconds / length)} ${unit}`;
+  }
+  return `${rounded(seconds)} second${rounded(seconds) === "1" ? "" : "s"}`;
+}
+
+/** What a budget is best used for, in numbers. */
+export function chosen(data, budget) {
+  const at = (rows) => interpolated(data.budgets, rows, budget);
+  return { best: at(data.best), loss: at(data.loss), tokens: at(data.tokens)[0] };
+}
+
+/** What a budget is best used for, in a sentence. */
+export function sentence(data, found, budget) {
+  const [low, size, high] = found.best;
+  const [least, loss, most] = Array.from(found.loss, nats);
+  const time = data.speed ? ` (${duration(budget / data.speed)} at ${work(data.speed)}/s)` : "";
+  const times = budget / data.tried.at(-1);
+  const beyond = times > 1.05 ? ` That is ${rounded(times)} times the largest budget tried.` : "";
+  return `With ${work(budget)}${time}, the laws recommend ${counted(size)} parameters (`
+    + `${ranged(low, high)}) and ${counted(found.tokens)} tokens: ${loss} nats per token above the `
+    + `floor (${least} to ${most}).${beyond}`;
+}
+
+/** The loss of a size where the best one and its loss are known; as in scaling_numbers.py. */
+export function valley(size, best, loss, curvature) {
+  return loss * Math.exp(curvature * Math.log(size / best) ** 2);
+}
+
+/** The stored runs, one by one. */
+export function runsOf({ runs, shapes }) {
+  const count = shapes.runs[1];
+  return Array.from({ length: count }, (_, n) => {
+    const [budget, parameters, tokens, flops, loss] = [0, 1, 2, 3, 4].map(
+      (row) => runs[row * count + n]);
+    return { budget, parameters, tokens, flops, loss };
+  });
+}
+
+/** So many sizes from one to another, each as many times as large as the one before. */
+export function sizesBetween(low, high, count = 41) {
+  return Array.from({ length: count }, (_, n) => low * (high / low) ** (n / (count - 1)));
+}
+
+/** 1, 10, 100, and 2 and 5 of each where there are few. */
+export function logTicks(low, high) {
+  const few = high / low < 1e3;
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++) {
+    for (const digit of few ? [1, 2, 5] : [1]) {
+      const tick = Number(`${digit}e${power}`);
+      if (tick >= low && tick <= high) found.push(tick);
+    }
+  }
+  return found;
+}
+
+// ---------------------------------------------------------------------------------------- marks
+
+const COLORS = ["blue", "green", "violet", "teal", "red", "brown", "slate"];
+const SHAPES = [
+  "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0", "M-4 -4H4V4H-4Z", "M0 -5.2L5 3.8H-5Z",
+  "M0 -5.6L5.2 0L0 5.6L-5.2 0Z", "M0 5.2L5 -3.8H-5Z",
+  "M0 -6L1.6 -1.8L6 -1.8L2.5 1L3.8 5.4L0 2.8L-3.8 5.4L-2.5 1L-6 -1.8L-1.6 -1.8Z",
+];
+const colorOf = (n) => `var(--gpt-color-${COLORS[n % COLORS.length]})`;
+
+function mark(n, attributes = {}) {
+  return svg("path", { d: SHAPES[n % SHAPES.length], fill: colorOf(n), class: "gpt-mark",
+    ...attributes });
+}
+
+// ---------------------------------------------------------------------------------------- view
+
+const AGAINST = [["compute", "compute"], ["tokens", "tokens"]];
+const HINT = "Point at a run for its numbers; a click takes its budget.";
+
+const render = (context) => mount(context, (view) => {
+  const state = { data: null, runs: [], current: 0 };
+
+  view.root.classList.add("gpt-scaling");
+  const input = make("input", { type: "range", min: 0, step: 1, "aria-label": "budget",
+    oninput: () => view.set({ budget: state.data.budgets[Number(input.value)] }) });
+  const readout = make("output", { "aria-hidden": "true" });
+  view.controls.append(
+    make("label", { class: "gpt-field" }, make("span", {}, "budget"), input, readout),
+    make("div", { class: "gpt-field" }, make("span", {}, "runs against"),
+      choice(view, "against", "what the runs are drawn against", AGAINST)));
+
+  const legend = make("div", { class: "gpt-legend", "aria-hidden": "true" });
+  const left = svg("svg", { role: "img" });
+  const right = svg("svg", { role: "group", "aria-label": "stored runs" });
+  const said = make("p", { class: "gpt-said", "aria-live": "polite" });
+  const facts = make("dl", { class: "gpt-facts", "aria-hidden": "true" });
+  const detail = make("p", { class: "gpt-said gpt-quiet" }, HINT);
+  const laws = make("p", { class: "gpt-quiet" });
+  const column = (title, picture) => (
+    make("div", {}, make("p", { class: "gpt-heading" }, title), picture));
+  const valleys = column("The same by size: a valley for each budget", right);
+  view.stage.append(legend, make("div", { class: "gpt-columns" },
+    column("Loss above the floor, nats per token", left), valleys), facts, said, detail, laws);
+
+  function draw() {
+    if (!state.data) return;
+    const { budgets } = state.data;
+    const budget = view.get("budget");
+    if (!(budget >= budgets[0] && budget <= budgets.at(-1))) return;      // the kernel says so
+    const found = chosen(state.data, budget);
+    const away = budgets.map((other) => Math.abs(Math.log(other / budget)));
+    input.value = away.indexOf(Math.min(...away));
+    readout.textContent = work(budget);
+    input.setAttribute("aria-valuetext", readout.textContent);
+    said.textContent = sentence(state.data, found, budget);
+    state.left.choose(found, budget);
+    state.right.choose(found);
+    tellFacts(found, budget);
+  }
+
+  function tellFacts({ best, loss, tokens }, budget) {
+    const { speed } = state.data;
+    facts.replaceChildren(...[
+      ["best size", counted(best[1]), `parameters; ${ranged(best[0], best[2])}`],
+      ["tokens to read", counted(tokens), `${rounded(tokens / best[1])} for each parameter`],
+      ["above the floor", nats(loss[1]), `nats per token; ${nats(loss[0])} to ${nats(loss[2])}`],
+      ...(speed ? [["time", duration(budget / speed), `at ${work(speed)}/s`]] : []),
+    ].map(([name, number, more]) => make("div", {}, make("dt", {}, name),
+      make("dd", {}, make("b", {}, number), make("small", {}, more)))));
+  }
+
+  function nameOf({ parameters, tokens, budget, loss }, n) {
+    return `Run ${n + 1} of ${state.runs.length}: ${parameters.toLocaleString("en")} parameters, `
+      + `${counted(tokens)} tokens, budget ${work(budget)}: ${nats(loss)} nats per token above `
+      + "the floor.";
+  }
+
+  function tell(n = null) {
+    detail.textContent = n === null ? HINT : nameOf(state.runs[n], n);
+  }
+
+  // ----- the runs, and how the loss of the best size goes on
+
+  function drawRuns() {
+    const { data, runs } = state;
+    const byTokens = view.get("against") === "tokens";
+    const along = byTokens ? data.tokens : data.budgets;
+    const place = (run) => (byTokens ? run.tokens : run.flops);
+    const xs = [...runs.map(place), ...along];
+    const plot = axes(left, [Math.min(...xs) / 1.3, 1.3 * Math.max(...xs)], heights(),
+      byTokens ? "tokens read" : "FLOPs of the training", byTokens ? counted : work);
+    plot.area(along, lossOf(0), lossOf(2));
+    data.sizes.forEach((size, n) => {
+      const own = runs.filter((run) => run.parameters === size)
+        .sort((a, b) => place(a) - place(b));
+      plot.line(own.map(place), own.map((run) => run.loss),
+        { stroke: colorOf(n), class: "gpt-curve" });
+    });
+    drawLaw(plot, along);
+    const rule = plot.rule();
+    plot.add(...runs.map((run) => markOf(run, { transform: plot.at(place(run), run.loss) })));
+    if (!byTokens) drawLowest(plot, data.tried);
+    const best = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
+    state.left = {
+      choose({ loss, tokens }, budget) {
+        const x = byTokens ? tokens : budget;
+        rule(x);
+        best.setAttribute("transform", plot.at(x, loss[1]));
+        left.setAttribute("aria-label", `Loss above the floor of ${runs.length} runs against `
+          + `${view.get("against")}, and a law for the best size: ${nats(loss[1])} at `
+          + `${byTokens ? `${counted(x)} tokens` : work(x)}.`);
+      },
+    };
+  }
+
+  const markOf = (run, look) => mark(state.data.sizes.indexOf(run.parameters), look);
+
+  /** In the valleys, for there they are far apart. */
+  function runAt(run, n, place) {
+    const point = svg("g", { role: "button", tabindex: n === state.current ? 0 : -1,
+      class: "gpt-run", transform: place, "aria-label": nameOf(run, n) },
+    svg("circle", { r: 9, class: "gpt-reach" }), markOf(run));
+    const take = () => view.set({ budget: run.budget });
+    const answers = {
+      pointerenter: () => tell(n), pointerleave: () => tell(), blur: () => tell(), click: take,
+      focus() { state.current = n; tell(n); },
+      keydown(event) {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        take();
+      },
+    };
+    for (const [kind, act] of Object.entries(answers)) {
+      point.addEventListener(kind, view.guarded(act));
+    }
+    return point;
+  }
+
+  // In the column, for an SVG that listens to the focus would be a place for the tabulator itself.
+  walk(valleys, () => state.runs.length, () => state.current, (n) => {
+    right.querySelectorAll(".gpt-run")[n].focus();
+  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+
+  // ----- the valleys of the budgets
+
+  function drawValleys() {
+    const { data, runs } = state;
+    const steepness = data.curvature.reduce((sum, x) => sum + x) / data.curvature.length;
+    const last = Math.max(data.sizes.at(-1), data.best.at(-2));
+    const plot = axes(right, [data.sizes[0] / 2, 3 * last], heights(), "parameters", counted);
+    const band = plot.add(svg("rect", { class: "gpt-band" }));
+    drawLaw(plot, data.budgets.map((_, n) => data.best[3 * n + 1]));
+    data.tried.forEach((budget, n) => {
+      const own = runs.filter((run) => run.budget === budget).map((run) => run.parameters);
+      const sizes = sizesBetween(Math.min(...own), Math.max(...own));
+      const [best, loss] = data.lowest.subarray(2 * n);
+      plot.line(sizes, sizes.map((size) => valley(size, best, loss, data.curvature[n])),
+        { class: "gpt-tried" });
+    });
+    const line = plot.line([], [], { class: "gpt-foretold" });
+    plot.add(...runs.map((run, n) => runAt(run, n, plot.at(run.parameters, run.loss))));
+    drawLowest(plot, data.tried.map((_, n) => data.lowest[2 * n]));
+    const point = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
+    state.right = {
+      choose({ best, loss }) {
+        plot.widen(band, best[0], best[2]);
+        const sizes = sizesBetween(best[1] / 8, 8 * best[1]);
+        line(sizes, sizes.map((size) => valley(size, best[1], loss[1], steepness)));
+        point.setAttribute("transform", plot.at(best[1], loss[1]));
+      },
+    };
+  }
+
+  // ----- what both pictures have
+
+  const lossOf = (column) => state.data.budgets.map((_, n) => state.data.loss[3 * n + column]);
+
+  /** From below all that is foretold to above all runs. */
+  function heights() {
+    return [state.data.loss.at(-3) / 1.2, 1.4 * Math.max(...state.runs.map((run) => run.loss))];
+  }
+
+  function drawLaw(plot, along) {
+    const { budgets, tried } = state.data;
+    const known = budgets.findLastIndex((budget) => budget <= tried.at(-1)) + 1;
+    plot.line(along.slice(0, known), lossOf(1).slice(0, known), { class: "gpt-law" });
+    plot.line(along.slice(known - 1), lossOf(1).slice(known - 1), { class: "gpt-law gpt-beyond" });
+  }
+
+  function drawLowest(plot, along) {
+    plot.add(...Array.from(along, (x, n) => svg("circle", { r: 3.5, class: "gpt-lowest",
+      transform: plot.at(x, state.data.lowest[2 * n + 1]) })));
+  }
+
+  function writeLegend() {
+    const sample = (kind) => svg("svg", { width: 24, height: 12 },
+      svg("path", { d: "M1 6H23", class: kind }));
+    const sign = (shape) => svg("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14 }, shape);
+    const item = (shown, words) => make("span", { class: "gpt-key" }, shown, words);
+    legend.replaceChildren("parameters:",
+      ...Array.from(state.data.sizes, (size, n) => item(sign(mark(n)), counted(size))),
+      item(sign(svg("circle", { r: 3.5, class: "gpt-lowest" })), "lowest point"),
+      item(sample("gpt-law"), "law"), item(sample("gpt-law gpt-beyond"), "not tried yet"),
+      item(sample("gpt-foretold"), "this budget"));
+  }
+
+  function drawAll() {
+    if (!state.data) return;
+    drawRuns();
+    drawValleys();
+    draw();
+  }
+
+  view.onData("data", (data) => {
+    Object.assign(state, { data, runs: runsOf(data), current: 0 });
+    input.max = data.budgets.length - 1;
+    laws.textContent = data.laws;
+    writeLegend();
+    drawAll();
+  });
+  view.on(["against"], drawAll);
+  view.on(["budget"], draw);
+  view.onLook(drawAll);
+});
+
+const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [330, 48, 14, 8, 40];
+
+/** Two logarithmic axes in a picture that is as wide as there is room, and what draws in them. */
+function axes(picture, [left, right], [low, high], name, write) {
+  const width = Math.max(240, picture.parentElement.clientWidth || 480);
+  const [inner, tall] = [width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM];
+  const x = (value) => (Math.log(value / left) / Math.log(right / left)) * inner;
+  const y = (value) => (Math.log(high / value) / Math.log(high / low)) * tall;
+  const to = (xs, ys) => Array.from(ys, (value, n) => [x(xs[n]), y(value)]);
+  const path = (places) => {
+    const inside = places.filter(([at]) => at >= 0 && at <= inner);
+    const numbers = inside.map(([at, up]) => `${at.toFixed(1)} ${up.toFixed(1)}`);
+    return inside.length ? `M${numbers.join("L")}` : "";
+  };
+  picture.setAttribute("width", width);
+  picture.setAttribute("height", HEIGHT);
+  const plot = svg("svg", { x: LEFT, y: TOP, width: inner, height: tall });      // cuts lines off
+  const ink = (tag, attributes, ...children) => svg(tag, { ...attributes, "aria-hidden": "true" },
+    ...children);
+  const scenery = [ink("text", { x: LEFT + inner, y: HEIGHT - 4, "text-anchor": "end" }, name)];
+  for (const tick of logTicks(low, high)) {
+    scenery.push(
+      ink("path", { d: `M${LEFT} ${TOP + y(tick)}h${inner}`, class: "gpt-rule" }),
+      ink("text", { x: LEFT - 7, y: TOP + y(tick) + 4, "text-anchor": "end" }, String(tick)));
+  }
+  const named = [];                                       // where, and how far to each side
+  const isPower = (tick) => Math.log10(tick) % 1 === 0;
+  const ticks = logTicks(left, right);
+  for (const tick of [...ticks.filter(isPower), ...ticks.filter((tick) => !isPower(tick))]) {
+    scenery.push(ink("path", { d: `M${LEFT + x(tick)} ${TOP}v${tall}`, class: "gpt-rule" }));
+    const [at, room] = [x(tick), 3.2 * write(tick).length + 4];
+    const isFree = named.every(([other, side]) => Math.abs(other - at) >= side + room);
+    if (!isFree || at - room < -LEFT || at + room > inner + RIGHT) continue;
+    scenery.push(ink("text", { x: LEFT + at, y: TOP + tall + 16, "text-anchor": "middle" },
+      write(tick)));
+    named.push([at, room]);
+  }
+  picture.replaceChildren(...scenery, plot);
+  return {
+    at: (right_, up) => `translate(${x(right_).toFixed(1)} ${y(up).toFixed(1)})`,
+    add(...elements) {
+      plot.append(...elements);
+      return elements[0];
+    },
+    /** A line; returns what gives it other places. */
+    line(xs, ys, look) {
+      const line = ink("path", look);
+      const set = (xs_, ys_) => line.setAttribute("d", path(to(xs_, ys_)));
+      plot.append(line);
+      set(xs, ys);
+      return set;
+    },
+    area(xs, lows, highs) {
+      const there = [...to(xs, lows), ...to(xs, highs).reverse()];
+      plot.append(ink("path", { d: path(there), class: "gpt-band" }));
+    },
+    rule() {
+      const line = ink("path", { class: "gpt-now" });
+      plot.append(line);
+      return (value) => line.setAttribute("d", `M${x(value).toFixed(1)} 0v${tall}`);
+    },
+    widen(band, from, to_) {
+      const [start, end] = [from, to_].map((value) => Math.min(Math.max(x(value), 0), inner));
+      for (const [key, value] of Object.entries({ x: start, y: 0, width: end - start,
+        height: tall })) band.setAttribute(key, value);
+    },
+  };
+}
+
+export default { render };
