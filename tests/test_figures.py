@@ -388,6 +388,8 @@ def test_a_strip_shows_every_token_with_its_id():
     tokens, ids = ["The", " cat", "\n", "<b>&", "\\xe6"], [5, 61, 7, 8, 9]
     assert texts(figures.token_strip(tokens, ids)) == [
         "The", "5", "·cat", "61", "↵", "7", "<b>&", "8", "\\xe6", "9"]
+    strip = figures.token_strip(["d a "], [279])
+    assert texts(strip) == ["d·a·", "279"] and strip.alt.endswith(": d·a· 279.")
 
 
 def test_a_long_strip_wraps_within_the_page_and_a_line_end_begins_a_row():

@@ -9,6 +9,7 @@ that Python cannot read is not touched.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import hashlib
 import inspect
@@ -67,6 +68,8 @@ def keep(exercise: Exercise, definition: Any, judge: Callable) -> str:
                 return f"The {name} in {FILE} is the later one, which can do more, and stays."
             edited = _was_edited(text, written[-1])
             if not edited:
+                *helpers, own = written
+                written = [*(one for one in helpers if not _is_typed_anew(text, one)), own]
                 _check_helpers(text, written)
                 text = _with_all(text, written, name)
                 for own in {one for piece in written if piece.kind != "import"
@@ -230,6 +233,15 @@ def _check_helpers(text: str, written: Sequence[Piece]) -> None:
             raise _NotKept(
                 f"It isn't in {FILE}, where another {name} stands: give the one of your cell "
                 "another name, or delete that one, and check again.")
+
+
+def _is_typed_anew(text: str, helper: Piece) -> bool:
+    """Whether the file has these constants already, perhaps in another layout, among others."""
+    there = _source_in(text, helper.names[0])
+    if helper.kind != "constant" or there is None or there == helper.source:
+        return False
+    return {*map(ast.dump, ast.parse(helper.source).body)} <= {
+        *map(ast.dump, ast.parse(there).body)}
 
 
 def _is_first(name: str, source: str | None) -> bool:

@@ -276,10 +276,11 @@ def _at_the_first_wrong_merge(answer, words, n_merges):
     for word, times in words.items():
         counts.update({pair: times * count
                        for pair, count in gpt.count_pairs(spellings[word]).items()})
-    return _chosen_instead(theirs[n], ours[n], n, counts, ours[:n])
+    between = {(left[-1], right[0]) for left in spellings.values() for right in spellings.values()}
+    return _chosen_instead(theirs[n], ours[n], n, counts, ours[:n], between)
 
 
-def _chosen_instead(got, best, n, counts, before):
+def _chosen_instead(got, best, n, counts, before, between):
     chosen = f"Merge number {n} is {got}"
     if got in before:
         return (f"{chosen}, which was merged before: each merge changes how the words are spelled, "
@@ -287,6 +288,9 @@ def _chosen_instead(got, best, n, counts, before):
     if max(got) >= 256 + n:
         return (f"{chosen}, but tokens 0 to {255 + n} are all that there are: number n makes "
                 "256 + n.")
+    if not counts[got] and got in between:
+        return (f"{chosen}, the end of a word and the beginning of another. No merge crosses from "
+                "one word to the next: count and merge in each word by itself.")
     if not counts[got]:
         return (f"{chosen}, but these two never stand side by side in the words as they are "
                 "spelled by then.")

@@ -28,7 +28,7 @@ class Chip:
 
     @property
     def label(self) -> str:
-        label = with_signs(str(self.token))
+        label = with_signs(str(self.token)).replace(" ", "·")        # those inside of it, too
         while (excess := columns_of(label) - LONGEST_CHIP) > 0:
             label = cut(label, len(label) - max(1, excess // 2))     # a character takes two or less
         return label
@@ -58,7 +58,7 @@ def token_strip(labels: Sequence[str], ids: Sequence[int], title: str = "") -> P
         if chip.ends_row:
             x, y = start, y + 60
     height = y + (60 if x > start else 0) + 2
-    said = " | ".join(f"{visible(label)} {token_id}" for label, token_id in
+    said = " | ".join(f"{visible(label).replace(' ', '·')} {token_id}" for label, token_id in
                       zip(labels[:40], ids[:40], strict=True))
     more = "" if len(ids) <= 40 else " and so on"
     alt = f"{sentence(title)}Text as {len(ids)} tokens with their ids: {said}{more}."

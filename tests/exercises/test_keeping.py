@@ -274,6 +274,16 @@ def test_a_helper_changes_with_its_definition_but_not_under_another_one():
     assert "tril(0)" in file_text()
 
 
+def test_a_constant_may_be_typed_anew_in_another_layout():
+    checked("count_pairs")
+    solution = check.Tokenizer.exercise.solution_source
+    other = f"WORD = regex.compile({gpt.WORD.pattern + '|x'!r})\n\n"
+    assert "where another WORD stands" in checked("Tokenizer", other + solution)
+    typed = f"WORD = regex.compile({gpt.WORD.pattern!r})   # in one line\n\n"
+    assert "Kept" in checked("Tokenizer", typed + solution)
+    assert {"END_OF_TEXT", "WORD"} <= {name for one in pieces(file_text()) for name in one.names}
+
+
 def test_a_definition_of_another_name_is_told_so():
     notebook = a_notebook()
     cell(check.causal_mask.exercise.solution_source.replace("causal_mask", "my_mask"), notebook)

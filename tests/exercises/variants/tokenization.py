@@ -241,6 +241,14 @@ def the_whole_text_word_by_word(words, n_merges):
     return tuple(merges)
 
 
+JOINED_WORDS = """    ids, merges = list({text}), []
+    while len(merges) < n_merges and len(ids) > 1:
+        counts = count_pairs(ids)
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        ids = merge(ids, best, 256 + len(merges))
+        merges.append(best)
+    return merges
+"""
 BEST = "min(counts, key=lambda pair: (-counts[pair], pair))"
 
 wrong_edits(
@@ -270,6 +278,8 @@ wrong_edits(
     ("list(word) for word", 'list(word.decode()) for word', "place 0 of your list holds"),
     ("merges.append(best)", "merges.append(best)\n        words.popitem()",
      "it changes its input words"),
+    ("", JOINED_WORDS.format(text='b"".join(word * times for word, times in words.items())'),
+     "No merge crosses from one word to the next"),
 )
 
 # ----------------------------------------------------------------------------------- Tokenizer
