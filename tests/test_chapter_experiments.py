@@ -150,11 +150,16 @@ def test_counting_with_one_token_agrees_with_the_table():
 
 def test_with_longer_contexts_more_of_a_new_text_is_strange():
     ids, new = [0, 1, 0, 2, 0, 1, 1], [0, 2, 1, 1]
-    counted = counting(ids, new, 2, 3)
+    counted = counting(ids, new, 2, 3, spare=0.001)
     assert counted.strange == 2 / 3                      # 02 is known, 21 and 11 are not
     never = 0.001 / 0.003                                # each of the three gets the same
     after_02 = 0.001 / 1.003
     assert math.isclose(counted.new_loss, -(math.log(after_02) + math.log(never)) / 2)
+
+
+def test_the_spare_marks_are_in_the_table_whichever_text_it_reads():
+    counted = counting([0, 1, 2], [0, 1, 2], 2, 3, spare=0.5)
+    assert counted.loss == counted.new_loss == -math.log(1.5 / 2.5)
 
 
 def test_what_the_tokens_of_a_story_cost_the_perfect_reader_adds_up_to_the_story():

@@ -112,8 +112,8 @@ def _left_out(counted, targets):
     texts, places = counted.any(dim=1).tolist(), counted.any(dim=0).tolist()
     axes = ((texts, "text of the batch"), (places, "token of each text"))
     for counting, words in (
-        (True, "Only the {} counts: all of them do. Let no `return` stand within the loop, and add "
-               "up all that it finds."),
+        (True, "Only the {} counts: all of them do. If you have a loop, let no `return` stand "
+               "within it, and add up all that it finds."),
         (False, "The {} is left out: each counts, the first and the last one, too."),
     ):
         for some, what in axes:
@@ -176,6 +176,9 @@ NEXT_TOKEN_LOSS = Exercise(
         ("targets[..., None]", "targets[None]",
          "The new axis of targets stands in front: it belongs at the end, targets[..., None], so "
          "that each position has one place to look at."),
+        ("targets[..., None]", "targets[:, None]",
+         "The new axis of targets stands in the middle, so that the first position of a text is "
+         "asked for all its targets: it belongs at the end, targets[..., None]."),
         ("gather(-1,", "gather(1,",
          "You gather along the tokens: the ids are places in the vocabulary, so it is "
          "gather(-1, ...)."),
@@ -500,7 +503,8 @@ FIRST_TRAIN = Exercise(
     ),
     properties=[one_by_one(
         "a loss comes with each step", "yield loss.item()", _a_table,
-        lambda train, table: train(table, torch.arange(50) % 7, 4, 2, 3, 0.5, Generator()))],
+        lambda train, table: train(table, torch.arange(50) % 7, 4, 2, 3, 0.5, Generator()),
+        moves=True)],
 )
 
 # ------------------------------------------------------------------------------ first_generate

@@ -232,7 +232,8 @@ def _about_reading(run, right):
         if torch.equal(ids[:, :-1], wanted[:, 1:]) and ids.shape[1] > 1:
             return "The model reads the targets, which it is to predict: give it the inputs."
         if not torch.equal(ids, wanted):
-            return (f"In step {step} the model reads other windows than draw draws: call draw "
+            draw = "batch" if right.plain else "draw"
+            return (f"In step {step} the model reads other windows than {draw} draws: call {draw} "
                     "once for each step, and hand it the generator.")
     return None
 

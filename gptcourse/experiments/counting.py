@@ -24,26 +24,26 @@ class Counted(NamedTuple):
     """What counting comes to, with a context of so many tokens."""
 
     loss: float            # nats per token, on the text that was counted
-    new_loss: float        # and on a new one, with a spare mark
+    new_loss: float        # and on a new one
     strange: float         # share of the new text's contexts that were never counted
 
 
 def counting(ids: Sequence[int], new_ids: Sequence[int], context: int, vocab_size: int,
-             spare: float = 0.001) -> Counted:
-    """Count which token follows which `context` tokens. In a new text, `spare` of a tally goes to
-    every token, so that no chance is 0; in the one that was counted, none is."""
+             spare: float = 0.0001) -> Counted:
+    """Count which token follows which `context` tokens. In each row, `spare` of a tally goes to
+    every token, so that no chance is 0."""
     times, rows = Counter(_cut(ids, context + 1)), Counter()     # rows: the tallies in each
     for sequence, count in times.items():
         rows[sequence[:-1]] += count
 
-    def loss(row: Sequence[int], spare: float) -> float:
+    def loss(row: Sequence[int]) -> float:
         sequences = _cut(row, context + 1)
         return -sum(math.log((times[one] + spare) / (rows[one[:-1]] + spare * vocab_size))
                     for one in sequences) / len(sequences)
 
     contexts = _cut(new_ids, context)
     strange = sum(one not in rows for one in contexts) / len(contexts)
-    return Counted(loss(ids, 0), loss(new_ids, spare), strange)
+    return Counted(loss(ids), loss(new_ids), strange)
 
 
 def _cut(row: Sequence[int], size: int) -> list[tuple[int, ...]]:

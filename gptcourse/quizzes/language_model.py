@@ -4,18 +4,18 @@ import math
 
 from gptcourse.quizzes.quiz import Option, Question
 
-_PROBABILITIES = (1 / 4, 1 / 16)
+_PROBABILITIES = (1 / 2, 1 / 8)
 _LOSS = -sum(map(math.log, _PROBABILITIES)) / 2
 _MEAN = sum(_PROBABILITIES) / 2
 _SURE = 0.9
 
 QUESTIONS = (
     Question(
-        "A model gave the two tokens of a text the probabilities 1/4 and 1/16. What is its loss?",
+        "A model gave the two tokens of a text the probabilities 1/2 and 1/8. What is its loss?",
         right=Option(
             f"{_LOSS:.2f}",
-            "The surprises are ln 4 and ln 16, and their mean is ln 8: as if it had been choosing "
-            "among eight equally likely tokens."),
+            "The surprises are ln 2 and ln 8, and their mean is ln 4: as if it had been choosing "
+            "among four equally likely tokens."),
         wrong=(
             Option(f"{-math.log(_MEAN):.2f}",
                    "That is the surprise at the mean of the two probabilities. The logarithm comes "

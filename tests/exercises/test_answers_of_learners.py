@@ -75,8 +75,9 @@ def test_what_comes_all_together_is_refused(name):
     assert "when the first one comes, the model has been called" in text
 
 
-def test_a_loss_that_comes_before_its_step_is_refused():
-    exercise, line = EXERCISES["train"], "        yield loss.item()\n"
+@pytest.mark.parametrize("name", ["first_train", "train"])
+def test_a_loss_that_comes_before_its_step_is_refused(name):
+    exercise, line = EXERCISES[name], "        yield loss.item()\n"
     source = edited(exercise.solution_source, line, "")
     step = "        loss.backward()\n"
     too_early = defined(edited(source, step, line + step), "train")
