@@ -243,6 +243,7 @@ def test_around_one_layer_a_token_has_its_own_vector_its_places_and_what_was_gat
     layer, _ = a_layer()
     model, ids = OneLayer(layer, vocab_size=9), random_ids(2, 5, vocab_size=9)
     x = 8 * (model.tokens.weight[ids] + model.places.weight[:5])
+    torch.testing.assert_close(model.vectors(ids), x)
     torch.testing.assert_close(model(ids), model.scores(x + layer(x)))
     assert 0.8 < OneLayer(layer, 2000).tokens.weight.std() * 8 < 1.2
 

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 
 class OneLayer(nn.Module):
-    """A vector for each token and one for each place, added; what `layer` gathers from them is
-    added, too; and a score for each token of the vocabulary."""
+    """One attention layer between vectors of tokens and places, and scores of the next token."""
 
     def __init__(self, layer: nn.Module, vocab_size: int, context_length: int = 32):
         super().__init__()
@@ -17,6 +16,9 @@ class OneLayer(nn.Module):
         for table in (self.tokens, self.places):        # small, and 8 times as large when read:
             nn.init.normal_(table.weight, std=1 / 8)    # so a plain step moves what is read farther
 
+    def vectors(self, ids: Tensor) -> Tensor:                                # (B, T)
+        return 8 * (self.tokens(ids) + self.places.weight[: ids.shape[1]])   # (B, T, C)
+
     def forward(self, ids: Tensor) -> Tensor:                                # (B, T)
-        x = 8 * (self.tokens(ids) + self.places.weight[: ids.shape[1]])      # (B, T, C)
+        x = self.vectors(ids)                                                # (B, T, C)
         return self.scores(x + self.attention(x))                            # (B, T, V)

@@ -30,7 +30,7 @@ QUESTIONS = (
         wrong=(
             Option("So that each row sums to 1.", "The softmax sees to that, whatever the scores."),
             Option("So that the product takes less time.",
-                   "It is one division more; the matrix product stays the same."),
+                   "It adds a division, and the matrix product takes as long as before."),
             Option("So that the future is hidden.", "The mask does that."),
         )),
     Question(
