@@ -67,8 +67,8 @@ def yours_or_ours(answer: Callable) -> Callable:
     name = getattr(answer, "__name__", "")
     exercise = next((one for one in scale.EXERCISES if one.defines == name), None)
     if exercise is None:
-        raise ValueError(f"{name or repr(answer)} is no function of chapter 13's exercises: define it "
-                         "under its name, with def.")
+        raise ValueError(f"{name or repr(answer)} is no function of chapter 13's exercises: define "
+                         "it under its name, with def.")
     return answer if judge(exercise, answer)[0] == "right" else getattr(scale, name)
 
 
