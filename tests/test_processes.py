@@ -1,5 +1,6 @@
 """Several processes, started from a notebook, do what one does, and never outlive it."""
 
+import inspect
 import linecache
 import os
 import subprocess
@@ -9,6 +10,7 @@ import time
 import pytest
 import torch
 
+from gptcourse.exercises import scale
 from gptcourse.exercises.page import run
 from gptcourse.exercises.scale import AVERAGE_GRADIENTS, average_gradients
 from gptcourse.experiments.processes import in_processes, shared_training, yours_or_ours
@@ -113,3 +115,15 @@ def test_a_learners_function_is_taken_where_it_is_right():
     assert yours_or_ours(wrong) is average_gradients
     blank = run(AVERAGE_GRADIENTS.stub.replace("TODO", "None"), "<stub>", {})["average_gradients"]
     assert yours_or_ours(blank) is average_gradients
+
+
+def test_so_is_one_for_any_exercise_of_the_chapter():
+    for name in ("flops_per_token", "fit_power_law"):
+        course = getattr(scale, name)
+        own, wrong = (in_a_cell(f"import math, torch\n{source}", name) for source in (
+            inspect.getsource(course),
+            inspect.getsource(course).replace("return ", "return 2, ")))
+        assert yours_or_ours(own) is own
+        assert yours_or_ours(wrong) is course
+    with pytest.raises(ValueError, match=r"^<lambda> is no function of chapter 13's exercises"):
+        yours_or_ours(lambda config: 0)

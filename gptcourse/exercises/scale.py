@@ -472,7 +472,7 @@ AVERAGE_GRADIENTS = Exercise(
 
 
 def shared_step(model, optimizer, inputs, targets, rank, processes):
-    """A step of the process number `rank`, on its rows of a batch (B, T); all take the same one."""
+    """A step of process number `rank`, on its rows of a batch (B, T) that all get. -> their loss"""
     inputs, targets = inputs[rank::processes], targets[rank::processes]     # (B / processes, T)
     loss = next_token_loss(model(inputs), targets)
     optimizer.zero_grad()
@@ -540,13 +540,14 @@ _MEAN = """\
         parameter.grad /= processes
 """
 _CLIP = "    nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+_DIVIDE = "        parameter.grad /= processes\n"
 _PART = "inputs[rank::processes], targets[rank::processes]"
 
 SHARED_STEP = Exercise(
     "13.shared_step",
     goal="Find the bug: two processes that take this step together should get the weights that one "
-         "gets with the whole batch. Late in a run they do, but in its first steps they don't. "
-         "Why?",
+         "gets with the whole batch. A step late in a training comes out right, but one of the "
+         "first doesn't. Why?",
     source=inspect.getsource(shared_step),
     kept=False,
     returns=SteppedAnswer("weights", ("processes", "weights")),
@@ -563,7 +564,10 @@ SHARED_STEP = Exercise(
         (_MEAN, "",
          "Each process goes its own way: before the optimizer steps, all must have the mean of "
          "their gradients."),
-        ("        parameter.grad /= processes\n", "",
+        (_DIVIDE + _CLIP, _CLIP + "    for parameter in model.parameters():\n" + _DIVIDE,
+         "You clip the sum of the gradients, and divide it then: with one process, it's the mean "
+         "that is clipped."),
+        (_DIVIDE, "",
          "That's the step of the sum of all gradients: divide it by the number of processes."),
         (_PART, "inputs[:len(inputs) // processes], targets[:len(inputs) // processes]",
          "All processes read the same rows, so the rest of the batch is lost: each takes rows of "
@@ -572,8 +576,8 @@ SHARED_STEP = Exercise(
          "Nobody computes a gradient: loss.backward() comes before they're averaged."),
     ],
     hints=(
-        "In the first steps, gradients are long; later they're short. Which of these lines treats "
-        "a long gradient otherwise than a short one?",
+        "In the first steps, gradients are long; later they're short. Which of these lines changes "
+        "a long gradient, and leaves a short one as it is?",
         """
         1. one process with the whole batch: its gradient is the mean over all rows, and that mean
            is cut to length 1 where it's longer

@@ -196,6 +196,8 @@ wrong_edits(
     (_MEAN + _CLIP, _CLIP + _MEAN + _CLIP, "weights["),
     (_CLIP, "", "Nothing cuts a long gradient"),
     ("        parameter.grad /= processes\n", "", "the sum of all gradients"),
+    ("        parameter.grad /= processes\n" + _CLIP, _CLIP + "    for parameter in "
+     "model.parameters():\n        parameter.grad /= processes\n", "it's the mean that is clipped"),
     (_MEAN, "    if rank == 0:\n" + "".join(
         f"    {line}\n" for line in _MEAN.splitlines()), "would wait without end"),
     ("inputs[rank::processes], targets[rank::processes]", "inputs, targets", "nothing is gained"),
