@@ -227,8 +227,7 @@ def learning_to_repeat(steps: int = 300, seed: int = 0) -> Iterator[tuple[int, f
     """A two-layer model learns to go on with rows that repeat: after each step its number, the loss
     at tokens that have been there before, and the model."""
     torch.manual_seed(seed)
-    # In double precision: however a processor rounds, the same heads come out.
-    model, generator = GPTModel(REPEATER).double(), torch.Generator().manual_seed(seed)
+    model, generator = GPTModel(REPEATER), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
