@@ -30,6 +30,7 @@ from gptcourse.exercises.loops import in_a_row
 from gptcourse.exercises.model import small_config
 from gptcourse.exercises.properties import normal
 from gptcourse.exercises.resemblance import Trial
+from gptcourse.exercises.trial import NoAnswer
 from gptcourse.gpt import next_token_loss
 
 # ----------------------------------------------------------------------------- flops_per_token
@@ -59,7 +60,10 @@ def _all_kinds_of_sizes(_generator: Generator):
 def _which_terms(answer: Callable, _config: Mapping) -> str | None:
     """How many times each kind of product is counted: found by moving one size at a time."""
     def cost(V, T, C, L):
-        return scalar(answer(small_config(V, T, C, 1, L)))
+        try:
+            return scalar(answer(small_config(V, T, C, 1, L)))
+        except (TypeError, ValueError):
+            raise NoAnswer from None                           # it is no number
 
     per_context = (cost(70, 40, 8, 3) - cost(70, 20, 8, 3)) / 20 / 8             # by L
     per_context_of_five = (cost(70, 40, 8, 5) - cost(70, 20, 8, 5)) / 20 / 8

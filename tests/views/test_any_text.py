@@ -123,5 +123,6 @@ def test_the_parts_of_all_views_take_any_text():
 
 
 def test_every_view_with_a_text_or_a_tokenizer_is_here():
-    others = {"TrainingDashboard", "watch", "ConfigExplorer", "GradientFlow", "ScalingExplorer"}
+    others = {"TrainingDashboard", "watch", "ConfigExplorer", "GradientFlow", "RotaryExplorer",
+              "ScalingExplorer"}
     assert {*WITH_TEXT, *others} == set(MAKERS)

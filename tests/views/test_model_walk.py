@@ -235,7 +235,8 @@ def test_every_box_belongs_to_one_part_the_same_on_the_page(page):
 
 def test_the_chapters_that_build_a_part_are_there_under_these_titles():
     named = dict(one for chapters in CHAPTERS_OF.values() for one in chapters)
-    titles = {path.stem: f"Chapter {n}: {TITLES[n]}" for n, path in enumerate(chapters())}
+    numbers = {path.stem: int(path.stem[:2]) for path in chapters()}
+    titles = {name: f"Chapter {n}: {TITLES[n]}" for name, n in numbers.items()}
     assert {name: titles.get(name) for name in named} == named
     assert words_of(view())["chapters"]["attention"] == [["03_attention", "Chapter 3: Attention"]]
 
