@@ -24,7 +24,7 @@ from torch import nn
 
 from gptlib.config import GPT_CONFIG_124M, GPTConfig
 from gptlib.model import GPTModel, flops_per_token
-from gptlib.train import PEAK_TFLOPS
+from gptlib.train import peak_of
 from gptlib.training import TrainConfig, TrainingRun
 
 TURN = 10       # steps
@@ -67,11 +67,6 @@ def line(name: str, config: GPTConfig, rate: float, peak: float | None) -> str:
     used = 3 * flops_per_token(config) * rate            # forward and backward
     share = f"{used / peak:6.1%} of its bf16 peak" if peak else ""
     return f"{name:26}{rate:12,.0f} tokens/s {used / 1e12:8.2f} TFLOP/s {share}".rstrip()
-
-
-def peak_of(gpu: str) -> float | None:
-    """What a GPU of this name can do in bf16, in FLOPs a second, where that is known."""
-    return next((tflops * 1e12 for part, tflops in PEAK_TFLOPS.items() if part in gpu), None)
 
 
 def main() -> None:

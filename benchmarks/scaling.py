@@ -76,8 +76,6 @@ def law(stored: list[ScalingRun]) -> None:
         span = sorted(abs(other.exponent) for other in others)
         print(f"the {name} by the power {abs(found.exponent):.3f} of the budget; "
               f"with one budget left out {span[0]:.3f} to {span[-1]:.3f}")
-
-
     print("all runs together: " + two_terms(stored))
 
 

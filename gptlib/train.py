@@ -359,13 +359,17 @@ def _tensorboard(run: TrainingRun, out: Path) -> Iterator[Callable[[Step], None]
         yield add
 
 
+def peak_of(gpu: str) -> float | None:
+    """What a GPU of this name can do in bfloat16, in FLOPs a second, where that is known."""
+    return next((tflops * 1e12 for part, tflops in PEAK_TFLOPS.items() if part in gpu), None)
+
+
 def _peak(run: TrainingRun, command: CommandConfig) -> float:
     """What all devices of the run could do in a second, or 0 where that is not known."""
-    tflops = command.peak_tflops or 0
-    if not tflops and run.device.type == "cuda" and run.config.precision == "bf16":
-        name = torch.cuda.get_device_name(run.device)
-        tflops = next((peak for part, peak in PEAK_TFLOPS.items() if part in name), 0)
-    return tflops * 1e12 * run.processes.count
+    peak = (command.peak_tflops or 0) * 1e12
+    if not peak and run.device.type == "cuda" and run.config.precision == "bf16":
+        peak = peak_of(torch.cuda.get_device_name(run.device)) or 0
+    return peak * run.processes.count
 
 
 def _sample(run: TrainingRun, tokenizer: BPETokenizer, opening: str) -> None:

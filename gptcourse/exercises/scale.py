@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Generator, Tensor, nn
@@ -679,10 +680,8 @@ def _which_line(answer: Callable, x: Tensor, y: Tensor) -> str | None:
 
 def _fitted(across: Tensor, up: Tensor) -> tuple[float, float]:
     """Start and slope of the straight line of least squares."""
-    across, up = across.double(), up.double()
-    from_mean = across - across.mean()
-    slope = ((from_mean * (up - up.mean())).sum() / from_mean.square().sum()).item()
-    return up.mean().item() - slope * across.mean().item(), slope
+    slope, start = np.polyfit(across.double(), up.double(), 1).tolist()
+    return start, slope
 
 
 FIT_POWER_LAW = Exercise(
