@@ -9,9 +9,9 @@ import sys
 import pytest
 import safetensors.torch  # noqa: F401 - so that nothing is imported while a test watches
 import torch
-from torch import nn
 from course import ROOT
 from materials import CONFIG, known_ids, tokenizer
+from torch import nn
 
 from gptlib.checkpoint import load_model, load_run
 from gptlib.pretrained.gpt2 import load_gpt2
