@@ -20,23 +20,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from unittest import mock
 
-import torch
 from safetensors.torch import load_file
 
 from gptcourse.experiments.precision import KINDS, loss_in
 from gptlib import train
 from gptlib.checkpoint import with_checkpoints
-from gptlib.config import GPTConfig
 from gptlib.corpus import storybook
-from gptlib.model import GPTModel
 from gptlib.prepare import prepare
-from gptlib.token_files import open_tokens
 from gptlib.tokenizer import END_OF_TEXT, BPETokenizer
-from gptlib.training import TrainConfig, TrainingRun
 
 MODEL = ["--context-length", "64", "--emb-dim", "64", "--n-heads", "4", "--n-layers", "2"]
 TRAINING = ["--batch-size", "16", "--validation-tokens", "0", "--device", "cpu"]
@@ -194,8 +189,7 @@ def own_memory(pid: int) -> float:
 
 
 def speed(folder: Path, steps: int) -> None:
-    """Processes against threads, by the median step; the command against the loop that it is, by
-    the time that the processors were busy, which others on the machine disturb less."""
+    """Processes against threads, by the median step; and what the command itself costs."""
     path = stories_file(folder, 2000)
     contestants = {"1 process x 2 threads": TRAIN,
                    "2 processes x 1 thread": [*TWO, "-m", "gptlib.train"]}
@@ -207,42 +201,34 @@ def speed(folder: Path, steps: int) -> None:
             rates[name] += [line["tokens_per_second"] for line in log_of(out)[5:]]
     for name, rate in rates.items():
         print(f"{name}: {statistics.median(rate):,.0f} tokens/s", flush=True)
-    ratios = []
-    for turn in range(5):
-        loop = busy(lambda turn=turn: in_a_loop(path, folder / f"loop {turn}", steps))
-        ratios.append(busy(lambda turn=turn: in_silence(arguments(
-            path, folder / f"command {turn}", steps))) / loop)
-    print(f"the command takes {statistics.median(ratios):.3f} times the processors' time of a loop "
-          f"over TrainingRun ({min(ratios):.3f} to {max(ratios):.3f})")
+    shares = [own_share(arguments(path, folder / f"command {turn}", steps)) for turn in range(5)]
+    print(f"the command's own work is {statistics.median(shares):.2%} of the processors' time "
+          f"({min(shares):.2%} to {max(shares):.2%}); all else is a loop over TrainingRun")
+
+
+def own_share(given: list[str]) -> float:
+    """What the command does between two steps: a line in the log, and now and then on the screen.
+
+    -> its share of the time in which the processors were busy with the run's steps and with it"""
+    own, started = 0.0, time.process_time()
+
+    def steps_of(*run, **settings):
+        nonlocal own, started
+        started = time.process_time()
+        for step in with_checkpoints(*run, **settings):
+            before = time.process_time()
+            yield step
+            own += time.process_time() - before
+
+    with mock.patch.object(train, "with_checkpoints", steps_of), redirect_stdout(io.StringIO()):
+        train.main(given)
+    return own / (time.process_time() - started)
 
 
 def precision() -> None:
     """The losses of chapter 13's small model, from three seeds, with more and more in bf16."""
     for kind in KINDS:
         print(f"{kind}: {', '.join(f'{loss_in(kind, seed):.3f}' for seed in range(3))}", flush=True)
-
-
-def busy(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
-
-
-def in_silence(given: list[str]) -> None:
-    with redirect_stdout(io.StringIO()):
-        train.main(given)
-
-
-def in_a_loop(path: Path, out: Path, steps: int) -> None:
-    """What a notebook would do: the same text, model, settings and checkpoints."""
-    settings = train.read_settings(arguments(path, out, steps))
-    ids, tokenizer = open_tokens(path)
-    torch.manual_seed(0)
-    shape = {**train.PRESETS["tiny"], "vocab_size": tokenizer.vocab_size,
-             **train.chosen(settings, GPTConfig)}
-    config = TrainConfig(**train.chosen(settings, TrainConfig))
-    for _ in with_checkpoints(TrainingRun(GPTModel(shape), ids, None, config, "cpu"), out):
-        pass
 
 
 def main() -> None:

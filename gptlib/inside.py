@@ -106,15 +106,21 @@ def replace_heads(replacements: Mapping[tuple[int, int], Tensor | float]) -> dic
     0 is something that the model may never have seen there. A mean over all texts and places,
     outputs[layer, head].mean((0, 1)) with outputs from `by_head`, keeps what they have in common.
     outputs[layer, head][other_rows(B)] is another text's.
-    Wang et al. (2022), "Interpretability in the Wild", section 2.2.
+    Wang et al. (2022), "Interpretability in the Wild", section 2.2. The patched model raises a
+    ValueError for a head that is not there and for a value that does not fit.
     """
     layers: dict[int, dict] = {}
     for (layer, head), value in replacements.items():
         layers.setdefault(layer, {})[head] = value
 
-    def replace(outputs: Tensor, values: Mapping) -> Tensor:            # (B, H, T, D)
+    def replace(outputs: Tensor, values: Mapping) -> Tensor:
+        B, H, T, D = outputs.shape
         for head, value in values.items():
-            head = whole("head", head, "name heads as (layer, head).", most=outputs.shape[1] - 1)
+            head = whole("head", head, "name heads as (layer, head).", most=H - 1)
+            if isinstance(value, Tensor) and value.shape not in ((), (D,), (T, D), (B, T, D)):
+                raise ValueError(
+                    f"What replaces head {head} is {tuple(value.shape)}, but must be a number, "
+                    f"({D},), ({T}, {D}) or ({B}, {T}, {D}): take it from texts of as many tokens.")
             outputs = replace_head(outputs, head, value)
         return outputs
 

@@ -286,6 +286,7 @@ def test_the_map_shows_where_a_model_built_by_hand_keeps_the_answer():
     (lambda: run_with(silence([(0, 4)])), "head is 4, but must be a whole number from 0 to 3"),
     (lambda: run_with(silence([(0, -1)])), "head is -1"),
     (lambda: run_with(silence([(2, 0)])), "No tap is called 'blocks.2.attention.head_outputs'"),
+    (lambda: run_with(replace_heads({(0, 1): torch.zeros(5)})), "head 1 is (5,), but must"),
     (lambda: run_with(silence_neurons(0, [128])), "neuron is 128, but must be"),
 ])
 def test_a_wrong_input_is_answered_in_a_sentence(call, told):
