@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -58,12 +59,17 @@ STILLS = {
     "training_loop": figures.training_loop,
     "estimates": lambda: figures.estimates({"a": ((0, 1, 2), (3, 3, 4))}, "share", "kinds"),
 }
-every_still = pytest.mark.parametrize("draw", STILLS.values(), ids=STILLS)
+every_still = pytest.mark.parametrize("name", STILLS)
+
+
+@cache
+def still(name: str) -> Picture:
+    return STILLS[name]()
 
 
 @every_still
-def test_a_notebook_gets_the_picture_with_its_words(draw):
-    picture = draw()
+def test_a_notebook_gets_the_picture_with_its_words(name):
+    picture = still(name)
     data, metadata = picture._repr_mimebundle_()
     assert data["text/plain"] == repr(picture) == f"<Picture: {picture.alt}>"
     assert metadata == {picture.mime_type: {"alt": picture.alt, "width": picture.width}}
@@ -80,13 +86,13 @@ def test_a_notebook_gets_the_picture_with_its_words(draw):
 
 
 @every_still
-def test_the_same_picture_twice_has_the_same_bytes(draw):
-    assert draw().data == draw().data
+def test_the_same_picture_twice_has_the_same_bytes(name):
+    assert still(name).data == STILLS[name]().data
 
 
 @every_still
-def test_a_picture_fits_a_page(draw):
-    assert draw().width <= figures.WIDTH
+def test_a_picture_fits_a_page(name):
+    assert still(name).width <= figures.WIDTH
 
 
 def test_of_too_many_labels_every_nth_stands_and_the_kept_ones_in_any_case():
@@ -142,7 +148,7 @@ assert 'matplotlib.pyplot' not in sys.modules
 
 
 def test_threads_can_draw_at_the_same_time():
-    expected = {name: draw().data for name, draw in STILLS.items()}
+    expected = {name: still(name).data for name in STILLS}
     drawn = []
 
     def work():

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters, without_models
 
-AT_A_TIME = 2  # parts that run side by side
+AT_A_TIME = 3  # parts that run side by side, on two cores: much of the browser's time is waiting
 # They take minutes each, so each is a part of its own.
-BROWSER, EXERCISES = "tests/browser", "tests/exercises"
+BROWSER, SOLVED, EXERCISES = "tests/browser", "tests/browser/test_solved.py", "tests/exercises"
 # What else is installed for pytest takes a second to load, for each chapter.
 ONLY_NBVAL = ["--disable-plugin-autoload", "-p", "nbval"]
 
@@ -78,9 +78,10 @@ def parts(lax: bool) -> list[Part]:
     return [
         Part("style", [python, "-m", "ruff", "check"]),
         Part("rules of the chapters", [python, "tools/notebooks.py", "check"]),
-        Part("browser", [*pytest, BROWSER], is_pytest=True),
         Part("tests", [*pytest, "tests", f"--ignore={BROWSER}", f"--ignore={EXERCISES}"],
              is_pytest=True),
+        Part("browser", [*pytest, BROWSER, f"--ignore={SOLVED}"], is_pytest=True),
+        Part("solved", [*pytest, SOLVED], is_pytest=True),
         Part("exercises", [*pytest, EXERCISES], is_pytest=True),
         *(Part(path.stem, [*nbval, str(path.relative_to(ROOT))], is_pytest=True)
           for path in reversed(paths)),

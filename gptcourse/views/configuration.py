@@ -14,8 +14,6 @@ from gptlib.config import GPT2_FAMILY, GPT_CONFIG_124M, GPTConfig
 from gptlib.model import flops_per_token, parameters_by_part
 
 MIB = 2**20
-# The largest preset: every other is drawn on its scale, so that a larger one looks larger.
-LARGEST = parameters_by_part(GPT2_FAMILY["gpt2-xl (1558M)"])
 
 
 class ConfigExplorer(View):
@@ -73,7 +71,7 @@ class ConfigExplorer(View):
             share = count / result["parameters"]
             text.set_text(f"{count:,}  ({share:.1%})")
             text.xy = (count, text.xy[1])
-        self._axes.set_xlim(0, 1.42 * max(*counts, *LARGEST.values()))
+        self._axes.set_xlim(0, 1.42 * max(*counts, *self._largest))
         self._table.value = _costs(result)
         largest = max(result["parts"], key=result["parts"].get)
         summary = (f"{result['parameters']:,} parameters, {result['mib']:,.2f} MiB as float32, "
@@ -84,10 +82,11 @@ class ConfigExplorer(View):
     def _build(self) -> None:
         parts = ["token embedding", "position embedding", "attention", "feed-forward", "norms",
                  "output head"]
+        # The largest preset: every other is drawn on its scale, so that a larger one looks larger.
+        self._largest = list(_parts(GPTConfig.of(GPT2_FAMILY["gpt2-xl (1558M)"])).values())
         figure = figures.new_figure(figures.WIDTH, 258)
         self._axes = figures.new_axes(figure, "Parameters; pale, those of GPT-2 XL")
-        behind, _ = figures.draw_bars(self._axes, parts, [*LARGEST.values()], figures.GRID,
-                                      [""] * 6)
+        behind, _ = figures.draw_bars(self._axes, parts, self._largest, figures.GRID, [""] * 6)
         self._bars = figures.draw_bars(self._axes, parts, [1] * 6, figures.SERIES[0], [""] * 6)
         self._stage = figures.Stage(figure, *behind, *self._bars[0], *self._axes.lines,
                                     *self._bars[1])

@@ -50,30 +50,55 @@ ALL_DONE = """() => {
 }"""
 
 
+# JupyterLab's page, as if it had just been loaded; what is closed is not saved.
+CLOSE_ALL = """() => {
+    for (const widget of [...window.jupyterapp.shell.widgets("main")]) widget.dispose();
+}"""
+OPEN = """async name => {
+    await window.jupyterapp.commands.execute("docmanager:open", { path: name });
+}"""
+
+
 class Lab:
     """A JupyterLab that runs, and a browser to open its pages in."""
 
     def __init__(self, browser, url: str, token: str, folder: Path, log: Path):
         self.browser, self.url, self.token = browser, url, token
         self.folder, self.log = folder, log
+        self.page = None           # where JupyterLab is loaded and nothing is open: loading is slow
 
     @contextmanager
-    def open(self, name: str):
-        """The notebook `name` in a fresh browser; its kernel ends with it."""
-        context = self.browser.new_context(viewport={"width": 1280, "height": 1600})
-        context.set_default_timeout(PATIENCE)
+    def open(self, name: str, afresh: bool = False):
+        """The notebook `name`, the only one that is open; its kernel ends with it.
+
+        It opens in the page of the one before, or in a browser that never saw JupyterLab: `afresh`,
+        and after something went wrong.
+        """
+        loaded = None if afresh else self.page
+        page, whole = loaded or self.browser.new_context().new_page(), False
+        page.set_viewport_size({"width": 1280, "height": 1600})
+        page.set_default_timeout(PATIENCE)
+        chapter = ChapterPage(page)
         try:
-            chapter = ChapterPage(context.new_page())
-            # Without `reset`, JupyterLab opens again what was open before.
-            chapter.page.goto(f"{self.url}/lab/tree/{name}?reset&token={self.token}")
-            chapter.page.wait_for_function(
+            if loaded:
+                page.evaluate(OPEN, name)
+            else:
+                # Without `reset`, JupyterLab opens again what was open before.
+                page.goto(f"{self.url}/lab/tree/{name}?reset&token={self.token}")
+            page.wait_for_function(
                 "name => window.jupyterapp?.shell.currentWidget?.context?.path === name",
                 arg=name,
             )
-            chapter.page.wait_for_function(f"() => ({STATE})().kernel === 'idle'")
+            page.wait_for_function(f"() => ({STATE})().kernel === 'idle'")
             yield chapter
+            page.evaluate(CLOSE_ALL)
+            chapter.stop_listening()
+            whole = True
         finally:
-            context.close()
+            if not afresh:
+                self.page = page if whole else None
+            if afresh or not whole:
+                page.context.close()
             self.end_kernels()
 
     def end_kernels(self):
@@ -95,10 +120,18 @@ class ChapterPage:
     def __init__(self, page):
         self.page = page
         self.requests, self.console_errors = [], []
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.on("websocket", lambda websocket: self.requests.append(websocket.url))
-        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
-        page.on("console", self._keep_errors)
+        self._listeners = {
+            "request": lambda request: self.requests.append(request.url),
+            "websocket": lambda websocket: self.requests.append(websocket.url),
+            "pageerror": lambda error: self.console_errors.append(str(error)),
+            "console": self._keep_errors,
+        }
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
+
+    def stop_listening(self):
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
 
     def _keep_errors(self, message):
         if message.type == "error":

@@ -232,6 +232,7 @@ from ipykernel.comm.comm import BaseComm
 before = dict(vars(BaseComm))
 import gptcourse.views, gptcourse.quizzes.view
 assert dict(vars(BaseComm)) == before, "the views change the widgets of others"
+assert "torch._dynamo" not in sys.modules, "the views import torch's compiler, which takes seconds"
 
 from samples import MAKERS
 [make() for make in MAKERS.values()]
