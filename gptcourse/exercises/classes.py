@@ -62,8 +62,12 @@ def fits(solution: type, arguments: Sequence) -> Callable[[type], str | None]:
         if not issubclass(cls, nn.Module):
             return f"{cls.__name__} is no layer yet: write class {cls.__name__}(nn.Module)."
         for argument in arguments:
-            found = misfit(cls(argument).state_dict(), solution(argument).state_dict())
-            if found:
+            layer, wanted = cls(argument), solution(argument).state_dict()
+            mine = layer.state_dict()
+            for name in wanted:
+                if name not in mine and isinstance(getattr(layer, name, None), Tensor):
+                    return f"{name} is a plain tensor, which is not learned: nn.Parameter(...)."
+            if found := misfit(mine, wanted):
                 return f"with {_short(argument)}, {found}"
         return None
 

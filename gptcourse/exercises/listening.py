@@ -42,7 +42,9 @@ def first_misread(model: nn.Module, x: Tensor, parts: Mapping[str, nn.Module],
         if not calls[name]:
             return f"{name} is never called: call it like a function."
         if len(calls[name]) > 1:
-            return f"{name} is called {len(calls[name])} times: once is enough."
+            unused = next((other for other in reads if not calls[other]), None)
+            rest = f", and {unused} never: once each" if unused else ": once is enough"
+            return f"{name} is called {len(calls[name])} times{rest}."
         read, wrote = calls[name][0]
         if not _same(read, wanted(written)):
             others = {other: heard[0][1] for other, heard in calls.items()

@@ -173,15 +173,15 @@ def block_diagram() -> Picture:
     draw.path("block", "M6 138 H694", width=3.2)
     draw.text("block", 146, 164, "residual stream: C numbers for each token", small=True)
     draw.text("attention", 142, 18, "looks at earlier tokens, too", small=True)
-    draw.text("block", 493, 18, "feed_forward: each token alone", small=True)
-    draw.frame("block", 399, 28, 196, 72, "")
-    draw.text("block", 497, 94, "4C wide inside", small=True)
+    draw.text("block", 479, 18, "feed_forward: each token alone", small=True)
+    draw.frame("block", 389, 28, 192, 72, "")
+    draw.text("block", 485, 94, "4C wide inside", small=True)
     _draw_branch(draw, 12, 264, (("block", 22, 74, "attention_", "norm"),
                                  ("attention", 110, 70, "attention"),
                                  ("block", 192, 56, "dropout")))
-    _draw_branch(draw, 280, 680, (("block", 290, 96, "feed_forward_", "norm"),
-                                  ("block", 405, 52, "expand"), ("block", 470, 44, "GELU"),
-                                  ("block", 527, 62, "contract"), ("block", 608, 56, "dropout")))
+    _draw_branch(draw, 278, 666, (("block", 287, 96, "feed_forward_", "norm"),
+                                  ("block", 393, 52, "expand"), ("block", 457, 44, "GELU"),
+                                  ("block", 513, 62, "contract"), ("block", 594, 56, "dropout")))
     alt = ("Diagram of a transformer block: the residual stream, C numbers for each token, runs "
            "through it; a first branch takes a copy through attention_norm, attention and dropout "
            "and adds the result; a second takes a copy through feed_forward_norm, the feed-forward "

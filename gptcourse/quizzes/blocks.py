@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
 from gptcourse.quizzes.quiz import Option, Question
-from gptlib.blocks import gelu
 from gptlib.config import GPT_CONFIG_124M
 
 _C = GPT_CONFIG_124M["emb_dim"]
-_SLOPE = 1.1**12
-_AT_MINUS_ONE = float(gelu(torch.tensor(-1.0)))
 
 QUESTIONS = (
     Question(
@@ -38,24 +33,28 @@ QUESTIONS = (
                    "The room in the middle brings nothing as long as all of it is straight."),
         )),
     Question(
-        "How does gelu(-1) compare with relu(-1)?",
-        right=Option(f"It's {_AT_MINUS_ONE:.2f} instead of 0: the gate isn't quite closed.",
-                     "GELU dips below zero there. The lowest point is near x = -0.75."),
+        "In both norms of a block, every scale and every shift is 0. What does the block do?",
+        right=Option("It adds one and the same vector to every token.",
+                     "Both parts read nothing but zeros. What they make of that, from their biases "
+                     "alone, is the same for all tokens. And the shortcuts carry x past it."),
         wrong=(
-            Option("Both are 0.", "ReLU is 0 there. GELU comes close to 0 only further left."),
-            Option("It's -1 instead of 0.", "Only large positive numbers pass as they are."),
-            Option(f"It's {-_AT_MINUS_ONE:.2f} instead of 0.",
-                   "Half of x times a positive bracket has the sign of x."),
+            Option("It makes every token's vector 0.",
+                   "The parts read zeros, but x itself gets past them on the shortcuts."),
+            Option("It hands x on, but ten times as large.",
+                   "Nothing in a block multiplies the stream: its parts only add to it."),
+            Option("It fails: it would have to divide by 0.",
+                   "Scale multiplies. It divides by the root of variance + eps, which isn't 0."),
         )),
     Question(
-        "Twelve parts in a row have the slope 0.1 each, and each has a shortcut around it. What is "
-        "the slope from one end to the other?",
-        right=Option(f"about {_SLOPE:.1f}", "With its shortcut each one has the slope 1 + 0.1, and "
-                                            "1.1 to the power of 12 is what you get."),
+        "A part has learned to compute f(x) = -x, and it has a shortcut around it. How much of the "
+        "gradient gets back through both?",
+        right=Option("nothing", "x + f(x) is 0 for every x, so its slope is 0. A shortcut helps as "
+                                "long as the part doesn't undo it."),
         wrong=(
-            Option("0.000000000001", "That's without the shortcuts: 0.1 to the power of 12."),
-            Option("1.2", "The slopes of parts in a row are multiplied, not added."),
-            Option("12", "The shortcuts have the slope 1 each, but in a row they're multiplied."),
+            Option("all of it", "The shortcut alone has the slope 1, but the part adds its own."),
+            Option("all of it, with its sign flipped",
+                   "That's the part alone, whose slope is -1. The shortcut's is added to that."),
+            Option("twice as much", "The two slopes are added, and they have opposite signs."),
         )),
     Question(
         f"In GPT-2 small, the stream has C = {_C} numbers for each token. How many are there in "

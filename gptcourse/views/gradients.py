@@ -98,7 +98,8 @@ class GradientFlow(View):
     def _build(self) -> None:
         figure = figures.new_figure(figures.WIDTH, 320)
         self._axes = [
-            figures.new_axes(figure, "Gradient that arrives", "after block", "times the last", "y",
+            figures.new_axes(figure, "Gradient that arrives", "after block", "relative to the end",
+                             "y",
                              position=121),
             figures.new_axes(figure, "How alike the tokens are", "after block", "mean cosine", "y",
                              position=122)]
