@@ -50,12 +50,6 @@ CAUSAL_MASK = Exercise(
     returns=TensorAnswer("mask", ("T", "T"), dtype="bool", words=_mask_in_words),
     cases=lambda generator: [(4,), (7,), (1,), (2,), (16,)],
     edits=[
-        (".tril()", ".triu()",
-         "Your triangle is upside down: it shows the future and hides the past."),
-        (".tril()", ".tril(-1)",
-         "The diagonal is missing: a token may look at itself; the first has nobody else."),
-        (".tril()", ".triu(1)",
-         "Yours is True where looking is forbidden; here True means allowed, so turn it around."),
         (".tril()", "",
          "Everything is allowed: keep only the lower triangle, the past."),
     ],
@@ -92,21 +86,6 @@ def _queries_and_keys(generator):
 
 def _square_inputs(generator):
     return normal(generator, 2, 4, 3), normal(generator, 2, 4, 3), gpt.causal_mask(4)
-
-
-def _rows_sum_to_one(answer):
-    queries, keys, mask = _square_inputs(torch.Generator().manual_seed(3))
-    sums = answer(queries, keys, mask).sum(dim=-1)
-    return None if torch.allclose(sums, torch.ones_like(sums)) else "the rows do not sum to 1."
-
-
-def _hidden_keys_count_for_nothing(answer):
-    queries, keys, mask = _square_inputs(torch.Generator().manual_seed(4))
-    changed = keys.clone()
-    changed[:, -1] += 1
-    if torch.allclose(answer(queries, keys, mask)[:, :-1], answer(queries, changed, mask)[:, :-1]):
-        return None
-    return "a change of the last key changes the weights of queries that must not see it."
 
 
 def _shares_in_words(answer, *_trial):
@@ -160,18 +139,12 @@ ATTENTION_WEIGHTS = Exercise(
     returns=TensorAnswer("weights", ("T", "S"), leading=True),
     cases=_queries_and_keys,
     edits=[
-        ("scores.masked_fill(~mask, -math.inf)", "scores",
-         "The mask is not used: every query looks at every key, those of later tokens included."),
         (".masked_fill(~mask, -math.inf).softmax(dim=-1)", ".softmax(dim=-1) * mask",
          "The mask comes after the softmax, so the rows no longer sum to 1, and the future still "
          "counts in the sum that softmax divided by: set the scores to minus infinity before it."),
-        (" / math.sqrt(queries.shape[-1])", "",
-         "The scores are not divided by the square root of D, the width of a query."),
         ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[1])",
          "You take axis 1 for the width, which is D only where there are two axes: count from the "
          "end, queries.shape[-1]."),
-        ("softmax(dim=-1)", "softmax(dim=-2)",
-         "The softmax runs over the queries, so columns sum to 1 instead of rows: use dim=-1."),
         ("softmax(dim=-1)", "softmax(dim=1)",
          "The softmax runs along axis 1, as it also may where no dim is given: with a batch in "
          "front that is not the axis of the keys, and dim=-1 always is."),
@@ -197,11 +170,7 @@ ATTENTION_WEIGHTS = Exercise(
         return scores.softmax(dim=-1)
         """,
     ),
-    properties=[
-        Property("rows sum to 1", _rows_sum_to_one),
-        Property("no look-ahead", _hidden_keys_count_for_nothing),
-        gradient_reaches(("queries", "keys"), _square_inputs, gpt.attention_weights),
-    ],
+    properties=[gradient_reaches(("queries", "keys"), _square_inputs, gpt.attention_weights)],
     batched={"queries": 2, "keys": 2},
 )
 

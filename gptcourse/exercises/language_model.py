@@ -18,7 +18,6 @@ from gptcourse.exercises.early import FIRST
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.loops import (
     LOSS_BY_THE_MODEL,
-    LOSS_OF_INPUTS,
     NO_LOSS,
     NO_TOKEN,
     TrainedAnswer,
@@ -88,7 +87,7 @@ def _what_the_gradient_says(answer, logits, targets):
         ("You compare each position with the target before it",
          wanted[:, 1:], targets[:, :-1], counted[:, 1:]),
     ):
-        if seen.any() and seen.all() and not counted.all() and torch.equal(one, other):
+        if seen.any() and seen.all() and torch.equal(one, other):
             return f"{words}: position t of logits belongs to position t of targets."
     if not counted.all():
         return _left_out(counted, targets)
@@ -133,14 +132,6 @@ NEXT_TOKEN_LOSS = Exercise(
     returns=LossAnswer("loss", ()),
     cases=_scores_and_targets,
     edits=[
-        ("-log_probabilities", "log_probabilities",
-         "The minus sign is missing: the logarithm of a probability is negative, a surprise is "
-         "not."),
-        (".log_softmax(dim=-1)", "",
-         "These are scores, not yet probabilities: the softmax over the vocabulary is missing, and "
-         "its logarithm."),
-        (_LOGS, "logits.log_softmax(dim=1)",
-         "The softmax runs over the tokens of the text: it must run over the vocabulary, dim=-1."),
         (_LOGS, "logits.softmax(dim=-1).log_softmax(dim=-1)",
          "The softmax is applied twice: torch's cross_entropy and log_softmax take raw scores and "
          "do it themselves."),
@@ -157,39 +148,17 @@ NEXT_TOKEN_LOSS = Exercise(
         (".mean()", ".sum()",
          "These are the surprises of all tokens added up: take their mean, so that the loss does "
          "not depend on the size of the batch."),
-        ("", "    return nn.functional.cross_entropy(logits, targets)",
-         "torch's cross_entropy looks for the vocabulary on the second axis: flatten B and T into "
-         "one, logits.flatten(0, 1) and targets.flatten()."),
-        ("", "    B, T, V = logits.shape\n"
-             "    return nn.functional.cross_entropy(logits.reshape(B, V, T), targets)",
-         "A reshape to (B, V, T) cuts the scores into other rows, it does not turn the axes: "
-         "flatten B and T, or use transpose(1, 2)."),
         (".gather(-1, targets[..., None])", "[..., targets]",
          "You look up all targets at every position: each position has one of its own, and gather "
          "picks just that."),
-        (".gather(-1, targets[..., None])", "[targets]",
-         "By [targets] you take whole texts, for square brackets pick along the first axis: "
-         "gather picks within each row."),
-        (".gather(-1, targets[..., None])", "[:, targets]",
-         "By [:, targets] you take positions, the second axis: the targets are places in the "
-         "vocabulary, the last axis, where gather(-1, ...) picks."),
-        ("targets[..., None]", "targets[None]",
-         "The new axis of targets stands in front: it belongs at the end, targets[..., None], so "
-         "that each position has one place to look at."),
         ("targets[..., None]", "targets[:, None]",
          "The new axis of targets stands in the middle, so that the first position of a text is "
          "asked for all its targets: it belongs at the end, targets[..., None]."),
-        ("gather(-1,", "gather(1,",
-         "You gather along the tokens: the ids are places in the vocabulary, so it is "
-         "gather(-1, ...)."),
         (_LOGS, "logits - logits.amax(dim=-1, keepdim=True)",
          "You subtract the largest score of each row: subtract the logarithm of the sum of all "
          "exponentials, which is logsumexp."),
         (_LOGS, "logits - logits.exp().mean(dim=-1, keepdim=True).log()",
          "You average the exponentials of a row: a softmax divides by their sum."),
-        (_LOGS, "logits - logits.exp().sum(dim=-1, keepdim=True)",
-         "The logarithm of the sum is missing: log softmax is the score less the logarithm of the "
-         "sum of all exponentials."),
         (_LOGS, "-1 / logits.softmax(dim=-1)",
          "This is 1 divided by the probability: surprise is the logarithm of that."),
     ],
@@ -220,9 +189,9 @@ NEXT_TOKEN_LOSS = Exercise(
 # ------------------------------------------------------------------------------------- copycat
 
 _LOOP = """    surprises = []
-    for t in range({}):
+    for t in range(1, targets.shape[1]):
         log_probabilities = logits[:, t].log_softmax(dim=-1)                 # (B, V)
-        true_next = targets[:, {}, None]{}# (B, 1)
+        true_next = targets[:, t - 1, None]                                  # (B, 1)
         surprises.append(-log_probabilities.gather(-1, true_next))           # (B, 1)
     return torch.cat(surprises).mean()
 """
@@ -231,17 +200,9 @@ COPYCAT = NEXT_TOKEN_LOSS.with_bug(
     "02.copycat",
     goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
          "over and over.",
-    bug=("", _LOOP.format("1, targets.shape[1]", "t - 1", " " * 34),
+    bug=("", _LOOP,
          "The bug is still in there: write down which token each row of scores has read, and with "
          "which one it is compared."),
-    edits=[
-        ("", _LOOP.format("targets.shape[1]", "t - 1", " " * 34),
-         "Row 0 counts now, but is compared with targets[:, -1], the last ones: which target "
-         "belongs to row t?"),
-        ("", _LOOP.format("1, targets.shape[1]", "t", " " * 38),
-         "Rows and targets belong together now, but row 0 is left out: the first token of a window "
-         "has a target, too."),
-    ],
     hints=(
         "Take the window 3 1 4 1, whose targets are 1 4 1 5. Which tokens has the model read when "
         "it gives row 2 of its scores, counting from 0? With which target does the loop compare "
@@ -371,33 +332,12 @@ BATCH = Exercise(
     cases=_texts,
     use=distances,
     edits=[
-        ("windows[:, 1:]", "windows[:, :-1]",
-         "The targets are the inputs themselves: a model would learn to repeat; move them on by "
-         "one token."),
-        ("windows[:, :-1], windows[:, 1:]", "windows[:, 1:], windows[:, :-1]",
-         "Your targets are the tokens before the inputs: a model would learn to read backward; "
-         "the targets begin one place after the inputs."),
-        ("windows[:, 1:]", "windows[:, :-1].roll(-1, dims=1)",
-         "The last target of each window is the window's own first token: it must be the token "
-         "that follows in the text."),
-        ("windows[:, 1:]", "windows[:, :-1] + 1",
-         "You add 1 to each token, which makes another token of it: the target is the token at "
-         "the next place."),
-        ("windows[:, 1:]", "windows[:, -1]",
-         "You give each window one target: every token has a target of its own, the next token, "
-         "so a window holds T examples."),
-        ("context_length + 1]", "context_length]",
-         "Your windows are cut T tokens long, so once they are inputs and targets, one is missing: "
-         "cut T + 1 tokens, for the last target is one more."),
         ("windows[:, :-1], windows[:, 1:]", "windows[:-1], windows[1:]",
          "You leave out a whole window: the tokens run along the second axis, [:, :-1]."),
         ("torch.randint(len(ids) - context_length, (batch_size,), generator=generator)",
          "range(batch_size)",
          "The windows begin at places 0, 1, 2 and so on: draw a place for each, anywhere in the "
          "text."),
-        ("len(ids) - context_length,", "len(ids),",
-         "A window may begin too close to the end, where fewer tokens are left than it takes: the "
-         "last place is N - T - 1, and randint leaves out its upper end."),
         ("len(ids) - context_length,", "len(ids) - context_length + 1,",
          "The last of your places is one too far, for its last target is missing: randint leaves "
          "out its upper end, so that end is N - T."),
@@ -448,9 +388,6 @@ def _to_learn_from(generator):
         yield _table(V, generator), ids, steps, batch_size, T, rate, N
 
 
-_READ = "next_token_loss(model(inputs), targets)"
-_CLEAR = "        optimizer.zero_grad()\n        loss.backward()\n"
-
 FIRST_TRAIN = Exercise(
     "02.first_train",
     definition="train",
@@ -463,25 +400,7 @@ FIRST_TRAIN = Exercise(
     earlier_form=FIRST["first_train"].edits,
     edits=[
         NO_LOSS,
-        ("        yield loss.item()\n",
-         "        yield next_token_loss(model(inputs), targets).item()\n",
-         "This is the loss after the step: yield the one from which the gradient was computed."),
-        LOSS_OF_INPUTS,
-        (_READ, f"{_READ}.item()",
-         "You take the number out of the tensor too early, and with it goes the way back: call "
-         "backward on the tensor, and .item() at the end."),
-        (_READ, "next_token_loss(inputs, targets)",
-         "You give next_token_loss ids in place of scores: it takes the scores first, "
-         "model(inputs), and then the targets."),
         LOSS_BY_THE_MODEL,
-        ("loss.backward()", "optimizer.backward(loss)",
-         "An optimizer has no backward: backward belongs to the loss, loss.backward()."),
-        ("batch(ids, batch_size, context_length, generator)",
-         "batch(ids, context_length, batch_size, generator)",
-         "batch_size and context_length are swapped: batch takes the number of windows first, and "
-         "then their length."),
-        ("torch.optim.SGD(model.parameters(), lr=rate)", "torch.optim.SGD(model, lr=rate)",
-         "You give the optimizer the model: give it what it is to move, model.parameters()."),
     ],
     hints=(
         "You have seen every line of it in this chapter, one at a time. Which of them happen once, "
@@ -534,7 +453,6 @@ def _draws_in_words(answer, model, ids, n_tokens, stop, generator):
             "and one draw of torch.multinomial, with generator=generator.")
 
 
-_DRAWN = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
 _UNTIL = "        if token == stop:\n            return\n"
 
 FIRST_GENERATE = Exercise(
@@ -547,17 +465,10 @@ FIRST_GENERATE = Exercise(
     earlier_form=FIRST["first_generate"].edits,
     edits=[
         NO_TOKEN,
-        ("        ids.append(token)\n", "",
-         "Every token is drawn from the same row, as if nothing had been written yet: append each "
-         "to ids, so that the next one follows it."),
         ("[0, -1]   ", "[0, 0]   ",
          "You take the scores at the first position: those at the last one say what comes next."),
-        (_DRAWN, "logits.argmax().item()",
+        ("torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)", "logits.argmax()",
          "You always take the best token: draw one, torch.multinomial of the probabilities."),
-        ("logits.softmax(dim=-1)", "logits",
-         "torch.multinomial needs probabilities, and these are still scores: the softmax is "
-         "missing."),
-        (_UNTIL, "", "The text goes on after `stop`: where token == stop, return."),
         (_UNTIL + "        yield token\n", "        yield token\n" + _UNTIL,
          "`stop` itself is handed out: look whether it came before you yield."),
         ("            return\n", "            continue\n",
