@@ -106,6 +106,9 @@ class TensorAnswer(Kind):
     words: Callable[[tuple, Any, Any], str] | None = None
 
     def malformed(self, answer: Any, expected: Tensor) -> str | None:
+        if not self.axes and type(answer) in (int, float):
+            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
+                    "gradient can flow back through it: leave out .item() and float().")
         if not isinstance(answer, Tensor):
             return (f"you return {described(answer)} as {self.name}, but it must be a torch "
                     f"tensor{_no_tensor(answer)}.")
@@ -124,7 +127,8 @@ class TensorAnswer(Kind):
 
     @property
     def _letters(self) -> str:
-        return f"({', '.join([*(['...'] if self.leading else []), *self.axes])})"
+        letters = [*(["..."] if self.leading else []), *self.axes]
+        return f"({', '.join(letters)})" if letters else "one number"
 
     def _not_finite(self, answer: Tensor, expected: Tensor) -> str | None:
         bad = ~answer.isfinite() & (expected.isfinite() | answer.isnan())
@@ -151,7 +155,7 @@ class TensorAnswer(Kind):
         return {"bool": bool, "whole": int, "float": float}[self.dtype](value)
 
     def _place(self, index: tuple) -> str:
-        return f"{self.name}[{', '.join(map(str, index))}]" if index else self.name
+        return f"{self.name}[{', '.join(map(str, index))}]" if index else f"the {self.name}"
 
     def alike(self, answer: Any, other: Any) -> bool:
         if not all(isinstance(x, Tensor) for x in (answer, other)):

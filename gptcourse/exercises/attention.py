@@ -111,8 +111,6 @@ def _shares_in_words(answer, *_trial):
                 "the softmax.")
     if not torch.allclose(weights.sum(dim=-1), torch.ones(4).double(), atol=1e-4):
         return "The rows do not sum to 1, as a softmax along the keys, dim=-1, would make them."
-    if (weights[mask] <= 0).any():
-        return "A key that may be seen gets no share, or one below 0: softmax gives each its share."
     scores = queries @ keys.T
     shares, products = (_differences(x, mask) for x in (weights.log(), scores.double()))
     factor = (shares * products).sum() / products.square().sum()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,23 +27,6 @@ from gptcourse.exercises.loops import (
 from gptcourse.exercises.properties import gradient_reaches, normal
 
 # ----------------------------------------------------------------------------- next_token_loss
-
-
-@dataclass(frozen=True)
-class LossAnswer(TensorAnswer):
-    """A single number as a tensor, with what a beginner should know about it."""
-
-    def malformed(self, answer: Any, expected: Tensor) -> str | None:
-        if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
-                    "gradient can flow back through it: leave out .item() and float().")
-        if isinstance(answer, Tensor) and answer.shape != expected.shape:
-            return (f"your {self.name} has shape {tuple(answer.shape)}, but must be one number, of "
-                    "shape (): average over all tokens.")
-        return super().malformed(answer, expected)
-
-    def _place(self, index: tuple) -> str:
-        return f"the {self.name}"
 
 
 def _scores(generator, B, T, V):
@@ -129,7 +110,7 @@ _LOGS = "logits.log_softmax(dim=-1)"
 NEXT_TOKEN_LOSS = Exercise(
     "02.next_token_loss",
     goal="Measure how much a text surprises a model.",
-    returns=LossAnswer("loss", ()),
+    returns=TensorAnswer("loss", ()),
     cases=_scores_and_targets,
     edits=[
         (_LOGS, "logits.softmax(dim=-1).log_softmax(dim=-1)",

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from collecting import right, wrong_edits
 from torch import nn
 
-from gptcourse.gpt import attention_weights, causal_mask, split_heads
-
 # --------------------------------------------------------------------------------- causal_mask
 
 
@@ -130,7 +128,6 @@ wrong_edits(
      "The rows do not sum to 1"),
     (SHARES, "scores.masked_fill(~mask, 0) / scores.masked_fill(~mask, 0).sum(-1, keepdim=True)",
      "which shares never are: softmax"),
-    (SHARES, f"nn.functional.one_hot({SHARES}.argmax(-1), scores.shape[-1]).float()", "no share"),
     (SHARES, "(scores - 1e9 * mask).softmax(-1)", "The mask is used the wrong way around"),
     (SHARES, "scores.masked_fill(~mask, -math.inf).softmax(-1).round()", "Everything was rounded"),
     (SHARES, f"{SHARES} / {ROOT}", "Every number is"),
@@ -223,30 +220,6 @@ class HeadByHead(nn.Module):
             scores = torch.einsum("btd,bsd->bts", q, k) * D**-0.5 + self.later[:T, :T]
             heads.append(F.dropout(scores.softmax(-1), self.config["drop_rate"], self.training) @ v)
         return self.output(torch.cat(heads, dim=-1).float())
-
-
-@right("MultiHeadAttention")
-class OneProductForThree(nn.Module):
-    """The three projections as one matrix product; the weights written as einsum."""
-
-    def __init__(self, config):
-        super().__init__()
-        C = config["emb_dim"]
-        self.n_heads, self.dropout = config["n_heads"], nn.Dropout(config["drop_rate"])
-        self.query = nn.Linear(C, C, bias=config["qkv_bias"])
-        self.key = nn.Linear(C, C, bias=config["qkv_bias"])
-        self.value = nn.Linear(C, C, bias=config["qkv_bias"])
-        self.output = nn.Linear(C, C)
-
-    def forward(self, x):
-        parts = self.query, self.key, self.value
-        weight = torch.cat([part.weight for part in parts])
-        bias = None if self.query.bias is None else torch.cat([part.bias for part in parts])
-        queries, keys, values = (split_heads(part, self.n_heads)
-                                 for part in F.linear(x, weight, bias).chunk(3, dim=-1))
-        weights = self.dropout(attention_weights(queries, keys, causal_mask(x.shape[1])))
-        mixed = torch.einsum("bhts,bhsd->bthd", weights, values)
-        return self.output(mixed.reshape(x.shape))
 
 
 WEIGHTS = "weights = self.dropout(attention_weights(queries, keys, mask))"

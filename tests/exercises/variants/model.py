@@ -12,19 +12,6 @@ from gptcourse.gpt import GPTModel, LayerNorm, TransformerBlock, init_weights
 
 
 @right("init_weights")
-def in_place_by_name(model):
-    L = sum(1 for _ in model.blocks)
-    with torch.no_grad():
-        for name, p in model.named_parameters():
-            last = name.split(".")[-1]
-            if last == "bias":
-                p.zero_()
-            elif last == "weight":
-                residual = "attention.output" in name or "contract" in name
-                p.normal_(0.0, 0.02 * (2 * L) ** -0.5 if residual else 0.02)
-
-
-@right("init_weights")
 def by_layers_then_by_blocks(model):
     for part in model.modules():
         if isinstance(part, (nn.Linear, nn.Embedding)):

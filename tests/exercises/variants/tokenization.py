@@ -2,7 +2,7 @@
 # ruff: noqa: B905, RUF007 -- zip(ids, ids[1:]) is what the chapter teaches
 
 from collections import Counter, defaultdict
-from itertools import chain, pairwise
+from itertools import chain
 
 from collecting import ENDLESS, right, wrong_edits
 
@@ -29,11 +29,6 @@ def a_default_dictionary(ids):
             counts[previous, token] += 1
         previous = token
     return counts
-
-
-@right("count_pairs")
-def a_counter_of_slices(ids):
-    return Counter((*ids[i : i + 2],) for i in range(len(ids) - 1))
 
 
 PAIRS, COUNTED, LOOP = "pairwise(ids)", "Counter(pairwise(ids))", """    counts = {start}
@@ -263,20 +258,6 @@ class StartingOver:
 
     def decode(self, ids):
         return b"".join(map(self.vocabulary.__getitem__, ids)).decode("utf-8", "replace")
-
-
-@right("Tokenizer")
-class TheSmallestIdOfAllPairs(Given):
-    def encode_word(self, word):
-        ids = [self.id_of_byte[byte] for byte in word.encode()]
-        while known := [self.id_of_pair[pair] for pair in pairwise(ids) if pair in self.id_of_pair]:
-            pair = next(pair for pair, number in self.id_of_pair.items() if number == min(known))
-            ids = merge(ids, pair, min(known))
-        return ids
-
-    def decode(self, ids):
-        return bytes(byte for token in ids for byte in self.vocabulary[token]).decode(
-            errors="replace")
 
 
 BYTES = "[self.id_of_byte[byte] for byte in word.encode()]"

@@ -103,29 +103,6 @@ def clips_by_hand(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, 
         model.eval()
 
 
-@right("train")
-def in_a_closure(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generator=None,
-                 draw=batch):
-    optimizer = optimizer_for(model)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = next_token_loss(model(inputs), targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        return loss
-
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group.update(lr=rate_of(step, steps, warmup_steps, peak))
-        inputs, targets = draw(ids, batch_size, model.config["context_length"], generator)
-        model.train()
-        loss = closure().item()
-        optimizer.step()
-        model.eval()
-        yield loss
-
-
 ZERO, BACK = "        optimizer.zero_grad()\n", "        loss.backward()\n"
 CLIP = "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
 STEP, LOSS = "        optimizer.step()\n", "next_token_loss(model(inputs), targets)"
