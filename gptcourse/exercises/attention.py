@@ -88,6 +88,20 @@ def _square_inputs(generator):
     return normal(generator, 2, 4, 3), normal(generator, 2, 4, 3), gpt.causal_mask(4)
 
 
+def _rows_sum_to_one(answer):
+    sums = answer(*_square_inputs(torch.Generator().manual_seed(3))).sum(dim=-1)
+    return None if torch.allclose(sums, torch.ones_like(sums)) else "the rows do not sum to 1."
+
+
+def _hidden_keys_count_for_nothing(answer):
+    queries, keys, mask = _square_inputs(torch.Generator().manual_seed(4))
+    changed = keys.clone()
+    changed[:, -1] += 1
+    if torch.allclose(answer(queries, keys, mask)[:, :-1], answer(queries, changed, mask)[:, :-1]):
+        return None
+    return "a change of the last key changes the weights of queries that must not see it."
+
+
 def _shares_in_words(answer, *_trial):
     """What the weights are made of, for scores that differ little."""
     generator = torch.Generator().manual_seed(6)
@@ -168,7 +182,11 @@ ATTENTION_WEIGHTS = Exercise(
         return scores.softmax(dim=-1)
         """,
     ),
-    properties=[gradient_reaches(("queries", "keys"), _square_inputs, gpt.attention_weights)],
+    properties=[
+        Property("rows sum to 1", _rows_sum_to_one),
+        Property("no look-ahead", _hidden_keys_count_for_nothing),
+        gradient_reaches(("queries", "keys"), _square_inputs, gpt.attention_weights),
+    ],
     batched={"queries": 2, "keys": 2},
 )
 

@@ -428,7 +428,7 @@ def _draws_in_words(answer, model, ids, n_tokens, stop, generator):
     if not wrong:
         return None
     if wrong[0]:
-        return (f"The first {wrong[0]} tokens are right, then they go astray: each is drawn from "
+        return (f"Before token {wrong[0]} all is right, then they go astray: each is drawn from "
                 "the row of the token that was drawn before it, so append what you draw.")
     return ("Even the first token differs: take the scores at the last position, their softmax, "
             "and one draw of torch.multinomial, with generator=generator.")
