@@ -236,25 +236,21 @@ BIASED, PLAIN = 'nn.Linear(C, C, bias=config["qkv_bias"])', "nn.Linear(C, C)"
 wrong_edits(
     "MultiHeadAttention",
     # once an exercise of its own: weights times values
-    ("weights @ values", "weights @ keys", "weights @ values averages self.value(x)"),
+    ("weights @ values", "weights @ keys", "but must read weights @ values, merged"),
     ("weights @ values", "weights.mT @ values", "row t of the weights belongs to token t"),
-    ("weights @ values", "weights @ weights @ values", "are used once"),
+    ("weights @ values", "weights @ weights @ values", "do not come from the dot products"),
     ("weights @ values", "weights @ nn.functional.normalize(values, dim=-1)",
-     "at weights @ values"),
+     "The rows do not sum to 1"),
     ("weights @ values", "weights @ values.detach()", "no gradient reaches value.weight"),
-    ("weights @ values", "queries + weights @ values", "With self.key at 0"),
-    ("weights @ values", "weights.sum(-1, keepdim=True) * values",
-     "Each token gets its own values"),
     ("weights @ values", "(weights[..., None] * values[..., None, :, :]).mean(-2)",
      "do not sum to 1"),
-    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", ""),
-     "the scores are divided by 1"),
+    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", ""), "your scores are divided by 1"),
     # masks
     # splitting and merging
     (MIX, "(weights @ values).transpose(2, 3).reshape(x.shape)", "in other places"),
     # the last step, dropout
-    ("return self.output(mixed)", "return self.value(mixed)", "The last step is not self.output"),
-    ("return self.output(mixed)", "return x + self.output(mixed)", "belongs to the block"),
+    ("return self.output(mixed)", "return self.value(mixed)", "value is called 2 times"),
+    ("return self.output(mixed)", "return x + self.output(mixed)", "you return x + output(...)"),
     ("return self.output(mixed)", "return self.dropout(self.output(mixed))",
      "something else than the attention weights is dropped"),
     ("return self.output(mixed)", "return self.output(mixed), weights", "not 2 things"),
@@ -271,7 +267,7 @@ wrong_edits(
     ("self.output = nn.Linear(C, C)", "self.proj = nn.Linear(C, C)", "so call it output"),
     ("        self.dropout =", '        self.register_buffer("mask", torch.ones(9, 9))\n'
      "        self.dropout =", "persistent=False"),
-    ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "into self.n_heads heads"),
+    ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "each of the self.n_heads heads"),
 )
 
 # --------------------------------------------------------------------------------- peeking_head
