@@ -320,8 +320,8 @@ BATCH = Exercise(
          "The windows begin at places 0, 1, 2 and so on: draw a place for each, anywhere in the "
          "text."),
         ("len(ids) - context_length,", "len(ids) - context_length + 1,",
-         "The last of your places is one too far, for its last target is missing: randint leaves "
-         "out its upper end, so that end is N - T."),
+         "A window may begin too close to the end, where its last target is missing: randint "
+         "leaves out its upper end, so that end is N - T."),
         ("len(ids) - context_length,", "len(ids) - context_length - 1,",
          "The last window is never drawn: randint leaves out its upper end, so that end is N - T; "
          "a text of just T + 1 tokens has one window."),

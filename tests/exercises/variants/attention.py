@@ -244,8 +244,7 @@ wrong_edits(
     ("weights @ values", "weights @ values.detach()", "no gradient reaches value.weight"),
     ("weights @ values", "(weights[..., None] * values[..., None, :, :]).mean(-2)",
      "do not sum to 1"),
-    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", ""), "your scores are divided by 1"),
-    # masks
+    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", ""), "are divided by 1:"),
     # splitting and merging
     (MIX, "(weights @ values).transpose(2, 3).reshape(x.shape)", "in other places"),
     # the last step, dropout
