@@ -146,9 +146,7 @@ def _taken_apart(answer, *trial):
         return found
     x = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
     inside, powers = torch.atanh(2 * answer(x.clone()) / x - 1), torch.stack([x, x**3], dim=1)
-    if not inside.isfinite().all():
-        return None
-    factors = torch.linalg.lstsq(powers, inside[:, None]).solution[:, 0]
+    factors = torch.linalg.lstsq(powers, inside.nan_to_num(0, 0, 0)[:, None]).solution[:, 0]
     if not torch.allclose(powers @ factors, inside, atol=1e-4):
         return ("Inside of the tanh stands something other than √(2/π) (x + 0.044715 x³), or it is "
                 "another function.")

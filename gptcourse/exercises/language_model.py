@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from gptcourse import gpt
 from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
@@ -204,39 +204,28 @@ COPYCAT = NEXT_TOKEN_LOSS.with_bug(
 
 # --------------------------------------------------------------------------------------- batch
 
-_NOWHERE = -1_000_000          # the place of a token that is not in the text
-
-
 def distances(definition: Callable) -> Callable:
-    """A trial: in windows of a text without repeats, how far each token stands from its window's
-    first input, which is the same wherever the windows begin.  -> (B, T), (B, T)"""
+    """A trial: by how much each token exceeds its window's first input, which is the same wherever
+    the windows begin: in the texts of the trials, each token is 10 more than the one before it."""
 
     def answer(ids, batch_size, context_length, seed=1):
         result = definition(ids, batch_size, context_length, Generator().manual_seed(seed))
         if _WINDOWS.malformed(result, result) or result[0].dim() != 2:
             return result
-        first = _places(result[0][:, :1], ids)
-        return tuple(_places(part, ids) - (first if part.dim() == 2 else first[:, 0])
-                     for part in result)
+        first = result[0][:, :1]
+        return tuple(part - (first if part.dim() == 2 else first[:, 0]) for part in result)
 
     return answer
-
-
-def _places(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Where in the text each token stands."""
-    found = tokens[..., None] == ids                                     # (..., N)
-    places = (found * torch.arange(len(ids))).sum(dim=-1)
-    return places.masked_fill(~found.any(dim=-1), _NOWHERE)
 
 
 def _place_in_words(name: str) -> Callable:
     def words(index, got, wanted):
         row, place = index
-        if abs(got) > -_NOWHERE // 2:
+        if got % 10:
             return (f"{name}[{row}, {place}] is not in ids: inputs and targets are tokens of the "
                     "text, as they are.")
-        return (f"{name}[{row}, {place}] stands {_after(got)} the first input of its row, but must "
-                f"stand {_after(wanted)} it.")
+        return (f"{name}[{row}, {place}] stands {_after(got // 10)} the first input of its row, "
+                f"but must stand {_after(wanted // 10)} it.")
 
     return words
 
@@ -246,10 +235,10 @@ def _after(distance: int) -> str:
     return f"{tokens} {'before' if distance < 0 else 'after'}"
 
 
-def _texts(generator):
-    """Texts without repeats; one of exactly T + 1 tokens; T = 1; a batch of one."""
+def _texts(_generator):
+    """One of exactly T + 1 tokens; T = 1; a batch of one."""
     for N, B, T in ((40, 3, 4), (9, 5, 8), (300, 2, 7), (30, 4, 1), (12, 1, 5)):
-        yield torch.randperm(500, generator=generator)[:N], B, T
+        yield 10 * torch.arange(N) + 3, B, T
 
 
 def _starts(definition, n_tokens, batch_size, context_length, generator):
