@@ -278,11 +278,12 @@ def _what_the_layers_read(answer, config, _x):
     layer, H = answer.build(config).double(), config["n_heads"]
     mask, generator = gpt.causal_mask(3), torch.Generator().manual_seed(5)
     x = 0.5 * normal(generator, 2, 3, config["emb_dim"], dtype=torch.float64)   # few: T <= D
+    names = ("query", "key", "value")
     if not layer(x.clone()).isfinite().all():
         return None
 
     def heads(written):
-        return [gpt.split_heads(written[name], H) for name in ("query", "key", "value")]
+        return [gpt.split_heads(written[name].reshape(x.shape), H) for name in names]
 
     def gathered(written):
         queries, keys, values = heads(written)
@@ -303,7 +304,6 @@ def _what_the_layers_read(answer, config, _x):
                     "joins them.")
         return None
 
-    names = ("query", "key", "value")
     return first_misread(
         layer, x, {name: getattr(layer, name) for name in (*names, "output")},
         dict.fromkeys(names, (lambda written: x, "x")) | {
