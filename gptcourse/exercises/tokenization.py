@@ -21,8 +21,6 @@ from gptlib.tokenizer import printed_bytes
 def _counted_wrongly(answer, ids):
     """What the wrongly counted pairs have in common."""
     theirs, ours = answer(ids[:]), gpt.count_pairs(ids)
-    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in theirs):
-        return None
     seen = answer([5, 9, 2])
     if seen and all(left == right for left, right in seen):
         return "You pair each token with itself: move the second row on by one, ids[1:]."
