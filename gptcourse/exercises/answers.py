@@ -10,14 +10,17 @@ import numbers
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 
-class Kind(Protocol):
+class Kind:
+    """A kind of thing. Where more than the numbers tells what is wrong, it also has
+    `trace(trials) -> str | None`: what all wrong answers have in common."""
+
     name: str                                                      # "weights"
 
     def malformed(self, answer: Any, expected: Any) -> str | None:
@@ -27,10 +30,9 @@ class Kind(Protocol):
         """Where a well-formed answer first differs from the expected one."""
 
     def alike(self, answer: Any, other: Any) -> bool:
-        """Whether two answers, well-formed or not, are the same: so a mistake is recognized."""
-
-    # Where more than the numbers tells what is wrong, a kind also has
-    # trace(trials) -> str | None: what all wrong answers have in common, in a sentence.
+        """Whether two answers are the same: so a mistake is recognized."""
+        return not (self.malformed(answer, answer) or self.malformed(other, other)
+                    or self.difference(answer, other))
 
 
 def described(value: Any) -> str:
@@ -91,7 +93,7 @@ def _group(dtype: torch.dtype) -> str:
 
 
 @dataclass(frozen=True)
-class TensorAnswer:
+class TensorAnswer(Kind):
     """A tensor, given the letters of its axes, such as ("B", "T", "S")."""
 
     name: str
@@ -104,6 +106,9 @@ class TensorAnswer:
     words: Callable[[tuple, Any, Any], str] | None = None
 
     def malformed(self, answer: Any, expected: Tensor) -> str | None:
+        if not self.axes and type(answer) in (int, float):
+            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
+                    "gradient can flow back through it: leave out .item() and float().")
         if not isinstance(answer, Tensor):
             return (f"you return {described(answer)} as {self.name}, but it must be a torch "
                     f"tensor{_no_tensor(answer)}.")
@@ -122,7 +127,8 @@ class TensorAnswer:
 
     @property
     def _letters(self) -> str:
-        return f"({', '.join([*(['...'] if self.leading else []), *self.axes])})"
+        letters = [*(["..."] if self.leading else []), *self.axes]
+        return f"({', '.join(letters)})" if letters else "one number"
 
     def _not_finite(self, answer: Tensor, expected: Tensor) -> str | None:
         bad = ~answer.isfinite() & (expected.isfinite() | answer.isnan())
@@ -149,7 +155,7 @@ class TensorAnswer:
         return {"bool": bool, "whole": int, "float": float}[self.dtype](value)
 
     def _place(self, index: tuple) -> str:
-        return f"{self.name}[{', '.join(map(str, index))}]" if index else self.name
+        return f"{self.name}[{', '.join(map(str, index))}]" if index else f"the {self.name}"
 
     def alike(self, answer: Any, other: Any) -> bool:
         if not all(isinstance(x, Tensor) for x in (answer, other)):
@@ -172,7 +178,7 @@ def _plain(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class NumberAnswer:
+class NumberAnswer(Kind):
     """A single number, plain or as a tensor of shape ()."""
 
     name: str
@@ -200,16 +206,6 @@ class NumberAnswer:
             return None
         return f"the {self.name} is {_longer(got, wanted)}, but should be {_longer(wanted, got)}."
 
-    def alike(self, answer: Any, other: Any) -> bool:
-        if any(isinstance(x, bool) or not isinstance(x, (numbers.Real, Tensor))
-               or getattr(x, "dtype", None) in (torch.complex64, torch.complex128)
-               for x in (answer, other)):
-            return False
-        answer, other = (_plain(x) if isinstance(x, Tensor) else torch.tensor(
-            float(scalar(x)), dtype=torch.float64) for x in (answer, other))
-        return answer.shape == other.shape and torch.allclose(
-            answer, other, rtol=self.rtol, atol=self.atol, equal_nan=True)
-
 
 def scalar(value: Any) -> int | float:
     """One number as Python has it; an int too large for a float is infinite."""
@@ -224,7 +220,7 @@ def _longer(value: float, other: float) -> str:
 
 
 @dataclass(frozen=True)
-class IdsAnswer:
+class IdsAnswer(Kind):
     """A row of token ids, as a list."""
 
     name: str = "ids"
@@ -246,14 +242,9 @@ class IdsAnswer:
     def difference(self, answer: list[int], expected: list[int]) -> str | None:
         return _unequal(_ids(answer), _ids(expected))
 
-    def alike(self, answer: Any, other: Any) -> bool:
-        if self.malformed(answer, []) or self.malformed(other, []):
-            return False
-        return _ids(answer) == _ids(other)
-
 
 @dataclass(frozen=True)
-class TextAnswer:
+class TextAnswer(Kind):
     """A string."""
 
     name: str = "text"
@@ -267,12 +258,9 @@ class TextAnswer:
     def difference(self, answer: str, expected: str) -> str | None:
         return _unequal(answer, expected)
 
-    def alike(self, answer: Any, other: Any) -> bool:
-        return isinstance(answer, str) and isinstance(other, str) and answer == other
-
 
 @dataclass(frozen=True)
-class PairsAnswer:
+class PairsAnswer(Kind):
     """A list of pairs of token ids, in order."""
 
     name: str = "merges"
@@ -296,11 +284,6 @@ class PairsAnswer:
                     f"{len(expected)}.")
         return None
 
-    def alike(self, answer: Any, other: Any) -> bool:
-        if self.malformed(answer, []) or self.malformed(other, []):
-            return False
-        return _pairs(answer) == _pairs(other)
-
 
 def _is_pair(value: Any, kinds: type | tuple[type, ...]) -> bool:
     return (isinstance(value, kinds) and len(value) == 2
@@ -316,7 +299,7 @@ def _ids(row) -> list[int]:
 
 
 @dataclass(frozen=True)
-class CountsAnswer:
+class CountsAnswer(Kind):
     """A dictionary, or Counter, from pairs of ids to how often they occur."""
 
     name: str = "counts"
@@ -344,13 +327,6 @@ class CountsAnswer:
                 return f"the pair {pair} is counted {_times(got)}, but occurs {_times(wanted)}."
         return None
 
-    def alike(self, answer: Any, other: Any) -> bool:
-        if not isinstance(answer, Mapping) or not isinstance(other, Mapping):
-            return False
-        if self.malformed(answer, {}) or self.malformed(other, {}):
-            return dict(answer) == dict(other)
-        return _counts(answer) == _counts(other)
-
 
 def _counts(answer: Mapping) -> dict:
     """Without pairs that are counted zero times: they say nothing."""
@@ -362,7 +338,7 @@ def _times(count: int) -> str:
 
 
 @dataclass(frozen=True)
-class SeveralAnswers:
+class SeveralAnswers(Kind):
     """A tuple of several things, each of its own kind."""
 
     parts: tuple[Kind, ...]

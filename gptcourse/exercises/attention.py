@@ -12,6 +12,7 @@ from gptcourse.exercises.answers import TensorAnswer
 from gptcourse.exercises.classes import facts_of_a_layer, filled, fits, run_filled
 from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import Exercise, Property
+from gptcourse.exercises.listening import first_misread
 from gptcourse.exercises.properties import gradient_reaches, normal
 
 # --------------------------------------------------------------------------------- causal_mask
@@ -50,12 +51,6 @@ CAUSAL_MASK = Exercise(
     returns=TensorAnswer("mask", ("T", "T"), dtype="bool", words=_mask_in_words),
     cases=lambda generator: [(4,), (7,), (1,), (2,), (16,)],
     edits=[
-        (".tril()", ".triu()",
-         "Your triangle is upside down: it shows the future and hides the past."),
-        (".tril()", ".tril(-1)",
-         "The diagonal is missing: a token may look at itself; the first has nobody else."),
-        (".tril()", ".triu(1)",
-         "Yours is True where looking is forbidden; here True means allowed, so turn it around."),
         (".tril()", "",
          "Everything is allowed: keep only the lower triangle, the past."),
     ],
@@ -95,8 +90,7 @@ def _square_inputs(generator):
 
 
 def _rows_sum_to_one(answer):
-    queries, keys, mask = _square_inputs(torch.Generator().manual_seed(3))
-    sums = answer(queries, keys, mask).sum(dim=-1)
+    sums = answer(*_square_inputs(torch.Generator().manual_seed(3))).sum(dim=-1)
     return None if torch.allclose(sums, torch.ones_like(sums)) else "the rows do not sum to 1."
 
 
@@ -115,43 +109,46 @@ def _shares_in_words(answer, *_trial):
     queries, keys = normal(generator, 4, 6), normal(generator, 4, 6)
     mask = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 1]], dtype=torch.bool)
     weights = answer(queries, keys, mask).double()
-    if weights.shape != mask.shape:
-        return None
+    return _about_shares(weights, queries, keys, mask) if weights.shape == mask.shape else None
+
+
+def _about_shares(weights, queries, keys, mask):
+    """What is wrong with how much each query (row) gives each key (column).  (..., T, S)"""
+    seen, hidden = weights[..., mask], weights[..., ~mask]
     if (weights == -math.inf).any():
         return "Some weights are minus infinity, so these are scores: softmax must come last."
     if not weights.isfinite().all():
         return None
-    if (weights < 0).any():
+    if (weights < -1e-6).any():
         return ("Some weights are negative, which shares never are: softmax must be the last step, "
                 "and not log_softmax.")
-    if (weights[mask] == 0).all() and weights.any():
+    if (seen == 0).all() and weights.any():
         return ("The mask is used the wrong way around: minus infinity goes where it is False, "
                 "which is ~mask.")
-    if (weights[~mask] != 0).any():
+    if (hidden > 1e-6).any():
         return ("A key that the mask hides gets a share: set its score to minus infinity, before "
                 "the softmax.")
-    if not torch.allclose(weights.sum(dim=-1), torch.ones(4).double(), atol=1e-4):
+    sums, scores = weights.sum(dim=-1), (queries @ keys.mT).double()
+    if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
         return "The rows do not sum to 1, as a softmax along the keys, dim=-1, would make them."
-    if (weights[mask] <= 0).any():
-        return "A key that may be seen gets no share, or one below 0: softmax gives each its share."
-    scores = queries @ keys.T
-    shares, products = (_differences(x, mask) for x in (weights.log(), scores.double()))
+    shares, products = (_differences(x, mask) for x in (weights.log(), scores))
     factor = (shares * products).sum() / products.square().sum()
     if not torch.allclose(shares, factor * products, atol=1e-3):
         return ("The shares do not come from the dot products of queries and keys alone, all "
                 "divided by the same number.")
     if abs(factor) < 1e-4:
         return "All keys get the same share: the scores must come from queries and keys."
-    if abs(factor - 6**-0.5) > 1e-4:
-        return (f"With D = 6, your scores are divided by {1 / factor:.4g}: it must be the square "
-                "root of D, 2.449.")
+    D = queries.shape[-1]
+    if abs(factor - D**-0.5) > 1e-4:
+        return (f"With D = {D}, your scores are divided by {1 / factor:.4g}: it must be the square "
+                f"root of D, {D**0.5:.4g}.")
     return None
 
 
 def _differences(x, mask):
     """By how much each number that the mask leaves exceeds the mean of those of its row."""
     mean = (x.where(mask, 0)).sum(dim=-1, keepdim=True) / mask.sum(dim=-1, keepdim=True)
-    return (x - mean)[mask]
+    return (x - mean)[..., mask]
 
 
 ATTENTION_WEIGHTS = Exercise(
@@ -160,18 +157,12 @@ ATTENTION_WEIGHTS = Exercise(
     returns=TensorAnswer("weights", ("T", "S"), leading=True),
     cases=_queries_and_keys,
     edits=[
-        ("scores.masked_fill(~mask, -math.inf)", "scores",
-         "The mask is not used: every query looks at every key, those of later tokens included."),
         (".masked_fill(~mask, -math.inf).softmax(dim=-1)", ".softmax(dim=-1) * mask",
          "The mask comes after the softmax, so the rows no longer sum to 1, and the future still "
          "counts in the sum that softmax divided by: set the scores to minus infinity before it."),
-        (" / math.sqrt(queries.shape[-1])", "",
-         "The scores are not divided by the square root of D, the width of a query."),
         ("math.sqrt(queries.shape[-1])", "math.sqrt(queries.shape[1])",
          "You take axis 1 for the width, which is D only where there are two axes: count from the "
          "end, queries.shape[-1]."),
-        ("softmax(dim=-1)", "softmax(dim=-2)",
-         "The softmax runs over the queries, so columns sum to 1 instead of rows: use dim=-1."),
         ("softmax(dim=-1)", "softmax(dim=1)",
          "The softmax runs along axis 1, as it also may where no dim is given: with a batch in "
          "front that is not the axis of the keys, and dim=-1 always is."),
@@ -282,82 +273,51 @@ def wide_input(generator):
     return WIDE, normal(generator, 2, 5, 12)
 
 
-def _with_parts(**weights):
-    """Fill a layer with these matrices; all others, and all biases, become 0."""
+def _what_the_layers_read(answer, config, _x):
+    """Which of the four reads something else than it should; of `output`, what that is made of."""
+    layer, H = answer.build(config).double(), config["n_heads"]
+    mask, generator = gpt.causal_mask(3), torch.Generator().manual_seed(5)
+    x = 0.5 * normal(generator, 2, 3, config["emb_dim"], dtype=torch.float64)   # few: T <= D
+    names = ("query", "key", "value")
+    if not layer(x.clone()).isfinite().all():
+        return None
 
-    @torch.no_grad()
-    def fill(layer):
-        for name, tensor in layer.state_dict(keep_vars=True).items():
-            tensor.copy_(weights.get(name.removesuffix(".weight"), torch.zeros_like(tensor)))
-        return layer
+    def heads(written):
+        return [gpt.split_heads(written[name].reshape(x.shape), H) for name in names]
 
-    return fill
+    def gathered(written):
+        queries, keys, values = heads(written)
+        weights = gpt.attention_weights(queries, keys, mask)                 # (B, H, T, T)
+        return (weights @ values).transpose(1, 2).flatten(2)                 # (B, T, C)
 
+    def known(name, read, written):
+        if name != "output" or read.shape != x.shape:
+            return None
+        queries, keys, values = heads(written)
+        found = gpt.split_heads(read, H)                                     # (B, H, T, D)
+        shares = found @ torch.linalg.pinv(values)                           # (B, H, T, T)
+        if torch.allclose(shares @ values, found, atol=1e-6):
+            return _about_shares_of_tokens(shares) or _about_shares(shares, queries, keys, mask)
+        if torch.allclose(read.flatten().sort().values, gathered(written).flatten().sort().values):
+            return ("All numbers are right, but in other places: after weights @ values, "
+                    "transpose(1, 2) brings the heads of a token together, and then flatten(2) "
+                    "joins them.")
+        return None
 
-def _step_by_step(answer, config, _x):
-    """Where it goes wrong, with weights by which one step after the other can be seen."""
-    C, H = config["emb_dim"], config["n_heads"]
-    same, x = torch.eye(C), normal(torch.Generator().manual_seed(5), 1, 5, C)
-    mean = x.cumsum(dim=1) / torch.arange(1, 6)[:, None]        # of each token and those before it
-
-    def mixed(**weights):
-        return answer(config, x.clone(), _with_parts(value=same, output=2 * same, **weights)) / 2
-
-    if not torch.allclose(mixed(), mean, atol=1e-4):
-        return _mixed_in_words(mixed(), x, mean)
-    for zero, other in (("query", "key"), ("key", "query")):
-        if not torch.allclose(mixed(**{other: same}), mean, atol=1e-4):
-            return (f"With self.{zero} at 0, all tokens must get the same share, but do not: each "
-                    "of queries, keys and values is made of x by its own projection.")
-    before, now, got = (row.view(H, -1).double()
-                        for row in (x[0, 0], x[0, 1], mixed(query=same, key=same)[0, 1]))
-    share = ((got - before) * (now - before)).sum(-1) / (now - before).square().sum(-1)    # (H)
-    factors = (share / (1 - share)).log() / (now * (now - before)).sum(-1)
-    if not torch.allclose(factors, factors[:1].expand(H), rtol=1e-2):
-        return ("The shares do not come from the dot products of each head's queries and keys: "
-                "split self.query(x) and self.key(x) into self.n_heads heads, and compare them.")
-    if factors.abs().max() < 1e-4:
-        return "All tokens get the same share: the weights must come from queries and keys."
-    if abs(factors[0] - (C // H) ** -0.5) > 1e-3:
-        return (f"With D = {C // H}, the scores are divided by {1 / factors[0]:.4g}: it must be the"
-                " square root of D.")
-    return None
+    return first_misread(
+        layer, x, {name: getattr(layer, name) for name in (*names, "output")},
+        dict.fromkeys(names, (lambda written: x, "x")) | {
+            "output": (gathered, "weights @ values, merged: each of the self.n_heads heads averages"
+                                 " its piece of self.value(x)")},
+        (lambda written: written["output"], "what output returns"), known)
 
 
-def _mixed_in_words(mixed, x, mean):
-    """What came out where all tokens that may be seen should get the same share."""
-    if not mixed.any():
-        return ("What comes out is not made of the values: weights @ values averages "
-                "self.value(x), and self.output is the last step.")
-    if torch.allclose(2 * mixed, mean, atol=1e-4):
-        return "The last step is not self.output: it takes what the heads have gathered, merged."
-    if torch.allclose(mixed - x / 2, mean, atol=1e-4):
-        return "You add x itself: that shortcut belongs to the block, around this layer."
-    shares = mixed[0] @ torch.linalg.pinv(x[0])                          # (T, T)
-    if torch.allclose(shares @ x[0], mixed[0], atol=1e-4):
-        return _shares_of_tokens(shares)
-    if torch.allclose(mixed.flatten().sort().values, mean.flatten().sort().values, atol=1e-4):
-        return ("All numbers are right, but in other places: after weights @ values, transpose(1, "
-                "2) brings the heads of a token together, and then flatten(2) joins them.")
-    return ("Even where all queries and keys are 0, it is not the mean of the values that a token "
-            "may see: look at what the weights are made of, at weights @ values, and at how the "
-            "heads are merged.")
-
-
-def _shares_of_tokens(shares):
-    """What is wrong with how much each token (row) gets of each (column)."""
-    if (shares.triu(1).abs() > 1e-3).any():
-        token, later = (shares.triu(1).abs() > 1e-3).nonzero()[0].tolist()
-        return (f"Token {token} gathers from token {later}, which comes later: the causal mask "
-                "hides it before the softmax, row t of the weights belongs to token t, and nothing "
-                "else may move numbers between tokens.")
-    if torch.allclose(shares, torch.eye(len(shares)), atol=1e-3):
-        return "Each token gets its own values and no others: weights @ values mixes them."
-    if not torch.allclose(shares.sum(dim=-1), torch.ones(len(shares)), atol=1e-3):
-        return ("The weights of a row do not sum to 1: softmax along the keys is the last step "
-                "before they are used, but for the dropout.")
-    return ("Even where all queries and keys are 0, the tokens that may be seen get different "
-            "shares: the weights come from queries and keys, and are used once.")
+def _about_shares_of_tokens(shares):
+    later = (shares.triu(1).abs() > 1e-6).nonzero().tolist()
+    return later and (
+        f"Token {later[0][2]} gathers from token {later[0][3]}, which comes later: the causal mask "
+        "hides it before the softmax, row t of the weights belongs to token t, and nothing else "
+        "may move numbers between tokens.")
 
 
 def _drops_weights_only(cls):
@@ -385,8 +345,6 @@ MULTI_HEAD_ATTENTION = Exercise(
     use=run_filled,
     structure=fits(gpt.MultiHeadAttention, [WIDE, NARROW, ONE_HEAD]),
     edits=[
-        ("split_heads(self.value(x), self.n_heads)", "split_heads(x, self.n_heads)",
-         "The values are x itself: self.value(x) projects it first."),
         ("(queries, keys, mask)", "(keys, queries, mask)",
          "Queries and keys are swapped: attention_weights takes the queries first."),
         ('self.query = nn.Linear(C, C, bias=config["qkv_bias"])', "self.query = nn.Linear(C, C)",
@@ -410,7 +368,7 @@ MULTI_HEAD_ATTENTION = Exercise(
         return self.output(mixed)
         """,
     ),
-    symptoms=[_step_by_step],
+    symptoms=[_what_the_layers_read],
     properties=[
         *facts_of_a_layer(wide_input, gpt.MultiHeadAttention),
         Property("weights dropped, and nothing else", _drops_weights_only, of_class=True),

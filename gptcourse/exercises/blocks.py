@@ -63,9 +63,6 @@ def _mean_and_variance_after(answer, *_trial):
     if abs(variance - 1) > 1e-3:
         return ("With scale 1 and shift 0, each vector must have the variance 1, and one of yours "
                 f"has {variance:.4g}: divide by the root of the mean of the squared distances.")
-    if not torch.allclose(plain, right(x), rtol=1e-3, atol=1e-4):
-        return ("Each vector has mean 0 and variance 1, as it must, but other numbers than x less "
-                "its mean, divided by the root.")
     if not torch.allclose(*scaled, rtol=1e-3, atol=1e-4):
         return ("With scale 1 and shift 0 it is right: multiply what is normalized by self.scale, "
                 "then add self.shift.")
@@ -148,15 +145,8 @@ def _taken_apart(answer, *trial):
     if found := _far_from_zero(answer):
         return found
     x = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
-    bent, right = answer(x.clone()), gelu(x)
-    wrong = (bent - right).abs()
-    if wrong[x > 0].max() < 1e-5 and wrong.max() > 1e-3:
-        return ("Above 0 it is right, below 0 it is not: GELU lets a little of small negative "
-                "numbers pass, -0.1588 for -1.")
-    inside, powers = torch.atanh(2 * bent / x - 1), torch.stack([x, x**3], dim=1)
-    if not inside.isfinite().all():
-        return None
-    factors = torch.linalg.lstsq(powers, inside[:, None]).solution[:, 0]
+    inside, powers = torch.atanh(2 * answer(x.clone()) / x - 1), torch.stack([x, x**3], dim=1)
+    factors = torch.linalg.lstsq(powers, inside.nan_to_num(0, 0, 0)[:, None]).solution[:, 0]
     if not torch.allclose(powers @ factors, inside, atol=1e-4):
         return ("Inside of the tanh stands something other than √(2/π) (x + 0.044715 x³), or it is "
                 "another function.")
@@ -167,17 +157,11 @@ def _taken_apart(answer, *trial):
 
 def _far_from_zero(answer):
     """What stands around the tanh, which is 1 for large numbers and -1 for very negative ones."""
-    above, below, half_above, half_below = (
-        answer(torch.tensor([x])).item() / x for x in (20.0, -20.0, 10.0, -10.0))
-    if max(min(abs(share), abs(share - 1)) for share in (above, below)) < 5e-4:
+    above, below = (answer(torch.tensor([x])).item() for x in (20.0, -20.0))
+    if min(abs(above), abs(above - 20)) < 0.01 and min(abs(below), abs(below + 20)) < 0.01:
         return None
-    words = "Outside of the tanh, or in place of it, something is wrong:"
-    if max(abs(above - half_above), abs(below - half_below)) < 5e-4:
-        alone, times_tanh = (above + below) / 2, (above - below) / 2
-        return (f"{words} far from 0 you have x ({alone:.4g} + {times_tanh:.4g} tanh), but must "
-                "have x (0.5 + 0.5 tanh).")
-    return (f"{words} 20 must stay 20, and -20 become 0, but you get {20 * above:.4g} and "
-            f"{-20 * below:.4g}.")
+    return ("Outside of the tanh, or in place of it, something is wrong: 20 must stay 20, and -20 "
+            f"become 0, but you get {above:.4g} and {below:.4g}.")
 
 
 GELU = Exercise(
@@ -195,9 +179,6 @@ GELU = Exercise(
         ("torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))",
          "torch.tanh(math.sqrt(2 / math.pi)) * (x + 0.044715 * x**3)",
          "The bracket of tanh closes too early: the root and the sum belong inside of it, both."),
-        ("(1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))",
-         "1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))",
-         "The brackets around 1 + tanh(...) are missing: half of x multiplies the whole sum."),
     ],
     symptoms=[_taken_apart],
     hints=(
@@ -248,15 +229,9 @@ FEED_FORWARD = Exercise(
     use=run_filled,
     structure=fits(gpt.FeedForward, [{"emb_dim": 4}, {"emb_dim": 6}]),
     edits=[
-        ("self.gelu(self.expand(x))", "self.expand(x)",
-         "gelu is missing: without a nonlinearity, two linear layers are no more than one."),
         ("self.contract(self.gelu(self.expand(x)))", "self.expand(self.gelu(self.contract(x)))",
          "The vectors do not fit there: expand, C to 4C, comes before contract, 4C to C; and both "
          "are called, for a layer stores its matrix the other way around."),
-        ('nn.Linear(config["emb_dim"], 4 * config["emb_dim"])',
-         'nn.Linear(4 * config["emb_dim"], config["emb_dim"])',
-         "nn.Linear takes the width that comes in first, and then the one that goes out: expand "
-         "makes 4C of C."),
     ],
     symptoms=[_what_the_layers_read],
     hints=(
@@ -321,9 +296,8 @@ def _drops_what_it_adds(cls):
     return None
 
 
-_FIRST = "x = x + self.dropout(self.attention(self.attention_norm(x)))"
-_SECOND = "return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))"
-_BOTH = f"{_FIRST}\n        {_SECOND}"
+_BOTH = """x = x + self.dropout(self.attention(self.attention_norm(x)))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))"""
 _POST_NORM = """x = self.attention_norm(x + self.dropout(self.attention(x)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))"""
 _ON_THE_COPY = """for norm, part in ((self.attention_norm, self.attention),
@@ -331,7 +305,6 @@ _ON_THE_COPY = """for norm, part in ((self.attention_norm, self.attention),
             x = norm(x)
             x = x + self.dropout(part(x))
         return x"""
-_NO_NORMS = _ON_THE_COPY.replace("            x = norm(x)\n", "")
 
 TRANSFORMER_BLOCK = Exercise(
     "04.TransformerBlock",
@@ -346,9 +319,6 @@ TRANSFORMER_BLOCK = Exercise(
         (_BOTH, _POST_NORM,
          "You normalize after each addition, as in 2017: GPT-2 normalizes only what a part reads, "
          "so that the stream itself stays untouched."),
-        (_BOTH, "x = x + self.attention(self.feed_forward_norm(x))\n"
-         "        return x + self.feed_forward(self.attention_norm(x))",
-         "The two norms are swapped: attention_norm belongs to attention."),
     ],
     hints=(
         "A block only ever adds to x. What does attention read: x itself? And what does the "
@@ -381,11 +351,6 @@ BABBLING_BLOCK = TRANSFORMER_BLOCK.with_bug(
     bug=(_BOTH, _ON_THE_COPY,
          "The bug is still in there: say of each line what x is afterwards, the stream or a "
          "normalized copy of it."),
-    edits=[
-        (_BOTH, _NO_NORMS,
-         "The stream is left alone now, but the parts read it as it is: each must read it "
-         "normalized by its own norm."),
-    ],
     hints=(
         "Suppose both parts add nothing at all. What happens to a number of x on its way through "
         "this block? Compare that with the sentence below the class's name.",

@@ -39,15 +39,15 @@ def filled(module: nn.Module) -> nn.Module:
 def run_filled(cls: type, config: str = "config", x: str = "x") -> Callable:
     """A trial: build the class with a configuration, fill it with weights, and call it.
 
-    `config` and `x` are what messages call the two. A symptom may fill it in another way, so that
-    it sees one step of several, or `build` the layer alone, and listen to its parts.
+    `config` and `x` are what messages call the two. A symptom may `build` the layer alone, and
+    listen to its parts.
     """
 
-    def build(config, fill=filled):
-        return fill(cls(config)).eval()
+    def build(config):
+        return filled(cls(config)).eval()
 
-    def answer(config, x, fill=filled):
-        return build(config, fill)(x)
+    def answer(config, x):
+        return build(config)(x)
 
     answer.build = build
     answer.__signature__ = inspect.Signature(

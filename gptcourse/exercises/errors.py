@@ -141,7 +141,7 @@ _MEANINGS = {
     r"expected target dtype|Expected floating point type for target":
         "cross_entropy takes the scores first, which are decimals, and then the targets, which "
         "are ids.",
-    r"1D target must have|to match target batch_size":
+    r"1D target must have|to match target batch_size|Expected target size":
         "cross_entropy takes a row of scores for each target: flatten B and T into one axis, in "
         "both of them.",
     r"not implemented for 'Long'|could not infer output dtype":

@@ -165,12 +165,11 @@ class Exercise:
         return made
 
     def with_bug(self, identity: str, goal: str, bug: tuple[str, str, str],
-                 hints: tuple[str, str, str],
-                 edits: Sequence[tuple[str, str, str]] = ()) -> Exercise:
+                 hints: tuple[str, str, str]) -> Exercise:
         """The same definition, judged alike, but given whole, with a bug that is to be found."""
-        others = [edit for edit in self.edits if edit[:2] != bug[:2]]
         return replace(self, id=identity, goal=goal, definition=self.defines, kept=False, bug=bug,
-                       blanks=(), edits=[*edits, *others], hints=hints)
+                       blanks=(), edits=[edit for edit in self.edits if edit[:2] != bug[:2]],
+                       hints=hints)
 
     @property
     def parameters(self) -> list[str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from gptcourse import gpt
 from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
@@ -18,7 +16,6 @@ from gptcourse.exercises.early import FIRST
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.loops import (
     LOSS_BY_THE_MODEL,
-    LOSS_OF_INPUTS,
     NO_LOSS,
     NO_TOKEN,
     TrainedAnswer,
@@ -30,23 +27,6 @@ from gptcourse.exercises.loops import (
 from gptcourse.exercises.properties import gradient_reaches, normal
 
 # ----------------------------------------------------------------------------- next_token_loss
-
-
-@dataclass(frozen=True)
-class LossAnswer(TensorAnswer):
-    """A single number as a tensor, with what a beginner should know about it."""
-
-    def malformed(self, answer: Any, expected: Tensor) -> str | None:
-        if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-            return (f"you return a plain number, but the {self.name} must stay a tensor, or no "
-                    "gradient can flow back through it: leave out .item() and float().")
-        if isinstance(answer, Tensor) and answer.shape != expected.shape:
-            return (f"your {self.name} has shape {tuple(answer.shape)}, but must be one number, of "
-                    "shape (): average over all tokens.")
-        return super().malformed(answer, expected)
-
-    def _place(self, index: tuple) -> str:
-        return f"the {self.name}"
 
 
 def _scores(generator, B, T, V):
@@ -88,7 +68,7 @@ def _what_the_gradient_says(answer, logits, targets):
         ("You compare each position with the target before it",
          wanted[:, 1:], targets[:, :-1], counted[:, 1:]),
     ):
-        if seen.any() and seen.all() and not counted.all() and torch.equal(one, other):
+        if seen.any() and seen.all() and torch.equal(one, other):
             return f"{words}: position t of logits belongs to position t of targets."
     if not counted.all():
         return _left_out(counted, targets)
@@ -130,17 +110,9 @@ _LOGS = "logits.log_softmax(dim=-1)"
 NEXT_TOKEN_LOSS = Exercise(
     "02.next_token_loss",
     goal="Measure how much a text surprises a model.",
-    returns=LossAnswer("loss", ()),
+    returns=TensorAnswer("loss", ()),
     cases=_scores_and_targets,
     edits=[
-        ("-log_probabilities", "log_probabilities",
-         "The minus sign is missing: the logarithm of a probability is negative, a surprise is "
-         "not."),
-        (".log_softmax(dim=-1)", "",
-         "These are scores, not yet probabilities: the softmax over the vocabulary is missing, and "
-         "its logarithm."),
-        (_LOGS, "logits.log_softmax(dim=1)",
-         "The softmax runs over the tokens of the text: it must run over the vocabulary, dim=-1."),
         (_LOGS, "logits.softmax(dim=-1).log_softmax(dim=-1)",
          "The softmax is applied twice: torch's cross_entropy and log_softmax take raw scores and "
          "do it themselves."),
@@ -157,39 +129,17 @@ NEXT_TOKEN_LOSS = Exercise(
         (".mean()", ".sum()",
          "These are the surprises of all tokens added up: take their mean, so that the loss does "
          "not depend on the size of the batch."),
-        ("", "    return nn.functional.cross_entropy(logits, targets)",
-         "torch's cross_entropy looks for the vocabulary on the second axis: flatten B and T into "
-         "one, logits.flatten(0, 1) and targets.flatten()."),
-        ("", "    B, T, V = logits.shape\n"
-             "    return nn.functional.cross_entropy(logits.reshape(B, V, T), targets)",
-         "A reshape to (B, V, T) cuts the scores into other rows, it does not turn the axes: "
-         "flatten B and T, or use transpose(1, 2)."),
         (".gather(-1, targets[..., None])", "[..., targets]",
          "You look up all targets at every position: each position has one of its own, and gather "
          "picks just that."),
-        (".gather(-1, targets[..., None])", "[targets]",
-         "By [targets] you take whole texts, for square brackets pick along the first axis: "
-         "gather picks within each row."),
-        (".gather(-1, targets[..., None])", "[:, targets]",
-         "By [:, targets] you take positions, the second axis: the targets are places in the "
-         "vocabulary, the last axis, where gather(-1, ...) picks."),
-        ("targets[..., None]", "targets[None]",
-         "The new axis of targets stands in front: it belongs at the end, targets[..., None], so "
-         "that each position has one place to look at."),
         ("targets[..., None]", "targets[:, None]",
          "The new axis of targets stands in the middle, so that the first position of a text is "
          "asked for all its targets: it belongs at the end, targets[..., None]."),
-        ("gather(-1,", "gather(1,",
-         "You gather along the tokens: the ids are places in the vocabulary, so it is "
-         "gather(-1, ...)."),
         (_LOGS, "logits - logits.amax(dim=-1, keepdim=True)",
          "You subtract the largest score of each row: subtract the logarithm of the sum of all "
          "exponentials, which is logsumexp."),
         (_LOGS, "logits - logits.exp().mean(dim=-1, keepdim=True).log()",
          "You average the exponentials of a row: a softmax divides by their sum."),
-        (_LOGS, "logits - logits.exp().sum(dim=-1, keepdim=True)",
-         "The logarithm of the sum is missing: log softmax is the score less the logarithm of the "
-         "sum of all exponentials."),
         (_LOGS, "-1 / logits.softmax(dim=-1)",
          "This is 1 divided by the probability: surprise is the logarithm of that."),
     ],
@@ -220,9 +170,9 @@ NEXT_TOKEN_LOSS = Exercise(
 # ------------------------------------------------------------------------------------- copycat
 
 _LOOP = """    surprises = []
-    for t in range({}):
+    for t in range(1, targets.shape[1]):
         log_probabilities = logits[:, t].log_softmax(dim=-1)                 # (B, V)
-        true_next = targets[:, {}, None]{}# (B, 1)
+        true_next = targets[:, t - 1, None]                                  # (B, 1)
         surprises.append(-log_probabilities.gather(-1, true_next))           # (B, 1)
     return torch.cat(surprises).mean()
 """
@@ -231,17 +181,9 @@ COPYCAT = NEXT_TOKEN_LOSS.with_bug(
     "02.copycat",
     goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
          "over and over.",
-    bug=("", _LOOP.format("1, targets.shape[1]", "t - 1", " " * 34),
+    bug=("", _LOOP,
          "The bug is still in there: write down which token each row of scores has read, and with "
          "which one it is compared."),
-    edits=[
-        ("", _LOOP.format("targets.shape[1]", "t - 1", " " * 34),
-         "Row 0 counts now, but is compared with targets[:, -1], the last ones: which target "
-         "belongs to row t?"),
-        ("", _LOOP.format("1, targets.shape[1]", "t", " " * 38),
-         "Rows and targets belong together now, but row 0 is left out: the first token of a window "
-         "has a target, too."),
-    ],
     hints=(
         "Take the window 3 1 4 1, whose targets are 1 4 1 5. Which tokens has the model read when "
         "it gives row 2 of its scores, counting from 0? With which target does the loop compare "
@@ -262,39 +204,28 @@ COPYCAT = NEXT_TOKEN_LOSS.with_bug(
 
 # --------------------------------------------------------------------------------------- batch
 
-_NOWHERE = -1_000_000          # the place of a token that is not in the text
-
-
 def distances(definition: Callable) -> Callable:
-    """A trial: in windows of a text without repeats, how far each token stands from its window's
-    first input, which is the same wherever the windows begin.  -> (B, T), (B, T)"""
+    """A trial: by how much each token exceeds its window's first input, which is the same wherever
+    the windows begin: in the texts of the trials, each token is 10 more than the one before it."""
 
     def answer(ids, batch_size, context_length, seed=1):
         result = definition(ids, batch_size, context_length, Generator().manual_seed(seed))
         if _WINDOWS.malformed(result, result) or result[0].dim() != 2:
             return result
-        first = _places(result[0][:, :1], ids)
-        return tuple(_places(part, ids) - (first if part.dim() == 2 else first[:, 0])
-                     for part in result)
+        first = result[0][:, :1]
+        return tuple(part - (first if part.dim() == 2 else first[:, 0]) for part in result)
 
     return answer
-
-
-def _places(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Where in the text each token stands."""
-    found = tokens[..., None] == ids                                     # (..., N)
-    places = (found * torch.arange(len(ids))).sum(dim=-1)
-    return places.masked_fill(~found.any(dim=-1), _NOWHERE)
 
 
 def _place_in_words(name: str) -> Callable:
     def words(index, got, wanted):
         row, place = index
-        if abs(got) > -_NOWHERE // 2:
+        if got % 10:
             return (f"{name}[{row}, {place}] is not in ids: inputs and targets are tokens of the "
                     "text, as they are.")
-        return (f"{name}[{row}, {place}] stands {_after(got)} the first input of its row, but must "
-                f"stand {_after(wanted)} it.")
+        return (f"{name}[{row}, {place}] stands {_after(got // 10)} the first input of its row, "
+                f"but must stand {_after(wanted // 10)} it.")
 
     return words
 
@@ -304,10 +235,10 @@ def _after(distance: int) -> str:
     return f"{tokens} {'before' if distance < 0 else 'after'}"
 
 
-def _texts(generator):
-    """Texts without repeats; one of exactly T + 1 tokens; T = 1; a batch of one."""
+def _texts(_generator):
+    """One of exactly T + 1 tokens; T = 1; a batch of one."""
     for N, B, T in ((40, 3, 4), (9, 5, 8), (300, 2, 7), (30, 4, 1), (12, 1, 5)):
-        yield torch.randperm(500, generator=generator)[:N], B, T
+        yield 10 * torch.arange(N) + 3, B, T
 
 
 def _starts(definition, n_tokens, batch_size, context_length, generator):
@@ -371,36 +302,15 @@ BATCH = Exercise(
     cases=_texts,
     use=distances,
     edits=[
-        ("windows[:, 1:]", "windows[:, :-1]",
-         "The targets are the inputs themselves: a model would learn to repeat; move them on by "
-         "one token."),
-        ("windows[:, :-1], windows[:, 1:]", "windows[:, 1:], windows[:, :-1]",
-         "Your targets are the tokens before the inputs: a model would learn to read backward; "
-         "the targets begin one place after the inputs."),
-        ("windows[:, 1:]", "windows[:, :-1].roll(-1, dims=1)",
-         "The last target of each window is the window's own first token: it must be the token "
-         "that follows in the text."),
-        ("windows[:, 1:]", "windows[:, :-1] + 1",
-         "You add 1 to each token, which makes another token of it: the target is the token at "
-         "the next place."),
-        ("windows[:, 1:]", "windows[:, -1]",
-         "You give each window one target: every token has a target of its own, the next token, "
-         "so a window holds T examples."),
-        ("context_length + 1]", "context_length]",
-         "Your windows are cut T tokens long, so once they are inputs and targets, one is missing: "
-         "cut T + 1 tokens, for the last target is one more."),
         ("windows[:, :-1], windows[:, 1:]", "windows[:-1], windows[1:]",
          "You leave out a whole window: the tokens run along the second axis, [:, :-1]."),
         ("torch.randint(len(ids) - context_length, (batch_size,), generator=generator)",
          "range(batch_size)",
          "The windows begin at places 0, 1, 2 and so on: draw a place for each, anywhere in the "
          "text."),
-        ("len(ids) - context_length,", "len(ids),",
-         "A window may begin too close to the end, where fewer tokens are left than it takes: the "
-         "last place is N - T - 1, and randint leaves out its upper end."),
         ("len(ids) - context_length,", "len(ids) - context_length + 1,",
-         "The last of your places is one too far, for its last target is missing: randint leaves "
-         "out its upper end, so that end is N - T."),
+         "A window may begin too close to the end, where its last target is missing: randint "
+         "leaves out its upper end, so that end is N - T."),
         ("len(ids) - context_length,", "len(ids) - context_length - 1,",
          "The last window is never drawn: randint leaves out its upper end, so that end is N - T; "
          "a text of just T + 1 tokens has one window."),
@@ -448,9 +358,6 @@ def _to_learn_from(generator):
         yield _table(V, generator), ids, steps, batch_size, T, rate, N
 
 
-_READ = "next_token_loss(model(inputs), targets)"
-_CLEAR = "        optimizer.zero_grad()\n        loss.backward()\n"
-
 FIRST_TRAIN = Exercise(
     "02.first_train",
     definition="train",
@@ -463,25 +370,7 @@ FIRST_TRAIN = Exercise(
     earlier_form=FIRST["first_train"].edits,
     edits=[
         NO_LOSS,
-        ("        yield loss.item()\n",
-         "        yield next_token_loss(model(inputs), targets).item()\n",
-         "This is the loss after the step: yield the one from which the gradient was computed."),
-        LOSS_OF_INPUTS,
-        (_READ, f"{_READ}.item()",
-         "You take the number out of the tensor too early, and with it goes the way back: call "
-         "backward on the tensor, and .item() at the end."),
-        (_READ, "next_token_loss(inputs, targets)",
-         "You give next_token_loss ids in place of scores: it takes the scores first, "
-         "model(inputs), and then the targets."),
         LOSS_BY_THE_MODEL,
-        ("loss.backward()", "optimizer.backward(loss)",
-         "An optimizer has no backward: backward belongs to the loss, loss.backward()."),
-        ("batch(ids, batch_size, context_length, generator)",
-         "batch(ids, context_length, batch_size, generator)",
-         "batch_size and context_length are swapped: batch takes the number of windows first, and "
-         "then their length."),
-        ("torch.optim.SGD(model.parameters(), lr=rate)", "torch.optim.SGD(model, lr=rate)",
-         "You give the optimizer the model: give it what it is to move, model.parameters()."),
     ],
     hints=(
         "You have seen every line of it in this chapter, one at a time. Which of them happen once, "
@@ -528,13 +417,12 @@ def _draws_in_words(answer, model, ids, n_tokens, stop, generator):
     if not wrong:
         return None
     if wrong[0]:
-        return (f"The first {wrong[0]} tokens are right, then they go astray: each is drawn from "
+        return (f"Before token {wrong[0]} all is right, then they go astray: each is drawn from "
                 "the row of the token that was drawn before it, so append what you draw.")
     return ("Even the first token differs: take the scores at the last position, their softmax, "
             "and one draw of torch.multinomial, with generator=generator.")
 
 
-_DRAWN = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
 _UNTIL = "        if token == stop:\n            return\n"
 
 FIRST_GENERATE = Exercise(
@@ -547,17 +435,10 @@ FIRST_GENERATE = Exercise(
     earlier_form=FIRST["first_generate"].edits,
     edits=[
         NO_TOKEN,
-        ("        ids.append(token)\n", "",
-         "Every token is drawn from the same row, as if nothing had been written yet: append each "
-         "to ids, so that the next one follows it."),
         ("[0, -1]   ", "[0, 0]   ",
          "You take the scores at the first position: those at the last one say what comes next."),
-        (_DRAWN, "logits.argmax().item()",
+        ("torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)", "logits.argmax()",
          "You always take the best token: draw one, torch.multinomial of the probabilities."),
-        ("logits.softmax(dim=-1)", "logits",
-         "torch.multinomial needs probabilities, and these are still scores: the softmax is "
-         "missing."),
-        (_UNTIL, "", "The text goes on after `stop`: where token == stop, return."),
         (_UNTIL + "        yield token\n", "        yield token\n" + _UNTIL,
          "`stop` itself is handed out: look whether it came before you yield."),
         ("            return\n", "            continue\n",

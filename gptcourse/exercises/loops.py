@@ -337,9 +337,6 @@ def _about_losses(run, right):
 
 NO_LOSS = ("        yield loss.item()\n", "",
            "It never yields: `yield loss.item()` is the last line of the loop.")
-LOSS_OF_INPUTS = ("(model(inputs), targets)", "(model(inputs), inputs)",
-                  "The scores are compared with the inputs, which the model has just read: compare "
-                  "them with the targets.")
 LOSS_BY_THE_MODEL = ("next_token_loss(model(inputs), targets)", "model(inputs, targets)",
                      "The model takes the inputs only, and returns scores: next_token_loss makes "
                      "the loss of these and the targets.")

@@ -13,12 +13,11 @@ import torch
 from torch import nn
 
 from gptcourse import gpt
-from gptcourse.exercises.answers import TensorAnswer, described, number
+from gptcourse.exercises.answers import Kind, TensorAnswer, described, number
 from gptcourse.exercises.classes import facts_of_a_layer, fits, run_filled
 from gptcourse.exercises.early import EARLY
 from gptcourse.exercises.exercise import TODO, Exercise, Property, says_todo
 from gptcourse.exercises.listening import first_misread, overheard
-from gptcourse.exercises.page import body_of
 from gptcourse.exercises.properties import normal
 
 
@@ -31,7 +30,7 @@ def small_config(V, N, C, H, L, **more):
 
 
 @dataclass(frozen=True)
-class Beginning:
+class Beginning(Kind):
     """Of each parameter of a model, by name: the mean of its numbers, and how far they spread."""
 
     name: str = "model"
@@ -39,10 +38,8 @@ class Beginning:
     def malformed(self, answer: Any, expected: Mapping) -> str | None:
         if not isinstance(answer, Mapping):
             return f"you return {described(answer)}: nothing is returned, but the model changed."
-        for name in [*expected, *answer]:
-            if (name in answer) != (name in expected):
-                return (f"{name} is {'no longer there' if name in expected else 'new'}: keep each "
-                        "parameter, and change only the numbers in it.")
+        for name in answer.keys() ^ expected.keys():
+            return f"{name} is gone, or new: keep each parameter, and change only its numbers."
         return None
 
     def difference(self, answer: Mapping, expected: Mapping) -> str | None:
@@ -81,11 +78,7 @@ class Beginning:
                      if _close(got, 0.02 * ratio) and not _close(wanted, 0.02 * ratio)), "")
 
     def alike(self, answer: Any, other: Any) -> bool:
-        return (isinstance(answer, Mapping) and isinstance(other, Mapping)
-                and answer.keys() == other.keys()
-                and all(_close(spread, answer[name][1])
-                        and abs(mean - answer[name][0]) < 0.25 * spread + 1e-6
-                        for name, (mean, spread) in other.items()))
+        return not self.malformed(answer, other) and not self.difference(answer, other)
 
 
 def _close(one, other):
@@ -145,7 +138,7 @@ INIT_WEIGHTS = Exercise(
     cases=_to_begin,
     use=changed,
     changes_inputs=True,
-    blanks=[(body_of(gpt.init_weights), "    TODO\n")],
+    blanks=[("", "    TODO\n")],
     edits=[
         (f"if name.endswith({_RESIDUAL}):\n            {_SCALED}\n        elif", "if",
          "All matrices begin alike: the two in each block that write to the stream, "
@@ -284,8 +277,6 @@ _WAY = """\
 _BLOCKS = 'nn.ModuleList(TransformerBlock(config) for _ in range(config["n_layers"]))'
 _TIE = "self.output_head.weight = self.token_embedding.weight"
 _ARANGE = "torch.arange(ids.shape[1], device=ids.device)            # (T)"
-_STEP = "x = block(x)                                                     # (B, T, C)"
-_END = "return self.output_head(self.final_norm(x))"
 
 GPT_MODEL = Exercise(
     "05.GPTModel",
@@ -315,9 +306,6 @@ GPT_MODEL = Exercise(
         (_ARANGE, 'torch.arange(self.config["context_length"])',
          "You add the rows of all places in the context: take those of the first T, one for each "
          "token, T = ids.shape[1]."),
-        (_STEP, f"x = block(x)\n            {_END}",
-         "Only the first block is used: x goes through all of them, so let no `return` stand "
-         "within the loop."),
     ],
     hints=(
         "The two embeddings are tables: what does a row stand for in each, and how many rows are "
@@ -370,12 +358,6 @@ STUMBLING_MODEL = GPT_MODEL.with_bug(
     bug=(_WAY, _ANOTHER_WAY,
          "The bug is still in there: which rows does position_embedding have, and which of them "
          "does forward ask for?"),
-    edits=[
-        ("self.token_embedding(ids) + self.position_embedding(positions)",
-         "self.token_embedding(ids)",
-         "Without positions there's no error, but now the model isn't told where a token stands: "
-         "give each token the row of its place."),
-    ],
     hints=(
         "There is one more symptom: a text that fills the whole context raises an IndexError. Take "
         "a text of three tokens, and say what each line of forward makes of it, in numbers.",

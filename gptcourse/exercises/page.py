@@ -7,10 +7,9 @@ and its solution; into the other goes what is solved, in the same order.
 from __future__ import annotations
 
 import ast
-import inspect
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -101,11 +100,6 @@ def course_source(name: str, edits: Sequence[tuple[str, str]] = ()) -> str:
 
 
 # ------------------------------------------------------------------- stubs, mistakes, what they do
-
-
-def body_of(function: Callable) -> str:
-    """The source of a function of the course, below its docstring."""
-    return inspect.getsource(function).partition('"""\n')[2]
 
 
 def edited(source: str, old: str, new: str) -> str:

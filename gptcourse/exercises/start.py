@@ -16,15 +16,6 @@ SURPRISE = Exercise(
     returns=NumberAnswer("surprise"),
     cases=lambda generator: [(0.5,), (0.125,), (1.0,), (0.001,), (0.9,)],
     edits=[
-        ("-math.log", "math.log",
-         "Your surprises are negative: the logarithm of a chance is never above 0, so put a minus "
-         "in front of it."),
-        ("math.log(", "math.log2(",
-         "You measure in bits, by the logarithm to base 2: for nats, take math.log."),
-        ("math.log(", "math.log10(",
-         "You take the logarithm to base 10: the natural one is math.log."),
-        ("-math.log(chance)", "math.log(-chance)",
-         "The minus stands inside: take the logarithm first, then turn its sign around."),
         ("-math.log(chance)", "1 - chance",
          "That is the chance that something else comes; the surprise is minus the logarithm of "
          "this one."),

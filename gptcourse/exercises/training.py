@@ -14,7 +14,6 @@ from gptcourse.exercises.classes import filled
 from gptcourse.exercises.exercise import Exercise, Property
 from gptcourse.exercises.loops import (
     LOSS_BY_THE_MODEL,
-    LOSS_OF_INPUTS,
     NO_LOSS,
     TrainedAnswer,
     one_by_one,
@@ -58,9 +57,6 @@ def _instead(trial):
     return f" (for peak = {number(peak)} at {wanted}, and not at {got})"
 
 
-_CLIMB = "peak * (step + 1) / warmup_steps"
-_SHARE = "(step - warmup_steps) / max(1, steps - 1 - warmup_steps)"
-
 LEARNING_RATE = Exercise(
     "06.learning_rate",
     goal="Rise in a straight line, then sink along half a wave: how far each step goes.",
@@ -71,18 +67,6 @@ LEARNING_RATE = Exercise(
         (0, 100, 1, 0.01), (1, 100, 1, 0.01), (70, 300, 20, 0.02), (299, 300, 20, 0.02),
     ],
     edits=[
-        (_CLIMB, "peak * step / warmup_steps",
-         "The warm-up begins at 0, so the first step would learn nothing: steps are counted from "
-         "0, so climb with step + 1."),
-        (_CLIMB, "peak * (step + 1) / (warmup_steps + 1)",
-         "The warm-up climbs too slowly: divide step + 1 by warmup_steps itself, so that its last "
-         "step has the peak."),
-        (_SHARE, "step / (steps - 1)",
-         "The wave counts from the start of the run, so the rate jumps down after the warm-up: "
-         "divide the steps since the warm-up by those that were left when it ended."),
-        (_SHARE, "(step - warmup_steps) / (steps - warmup_steps)",
-         "The last step does not reach the end of the wave: its number is steps - 1, so divide by "
-         "steps - 1 - warmup_steps."),
         ("math.cos(math.pi * progress)", "math.cos(progress)",
          "The factor pi is missing: progress runs from 0 to 1, and half a wave from 0 to pi."),
     ],
@@ -171,7 +155,7 @@ TRAIN = Exercise(
     cases=_to_train,
     use=run_training,
     changes_inputs=True,
-    edits=[NO_LOSS, LOSS_OF_INPUTS, LOSS_BY_THE_MODEL],
+    edits=[NO_LOSS, LOSS_BY_THE_MODEL],
     hints=(
         "In each step these things happen, in this order: set the rate, draw a batch, compute the "
         "loss, forget the last gradient, backward, clip, step. The optimizer is made once, before.",

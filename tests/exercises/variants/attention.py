@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from collecting import right, wrong_edits
 from torch import nn
 
-from gptcourse.gpt import attention_weights, causal_mask, split_heads
-
 # --------------------------------------------------------------------------------- causal_mask
 
 
@@ -25,11 +23,6 @@ def two_loops(n_tokens):
         for key in range(query + 1):
             mask[query, key] = True
     return mask
-
-
-@right("causal_mask")
-def nested_lists(n_tokens):
-    return torch.tensor([[key <= query for key in range(n_tokens)] for query in range(n_tokens)])
 
 
 @right("causal_mask")
@@ -54,31 +47,25 @@ def filled_in(rows, end=""):
 
 wrong_edits(
     "causal_mask",
-    (*placed("query <= key"), "upside down"),
-    (*placed("query > key"), "diagonal is missing"),
-    (*placed("query < key"), "forbidden"),
-    (*placed("query + key >= 0"), "Everything is allowed"),
+    (*placed("query <= key"), "Rows and columns have changed places"),
+    (*placed("query > key"), "a part of the past is hidden, too"),
+    (*placed("query < key"), "True and False have changed places"),
     (MASK, "torch.tril(torch.ones(n_tokens, n_tokens))", "must be torch.bool"),
     (MASK, f"{MASK}.numpy()", "a NumPy array"),
     (f"return {MASK}", MASK, "forget `return`"),
     (MASK, "torch.ones(1, n_tokens, n_tokens, dtype=torch.bool).tril()", "is (1, 4, 4)"),
     (MASK, "torch.ones(4, 4, dtype=torch.bool).tril()", "the same when n_tokens changes"),
-    (MASK, "torch.ones(n_token, n_token).tril()", "That name is not known here"),
     (*placed("(query == key) | (query == key + 1)"), "Each token sees the last 2 only"),
     (MASK, "torch.full((n_tokens, n_tokens), -math.inf).triu(1)", "must be torch.bool"),
     (*filled_in("1, n_tokens"), "All is right but the first place"),
     (*filled_in("n_tokens - 1"), "All is right but the last place"),
     (*filled_in("n_tokens", "    "), "of the past is hidden"),
     (*placed("(query - key).abs() <= 1"), "of the future is allowed, and a part of the past"),
-    (*placed("(key <= query) & ((query - key) % 2 == 0)"), "a part of the past is hidden, too"),
     (*placed("(key <= query) | (key < 3)"), "All of the past is allowed"),
     (MASK, "torch.ones(n_tokens, n_tokens).tril().bool", "call it, with brackets"),
     (MASK, "torch.ones(n_tokens + 1, n_tokens + 1, dtype=torch.bool).tril()",
      "One place too many along axis 0 and axis 1"),
-    (MASK, f"{MASK}[..., None]", "An axis of size 1"),
     (MASK, "(torch.arange(n_tokens) < 1).expand(n_tokens, n_tokens)", "hold the same numbers"),
-    (MASK, "torch.bool(torch.ones(n_tokens, n_tokens)).tril()", "only name a kind of numbers"),
-    (MASK, "torch.ones(n_tokens, dtype=torch.bool).tril()", "make a table of two axes first"),
 )
 
 # --------------------------------------------------------------------------- attention_weights
@@ -123,43 +110,27 @@ PRODUCT = "queries @ keys.transpose(-2, -1)"
 SCALED = f"{PRODUCT} / math.sqrt(queries.shape[-1])"
 ROOT = "math.sqrt(queries.shape[-1])"
 SHARES = "scores.masked_fill(~mask, -math.inf).softmax(dim=-1)"
-MASKED, SHARED = "masked_fill(~mask, -math.inf)", "softmax(dim=-1)"
+MASKED = "masked_fill(~mask, -math.inf)"
 AFTER = f"scores = {SCALED}\n    return {SHARES}"
 
 wrong_edits(
     "attention_weights",
-    (SHARES, "scores.softmax(-1).masked_fill(~mask, 0)", "mask comes after the softmax"),
     (SCALED, f"{PRODUCT} / math.sqrt(queries.mul_(2).shape[-1])", "it changes its input queries"),
-    ("~mask", "mask.logical_not_()", "it changes its input mask"),
     (PRODUCT, "queries.detach() @ keys.transpose(-2, -1)", "no gradient reaches queries"),
-    (SHARES, f"torch.from_numpy({SHARES}.detach().numpy())", "no gradient reaches"),
     (AFTER, "return (mask / mask.sum(-1, keepdim=True)).expand(*queries.shape[:-2], -1, -1)",
      "All keys get the same share"),
     (ROOT, "math.sqrt(queries.shape[0])", "your scores are divided by 2"),
-    (ROOT, "keys.shape[1] ** 0.5", "You take axis 1 for the width"),
     (AFTER, "return torch.ones(*queries.shape[:-1], keys.shape[-2])", "hold the same numbers"),
     (PRODUCT, "queries @ queries.transpose(-2, -1)", "do not come from the dot products"),
     (SHARES, f"torch.dropout({SHARES}, 0.4, True)", "Called twice with the same input"),
     (MASKED, "masked_fill(~mask, -1)", "gets a share"),
-    (SCALED + f"\n    return {SHARES}", PRODUCT + "\n    return scores.softmax(-1)",
-     "gets a share"),
     (SCALED + f"\n    return {SHARES}", PRODUCT + "\n    return scores.softmax(-1) * mask",
      "The rows do not sum to 1"),
     (SHARES, "scores.masked_fill(~mask, 0) / scores.masked_fill(~mask, 0).sum(-1, keepdim=True)",
      "which shares never are: softmax"),
-    (ROOT, "(queries.shape[-1] ** 1 / 2)", "your scores are divided by 3"),
-    (SHARED, "softmax(dim=0)", "The rows do not sum to 1"),
-    (SHARES, f"nn.functional.one_hot({SHARES}.argmax(-1), scores.shape[-1]).float()", "no share"),
-    (PRODUCT, "torch.matmul(queries, torch.transpose(keys, 0, 1))", "you swap the first two axes"),
-    (SHARES, "scores.masked_fill(~mask, -1e9).log_softmax(-1)", "and not log_softmax"),
     (SHARES, "(scores - 1e9 * mask).softmax(-1)", "The mask is used the wrong way around"),
-    (PRODUCT, "queries * keys", "fit together"),
-    ("~mask", "not mask", "~ for not"),
-    ("~mask", "1 - mask", "~ turns these around"),
     (SHARES, "scores.masked_fill(~mask, -math.inf).softmax(-1).round()", "Everything was rounded"),
     (SHARES, f"{SHARES} / {ROOT}", "Every number is"),
-    (SCALED, "nn.functional.cosine_similarity(queries[..., None, :], keys[..., None, :, :], -1)",
-     "do not come from the dot products"),
 )
 
 # --------------------------------------------------------------------------------- split_heads
@@ -189,22 +160,14 @@ CUT = "x.view(B, T, n_heads, C // n_heads).transpose(1, 2)"
 
 wrong_edits(
     "split_heads",
-    (CUT, "x.view(B, n_heads, T, C // n_heads)", "reading order"),
     (CUT, "x.unflatten(-1, (n_heads, -1))", "Two axes have changed places"),
     (CUT, "torch.stack([x[:, :, h::n_heads] for h in range(n_heads)], dim=1)",
      "holds number 3 of token 0"),
-    (CUT, f"{CUT}.transpose(2, 3)", "Two axes have changed places"),
     (CUT, "x.chunk(n_heads, dim=-1)", "torch.stack joins the 3 tensors"),
-    (CUT, "x.view(B, T, 2, -1).transpose(1, 2).view(-1, n_heads, 2, 2)", "use reshape"),
     (CUT, "torch.stack([x.chunk(n_heads, dim=-1)[0]] * n_heads, dim=1)", "hold the same numbers"),
-    (CUT, "torch.stack([x[..., h : h + C // n_heads] for h in range(n_heads)], 1)",
-     "holds number 1 of token 0, but must hold number 4"),
     (CUT, f"{CUT} / {CUT}.norm(dim=-1, keepdim=True)", "compute nothing"),
     (CUT, "x.view(B, T, 3, C // 3).transpose(1, 2)", "The result stays the same when n_heads"),
     (CUT, f"{CUT}.reshape(B * n_heads, T, -1)", "cut in another way"),
-    (CUT, "torch.cat(x.split(C // n_heads, dim=-1), dim=-2)", "and torch.cat does not"),
-    (CUT, "torch.stack(x.split(n_heads, dim=-1), dim=1)", "x.split takes the width of a piece"),
-    (CUT, "x.view(B, n_heads, T // n_heads, C)", "can neither add nor drop a number"),
     (CUT, "x[0].view(1, T, n_heads, C // n_heads).transpose(1, 2)", "Only one text of the batch"),
 )
 
@@ -259,30 +222,6 @@ class HeadByHead(nn.Module):
         return self.output(torch.cat(heads, dim=-1).float())
 
 
-@right("MultiHeadAttention")
-class OneProductForThree(nn.Module):
-    """The three projections as one matrix product; the weights written as einsum."""
-
-    def __init__(self, config):
-        super().__init__()
-        C = config["emb_dim"]
-        self.n_heads, self.dropout = config["n_heads"], nn.Dropout(config["drop_rate"])
-        self.query = nn.Linear(C, C, bias=config["qkv_bias"])
-        self.key = nn.Linear(C, C, bias=config["qkv_bias"])
-        self.value = nn.Linear(C, C, bias=config["qkv_bias"])
-        self.output = nn.Linear(C, C)
-
-    def forward(self, x):
-        parts = self.query, self.key, self.value
-        weight = torch.cat([part.weight for part in parts])
-        bias = None if self.query.bias is None else torch.cat([part.bias for part in parts])
-        queries, keys, values = (split_heads(part, self.n_heads)
-                                 for part in F.linear(x, weight, bias).chunk(3, dim=-1))
-        weights = self.dropout(attention_weights(queries, keys, causal_mask(x.shape[1])))
-        mixed = torch.einsum("bhts,bhsd->bthd", weights, values)
-        return self.output(mixed.reshape(x.shape))
-
-
 WEIGHTS = "weights = self.dropout(attention_weights(queries, keys, mask))"
 MIX = "(weights @ values).transpose(1, 2).flatten(2)"
 
@@ -297,45 +236,20 @@ BIASED, PLAIN = 'nn.Linear(C, C, bias=config["qkv_bias"])', "nn.Linear(C, C)"
 wrong_edits(
     "MultiHeadAttention",
     # once an exercise of its own: weights times values
-    ("weights @ values", "weights", "shape"),
-    ("weights @ values", "weights @ keys", "weights @ values averages self.value(x)"),
-    ("weights @ values", "weights @ queries", "not made of the values"),
+    ("weights @ values", "weights @ keys", "but must read weights @ values, merged"),
     ("weights @ values", "weights.mT @ values", "row t of the weights belongs to token t"),
-    ("weights @ values", "weights * values", "fit together"),
-    ("weights @ values", "weights @ values.mT", "For a @ b"),
-    ("weights @ values", "weights.softmax(-1) @ values", "Token 0 gathers from token 1"),
-    ("weights @ values", "weights @ weights @ values", "are used once"),
+    ("weights @ values", "weights @ weights @ values", "do not come from the dot products"),
     ("weights @ values", "weights @ nn.functional.normalize(values, dim=-1)",
-     "at weights @ values"),
+     "The rows do not sum to 1"),
     ("weights @ values", "weights @ values.detach()", "no gradient reaches value.weight"),
-    ("weights @ values", "queries + weights @ values", "With self.key at 0"),
-    ("weights @ values", "weights.sum(-1, keepdim=True) * values",
-     "Each token gets its own values"),
-    ("weights @ values", "weights.detach() @ values", "gradient"),
-    ("weights @ values", "torch.einsum('ts,sd->td', weights, values)", "stands for all axes"),
     ("weights @ values", "(weights[..., None] * values[..., None, :, :]).mean(-2)",
      "do not sum to 1"),
-    ("(queries, keys, mask)", "(queries, values, mask)", "With self.key at 0"),
-    ("(queries, keys, mask)", "(values, values, mask)", "what the weights are made of"),
-    ("(queries, keys, mask)", "(queries, keys)", "It is given less than it takes"),
-    ("(queries, keys, mask)", "(queries, keys, values, mask)", "It is given more than it takes"),
-    (*by_hand("scores.softmax(-1) * mask"), "do not sum to 1"),
-    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", ""),
-     "the scores are divided by 1"),
-    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", " / math.sqrt(x.shape[-1])"),
-     "the scores are divided by 3.464"),
-    (*by_hand("scores.masked_fill(mask, -math.inf).softmax(-1)"), "is nan"),
-    # masks
-    ("causal_mask(x.shape[1])", "causal_mask(x.shape[2])", "fit"),
-    ("causal_mask(x.shape[1])", "~causal_mask(x.shape[1])", "is nan"),
-    ("causal_mask(x.shape[1])", "causal_mask(x)", "It is given more than it takes"),
+    (*by_hand("scores.masked_fill(~mask, -math.inf).softmax(-1)", ""), "are divided by 1:"),
     # splitting and merging
-    (MIX, "(weights @ values).flatten(2)", "shape"),
-    (MIX, "(weights @ values).transpose(1, 2).view(x.shape)", "use reshape"),
     (MIX, "(weights @ values).transpose(2, 3).reshape(x.shape)", "in other places"),
     # the last step, dropout
-    ("return self.output(mixed)", "return self.value(mixed)", "The last step is not self.output"),
-    ("return self.output(mixed)", "return x + self.output(mixed)", "belongs to the block"),
+    ("return self.output(mixed)", "return self.value(mixed)", "value is called 2 times"),
+    ("return self.output(mixed)", "return x + self.output(mixed)", "you return x + output(...)"),
     ("return self.output(mixed)", "return self.dropout(self.output(mixed))",
      "something else than the attention weights is dropped"),
     ("return self.output(mixed)", "return self.output(mixed), weights", "not 2 things"),
@@ -344,32 +258,20 @@ wrong_edits(
      "attention_weights(queries, keys, mask)", "in training, nothing is dropped"),
     ("self.dropout(attention_weights(queries, keys, mask))",
      "torch.dropout(attention_weights(queries, keys, mask), 0.1, True)", "twice with the same"),
-    ('nn.Dropout(config["drop_rate"])', "nn.Dropout(0.0)", "in training, nothing is dropped"),
-    ('nn.Dropout(config["drop_rate"])', 'config["drop_rate"]', "'float' object"),
     # parts
     (f"self.key = {BIASED}", f"self.key = {PLAIN}", "it has key.bias"),
     (f"self.key = {BIASED}", "self.key = nn.Linear(C, C, bias=False)", "it has no key.bias"),
     (f"self.key = {BIASED}", 'self.key = nn.Linear(C, C // self.n_heads, bias=config["qkv_bias"])',
      "key.weight has shape"),
-    ("        self.output = nn.Linear(C, C)\n", "", "it has no output.weight"),
     ("self.output = nn.Linear(C, C)", "self.proj = nn.Linear(C, C)", "so call it output"),
-    ("        super().__init__()\n", "", "super().__init__()"),
     ("        self.dropout =", '        self.register_buffer("mask", torch.ones(9, 9))\n'
      "        self.dropout =", "persistent=False"),
-    ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "into self.n_heads heads"),
-    ('self.n_heads = config["n_heads"]', 'self.n_heads = C // config["n_heads"]',
-     "into self.n_heads heads"),
-    ('self.n_heads = config["n_heads"]', "pass", "has no such part"),
-    ('config["n_heads"]', "config.n_heads", "asked in square brackets"),
+    ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "each of the self.n_heads heads"),
 )
 
 # --------------------------------------------------------------------------------- peeking_head
 
 wrong_edits(
     "peeking_head",
-    (MIX, "(weights @ values).contiguous().view(B, T, C)", "That name is not known here"),
-    (MIX, "(weights @ values).contiguous().view(x.shape)", "which axis the tokens are on"),
-    (MIX, "(weights @ values).flatten(2)", "shape"),
-    (MIX, "(weights @ values).transpose(1, 2).view(x.shape)", "use reshape"),
     (MIX, "(weights @ values).transpose(2, 3).reshape(x.shape)", "in other places"),
 )

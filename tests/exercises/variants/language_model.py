@@ -29,13 +29,6 @@ def a_table_of_places(ids, batch_size, context_length, generator=None):
 
 
 @right("batch")
-def of_all_windows_some(ids, batch_size, context_length, generator=None):
-    every = ids.unfold(0, context_length + 1, 1)
-    chosen = torch.multinomial(torch.ones(len(every)), batch_size, True, generator=generator)
-    return every[chosen, :-1], every[chosen, 1:]
-
-
-@right("batch")
 def pythons_own_chance_from_the_generator(ids, batch_size, context_length, generator=None):
     chance = random.Random(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
     starts = [chance.randint(0, len(ids) - context_length - 1) for _ in range(batch_size)]
@@ -49,9 +42,8 @@ DRAWN = "torch.randint(len(ids) - context_length, (batch_size,), generator=gener
 
 wrong_edits(
     "batch",
-    (SPLIT, "windows[:, :-1], windows[:, :-1].roll(-1, 1)", "own first token"),
+    (SPLIT, "windows[:, :-1], windows[:, :-1].roll(-1, 1)", "right but the last place"),
     (SPLIT, "windows[:, :-1]", "must return 2 things"),
-    (SPLIT, "windows", "must return 2 things"),
     (SPLIT, "windows[:, :-1].float(), windows[:, 1:].float()", "the dtype of your"),
     (SPLIT, "windows[:, :-1].tolist(), windows[:, 1:].tolist()", "must be a torch tensor"),
     (SPLIT, "windows[:, :-1], torch.zeros_like(windows[:, 1:])", "is not in ids"),
@@ -60,16 +52,8 @@ wrong_edits(
     (SPLIT, "windows[:, :-1].flatten(), windows[:, 1:].flatten()", "cut in another way"),
     (SPLIT, "windows[:, :-1].T, windows[:, 1:].T", "Two axes have changed places"),
     (SPLIT, "windows[:, :-1], windows.roll(-1, 0)[:, :-1]", "must stand 1 token after it"),
-    (CUT, "ids[start : context_length + 1]", "stack makes a new axis of tensors of equal size"),
     (CUT, "ids[start : start + context_length + 2]", "One place too many along axis 1"),
-    (CUT, "ids[start * context_length : (start + 1) * context_length + 1]", "of equal size"),
     (CUT, "ids[start : start + context_length + 1 : 2]", "the shape of your inputs is"),
-    ("torch.stack([ids[start : start + context_length + 1] for start in starts])",
-     "torch.tensor([ids[start : start + context_length + 1] for start in starts])",
-     "torch.stack joins tensors"),
-    ("torch.stack([ids[start : start + context_length + 1] for start in starts])",
-     "torch.cat([ids[start : start + context_length + 1] for start in starts])",
-     "There are more indices than axes"),
     (DRAWN, "[n % (len(ids) - context_length) for n in range(batch_size)]",
      "one window begins where, or soon after"),
     (DRAWN, "torch.randint(len(ids) - context_length, (1,), generator=generator).expand("
@@ -91,9 +75,6 @@ wrong_edits(
             "generator=generator)", "yours all begin at [0, 1, 2, 3]"),
     (DRAWN, "torch.randint(1, len(ids) - context_length, (batch_size,), generator=generator)",
      "random_ expects"),
-    (DRAWN, "torch.randint(len(ids) // context_length, (batch_size,), generator=generator)",
-     "too close to the end"),
-    (DRAWN, "torch.rand(batch_size, generator=generator)", "One whole number is needed"),
 )
 
 # ----------------------------------------------------------------------------- next_token_loss
@@ -102,11 +83,6 @@ wrong_edits(
 @right("next_token_loss")
 def torchs_own(logits, targets):
     return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
-
-
-@right("next_token_loss")
-def vocabulary_second(logits, targets):
-    return F.cross_entropy(logits.transpose(1, 2), targets)
 
 
 @right("next_token_loss")
@@ -134,11 +110,6 @@ def in_double_precision(logits, targets):
     return -logs[torch.arange(B)[:, None], torch.arange(T), targets].mean()
 
 
-@right("next_token_loss")
-def log_softmax_is_at_home_twice(logits, targets):
-    return F.nll_loss(logits.log_softmax(-1).log_softmax(-1).flatten(0, 1), targets.flatten())
-
-
 LOGS, PICKED = "logits.log_softmax(dim=-1)", ".gather(-1, targets[..., None])"
 WHOLE = "-log_probabilities.gather(-1, targets[..., None]).mean()"
 TORCHS = "nn.functional.cross_entropy({}, {})"
@@ -164,53 +135,31 @@ ONE = "total - logs[b, t, targets[b, t]]"
 wrong_edits(
     "next_token_loss",
     (WHOLE, "-logits.softmax(dim=-1).gather(-1, targets[..., None]).log().mean()", "safely"),
-    (LOGS, "(logits.exp() / logits.exp().sum(-1, keepdim=True)).log()", "safely"),
-    (*torchs("logits.softmax(-1).flatten(0, 1)"), "softmax is applied twice"),
     (LOGS, "logits.log_softmax(dim=0)", "a softmax over the vocabulary"),
     (*torchs("logits[:, :-1].flatten(0, 1)", "targets[:, 1:].flatten()"), "targets on by one"),
     (*torchs("logits[:, 1:].flatten(0, 1)", "targets[:, :-1].flatten()"), "the target before it"),
-    (*torchs(targets='targets.flatten(), reduction="sum"'), "added up"),
-    (*torchs("logits.transpose(1, 2)", 'targets, reduction="none"'), "average over all tokens"),
+    (*torchs("logits.transpose(1, 2)", 'targets, reduction="none"'), "averaged or picked there"),
     (".mean()", ".sum(dim=1).mean()", "too large by the factor logits.shape[1]"),
     (WHOLE, f"-({TRUTH} * log_probabilities).mean()", "too small by the factor logits.shape[2]"),
     (LOGS, "logits.log_softmax(dim=-1).log()", "is nan"),
-    (PICKED, PICKED + ".log()", "a logarithm of zero or of a negative number"),
     (".mean()", ".mean().item()", "leave out .item()"),
     (LOGS, "logits.detach().log_softmax(dim=-1)", "no gradient reaches logits"),
     (LOGS, "logits.log_softmax(dim=-1) / math.log(2)", "to the base 2"),
     (LOGS, "logits.log_softmax(dim=-1) / math.log(10)", "to the base 10"),
-    (*torchs("logits", "targets"), "vocabulary on the second axis"),
-    (".mean()", ".mean().reshape(1)", "one number, of shape ()"),
+    (".mean()", ".mean().reshape(1)", "must be (), that is one number"),
     (*torchs("logits.transpose(0, 1).flatten(0, 1)"), "do not belong together"),
-    (*torchs(targets="targets.T.reshape(-1)"), "do not belong together"),
-    (*torchs("logits.reshape(logits.shape[-1], -1).T"), "a reshape that cuts rows anew"),
-    (*torchs("logits.reshape(len(logits), logits.shape[2], -1)", "targets"), "use transpose(1, 2)"),
     (*torchs(after=".exp()"), "one exp too many"),
-    (*torchs(after=" / len(targets)"), "too small by the factor logits.shape[0]"),
     (WHOLE, f"(logits.softmax(dim=-1) - {TRUTH}).square().mean()", "the loss is"),
     (*torchs("logits[0]", "targets[0]"), "Only the first text of the batch counts"),
-    (*torchs("logits[-1]", "targets[-1]"), "Only the last text of the batch counts"),
     (*torchs("logits[:, 0]", "targets[:, 0]"), "Only the first token of each text counts"),
-    (".mean()", "[:, -1].mean()", "Only the last token of each text counts"),
     (LOGS, "(logits.softmax(dim=-1) + 1e-5).log()", "Nearly right, from the third digit on"),
     (*looped(ONE, "return total / (B * T)", "T - 1"), "The last token of each text is left out"),
     (*looped(ONE, "return total / (B * T)", "1, T"), "The first token of each text is left out"),
     (*looped(ONE, "    return total / (B * T)"), "let no `return` stand within it"),
     (*looped("-logs[b, t, targets[b, t]]", "return total / (B * T)"), "One single token decides"),
-    (*looped(ONE, "return total"), "added up"),
-    (*looped("total + logs[b, t, targets[b, t]]", "return total / (B * T)"),
-     "The minus sign is missing"),
-    (LOGS, "logits - logits.exp().mean(-1, keepdim=True).log()", "a softmax divides by their sum"),
+    (*looped("total + logs[b, t, targets[b, t]]", "return total / (B * T)"), "opposite sign"),
     (*torchs("logits.transpose(1, 2)", "targets, ignore_index=0"), "whatever its id"),
-    (PICKED, "[torch.arange(len(logits)), torch.arange(logits.shape[1]), targets]",
-     "their shapes must fit"),
-    (PICKED, ".gather(-1, targets)", "add one with [..., None]"),
-    (PICKED, ".gather(-1, targets.unsqueeze(1))", "it belongs at the end, targets[..., None]"),
     (PICKED, "", "The result stays the same when targets changes"),
-    (PICKED, ".amax(dim=-1)", "The result stays the same when targets changes"),
-    (WHOLE, "(logits.argmax(dim=-1) != targets).float().mean()", "the loss is"),
-    (WHOLE, "-log_probabilities.exp().gather(-1, targets[..., None]).mean().log()",
-     "take the logarithm of each"),
 )
 
 # --------------------------------------------------------------------------------- first_train
@@ -241,20 +190,6 @@ def clears_after_the_step(model, ids, steps, batch_size, context_length, rate, g
 
 
 @right("first_train")
-def with_a_while(model, ids, steps, batch_size, context_length, rate, generator=None):
-    optimizer, done = torch.optim.SGD(list(model.parameters()), lr=rate, momentum=0), 0
-    while done < steps:
-        x, y = batch(ids, batch_size, context_length, generator)
-        scores = model(x)
-        optimizer.zero_grad()
-        loss = F.cross_entropy(scores.flatten(0, 1), y.flatten())
-        loss.backward()
-        optimizer.step()
-        done += 1
-        yield loss.detach().item()
-
-
-@right("first_train")
 def switches_the_mode_and_clears_by_hand(model, ids, steps, batch_size, context_length, rate,
                                          generator=None):
     for _ in range(steps):
@@ -277,7 +212,6 @@ wrong_edits(
     "first_train",
     (CLEAR, "", "backward adds to the gradient that is there"),
     (CLEAR + BACK, BACK + CLEAR, "finds no gradient, or only zeros"),
-    (BACK, "", "finds no gradient, or only zeros"),
     (STEP, "", "No optimizer takes a step"),
     (STEP, STEP + STEP, "The optimizer takes"),
     (SGD, "torch.optim.AdamW(model.parameters(), lr=rate)", "must be torch.optim.SGD"),
@@ -295,22 +229,9 @@ wrong_edits(
     ("        yield loss.item()\n", "        yield loss\n", "yield a plain number"),
     ("        yield loss.item()\n", "    return loss.item()\n", "must hand out a loss"),
     ("        yield loss.item()\n", "    yield loss.item()\n", "inside of the loop"),
-)
-
-BY_HAND = """    for _ in range(steps):
-        inputs, targets = batch(ids, batch_size, context_length, generator)
-        loss = next_token_loss(model(inputs), targets)
-        loss.backward()
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight -= {}
-        yield loss.item()
-"""
-
-wrong_edits(
-    "first_train",
-    ("", BY_HAND.format("rate * weight.grad"), "does each step begin with a fresh gradient"),
-    ("", BY_HAND.format("weight.grad"), "go `rate` times against it"),
+    (CLEAR + BACK + STEP, BACK + "        with torch.no_grad():\n            "
+     "for weight in model.parameters():\n                weight -= rate * weight.grad\n",
+     "does each step begin with a fresh gradient"),
 )
 
 LOOP = """    surprises = []
@@ -322,10 +243,9 @@ LOOP = """    surprises = []
 
 wrong_edits(
     "copycat",
-    ("", LOOP.format("targets.shape[1]", "t", "t - 1"), "which target belongs to row t?"),
-    ("", LOOP.format("1, targets.shape[1]", "t", "t"), "row 0 is left out"),
+    ("", LOOP.format("targets.shape[1]", "t", "t - 1"), "the target before it"),
+    ("", LOOP.format("1, targets.shape[1]", "t", "t"), "The first token of each text is left out"),
     ("", LOOP.format("targets.shape[1] - 1", "t", "t + 1"), "move the targets on by one"),
-    ("", LOOP.format("targets.shape[1] - 1", "t + 1", "t"), "write down which token each row"),
 )
 
 # ------------------------------------------------------------------------------ first_generate
@@ -367,20 +287,6 @@ def detached_exponentials(model, ids, n_tokens, stop=None, generator=None):
         yield text[-1]
 
 
-@right("first_generate")
-@torch.no_grad()
-def with_a_condition(model, ids, n_tokens, stop=None, generator=None):
-    ids = tuple(ids)
-    for _ in range(n_tokens):
-        logits = model(torch.tensor([ids]))[0, -1].double()
-        token = torch.multinomial(logits.softmax(-1).float(), 1, generator=generator).item()
-        if token != stop:
-            ids += (token,)
-            yield token
-        else:
-            return
-
-
 DRAW = "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator).item()"
 
 wrong_edits(
@@ -388,15 +294,10 @@ wrong_edits(
     ("    ids = list(ids)\n", "", "it changes its input ids"),
     (DRAW, "torch.multinomial(logits.softmax(dim=-1), 1).item()", "Even the first token differs"),
     (DRAW, "torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)", "a token id"),
-    (DRAW, "torch.randint(len(logits), (1,), generator=generator).item()",
-     "Even the first token differs"),
     ("range(n_tokens)", "range(n_tokens - 1)", "but it should be"),
     ("range(n_tokens)", "range(n_tokens + 1)", "but it should be"),
-    ("        ids.append(token)\n", "        ids = [token, *ids]\n", "append each to ids"),
-    ("[0, -1]", "[-1, 0]", "the scores at the first position"),
+    ("        ids.append(token)\n", "        ids = [token, *ids]\n", "so append what you draw"),
     ("        yield token\n", "        yield ids\n", "must hold a token id"),
-    ("        yield token\n        ids.append(token)\n",
-     "        ids.append(token)\n    return ids\n", "It never yields"),
     ("        yield token\n", "        return token\n", "write `yield token` inside of the loop"),
     ("        ids.append(token)\n", "        ids.append(0)\n", "then they go astray"),
 )

@@ -24,8 +24,6 @@ def of_numpy(chance):
 wrong_edits(
     "surprise",
     ("-math.log(chance)", "math.log(chance) * chance", "but should be"),
-    ("-math.log(chance)", "abs(math.log1p(chance))", "but should be"),
     ("-math.log(chance)", "1 / chance", "but should be"),
-    ("-math.log(chance)", "math.exp(-chance)", "but should be"),
     ("    return -math.log(chance)", "    print(-math.log(chance))", "return"),
 )

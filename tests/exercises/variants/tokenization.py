@@ -1,9 +1,8 @@
 """Answers to the exercises of chapter 1, as learners write them."""
 # ruff: noqa: B905, RUF007 -- zip(ids, ids[1:]) is what the chapter teaches
 
-import re
 from collections import Counter, defaultdict
-from itertools import chain, pairwise
+from itertools import chain
 
 from collecting import ENDLESS, right, wrong_edits
 
@@ -32,11 +31,6 @@ def a_default_dictionary(ids):
     return counts
 
 
-@right("count_pairs")
-def a_counter_of_slices(ids):
-    return Counter((*ids[i : i + 2],) for i in range(len(ids) - 1))
-
-
 PAIRS, COUNTED, LOOP = "pairwise(ids)", "Counter(pairwise(ids))", """    counts = {start}
     for i in range({stop}):
         {body}
@@ -54,43 +48,25 @@ wrong_edits(
     (COUNTED, "list(zip(ids, ids[1:]))", "you return a list"),
     (*looped("counts[ids[i], ids[i + 1]] += 1", stop="len(ids) - 2"),
      "does the loop end too early"),
-    (*looped("counts[ids[i], ids[i + 1]] += 1", stop="len(ids)"), "A place is asked for"),
-    (*looped("counts[ids[i], ids[i + 1]] += 1", stop="0, len(ids) - 1, 2"),
-     "step over every second pair"),
     (*looped("counts[ids.pop(0), ids[0]] += 1"), "it changes its input ids"),
-    (COUNTED, "{pair: n for pair, n in Counter(pairwise(ids)).items() if pair[0] != pair[1]}",
-     "pair (7, 7)"),
     (COUNTED, "{pair: n / len(ids) for pair, n in Counter(pairwise(ids)).items()}",
      "must be a whole number"),
     ("", '    counts = vars(count_pairs).setdefault("counts", Counter())\n'
          "    counts.update(pairwise(ids))\n    return counts", "Called twice with the same input"),
     (*looped("counts[ids[i], ids[i + 1]] = counts.get((ids[i], ids[i + 1]), 1) + 1", "{}"),
      "Every count is too high: begin at 0"),
-    (*looped("counts[ids[i], ids[ids.index(ids[i]) + 1]] += 1"), "always finds its first place"),
-    ("", "    counts = Counter()\n    for i in ids:\n        counts[ids[i], ids[i + 1]] += 1\n"
-         "    return counts", "You use the tokens as places"),
     ("", '    text = " ".join(map(str, ids))\n'
          '    return {(a, b): text.count(f"{a} {b}") for a, b in pairwise(ids)}',
      "Only pairs of two equal tokens"),
-    (PAIRS, "zip(ids, [*ids[1:], None])", "each must be a pair of token ids"),
     (PAIRS, "zip(ids, [*ids[1:], 0])", "nothing follows the last one"),
     (*looped("counts[ids[i], ids[i + 1]] += 1\n        counts[ids[i + 1], ids[i]] += 1"),
      "Pairs are counted that never stand side by side"),
-    (PAIRS, "pairwise(sorted(ids))", "the row keeps its order"),
     (*looped("counts.setdefault((ids[i], ids[i + 1]), 0)", "{}"), "Every count stays 0"),
-    (COUNTED, "{pair: ids.count(pair) for pair in pairwise(ids)}", "Every count stays 0"),
     (PAIRS, "(i, i + 1) for i in range(len(ids) - 1)", "and not of their places"),
-    (*looped("counts.update((ids[i], ids[i + 1]))"), "as update(pair) does"),
-    (*looped("counts[tuple(ids[i : i + 2])] += 1", stop="len(ids)"), "one of your keys is (3,)"),
     (COUNTED, "Counter(pairwise(ids)) + Counter(zip(ids, ids[2:]))", "never stand side by side"),
     (COUNTED, "dict.fromkeys(pairwise(ids), 1)", "Every pair is counted only once"),
     (PAIRS, "zip(ids[:-1], ids[:-1])", "You pair each token with itself"),
-    (PAIRS, "(token, token + 1) for token in ids", "that is not in the row"),
-    (*looped("counts[ids[i], ids[i + 1]] = counts.get(ids[i], 0) + 1", "{}"),
-     "the count of that very pair"),
     (*looped("counts[ids[i], ids[i + 1]] += 1\n        return counts"), "with a `return` inside"),
-    (*looped("counts[[ids[i], ids[i + 1]]] += 1"), "make it a tuple"),
-    (*looped("counts[ids[i], ids[i + 1]] += 1", "{}"), "The dictionary has no such key yet"),
 )
 
 # --------------------------------------------------------------------------------------- merge
@@ -118,24 +94,8 @@ def in_place_on_an_own_copy(ids, pair, new_id):
 
 
 @right("merge")
-def by_recursion(ids, pair, new_id):
-    if len(ids) < 2:
-        return ids[:]
-    if (ids[0], ids[1]) == pair:
-        return [new_id, *by_recursion(ids[2:], pair, new_id)]
-    return [ids[0], *by_recursion(ids[1:], pair, new_id)]
-
-
-@right("merge")
 def a_tuple_is_a_row_too(ids, pair, new_id):
     return tuple(merge(ids, pair, new_id))
-
-
-@right("merge")
-def by_replacing_whole_numbers_in_a_text(ids, pair, new_id):
-    left, right = pair
-    text = re.sub(rf"\b{left} {right}\b", str(new_id), " ".join(map(str, ids)))
-    return [int(number) for number in text.split()]
 
 
 FOUND, END = "tuple(ids[i : i + 2]) == pair", "    return merged"
@@ -147,15 +107,6 @@ FOR_EACH = """    merged = []
             merged[-1] = new_id
         else:
             merged.append(token)
-    return merged
-"""
-FOR_PLACES = """    merged = []
-    for i in range({stop}):
-        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
-            merged.append(new_id)
-            i += 2
-        else:
-            merged.append(ids[i])
     return merged
 """
 
@@ -171,40 +122,20 @@ wrong_edits(
     (NEXT, "", ENDLESS),
     (END, "    return merged[: len(ids) - 1]", "The last one is missing"),
     ("", FOR_EACH.format(found="(merged[-1], token) in (pair, (new_id, pair[1]))"), "you return"),
-    ("", "    merged, last = [], None\n    for token in ids:\n"
-         "        if (last, token) == pair:\n            merged[-1] = new_id\n"
-         "        else:\n            merged.append(token)\n        last = token\n"
-         "    return merged", "once it is merged, it is gone"),
     (APPENDED, "            merged.append(256)\n", "256 is neither in ids nor the new token, 9"),
     (FOUND, "ids[i] == pair[0] and i + 1 < len(ids)", "You look at the left token only"),
     (FOUND, "(ids[i], ids[min(i + 1, len(ids) - 1)]) == pair", "A single token is taken"),
     ("", FOR_EACH.format(found="token == pair[1]"), "You look at the right token only"),
     (APPENDED, "            merged += [ids[i], new_id]\n", "The left token of a pair stays behind"),
-    ("", "    ids = list(ids)\n    for i in range(len(ids) - 1):\n"
-         "        if (ids[i], ids[i + 1]) == pair:\n            ids[i : i + 2] = [new_id]\n"
-         "    return ids", "a row that gets shorter while you walk along it ends earlier"),
     (END, "    return sorted(merged)", "in another order"),
     (NEXT, STEP, "every second token is lost"),
     ("", FOR_EACH.format(found="(token, merged[-1]) == pair"),
      "pair[0] stands on the left, and pair[1] on the right"),
     (STEP, "            return merged\n", "for a return inside of it"),
-    ("", "    merged = list(ids)\n    for i in range(len(ids)):\n"
-         "        if tuple(merged[i : i + 2]) == pair:\n            merged[i] = new_id\n"
-         "            merged.remove(pair[1])\n    return merged",
-     "remove takes the first token that is equal"),
-    ("", "    return list(bytes(ids).replace(bytes(pair), bytes([new_id])))",
-     "A byte is a number from 0 to 255"),
     (FOUND, "len(ids[i : i + 2]) == 2 and {*ids[i : i + 2]} <= {*pair}", "You replace (2, 1), too"),
     (APPENDED, "            merged += [new_id, *pair]\n", "The pair stays behind the new token"),
-    (FOUND, "tuple(ids[i : i + 1]) == pair", "does your comparison ever hold?"),
     (END, "    return [token for token in ids if token not in pair] + [new_id]",
      "in which the pair is nowhere"),
-    ("", FOR_PLACES.format(stop="len(ids)"), "in a `for` loop, i += 2 skips nothing"),
-    ("", FOR_PLACES.format(stop="len(ids) - 1"), "Two things: the right token"),
-    ("", "    merged, i = [], 0\n    while i < len(ids) - 1:\n"
-         "        found = (ids[i], ids[i + 1]) == pair\n"
-         "        merged.append(new_id if found else ids[i])\n        i += 2 if found else 1\n"
-         "    return [*merged, ids[-1]]", "even where it has become part of a pair"),
     ("", "    return [new_id if token in pair else token for token in ids]",
      "You look at the left token only"),
 )
@@ -254,9 +185,6 @@ BEST = "min(counts, key=lambda pair: (-counts[pair], pair))"
 wrong_edits(
     "learn_merges",
     ("times * count", "times + count", "whose count in the whole text is"),
-    ("counts[pair] += times * count", "counts[pair] = times * count",
-     "whose count in the whole text is"),
-    ("counts[pair] += times * count", "counts[pair] += 1", "that of (99, 97) is 5"),
     (BEST, "counts.most_common(1)[0][0]", "the one with the smaller ids"),
     (BEST, "max(counts, key=lambda pair: (counts[pair], pair))", "the one with the smaller ids"),
     (BEST, "counts.most_common(1)[0]", "must hold a pair of token ids"),
@@ -266,13 +194,11 @@ wrong_edits(
      "for word, ids in spellings.items()}", "number n makes 256 + n"),
     ("        spellings = {word: merge(ids, best, 256 + len(merges)) for word, ids in "
      "spellings.items()}\n", "", "which was merged before"),
-    ("count_pairs(spellings[word])", "count_pairs(list(word))", "which was merged before"),
     ("len(merges) < n_merges", "len(merges) <= n_merges", "merges are asked for"),
     ("len(merges) < n_merges", "len(merges) < n_merges - 1", "You stop too early"),
     ("        merges.append(best)\n    return", "        merges.append(best)\n        return",
      "ends without `return`"),
     ("    return merges", "    return spellings", "must return a list of pairs"),
-    ("    return merges", "    return merges[::-1]", "but that of"),
     ("    return merges", "    merges", "forget `return`"),
     ("256 + len(merges)", "1000 + len(merges)", "tokens 0 to 256 are all that there are"),
     ("list(word) for word", 'list(word.decode()) for word', "place 0 of your list holds"),
@@ -334,20 +260,6 @@ class StartingOver:
         return b"".join(map(self.vocabulary.__getitem__, ids)).decode("utf-8", "replace")
 
 
-@right("Tokenizer")
-class TheSmallestIdOfAllPairs(Given):
-    def encode_word(self, word):
-        ids = [self.id_of_byte[byte] for byte in word.encode()]
-        while known := [self.id_of_pair[pair] for pair in pairwise(ids) if pair in self.id_of_pair]:
-            pair = next(pair for pair, number in self.id_of_pair.items() if number == min(known))
-            ids = merge(ids, pair, min(known))
-        return ids
-
-    def decode(self, ids):
-        return bytes(byte for token in ids for byte in self.vocabulary[token]).decode(
-            errors="replace")
-
-
 BYTES = "[self.id_of_byte[byte] for byte in word.encode()]"
 CHOICE = "min(pairwise(ids), key=lambda pair: self.id_of_pair.get(pair, math.inf))"
 LOOPED = f"""        while len(ids) > 1:
@@ -378,55 +290,20 @@ wrong_edits(
     (*in_order("257 + n"), "your ids spell 'thee', not 'the'"),
     (*in_order("1000 - n"), "1000 is no token"),
     (*in_order("self.id_of_pair[pair]", "reversed(self.id_of_pair)"), "still stand side by side"),
-    (*in_order("self.id_of_pair[pair]", "[*self.id_of_pair][1:]"), "still stand side by side"),
-    (*in_order(more="if pair not in pairwise(ids):\n                break\n            "),
-     "still stand side by side"),
     ("            ids = merge(ids, pair, self.id_of_pair[pair])",
      "            merge(ids, pair, self.id_of_pair[pair])", ENDLESS),
     (LOOPED, "        return word.encode()", "must return a list of token ids"),
     ("word.encode()]", "word.strip().encode()]", "not ' thermometer': begin with the bytes"),
-    ("word.encode()]", 'word.encode("ascii", errors="ignore")]', "your ids spell 'Zo', not 'Zoë'"),
-    ("word.encode()]", 'word.encode("utf-16")]', "begin with the bytes of the word"),
-    ("word.encode()]", 'word.encode("ascii")]', "That encoding lacks a character of the text"),
     (BYTES, "word", "a list of token ids, not a text"),
     (BYTES, "list(word)", "the bytes of a text are text.encode"),
-    (BYTES, "list(word.encode())", "GPT-2 sorts them in another way"),
-    ("            ids = merge(ids, pair, self.id_of_pair[pair])",
-     "            i = list(pairwise(ids)).index(pair)\n"
-     "            ids[i : i + 2] = [self.id_of_pair[pair]]\n            return ids",
-     "go on until none"),
-    (CHOICE, "max([p for p in pairwise(ids) if p in self.id_of_pair] or [(0, 0)], "
-             "key=count_pairs(ids).get)", "the one that was learned first goes first"),
-    (CHOICE, "min(pairwise(ids), key=self.id_of_pair.get)",
-     "from .get for a key that is not there"),
-    (CHOICE, "min(pairwise(ids), key=lambda pair: self.id_of_pair[pair])",
-     "The dictionary has no such key yet"),
-    ("while len(ids) > 1", "while ids", "min() arg"),
-    ("        return ids\n\n    def encode(", "        return [*ids, 50256]\n\n    def encode(",
-     "50256 is no token"),
-    ("        return ids\n\n    def encode(",
-     '        return " ".join(map(str, ids))\n\n    def encode(',
-     "a list of token ids, not a text"),
-    ("        return ids\n\n    def encode(", "        return tokenizer.ids\n\n    def encode(",
-     "That name is not known here"),
+    (BYTES, "list(word.encode())", "each as its id, self.id_of_byte[byte]"),
     ("        return ids\n\n    def encode(", "        ids\n\n    def encode(", "forget `return`"),
     (DECODED, JOINED, "you return bytes, but must return a string: .decode(...)"),
-    (DECODED, '"".join(self.vocabulary[token].decode() for token in ids)',
-     "join all that belong together"),
     (DECODED, f'{JOINED}.decode(errors="backslashreplace")', "you return"),
     (DECODED, f"str({JOINED})", "writes bytes down as Python does"),
-    (DECODED, '"".join(str(self.vocabulary[token]) for token in ids)', "as Python does, b'...'"),
     (DECODED, DECODED.replace("in ids", "in sorted(ids)"), "in another order"),
-    (BYTES, "[self.id_of_byte[letter] for letter in word]", "and of no letters"),
     (DECODED, f"{DECODED}.strip()", "white space counts"),
-    (DECODED, 'bytes(ids).decode(errors="replace")', "A byte is a number from 0 to 255"),
-    (DECODED, '"".join(self.vocabulary[token] for token in ids)',
-     "join takes pieces of its own kind"),
     (DECODED, "[self.vocabulary[token] for token in ids]", "you return a list"),
-    (DECODED, DECODED.replace("token in ids", "token in ids if token != self.end_token"),
-     "the end token, too"),
-    (DECODED, DECODED.replace("[token] for token in ids", "[ids[n]] for n in range(len(ids))"),
-     "A generator hands out one thing after the other"),
     ("self.end_token = len(self.vocabulary) - 1", "self.end_token = len(self.vocabulary)",
      "leave __init__ as it is given"),
 )
