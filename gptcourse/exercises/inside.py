@@ -17,7 +17,7 @@ from gptcourse.exercises.classes import filled
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.model import small_config
 from gptcourse.exercises.page import edited
-from gptcourse.exercises.properties import equal, normal
+from gptcourse.exercises.properties import equal, normal, told_by
 from gptlib import inside
 from gptlib.model import GPTModel
 from gptlib.tap import patch, record
@@ -65,8 +65,7 @@ def _what_it_makes_of_a_stream(answer: Callable, model: gpt.GPTModel, stream: Te
                        "to the final norm and the output layer.")
           for x in ended for made in (x, norm(x))),
     ]
-    given = answer(model, stream.clone())
-    return next((told for way, told in ways if equal(given, way)), None)
+    return told_by(answer(model, stream.clone()), ways)
 
 
 _LENS = "model.output_head(model.final_norm(stream))"
@@ -235,8 +234,7 @@ def _what_was_put_in(
            f"{place}: count it as the axis does, from 0.")
           for other in range(clean.shape[1]) if other != place),
     ]
-    given = answer(model, clean.clone(), corrupted.clone(), name, place)
-    return next((told for way, told in ways if equal(given, way)), None)
+    return told_by(answer(model, clean.clone(), corrupted.clone(), name, place), ways)
 
 
 PATCHED_LOGITS = Exercise(

@@ -28,7 +28,7 @@ from gptcourse.exercises.classes import filled
 from gptcourse.exercises.exercise import TODO, Exercise, Property, says_todo
 from gptcourse.exercises.loops import in_a_row
 from gptcourse.exercises.model import small_config
-from gptcourse.exercises.properties import equal, normal
+from gptcourse.exercises.properties import equal, normal, told_by
 from gptcourse.gpt import next_token_loss
 
 # ----------------------------------------------------------------------------- flops_per_token
@@ -291,15 +291,15 @@ def _where_they_come_from(answer: Callable, model: nn.Module, processes: int) ->
     ways = [
         (own, "The gradients are as they were: average parameter.grad, and in place, for `grad = "
               "grad / processes` only gives the name to a new tensor."),
-        (processes * mean, "That's the sum over all processes: divide it by their number."),
+        (processes * mean.expand_as(own),
+         "That's the sum over all processes: divide it by their number."),
         (own / processes, "Each process divides its own gradient, but nobody adds them up: "
                           "all_reduce does that."),
-        (mean / processes, "That's the mean divided by the number of processes once more: once is "
-                           "enough."),
+        (mean.expand_as(own) / processes, "That's the mean divided by the number of processes once "
+                                          "more: once is enough."),
     ]
-    for way, told in ways:
-        if equal(got, way.expand_as(own)):
-            return told
+    if told := told_by(got, ways):
+        return told
     if torch.isclose(got, mean, rtol=1e-4, atol=1e-5).all(dim=0).any():
         return "Some gradients are the mean, but not all of them: go through every parameter."
     if not equal(got, got[:1].expand_as(got)):
