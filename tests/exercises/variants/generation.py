@@ -85,7 +85,7 @@ wrong_edits(
      "stays\n", "", "with p = 0, nothing is left to draw"),
     ("before >= p", "before > p", "rule out where the better ones have p or more, with >="),
     (BACK, "logits.masked_fill(logits < ordered.masked_fill(before >= p, math.inf).amin("
-           "dim=-1, keepdim=True), -math.inf)", "share the last score stay, too"),
+           "dim=-1, keepdim=True), -math.inf)", "by their places, not by their scores"),
     ("", "    ordered, order = logits.softmax(0).sort(dim=-1, descending=True)\n    before = "
          "ordered.cumsum(-1) - ordered\n    return logits.masked_fill(torch.zeros_like(logits)"
          ".bool().scatter(-1, order, before >= p), -math.inf)\n",
@@ -95,7 +95,7 @@ wrong_edits(
     (f"    ordered = ordered.{CUT}", f"    out = {SUMS} > p\n    out[..., 0] = False\n"
      "    ordered[out] = -math.inf", "The token that reaches p is dropped"),
     ("", "    shares = logits.softmax(-1)\n    return torch.where(shares.cumsum(-1) - shares < p, "
-         "logits, -math.inf)\n", "in the order of the vocabulary"),
+         "logits, -math.inf)\n", "sort the scores before you add"),
     ("descending=True, stable=True", "stable=True", "you keep those of rank"),
     (TAIL, f"ordered.{CUT}\n    return ordered", "Each row has the right numbers, but not at"),
     (TAIL, "torch.where(before < p, logits, -math.inf)\n    return ordered", "must keep 1, 2"),
@@ -110,7 +110,7 @@ wrong_edits(
     (BACK, "logits.scatter(-1, order[..., 2:], -math.inf)", "scores["),
     ("", "    best = logits.topk(max(1, int(p * logits.shape[-1])))\n    return "
          f"{NOTHING}.scatter(-1, best.indices, best.values)\n",
-     "In every row equally many tokens are left"),
+     "but must keep 1, 2"),
     ("before >= p", "torch.cat([torch.zeros_like(before)[..., :3], before[..., :-3]], -1) >= p",
      "of rank 1, 2, 3, 4, 5, but must keep 1, 2"),
     (CUT, f"masked_fill(({SUMS} >= p).roll(1, -1), -math.inf)",
@@ -123,8 +123,8 @@ wrong_edits(
          "    return kept.view_as(logits)\n", "treat each row by itself"),
     ("ordered.softmax", "logits.softmax", "of rank 1, 2, 3, but must keep 1, 2"),
     (BACK, "torch.where(order < (before < p).sum(dim=-1, keepdim=True), logits, -math.inf)",
-     "not the rank of each token"),
-    ("ordered.softmax(dim=-1)", "ordered.softmax(-1).softmax(-1)", "In every row equally many"),
+     "bring them back to their own places"),
+    ("ordered.softmax(dim=-1)", "ordered.softmax(-1).softmax(-1)", "but must keep"),
     ("ordered.softmax(dim=-1)", "ordered.exp() / ordered.exp().sum()",
      "That is logits as it came in: nothing has"),
     (f"return {BACK}", f"kept = {NOTHING}\n    kept[..., order] = ordered\n    return kept",
@@ -134,9 +134,8 @@ wrong_edits(
     (CUT, f"masked_fill(torch.arange(logits.shape[-1]) >= ({SUMS} < p).sum() + 1, -math.inf)",
      "What comes out for the first of the batch"),
     (BACK, "ordered[..., order]", "What comes out for the first of the batch"),
-    (f"ordered.{CUT}", f"logits.{CUT}", "You put the unsorted scores back"),
     (TAIL, "(before >= p)[order]\n    return logits.masked_fill(ordered, -math.inf)",
-     "A sort names the token at each rank"),
+     "bring them back to their own places"),
 )
 
 
@@ -197,20 +196,18 @@ wrong_edits(
     "KVCache",
     (BODY, grown("torch.cat((keys, self.keys), dim=-2)", "torch.cat((values, self.values), -2)"),
      "append them at the end"),
-    ("        if self.length > 0:\n" + BODY, "", "Only the last place along the last axis but"),
+    ("        if self.length > 0:\n" + BODY, "", "Of 7 tokens, 1 are in the cache"),
     (BODY, grown("torch.cat([self.keys, keys], dim=1)", "torch.cat([self.values, values], dim=1)"),
      "look at dim"),
-    (BODY, grown(GROW, "values"), "Only the last place along the last axis but one"),
-    (BODY, grown("keys", GROW_TOO), "Only the last place along the last axis but"),
+    (BODY, grown(GROW, "values"), "Of 7 tokens, 1 are in the cache"),
+    (BODY, grown("keys", GROW_TOO), "Of 7 tokens, 1 are in the cache"),
     (BODY, grown(GROW_TOO, GROW), "should be"),
     (RETURN, "        return keys, keys", "should be"),
     (BODY, grown("self.keys + keys", "self.values + values"), "by torch.cat"),
-    (RETURN, "        return torch.stack((keys, values))", "must return two things"),
-    (RETURN, "        return keys", "must return two things"),
-    (RETURN, "        return {\"keys\": keys, \"values\": values}", "must return two things"),
-    (RETURN, "        pass", "it returns None"),
-    ("        if self.length > 0:\n" + BODY,
-     f"        keys = {GROW}\n        values = {GROW_TOO}\n", "nothing to append to yet"),
+    (RETURN, "        return torch.stack((keys, values))", "must return 2 things"),
+    (RETURN, "        return keys", "must return 2 things"),
+    (RETURN, "        return {\"keys\": keys, \"values\": values}", "must return 2 things"),
+    (", keys.shape[2]", ", self.length + 1", "the lengths are [1, 2, 3]"),
     ("    def extend(self, keys, values):                                          # (B, H, T, D) "
      "each\n", "    def extend(self, keys, values):\n        keys, values = keys[:, :, [-1]], "
      "values[:, :, [-1]]\n", "Of 7 tokens, 3 are in the cache"),
@@ -286,10 +283,10 @@ class WithAddedMask(Attention):
 EXTEND, MASK = "keys, values = cache.extend(keys, values)", "causal_mask(S)[-T:]"
 wrong_edits(
     "cached_attention",
-    (EXTEND, "keys, values = cache.extend(values, keys)", "look at what becomes of the cache"),
+    (EXTEND, "keys, values = cache.extend(values, keys)", "without a cache, it is right"),
     (f"        if cache is not None:\n            {EXTEND}                        # (B, H, S, D)\n",
-     "", "The layer attends to the new tokens only"),
-    ("if cache is not None:", "if cache is not None and cache.length > 0:", "the new tokens only"),
+     "", "extend it in every call"),
+    ("if cache is not None:", "if cache is not None and cache.length > 0:", "in every call"),
     ("if cache is not None:", "if cache is None:", "it came in as None"),
     ("T, S = queries.shape[2], keys.shape[2]", "T, S = x.shape[1], x.shape[1]", "S keys"),
     (MASK, "causal_mask(S)[T:]", "Two shapes do not fit together"),
@@ -319,6 +316,7 @@ class InSteps(nn.Module):
 wrong_edits(
     "cached_block",
     ("self.attention_norm(x), cache)", "self.attention_norm(x), None)", "nobody gets it"),
+    ("self.feed_forward_norm(x))", "self.feed_forward_norm(x), cache)", "more than it takes"),
     ("self.attention_norm(x), cache)", "x, cache)", "wrong without a cache, too"),
     ("return x + self.dropout(self.feed", "return self.dropout(self.feed",
      "wrong without a cache, too"),
@@ -351,12 +349,12 @@ class InAnotherOrder(nn.Module):
 wrong_edits(
     "cached_model",
     ("cache[layer] if cache else None", "cache[-1] if cache else None",
-     "look at what becomes of the cache"),
+     "without a cache, it is right"),
     ("torch.arange(past, past + ids.shape[1], device=ids.device)",
-     "torch.arange(ids.shape[1], device=ids.device)", "counts its positions from 0 again"),
+     "torch.arange(ids.shape[1], device=ids.device)", "positions go on where it ends"),
     ("cache[0].length if cache else 0", "cache[0].length - 1 if cache else 0", "index"),
     ("cache[0].length if cache else 0", "len(cache[0]) if cache else 0", "len()"),
-    ("cache[layer] if cache else None", "cache if cache else None", "its own layer"),
+    ("cache[layer] if cache else None", "cache[0] if cache else None", "gets cache[layer]"),
     ("block(x, cache[layer] if cache else None)", "block(x, KVCache())", "logits["),
     ("x = self.dropout(x)", "x = x", "25% of what the first block reads must be dropped"),
     ("return self.output_head(self.final_norm(x))", "return self.final_norm(x)",
