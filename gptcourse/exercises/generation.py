@@ -180,14 +180,14 @@ def _which_tokens_are_in_it(answer, keys, values, pieces):
                     "the axis of the tokens, dim=2, and keep the longer ones.")
         if got.shape != wanted.shape:
             return None
-        if equal(got[:, :, :new], wanted[:, :, -new:]):
-            return "The new tokens stand before the old ones: append them at the end."
         earlier, later = (equal(got[:, :, part], wanted[:, :, part])
                           for part in (slice(first), slice(-new, None)))
         if earlier and not later:
             return "The earlier tokens are right, but the new ones must stay as they came in."
         if later and not earlier:
             return "The new tokens are right, but the earlier ones must stay as they were."
+        if not earlier and equal(got[:, :, :new], wanted[:, :, -new:]):
+            return "The new tokens stand before the old ones: append them at the end."
     return None
 
 
