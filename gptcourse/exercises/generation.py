@@ -494,10 +494,9 @@ def _reads_anew(generate):
 
 def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
     """What a wrong row of tokens does, beside the setting that it was given."""
-    got = answer(copy.deepcopy(model), [*ids], n_tokens, temperature, top_k, top_p, stop, generator)
-    right = gpt.generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
-                         torch.Generator().manual_seed(generator))
-    right = list(right)
+    settings = n_tokens, temperature, top_k, top_p, stop
+    got = answer(copy.deepcopy(model), [*ids], *settings, generator)
+    right = [*gpt.generate(model, ids, *settings, torch.Generator().manual_seed(generator))]
     if stop is not None:
         return ("It is `stop` that goes wrong: as soon as it is drawn, return, before it is handed "
                 "out, and hand out nothing after it.")
