@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gptcourse import gpt
-from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer, described
+from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
 from gptcourse.exercises.attention import NARROW, ONE_HEAD, WIDE, wide_input
 from gptcourse.exercises.classes import facts_of_a_layer, filled, fits
 from gptcourse.exercises.early import SLIDE
@@ -227,11 +227,6 @@ def _shares_its_memory(cls):
         "the class itself.")
 
 
-_GROW = "torch.cat([self.keys, keys], dim=2)"
-_KEYS = f"            keys = {_GROW}                       # (B, H, S, D)\n"
-_GROW_TOO = "torch.cat([self.values, values], dim=2)"
-_VALUES = f"            values = {_GROW_TOO}                 # (B, H, S, D)\n"
-
 KV_CACHE = Exercise(
     "07.KVCache",
     goal="Keep what never changes: the keys and values of all tokens so far.",
@@ -242,8 +237,7 @@ KV_CACHE = Exercise(
     structure=_starts_empty,
     holes=("__init__", "extend"),
     edits=[
-        ("        if self.length > 0:\n" + _KEYS + _VALUES,
-         f"        keys = {_GROW}\n        values = {_GROW_TOO}\n",
+        ("if self.length > 0:", "if True:",
          "In the first call there is nothing to append to yet: where the length is 0, the new keys "
          "and values are all there is."),
     ],
@@ -311,8 +305,7 @@ def _only_with_the_cache(solution, task):
     def found(answer, config, x, *_pieces):
         with torch.no_grad():
             wanted = filled(solution(config)).eval()(x)
-        alone = answer(config, x)
-        if not equal(alone, wanted):
+        if not equal(answer(config, x), wanted):
             return ("It is wrong without a cache, too: compare it with yours of the earlier "
                     "chapter, which did all the rest.")
         return f"All at once, without a cache, it is right. With a cache, {task}."
@@ -663,7 +656,7 @@ class MainAnswer:
     name: str = "run"
 
     def malformed(self, answer: Any, expected: list[Heard]) -> str | None:
-        return None if isinstance(answer, list) else f"main returns {described(answer)}."
+        return None                              # whatever it did, that can be looked at
 
     def difference(self, answer: list[Heard], expected: list[Heard]) -> str | None:
         first, *later = answer
@@ -702,7 +695,7 @@ class MainAnswer:
         return None
 
     def alike(self, answer: Any, other: Any) -> bool:
-        return isinstance(answer, list) and answer == other
+        return answer == other
 
 
 def _text_of(heard, ids):
