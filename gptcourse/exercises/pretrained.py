@@ -151,7 +151,7 @@ def _read_wrongly(name: str, got: Tensor, wanted: Tensor, _all: Mapping) -> str 
 
 
 _HEADER = '        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))\n'
-_SEEK, _READ = "file.seek(start + first)", "bytearray(file.read(end - first))"
+_SEEK = "file.seek(start + first)"
 _VIEW = 'numbers.view(about["shape"])'
 
 READ_SAFETENSORS = Exercise(
@@ -163,7 +163,7 @@ READ_SAFETENSORS = Exercise(
     blanks=[
         (_HEADER, "        header = TODO\n"),
         (f'            first, end = about["data_offsets"]\n            {_SEEK}\n'
-         f"            content = {_READ}\n"
+         "            content = bytearray(file.read(end - first))\n"
          '            numbers = torch.frombuffer(content, dtype=types[about["dtype"]])\n'
          f"            tensors[name] = {_VIEW}\n", "            TODO\n"),
     ],

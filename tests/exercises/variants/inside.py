@@ -9,12 +9,6 @@ from gptlib import patch, record
 
 
 @right("logit_lens")
-def in_two_steps(model, stream):
-    normalized = model.final_norm(stream)
-    return model.output_head(normalized)
-
-
-@right("logit_lens")
 def with_the_matrix_itself(model, stream):
     with torch.no_grad():
         return model.final_norm(stream) @ model.output_head.weight.T

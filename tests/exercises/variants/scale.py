@@ -62,20 +62,11 @@ wrong_edits(
 
 
 @right("average_gradients")
-def by_name(model, processes):
-    for parameter in model.parameters():
-        if parameter.grad is None:
-            continue
-        all_reduce(parameter.grad, op=dist.ReduceOp.SUM)
-        parameter.grad.div_(processes)
-
-
-@right("average_gradients")
 def divided_first(model, processes):
     for _, parameter in model.named_parameters():
         if parameter.grad is not None:
             parameter.grad.mul_(1 / processes)
-            dist.all_reduce(parameter.grad)
+            all_reduce(parameter.grad, op=dist.ReduceOp.SUM)
 
 
 @right("average_gradients")
