@@ -43,6 +43,9 @@ _MEANINGS = {
     r"must be Tensor, not generator":
         "torch.sum adds up what is in one tensor: for what a generator hands out there is Python's "
         "own sum, without torch.",
+    r"Expected parameter `tensor` of type":
+        "torch.distributed exchanges tensors, and this is none: .grad is None where a parameter is "
+        "frozen, which is to be left out, and everywhere before backward.",
     r"must be Tensor, not (float|int|list|range)":
         "torch's functions take tensors: for plain numbers there is math, for lists torch.tensor, "
         "and .item(), float() and .tolist() may come too early.",

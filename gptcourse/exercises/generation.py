@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from gptcourse import gpt
-from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer, described
+from gptcourse.exercises.answers import SeveralAnswers, TensorAnswer
 from gptcourse.exercises.attention import NARROW, ONE_HEAD, WIDE, wide_input
 from gptcourse.exercises.classes import facts_of_a_layer, filled, fits
 from gptcourse.exercises.early import SLIDE
-from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo, says_todo
+from gptcourse.exercises.exercise import TODO, Exercise, Property, says_todo
 from gptcourse.exercises.listening import first_of
 from gptcourse.exercises.loops import NO_TOKEN, WrittenAnswer, one_by_one, run_generation
 from gptcourse.exercises.model import drops_at_the_entrance, small_config
-from gptcourse.exercises.properties import normal
+from gptcourse.exercises.properties import equal, normal
 from gptcourse.exercises.resemblance import Trial
 
 
@@ -51,27 +51,13 @@ class ScoresAnswer(TensorAnswer):
         if any(trial.answer.shape != trial.expected.shape for trial in trials):
             return ("Return a score for every token, each at its own place: those that are ruled "
                     "out have -inf.")
-        if all(self._same_odds(trial.answer, trial.arguments["logits"]) for trial in trials):
-            return ("These scores give the same probabilities as those that came in: nothing has "
-                    "changed.")
-        if any((trial.answer == math.inf).any() for trial in trials):
-            return None                                  # something else is wrong than the choice
         left = [(trial.answer > -math.inf, trial.expected > -math.inf) for trial in trials]
         if all(answer.equal(~expected) for answer, expected in left):
             return "Just those tokens are ruled out that should stay: turn the choice around."
-        if all(answer.all() for answer, _ in left):
-            return None                                  # that is told where numbers are compared
-        if not any(answer.any() for answer, _ in left):
-            return ("No token is left in any row: scatter and masked_fill leave a tensor as it is "
-                    "and return a new one, so keep what they return, or else look at the "
-                    "condition.")
         if not all(answer.any(dim=-1).all() for answer, _ in left):
             return ("There is a row in which everything is ruled out, so nothing is left to draw: "
-                    "in every row the best token must stay.")
-        if _equally_many(answer for answer, _ in left) and not _equally_many(
-                expected for _, expected in left):
-            return ("In every row equally many tokens are left, but how many it takes differs from "
-                    "row to row.")
+                    "in every row the best token must stay. And keep what scatter and masked_fill "
+                    "return, for they change nothing themselves.")
         return _ranks_left(trials[0].arguments["logits"], *left[0])
 
     def _not_finite(self, answer: Tensor, expected: Tensor) -> str | None:
@@ -85,21 +71,23 @@ class ScoresAnswer(TensorAnswer):
         return torch.equal(*empty) and torch.allclose(*odds, rtol=self.rtol, atol=self.atol)
 
 
-def _equally_many(left):
-    """Whether in every trial all rows have the same number of tokens left."""
-    return all(len(tokens.sum(dim=-1).unique()) == 1 for tokens in left)
-
-
 def _ranks_left(logits, left, wanted):
     """By their ranks, the tokens that are left in the first wrong row, and those that should be."""
     width = logits.shape[-1]
     for scores, *rows in zip(*(x.reshape(-1, width) for x in (logits, left, wanted)), strict=True):
         if not rows[0].equal(rows[1]):
             ranks = scores.argsort(descending=True).argsort() + 1
-            ours, theirs = (", ".join(map(str, sorted(ranks[row].tolist()))) for row in rows)
+            ours, theirs = (sorted(ranks[row].tolist()) for row in rows)
+            why = ("" if ours == [*range(1, len(ours) + 1)] else
+                   ". They aren't the best ones: sort the scores before you add probabilities up, "
+                   "and bring them back to their own places, with scatter")
             return ("The best token of a row has rank 1: where it first goes wrong, you keep those "
-                    f"of rank {ours}, but must keep {theirs}.")
+                    f"of rank {_listed(ours)}, but must keep {_listed(theirs)}{why}.")
     return None
+
+
+def _listed(numbers):
+    return ", ".join(map(str, numbers))
 
 
 # --------------------------------------------------------------------------------- keep_top_p
@@ -120,17 +108,13 @@ def _misses_the_exact_sum(answer):
         return ("with p = 0, nothing is left to draw, or more than the best token: however small p "
                 "is, the best one stays, and where p is 0 it stays alone.")
     kept = answer(torch.zeros(2, 4), 0.5).isfinite().sum(dim=-1).tolist()
-    if kept == [2, 2]:
-        return None
-    if max(kept) > 3:
-        return ("of four tokens with equal scores, p = 0.5 keeps all: those that share the last "
-                "score stay, too, so rule tokens out by their places, not by scores.")
-    return (f"of four tokens with equal scores, p = 0.5 keeps {max(kept)}: two have probability "
-            "0.5 already, so rule out where the better ones have p or more, with >=.")
+    return None if kept == [2, 2] else (
+        f"of four tokens with equal scores, p = 0.5 keeps {max(kept)}, but two have probability "
+        "0.5 already: rule out where the better ones have p or more, with >=, and by their places, "
+        "not by their scores.")
 
 
 _SUMS = "probabilities.cumsum(dim=-1)"
-_BACK = "logits.scatter(-1, order, ordered)"
 
 KEEP_TOP_P = Exercise(
     "07.keep_top_p",
@@ -141,14 +125,6 @@ KEEP_TOP_P = Exercise(
         (f"{_SUMS} - probabilities", _SUMS,
          "The token that reaches p is dropped, so what is left stays below p: rule a token out "
          "where the better ones alone have reached p already."),
-        ("", "    probabilities = logits.softmax(dim=-1)\n    before = "
-             "probabilities.cumsum(dim=-1) - probabilities\n"
-             "    return logits.masked_fill(before >= p, -math.inf)\n",
-         "You add up the probabilities in the order of the vocabulary: sort the tokens first, the "
-         "best ones in front."),
-        (_BACK, "torch.where(order < (before < p).sum(dim=-1, keepdim=True), logits, -math.inf)",
-         "A sort names the token at each rank, not the rank of each token: put the scores back "
-         "with scatter, or sort the order once more, order.argsort(dim=-1), for the ranks."),
         ("ordered.masked_fill", "logits.masked_fill",
          "You put the unsorted scores back to the places of the sorted ones: rule out among the "
          "sorted scores, and scatter these."),
@@ -182,56 +158,37 @@ KEEP_TOP_P = Exercise(
 def run_cache(cls):
     """A trial: all keys and values, handed over in pieces of so many tokens, one after another.
 
-    -> what the last call gives back, and the cache's length after each.
+    -> what the last call gives back.
     """
 
     def answer(keys, values, pieces):
-        cache, lengths, result = cls(), [], None
+        cache = cls()
         for piece in zip(keys.split(pieces, dim=2), values.split(pieces, dim=2), strict=True):
             result = cache.extend(*piece)
-            if result is None or isinstance(result, Todo):
-                return result
-            lengths.append(cache.length)
-        if not isinstance(result, (tuple, list)) or len(result) != 2:
-            return (result,)
-        whole = all(isinstance(length, int) for length in lengths)
-        return *result, torch.tensor(lengths) if whole else lengths
+        return result
 
     return answer
 
 
-class CacheAnswer(SeveralAnswers):
-    """Keys, values and lengths."""
-
-    def malformed(self, answer: Any, expected: tuple) -> str | None:
-        if not isinstance(answer, tuple) or len(answer) != 3:
-            got = answer[0] if isinstance(answer, tuple) else answer
-            return (f"extend returns {described(got)}, but must return two things: the keys "
-                    "and the values of all tokens so far.")
-        return super().malformed(answer, expected)
-
-    def trace(self, trials: list[Trial]) -> str | None:
-        """Whether tokens are missing, or only the earlier ones are wrong, or only the new ones."""
-        for got, wanted in zip(trials[0].answer[:2], trials[0].expected[:2], strict=True):
-            if isinstance(got, Tensor) and got.dim() == 4 and got.shape[2] != wanted.shape[2]:
-                return (f"Of {wanted.shape[2]} tokens, {got.shape[2]} are in the cache at the end: "
-                        "in every call, append all new ones to those that are kept, by torch.cat "
-                        "along the axis of the tokens, dim=2, and keep the longer ones.")
-        if any(self.malformed(trial.answer, trial.expected) for trial in trials):
+def _which_tokens_are_in_it(answer, keys, values, pieces):
+    """Whether tokens are missing, or stand elsewhere, or only the earlier or the new are wrong."""
+    first, new = pieces[0], pieces[-1]
+    for got, wanted in zip(answer(keys, values, pieces), (keys, values), strict=True):
+        if got.dim() == 4 and got.shape[2] != wanted.shape[2]:
+            return (f"Of {wanted.shape[2]} tokens, {got.shape[2]} are in the cache at the end: in "
+                    "every call, append all new ones to those that are kept, by torch.cat along "
+                    "the axis of the tokens, dim=2, and keep the longer ones.")
+        if got.shape != wanted.shape:
             return None
-        right = []                                           # of each part: earlier ones, new ones
-        for trial in trials:
-            first, *_, new = [*trial.arguments["pieces"][:1], *trial.arguments["pieces"]]
-            for got, wanted in zip(trial.answer[:2], trial.expected[:2], strict=True):
-                if got.shape != wanted.shape:
-                    return None
-                right.append([torch.allclose(got[:, :, :first], wanted[:, :, :first]),
-                              torch.allclose(got[:, :, -new:], wanted[:, :, -new:])])
-        if all(earlier for earlier, _ in right) and not all(new for _, new in right):
+        earlier, later = (equal(got[:, :, part], wanted[:, :, part])
+                          for part in (slice(first), slice(-new, None)))
+        if earlier and not later:
             return "The earlier tokens are right, but the new ones must stay as they came in."
-        if all(new for _, new in right) and not all(earlier for earlier, _ in right):
+        if later and not earlier:
             return "The new tokens are right, but the earlier ones must stay as they were."
-        return None
+        if not earlier and equal(got[:, :, :new], wanted[:, :, -new:]):
+            return "The new tokens stand before the old ones: append them at the end."
+    return None
 
 
 def _to_cache(generator):
@@ -245,9 +202,19 @@ def _to_cache(generator):
 def _starts_empty(cls):
     """Whether a new cache has a length, and it is 0."""
     length = getattr(cls(), "length", None)
-    return None if length == 0 or isinstance(length, Todo) else (
+    return None if length == 0 else (
         f"a new cache has the length {length}: set self.length = 0 in __init__, for it holds "
         "nothing yet.")
+
+
+def _counts_other_tokens(cls):
+    cache, lengths = cls(), []
+    for T in (5, 1, 2):
+        cache.extend(torch.ones(1, 1, T, 2), torch.ones(1, 1, T, 2))
+        lengths.append(cache.length)
+    return None if lengths == [5, 6, 8] else (
+        f"after 5 tokens, then 1, then 2, the lengths are {lengths}, but must be [5, 6, 8]: the "
+        "length is that of all tokens so far, keys.shape[2] of the longer keys.")
 
 
 def _shares_its_memory(cls):
@@ -260,41 +227,21 @@ def _shares_its_memory(cls):
         "the class itself.")
 
 
-_GROW = "torch.cat([self.keys, keys], dim=2)"
-_KEYS = f"            keys = {_GROW}                       # (B, H, S, D)\n"
-_GROW_TOO = "torch.cat([self.values, values], dim=2)"
-_VALUES = f"            values = {_GROW_TOO}                 # (B, H, S, D)\n"
-_KEEP = "self.keys, self.values, self.length = keys, values, keys.shape[2]"
-
 KV_CACHE = Exercise(
     "07.KVCache",
     goal="Keep what never changes: the keys and values of all tokens so far.",
-    returns=CacheAnswer((TensorAnswer("keys", ("B", "H", "S", "D")),
-                         TensorAnswer("values", ("B", "H", "S", "D")),
-                         TensorAnswer("length", ("calls",), dtype="whole"))),
+    returns=SeveralAnswers((TensorAnswer("keys", ("B", "H", "S", "D")),
+                            TensorAnswer("values", ("B", "H", "S", "D")))),
     cases=_to_cache,
     use=run_cache,
     structure=_starts_empty,
     holes=("__init__", "extend"),
     edits=[
-        (_KEYS + _VALUES, "            keys, values = torch.cat([keys, self.keys], dim=2), "
-                          "torch.cat([values, self.values], dim=2)\n",
-         "The new tokens stand before the old ones: append them at the end."),
-        (f"        {_KEEP}\n        return keys, values",
-         "        if self.length == 0:\n            self.keys, self.values, self.length = keys, "
-         "values, keys.shape[2]\n        return keys, values",
-         "Only the first tokens are kept: store the longer keys and values in self, in every "
-         "call."),
-        (", keys.shape[2]\n", ", self.length + 1\n",
-         "The length grows by one in each call, but a prompt brings many tokens at once: it is the "
-         "number of all of them, keys.shape[2]."),
-        (", keys.shape[2]\n", ", self.length + keys.shape[2]\n",
-         "The earlier tokens are counted twice: keys holds all of them already when you count."),
-        ("        if self.length > 0:\n" + _KEYS + _VALUES,
-         f"        keys = {_GROW}\n        values = {_GROW_TOO}\n",
+        ("if self.length > 0:", "if True:",
          "In the first call there is nothing to append to yet: where the length is 0, the new keys "
          "and values are all there is."),
     ],
+    symptoms=[_which_tokens_are_in_it],
     hints=(
         "torch.cat joins tensors along one axis. In (B, H, T, D), which axis counts the tokens? "
         "And what is there to append to in the first call?",
@@ -313,7 +260,8 @@ KV_CACHE = Exercise(
         return keys, values
         """,
     ),
-    properties=[Property("each cache by itself", _shares_its_memory, of_class=True)],
+    properties=[Property("the length counts all tokens", _counts_other_tokens, of_class=True),
+                Property("each cache by itself", _shares_its_memory, of_class=True)],
 )
 
 # ------------------------------------------------------------ the cache on its way through a model
@@ -342,33 +290,25 @@ def run_with_cache(caches):
     return use
 
 
-_PIECES = ((), (1, 1, 1, 1, 1), (4, 1, 2), (3, 4), ())
-
-
-def _one_cache(_layer):
-    return gpt.KVCache()
+# Texts, tokens, and in which pieces: no cache; token by token; several after others; T = 1.
+_WAYS = ((2, 5, ()), (2, 5, (1, 1, 1, 1, 1)), (3, 7, (4, 1, 2)), (1, 7, (3, 4)), (2, 1, ()))
 
 
 def _cached_inputs(generator):
-    """Without a cache; token by token; several at a time, after others; T = 1."""
-    configs = (WIDE, WIDE, NARROW, ONE_HEAD, WIDE)
-    for config, pieces, B, T in zip(configs, _PIECES, (2, 2, 3, 1, 2), (5, 5, 7, 7, 1),
-                                    strict=True):
+    for config, (B, T, pieces) in zip((WIDE, WIDE, NARROW, ONE_HEAD, WIDE), _WAYS, strict=True):
         yield config, normal(generator, B, T, config["emb_dim"]), pieces
 
 
-def _only_with_the_cache(solution):
-    """A symptom: whether it is the cache that makes the difference."""
+def _only_with_the_cache(solution, task):
+    """A symptom: whether it is the cache that makes the difference; then, what is to be done."""
 
     def found(answer, config, x, *_pieces):
         with torch.no_grad():
             wanted = filled(solution(config)).eval()(x)
-        alone = answer(config, x)
-        if alone.shape != wanted.shape or not torch.allclose(alone, wanted, rtol=1e-4, atol=1e-4):
+        if not equal(answer(config, x), wanted):
             return ("It is wrong without a cache, too: compare it with yours of the earlier "
                     "chapter, which did all the rest.")
-        return ("All at once, without a cache, it is right: look at what becomes of the cache, and "
-                "at where the new tokens stand after those in it.")
+        return f"All at once, without a cache, it is right. With a cache, {task}."
 
     return found
 
@@ -381,7 +321,7 @@ CACHED_ATTENTION = Exercise(
     goal="Attend to all tokens so far, those in the cache and the new ones.",
     returns=TensorAnswer("output", ("B", "T", "C")),
     cases=_cached_inputs,
-    use=run_with_cache(_one_cache),
+    use=run_with_cache(lambda _layer: gpt.KVCache()),
     structure=fits(gpt.MultiHeadAttention, [WIDE, NARROW, ONE_HEAD]),
     holes=("forward",),
     edits=[
@@ -391,14 +331,10 @@ CACHED_ATTENTION = Exercise(
         (_MASK, "causal_mask(T)",
          "The mask has T columns, but there are S keys, those from the cache too: take the last T "
          "rows of causal_mask(S)."),
-        (_MASK, "torch.ones(T, S, dtype=torch.bool)",
-         "Every query looks at every key: among several new tokens, too, none may see a later "
-         "one."),
-        ("keys, values = cache.extend(keys, values)", "cache.extend(keys, values)",
-         "The layer attends to the new tokens only: extend the cache in every call, and use what "
-         "it gives back, keys, values = cache.extend(keys, values)."),
     ],
-    symptoms=[_only_with_the_cache(gpt.MultiHeadAttention)],
+    symptoms=[_only_with_the_cache(
+        gpt.MultiHeadAttention, "extend it in every call, and go on with the keys and values that "
+        "it gives back, of which the new tokens are the last")],
     hints=(
         "Two things change. Where do keys and values of earlier tokens come from? And with more "
         "keys than queries, which rows of the square mask belong to the new tokens?",
@@ -430,13 +366,8 @@ CACHED_BLOCK = replace(
     bug=("self.attention_norm(x), cache)", "self.attention_norm(x))",
          "The cache comes in, but nobody gets it: attention needs it, as its second argument."),
     structure=fits(gpt.TransformerBlock, [WIDE, NARROW, ONE_HEAD]),
-    edits=[
-        ("self.feed_forward(self.feed_forward_norm(x))",
-         "self.feed_forward(self.feed_forward_norm(x), cache)",
-         "The feed-forward network treats each token by itself, so it needs no cache: only "
-         "attention looks back."),
-    ],
-    symptoms=[_only_with_the_cache(gpt.TransformerBlock)],
+    edits=(),
+    symptoms=[_only_with_the_cache(gpt.TransformerBlock, "attention needs it, and nobody else")],
     hints=(
         "With the cache, the model reads one new token at a time. Follow the cache from the head "
         "of forward to the layer that needs what it holds.",
@@ -457,13 +388,8 @@ MODEL = small_config(13, 9, 8, 2, 2)
 TIED = small_config(7, 9, 6, 2, 3, tie_weights=True)
 
 
-def _one_cache_each(model):
-    return [gpt.KVCache() for _ in model.blocks]
-
-
 def _cached_ids(generator):
-    for config, pieces, B, T in zip((MODEL, MODEL, TIED, MODEL, TIED), _PIECES, (2, 2, 3, 1, 2),
-                                    (5, 5, 7, 7, 1), strict=True):
+    for config, (B, T, pieces) in zip((MODEL, MODEL, TIED, MODEL, TIED), _WAYS, strict=True):
         yield config, torch.randint(config["vocab_size"], (B, T), generator=generator), pieces
 
 
@@ -477,20 +403,16 @@ CACHED_MODEL = Exercise(
     goal="Let positions go on where the cache ends, and give each block its own cache.",
     returns=TensorAnswer("logits", ("B", "T", "V")),
     cases=_cached_ids,
-    use=run_with_cache(_one_cache_each),
+    use=run_with_cache(lambda model: [gpt.KVCache() for _ in model.blocks]),
     structure=fits(gpt.GPTModel, [MODEL, TIED]),
     holes=("forward",),
     edits=[
-        ("torch.arange(past, past + ids.shape[1]", "torch.arange(ids.shape[1]",
-         "Each call counts its positions from 0 again: the first new token stands after all those "
-         "in the cache, at position cache[0].length."),
-        ("cache[layer] if cache else None", "cache[0] if cache else None",
-         "All blocks share one cache, so each finds keys of the others in it: block number layer "
-         "gets cache[layer]."),
         ("cache[layer] if cache else None", "cache",
          "Each block gets the whole list: it needs the cache of its own layer, cache[layer]."),
     ],
-    symptoms=[_only_with_the_cache(gpt.GPTModel)],
+    symptoms=[_only_with_the_cache(
+        gpt.GPTModel, "positions go on where it ends, at cache[0].length, and block number layer "
+        "gets cache[layer], its own")],
     hints=(
         "When a cache holds 5 tokens, at which position does the next one stand? And how does each "
         "block find the cache that holds its own keys and values?",
@@ -565,10 +487,9 @@ def _reads_anew(generate):
 
 def _first_wrong(answer, model, ids, n_tokens, temperature, top_k, top_p, stop, generator):
     """What a wrong row of tokens does, beside the setting that it was given."""
-    got = answer(copy.deepcopy(model), [*ids], n_tokens, temperature, top_k, top_p, stop, generator)
-    right = gpt.generate(model, ids, n_tokens, temperature, top_k, top_p, stop,
-                         torch.Generator().manual_seed(generator))
-    right = list(right)
+    settings = n_tokens, temperature, top_k, top_p, stop
+    got = answer(copy.deepcopy(model), [*ids], *settings, generator)
+    right = [*gpt.generate(model, ids, *settings, torch.Generator().manual_seed(generator))]
     if stop is not None:
         return ("It is `stop` that goes wrong: as soon as it is drawn, return, before it is handed "
                 "out, and hand out nothing after it.")
@@ -658,7 +579,7 @@ GENERATE = Exercise(
 
 @dataclass
 class Heard:
-    """What two runs of main did, one on a text and one on what the first has kept."""
+    """What a run of main did."""
 
     vocabulary: list | None = None               # of its tokenizer
     sizes: int | None = None                     # the vocab_size of the model that is trained
@@ -668,10 +589,6 @@ class Heard:
     after: int = 0                               # the steps that were taken before it
     prompt: list | None = None                   # what was to be continued
     told: str = ""                               # what was printed
-    kept: bool = False                           # whether there is a second file after it
-    again: list | None = None                    # what the second run was to continue,
-    trained_again: bool = False                  # and whether it trained, too
-    told_again: str = ""
 
 
 _SAMPLE, _LOSS = [72, 109, 33], 1.2345           # what the actors give back
@@ -679,115 +596,106 @@ _BEGINNING = "Poppy the"                         # on the second command line
 
 
 def run_main(main):
-    """A trial: main runs on a file with this text, then on what it has kept, with a beginning;
-    training, evaluation and writing are played."""
+    """A trial: main runs on a file with this text, then on what it has kept, with a beginning.
+
+    -> what it did each time; one thing where nothing is kept.
+    """
 
     def answer(text):
         if says_todo(main):
             return TODO
-        code = inspect.unwrap(main).__code__
-        heard, names = Heard(), {**vars(gpt), **inspect.unwrap(main).__globals__}
-        tokenizer_class = names["Tokenizer"]
-
-        def tokenizer(*given, **named):
-            made = tokenizer_class(*given, **named)
-            heard.vocabulary = made.vocabulary
-            return made
-
-        def train(model, ids, *_given, steps=None, **_named):
-            steps = min(steps or _given[0], 1000)
-            heard.seen, heard.sizes = ids.tolist(), model.config["vocab_size"]
-            for _ in range(steps):
-                heard.steps += 1
-                yield 2.5
-
-        def evaluate(_model, ids, *_given, **_named):
-            heard.unseen, heard.after = ids.tolist(), heard.steps
-            return _LOSS
-
-        def generate(_model, ids, *_given, **_named):
-            heard.prompt = list(ids)
-            yield from _SAMPLE
-
-        def listen(*parts, sep=" ", end="\n", **_named):
-            heard.told += re.sub(r" at 0x\w+", "", sep.join(map(str, parts))) + end
-
-        actors = {"Tokenizer": tokenizer, "train": train, "evaluate": evaluate,
-                  "generate": generate, "print": listen}
-
-        def run(*line):
-            with (mock.patch.object(sys, "argv", ["my_gpt.py", *map(str, line)]),
-                  mock.patch.object(torch.cuda, "is_available", lambda: False),
-                  torch.random.fork_rng(devices=[])):
-                FunctionType(code, {**names, **actors})()
-
         with TemporaryDirectory() as folder:
             file = Path(folder) / "text.txt"
             file.write_text(text, encoding="utf-8")
-            run(file)
-            heard.kept = file.with_suffix(".pt").exists()
-            if heard.kept and heard.told:
-                first = replace(heard)
-                heard.prompt, heard.told, heard.steps = None, "", 0
-                run(file.with_suffix(".pt"), *_BEGINNING.split())
-                heard = replace(first, again=heard.prompt, trained_again=heard.steps > 0,
-                                told_again=heard.told)
-        return heard
+            runs, kept = [_overheard(main, file)], file.with_suffix(".pt")
+            return [*runs, _overheard(main, kept, *_BEGINNING.split())] if kept.exists() else runs
 
     return answer
 
 
+def _overheard(main, *line):
+    """A run of main with this command line; training, evaluation and writing are played."""
+    main = inspect.unwrap(main)
+    heard, names = Heard(), {**vars(gpt), **main.__globals__}
+
+    def tokenizer(*given, **named):
+        made = names["Tokenizer"](*given, **named)
+        heard.vocabulary = made.vocabulary
+        return made
+
+    def train(model, ids, *_given, steps=None, **_named):
+        heard.seen, heard.sizes = ids.tolist(), model.config["vocab_size"]
+        for _ in range(min(steps or _given[0], 1000)):
+            heard.steps += 1
+            yield 2.5
+
+    def evaluate(_model, ids, *_given, **_named):
+        heard.unseen, heard.after = ids.tolist(), heard.steps
+        return _LOSS
+
+    def generate(_model, ids, *_given, **_named):
+        heard.prompt = list(ids)
+        yield from _SAMPLE
+
+    def listen(*parts, sep=" ", end="\n", **_named):
+        heard.told += re.sub(r" at 0x\w+", "", sep.join(map(str, parts))) + end
+
+    actors = {"Tokenizer": tokenizer, "train": train, "evaluate": evaluate, "generate": generate,
+              "print": listen}
+    with (mock.patch.object(sys, "argv", ["my_gpt.py", *map(str, line)]),
+          mock.patch.object(torch.cuda, "is_available", lambda: False),
+          torch.random.fork_rng(devices=[])):
+        FunctionType(main.__code__, {**names, **actors})()
+    return heard
+
+
 @dataclass(frozen=True)
 class MainAnswer:
-    """A run of main: what must have happened, whatever its numbers."""
+    """Two runs of main: what must have happened, whatever its numbers."""
 
     name: str = "run"
 
-    def malformed(self, answer: Any, expected: Heard) -> str | None:
-        return None if isinstance(answer, Heard) else f"main returns {described(answer)}."
+    def malformed(self, answer: Any, expected: list[Heard]) -> str | None:
+        return None                              # whatever it did, that can be looked at
 
-    def difference(self, answer: Heard, expected: Heard) -> str | None:
-        whole = _text_of(expected, expected.seen + expected.unseen)
-        if answer.seen is None:
-            return ("nothing is trained: call train(model, seen, steps=...), and go through what "
-                    "it yields in a loop, for nothing happens before.")
-        if answer.steps < 10:
-            return f"only {answer.steps} steps are trained: go through all that train yields."
-        if answer.unseen is None:
-            return "evaluate is never called: measure the loss on what was held out."
-        if answer.sizes != len(answer.vocabulary):
-            return (f"the model has {answer.sizes} tokens, but the tokenizer's vocabulary has "
-                    f"{len(answer.vocabulary)}: hand it on as vocab_size.")
-        seen, unseen = (_text_of(answer, ids) for ids in (answer.seen, answer.unseen))
-        if not whole.startswith(seen) or not seen:
-            return "what is trained on is not the first part of the text."
-        if seen + unseen != whole:
-            return ("what is evaluated must be just what was held out, all that comes after what "
-                    "is trained on.")
-        if len(answer.seen) <= len(answer.unseen):
-            return "more is held out than trained on: nine tenths are for training."
-        if answer.after < answer.steps:
-            return "evaluate is called before the training has ended."
-        if f"{_LOSS:.2f}"[:3] not in answer.told:
+    def difference(self, answer: list[Heard], expected: list[Heard]) -> str | None:
+        first, *later = answer
+        whole = _text_of(expected[0], expected[0].seen + expected[0].unseen)
+        if first.steps < 10:
+            return (f"{first.steps} steps are trained: call train(model, seen, steps=...), and go "
+                    "through all that it yields in a loop, for nothing happens before.")
+        if first.unseen is None or first.after < first.steps:
+            return ("evaluate is not called after the training: measure the loss on what was held "
+                    "out.")
+        if first.sizes != len(first.vocabulary):
+            return (f"the model has {first.sizes} tokens, but the tokenizer's vocabulary has "
+                    f"{len(first.vocabulary)}: hand it on as vocab_size.")
+        seen, unseen = (_text_of(first, ids) for ids in (first.seen, first.unseen))
+        if seen + unseen != whole or len(first.seen) <= len(first.unseen):
+            return ("the text must be cut in two: train on its first nine tenths, and evaluate "
+                    "just what comes after.")
+        if f"{_LOSS:.2f}"[:3] not in first.told:
             return "the loss on what was held out is never printed."
-        if answer.prompt is None or _text_of(answer, _SAMPLE) not in answer.told:
+        sample = _text_of(first, _SAMPLE)
+        if first.prompt is None or sample not in first.told:
             return ("no sample is printed: print the decoded tokens that generate yields, "
                     "tokenizer.decode(generate(...)).")
-        if not answer.kept:
+        if not later:
             return ("what was learned is not kept: after the training, call "
                     'save(path.with_suffix(".pt"), tokenizer, model).')
-        if answer.trained_again:
+        second = later[0]
+        if second.steps:
             return ("what was kept is trained on as if it were a text: where path.suffix is .pt, "
                     "load it.")
-        if answer.again is None or not _text_of(answer, answer.again).endswith(_BEGINNING):
+        if second.prompt is None or not _text_of(first, second.prompt).endswith(_BEGINNING):
             return ("the beginning on the command line is not what generate goes on from: hand it "
                     "[end, *tokenizer.encode(beginning)].")
-        if _BEGINNING + _text_of(answer, _SAMPLE) not in answer.told_again:
+        if _BEGINNING + sample not in second.told:
             return "the beginning is not printed in front of what was written."
         return None
 
     def alike(self, answer: Any, other: Any) -> bool:
-        return isinstance(answer, Heard) and answer == other
+        return answer == other
 
 
 def _text_of(heard, ids):
@@ -818,11 +726,6 @@ MAIN = Exercise(
     use=run_main,
     blanks=[(_SPLIT, "        seen, unseen = TODO\n"), (_LOOP, "        TODO\n"),
             (_WRITE, "    TODO\n")],
-    edits=[
-        ("train(model, seen,", "train(model, ids,",
-         "The model is trained on all of the text, so nothing is held out: give train only what "
-         "it may see."),
-    ],
     hints=(
         "All that is needed has been written: train yields losses, evaluate returns one, generate "
         "yields tokens, of which the tokenizer makes text. Nothing happens until someone asks.",

@@ -17,9 +17,8 @@ from gptcourse.exercises.classes import filled
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.model import small_config
 from gptcourse.exercises.page import edited
-from gptcourse.exercises.properties import equal, normal
+from gptcourse.exercises.properties import equal, normal, told_by
 from gptlib import inside
-from gptlib.config import GPTConfig
 from gptlib.model import GPTModel
 from gptlib.tap import patch, record
 
@@ -35,47 +34,38 @@ def _in_the_library(function: Callable, *edits: tuple[str, str]) -> str:
 # ---------------------------------------------------------------------------------- logit_lens
 
 
-def _model(V: int, C: int, H: int, L: int) -> gpt.GPTModel:
-    with torch.no_grad():
-        return filled(gpt.GPTModel(small_config(V, 8, C, H, L))).eval()
+def _model(kind: type, V: int, C: int, H: int, L: int) -> nn.Module:
+    return filled(kind(small_config(V, 8, C, H, L))).eval()
 
 
 def _streams(generator: Generator):
     """A batch of texts, one text, a whole stream of several layers, a single token."""
-    yield _model(7, 4, 2, 2), 3 * normal(generator, 2, 3, 4) + 1
-    yield _model(9, 6, 2, 1), normal(generator, 5, 6)
-    yield _model(11, 8, 4, 2), 2 * normal(generator, 5, 2, 4, 8)
-    yield _model(5, 4, 1, 1), normal(generator, 1, 1, 4)
+    yield _model(gpt.GPTModel, 7, 4, 2, 2), 3 * normal(generator, 2, 3, 4) + 1
+    yield _model(gpt.GPTModel, 9, 6, 2, 1), normal(generator, 5, 6)
+    yield _model(gpt.GPTModel, 11, 8, 4, 2), 2 * normal(generator, 5, 2, 4, 8)
+    yield _model(gpt.GPTModel, 5, 4, 1, 1), normal(generator, 1, 1, 4)
 
 
 def _what_it_makes_of_a_stream(answer: Callable, model: gpt.GPTModel, stream: Tensor) -> str | None:
     """Which way from the stream to scores was taken in place of the right one."""
-    norm, head, first = model.final_norm, model.output_head, model.blocks[0]
+    norm, head = model.final_norm, model.output_head
     embedding = model.token_embedding.weight.T                             # (C, V)
     rows = stream.reshape(-1, *stream.shape[-2:])
-    with torch.no_grad():
-        given = answer(model, stream.clone())
-        ways = [
-            (head(stream), "You leave out the final norm: the output layer was trained on "
-                           "normalized vectors."),
-            (head(norm(norm(stream))), "You normalize twice: once is what the model does."),
-            (head(stream + norm(stream)), "You add the stream to its norm: the output layer gets "
-                                          "the norm alone."),
-            (head(nn.functional.layer_norm(stream, stream.shape[-1:])),
-             "The final norm has learned a scale and a shift of its own: call model.final_norm."),
-            *((head(other(stream)), "That is the norm of a block: the output layer was trained "
-                                    "behind model.final_norm.")
-              for other in (first.attention_norm, first.feed_forward_norm)),
-            *((x @ embedding, "The token embedding is another matrix than the output layer, "
-                              "model.output_head, before which comes the final norm.")
-              for x in (stream, norm(stream))),
-        ]
-        for blocks in (model.blocks, model.blocks[-1:]):
-            ended = reduce(lambda x, block: block(x), blocks, rows).view(stream.shape)
-            ways += ((head(x), "You let the blocks go on with it: the lens skips them, and goes "
-                               "straight to the final norm and the output layer.")
-                     for x in (ended, norm(ended)))
-        return next((told for way, told in ways if equal(given, way)), None)
+    ended = [reduce(lambda x, block: block(x), blocks, rows).view(stream.shape)
+             for blocks in (model.blocks, model.blocks[-1:])]
+    ways = [
+        (head(stream), "You leave out the final norm: the output layer was trained on normalized "
+                       "vectors."),
+        (head(nn.functional.layer_norm(stream, stream.shape[-1:])),
+         "The final norm has learned a scale and a shift of its own: call model.final_norm."),
+        *((x @ embedding, "The token embedding is another matrix than the output layer, "
+                          "model.output_head, before which comes the final norm.")
+          for x in (stream, norm(stream))),
+        *((head(made), "You let the blocks go on with it: the lens skips them, and goes straight "
+                       "to the final norm and the output layer.")
+          for x in ended for made in (x, norm(x))),
+    ]
+    return told_by(answer(model, stream.clone()), ways)
 
 
 _LENS = "model.output_head(model.final_norm(stream))"
@@ -94,16 +84,11 @@ LOGIT_LENS = Exercise(
         (_LENS, "model(stream)",
          "The whole model begins with ids: call only its last two parts, final_norm and "
          "output_head."),
-        (_LENS, f"{_LENS}[..., -1, :]",
-         "Only the last token is left: every token has its own scores."),
         (_LENS, f"{_LENS}.argmax(dim=-1)",
          "Those are the ids of the best tokens: return the scores of all of them."),
         (_LENS, "model.final_norm(stream)",
          "Those are the normalized vectors, C numbers each: the output layer makes V scores of "
          "them."),
-        (_LENS, "model.final_norm(stream) @ model.output_head.weight",
-         "The matrix of a linear layer has the shape (V, C), so it has to be turned: call the "
-         "layer itself, model.output_head(...)."),
     ],
     symptoms=[_what_it_makes_of_a_stream],
     hints=(
@@ -120,7 +105,7 @@ LOGIT_LENS = Exercise(
     ),
 )
 
-# -------------------------------------------------------------------------------- replace_head
+# ----------------------------------------------------------------------------- unchanged_start
 
 
 def _heads_to_replace(generator: Generator):
@@ -139,7 +124,7 @@ def _what_is_replaced(answer: Callable, *_trial) -> str | None:
     outputs = torch.arange(1.0, 121.0).view(*_AXES.values())
     changed = answer(outputs.clone(), 1, -9.0)
     if changed.shape != outputs.shape:
-        return None                                        # which is told elsewhere
+        return "All of outputs is to come back, with one head of it replaced: return the copy."
     hit = changed != outputs
     if not hit.any():
         return "Nothing is replaced: what is returned is outputs as it came in."
@@ -160,32 +145,25 @@ def _what_is_replaced(answer: Callable, *_trial) -> str | None:
             ": it must be head 1, the second axis, and in it all texts, places and numbers.")
 
 
-REPLACE_HEAD = Exercise(
-    "10.replace_head",
-    goal="Replace what one head found, in all texts and at all places.",
+UNCHANGED_START = Exercise(
+    "10.unchanged_start",
+    definition="replace_head",
+    goal=("Find the bug: silence head 5 of any model, and the first five tokens of every text "
+          "get the same predictions as before."),
     source=_in_the_library(
         inside.replace_head, ("outputs: Tensor, head: int, value: Tensor | float) -> Tensor:",
                               "outputs, head, value):")),
     kept=False,
     returns=TensorAnswer("outputs", ("B", "H", "T", "D")),
     cases=_heads_to_replace,
-    edits=[
-        ("changed[:, head] = value", "changed[:, head:] = value",
-         "That is this head and all after it: head alone, without a colon behind it, is one."),
-        ("return changed", "return changed[:, head]",
-         "Only what was replaced is returned: the other heads belong to it, too."),
-    ],
-    symptoms=[_what_is_replaced],
-    hints=("", "", ""),
-)
-
-UNCHANGED_START = REPLACE_HEAD.with_bug(
-    "10.unchanged_start",
-    goal=("Find the bug: silence head 5 of any model, and the first five tokens of every text "
-          "get the same predictions as before."),
     bug=("changed[:, head] = value", "changed[:, :, head] = value",
          "The bug is still in there: count the axes of outputs, (B, H, T, D), and say which of "
          "them each colon and head stands for."),
+    edits=[
+        ("changed[:, head] = value", "changed[:, head:] = value",
+         "That is this head and all after it: head alone, without a colon behind it, is one."),
+    ],
+    symptoms=[_what_is_replaced],
     hints=(
         "A head works at every token, so silencing it should show from the first one on. Here "
         "head 5 shows from token 5 on. What else, then, might be number 5?",
@@ -205,18 +183,13 @@ UNCHANGED_START = REPLACE_HEAD.with_bug(
 # ------------------------------------------------------------------------------ patched_logits
 
 
-def _tapped(V: int, C: int, H: int, L: int) -> GPTModel:
-    with torch.no_grad():
-        return filled(GPTModel(GPTConfig(**small_config(V, 8, C, H, L)))).eval()
-
-
 def _pairs_of_texts(generator: Generator):
     """Two texts, one, three; early, late and in between, in the stream and within a block."""
     for (count, length), name, place, model in (
-        ((2, 5), "blocks.0.residual_mid", 1, _tapped(11, 8, 2, 2)),
-        ((1, 6), "residual_start", 0, _tapped(7, 4, 1, 1)),
-        ((3, 4), "blocks.1.residual_end", 3, _tapped(9, 6, 2, 2)),
-        ((2, 7), "blocks.0.residual_end", 4, _tapped(11, 8, 2, 2)),
+        ((2, 5), "blocks.0.residual_mid", 1, _model(GPTModel, 11, 8, 2, 2)),
+        ((1, 6), "residual_start", 0, _model(GPTModel, 7, 4, 1, 1)),
+        ((3, 4), "blocks.1.residual_end", 3, _model(GPTModel, 9, 6, 2, 2)),
+        ((2, 7), "blocks.0.residual_end", 4, _model(GPTModel, 11, 8, 2, 2)),
     ):
         clean = torch.randint(model.config.vocab_size, (count, length), generator=generator)
         other = torch.randint(1, model.config.vocab_size, clean.shape, generator=generator)
@@ -236,41 +209,33 @@ def _what_was_put_in(
         with patch(model, {name: change}):
             return model(corrupted)
 
-    with torch.no_grad():
-        given = answer(model, clean.clone(), corrupted.clone(), name, place)
-        with record(model, name) as seen:
-            end = model(clean)
-        everything = slice(None)
-        ways = [
-            (model(corrupted), "What comes back is the corrupted run, as if nothing had been put "
-             "in: record while the model reads clean, and run corrupted inside of the patch, with "
-             "a function that returns the changed vectors."),
-            (end, "What comes back is the clean run: run corrupted inside of the patch, and "
-             "replace the vector at place only, not those of all tokens."),
-            (inside.patched_logits(model, corrupted, clean, name, place),
-             "The texts have changed places: record the clean run, and put its vector into the "
-             "corrupted one."),
-            (patched((everything, place), torch.add), "You add the clean vector to the one that "
-             "was there: put it in its place, with =."),
-            (patched((everything, slice(place, None))), "All tokens from place on are replaced: "
-             "only the one at place is meant."),
-            (patched((everything, slice(0, place + 1))), "All tokens up to place are replaced: "
-             "only the one at place is meant."),
-            (patched((0, place)), "Only the first text is patched: [:, place] is that token of "
-             "all texts."),
-            (patched((everything, place, 0)), "A single number of the vector is replaced: "
-             "[:, place] takes the whole vector."),
-        ]
-        if place < len(clean):
-            ways.append((patched(place), "That's the text number place, with all its tokens: the "
-                         "first axis holds the texts, and [:, place] is a token of each."))
-        ways += ((patched((everything, other)), f"The vector of token {other} was put in, and "
-                  f"place is {place}: count it as the axis does, from 0.")
-                 for other in range(clean.shape[1]) if other != place)
-        return next((told for way, told in ways if equal(given, way)), None)
+    everything = slice(None)
+    with record(model, name) as seen:
+        end = model(clean)
+    ways = [
+        (model(corrupted), "What comes back is the corrupted run, as if nothing had been put in: "
+         "record while the model reads clean, and run corrupted inside of the patch, with a "
+         "function that returns the changed vectors."),
+        (end, "What comes back is the clean run: run corrupted inside of the patch, and replace "
+         "the vector at place only, not those of all tokens."),
+        (inside.patched_logits(model, corrupted, clean, name, place), "The texts have changed "
+         "places: record the clean run, and put its vector into the corrupted one."),
+        (patched((everything, place), torch.add), "You add the clean vector to the one that was "
+         "there: put it in its place, with =."),
+        (patched((everything, slice(place, None))), "All tokens from place on are replaced: only "
+         "the one at place is meant."),
+        (patched((everything, slice(0, place + 1))), "All tokens up to place are replaced: only "
+         "the one at place is meant."),
+        (patched((0, place)), "Only the first text is patched: [:, place] is that token of all "
+         "texts."),
+        (patched(place % len(clean)), "That's the text number place, with all its tokens: the "
+         "first axis holds the texts, and [:, place] is a token of each."),
+        *((patched((everything, other)), f"The vector of token {other} was put in, and place is "
+           f"{place}: count it as the axis does, from 0.")
+          for other in range(clean.shape[1]) if other != place),
+    ]
+    return told_by(answer(model, clean.clone(), corrupted.clone(), name, place), ways)
 
-
-_PUT_IN = "changed[..., place, :] = seen[name][..., place, :]"
 
 PATCHED_LOGITS = Exercise(
     "10.patched_logits",
@@ -287,18 +252,6 @@ PATCHED_LOGITS = Exercise(
     kept=False,
     returns=TensorAnswer("logits", ("B", "T", "V")),
     cases=_pairs_of_texts,
-    edits=[
-        (_PUT_IN, "changed[:, -1] = seen[name][:, -1]",
-         "The last token's vector is put in: place says which token is meant."),
-        ("        return model(corrupted)", "        return model(corrupted)[:, -1]",
-         "Only the last token's scores are left: return those of all tokens."),
-        ("        return model(corrupted)", "        return model(corrupted)[:, place]",
-         "Only the scores of the token at place are left: return those of all tokens."),
-        ("        return model(corrupted)", "        model(corrupted)",
-         "The run is right, and what comes of it is lost: return it."),
-        ("        return model(corrupted)", "        return model(corrupted).argmax(dim=-1)",
-         "Those are the ids of the best tokens: return the scores of all of them."),
-    ],
     symptoms=[_what_was_put_in],
     hints=(
         "Two runs: the first only to be recorded, the second to be changed on its way. What does "
@@ -354,9 +307,6 @@ def _which_weights_count(answer: Callable, *_trial) -> str | None:
     if any(score.shape != () for score in scores):
         return None                                        # which is told elsewhere
     counts = torch.stack(scores).view(T, T)
-    if answer(torch.zeros(T, T), PERIOD).abs() > 1e-6:
-        return ("The score must be a mean of weights, and yours isn't even 0 where all weights are "
-                "0: take weights[t, t - period + 1] as they are, and their mean.")
     both = torch.arange(T * T * 1.0).view(T, T)
     if not torch.isclose(answer(both, PERIOD), (both * counts).sum(), rtol=1e-3):
         return ("The score must be a mean of weights, and yours is something else: it doesn't "
@@ -378,31 +328,24 @@ def _which_weights_count(answer: Callable, *_trial) -> str | None:
 
 
 def _misread(read: list[tuple[int, int]]) -> str:
-    moved = {(t - query, t - PERIOD + 1 - key) for t, (query, key) in
-             zip(range(PERIOD, T), read, strict=False)} if len(read) == len(_RIGHT) else {None}
-    listed = ", ".join(f"[{query}, {key}]" for query, key in read[:6])
+    listed, wanted = (", ".join(f"[{query}, {key}]" for query, key in places[:6])
+                      for places in (read, _RIGHT))
     if len(read) > 6:
         listed += f" and {len(read) - 6} more"
-    wanted = ", ".join(f"[{query}, {key}]" for query, key in _RIGHT)
-    places = (f"With {T} tokens and period {PERIOD}, you read the weights at {listed or 'no place'}"
-              f", but must read {wanted}")
-    keys = {t - key for t, key in read}
-    if read == [(key, query) for query, key in _RIGHT]:
-        why = "rows are queries, the tokens that look, and columns are keys: the later token first"
-    elif keys == {PERIOD}:
+    distances = {query - key for query, key in read}
+    if distances == {PERIOD}:
         why = ("that is the earlier copy itself, t - period; induction looks at the token after "
                "it, t - period + 1")
-    elif keys == {PERIOD + 1}:
+    elif distances == {PERIOD + 1}:
         why = "that is the token before the earlier copy: the one after it is t - period + 1"
-    elif set(_RIGHT) < set(read) and keys == {PERIOD - 1}:
+    elif set(_RIGHT) < set(read) and distances == {PERIOD - 1}:
         why = f"token {read[0][0]} has no earlier copy yet: the first that has one is t = period"
     elif set(read) < set(_RIGHT):
         why = "tokens are left out: all from t = period to the last one count"
-    elif moved == {(0, PERIOD - 1 - min(keys, default=0))}:
-        why = "the query is right, and the key stands elsewhere: it is t - period + 1"
     else:
         why = "the token t looks, from t = period on, and what it should see is t - period + 1"
-    return f"{places}: {why}."
+    return (f"With {T} tokens and period {PERIOD}, you read the weights at {listed or 'no place'}"
+            f", but must read {wanted}: {why}.")
 
 
 INDUCTION_SCORE = Exercise(
@@ -421,24 +364,9 @@ INDUCTION_SCORE = Exercise(
              "    return sum(looks) / len(looks)\n",
          "weights[t, ...] is right for a single head only: with more axes before the last two, "
          "weights[..., t, t - period + 1] and weights.shape[-1] go by the last ones."),
-        ("", "    looks = [weights[t, t - period + 1] for t in range(period, weights.shape[-1])]\n"
-             "    return sum(looks) / len(looks)\n",
-         "weights[t, ...] counts the first axis, which may be texts or heads: the last two are "
-         "weights[..., t, t - period + 1]."),
-        ("dim1=-2, dim2=-1", "dim1=0, dim2=1",
-         "The diagonal runs through the first two axes, which may be texts and heads: through the "
-         "last two, with dim1=-2, dim2=-1."),
         ("1 - period", "period - 1",
          "That diagonal lies above the main one, in the future, where every weight is 0: below it "
          "the number is negative, 1 - period. Rows are queries, the tokens that look."),
-        (".mean(dim=-1)", ".mean()",
-         "One number for all heads together: every head has a score of its own, so take the mean "
-         "over the last axis only, dim=-1."),
-        (".mean(dim=-1)", "",
-         "Those are the single weights: take their mean, over the last axis."),
-        ("after_the_copy[..., 1:]", "after_the_copy[1:]",
-         "You leave out the first head or text, where the first place of the diagonal is meant: "
-         "[..., 1:] cuts the last axis."),
     ],
     symptoms=[_which_weights_count],
     hints=(

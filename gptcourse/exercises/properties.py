@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -22,6 +22,11 @@ def normal(generator: Generator, *shape: int, dtype: torch.dtype = torch.float32
 def equal(one: Tensor, other: Tensor) -> bool:
     """Whether two results are the same but for rounding."""
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def told_by(result: Tensor, ways: Sequence[tuple[Tensor, str]]) -> str | None:
+    """What is to be said of the first of these ways that leads to the very same result."""
+    return next((told for way, told in ways if equal(result, way)), None)
 
 
 def settings(module: nn.Module) -> list:

@@ -8,8 +8,7 @@ import copy
 import inspect
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -26,12 +25,10 @@ from gptcourse.exercises.answers import (
     scalar,
 )
 from gptcourse.exercises.classes import filled
-from gptcourse.exercises.exercise import TODO, Exercise, Property, Todo
+from gptcourse.exercises.exercise import TODO, Exercise, says_todo
 from gptcourse.exercises.loops import in_a_row
 from gptcourse.exercises.model import small_config
-from gptcourse.exercises.properties import normal
-from gptcourse.exercises.resemblance import Trial
-from gptcourse.exercises.trial import NoAnswer
+from gptcourse.exercises.properties import equal, normal, told_by
 from gptcourse.gpt import next_token_loss
 
 # ----------------------------------------------------------------------------- flops_per_token
@@ -60,50 +57,43 @@ def _all_kinds_of_sizes(_generator: Generator):
 
 def _which_terms(answer: Callable, _config: Mapping) -> str | None:
     """How many times each kind of product is counted: found by moving one size at a time."""
-    def cost(V, T, C, L):
-        try:
-            return scalar(answer(small_config(V, T, C, 1, L)))
-        except (TypeError, ValueError):
-            raise NoAnswer from None                           # it is no number
 
-    per_context = (cost(70, 40, 8, 3) - cost(70, 20, 8, 3)) / 20 / 8             # by L
-    per_context_of_five = (cost(70, 40, 8, 5) - cost(70, 20, 8, 5)) / 20 / 8
-    context = (per_context_of_five - per_context) / 2
-    table = per_context - 3 * context                          # what T costs without any layer
-    head = (cost(90, 20, 8, 3) - cost(70, 20, 8, 3)) / 20 / 8
-    layer = (cost(70, 20, 8, 5) - cost(70, 20, 8, 3)) / 2
-    matrices = (layer - context * 20 * 8) / 64
-    found = {"a layer's matrices": (matrices, 72), "the output head": (head, 6),
-             "attention's products": (context, 12)}
-    shares = {name: got / wanted for name, (got, wanted) in found.items()}
+    def cost(V: int = 70, T: int = 20, L: int = 3) -> float:
+        return scalar(answer(small_config(V, T, 8, 1, L)))
+
+    layer, longer = ((cost(T=T, L=5) - cost(T=T)) / 2 for T in (20, 40))
+    context = (longer - layer) / 20 / 8                        # what T · C costs in each layer
+    shares = {"a layer's matrices": (layer - 20 * 8 * context) / 8**2 / 72,
+              "the output head": (cost(V=90) - cost()) / 20 / 8 / 6,
+              "attention's products": context / 12}
     if all(math.isclose(share, 1, rel_tol=1e-4) for share in shares.values()):
+        table = cost(T=40, L=0) - cost(L=0)
         return ("Each position costs you something even with no layer: rows of the tables are "
-                "looked up, and nothing is multiplied." if table > 1e-6 else None)
-    return _one_of_them(shares)
-
-
-def _one_of_them(shares: Mapping[str, float]) -> str:
-    _, head, attention = shares.values()
-    if math.isclose(head, 0, abs_tol=1e-6):
-        return "The output head is missing: a matrix of V times C, and every token goes through it."
-    if math.isclose(attention, 0, abs_tol=1e-6):
-        return ("Attention's own products are missing: each layer multiplies a query by T keys, "
-                "and T weights by their values, C numbers each.")
-    if math.isclose(head, 2, rel_tol=1e-4):
-        return ("V times C is counted twice: the token embedding has as many numbers, but a row of "
-                "it is only looked up.")
-    if math.isclose(attention, 1 / 3, rel_tol=1e-4):
-        return ("Attention's products are counted forward only: they have a backward pass, too, "
-                "for queries and keys, weights and values.")
-    if math.isclose(attention, 1 / 2, rel_tol=1e-4):
-        return ("Half of attention's products is missing: queries meet keys, and then weights meet "
-                "values.")
+                "looked up, and nothing is multiplied." if table else None)
+    for (part, wrong), told in _SHARES.items():
+        if math.isclose(shares[part], wrong, rel_tol=1e-4, abs_tol=1e-6):
+            return told
     worst, share = max(shares.items(), key=lambda item: abs(item[1] - 1))
     return (f"The share of {worst} is {number(share)} times what it should be: 12 C² weights in "
             "each layer, V C in the head, 2 T C products of attention in each layer, and 6 FLOPs "
             "for each.")
 
 
+_SHARES = {
+    ("the output head", 0):
+        "The output head is missing: a matrix of V times C, and every token goes through it.",
+    ("attention's products", 0):
+        "Attention's own products are missing: each layer multiplies a query by T keys, and T "
+        "weights by their values, C numbers each.",
+    ("the output head", 2):
+        "V times C is counted twice: the token embedding has as many numbers, but a row of it is "
+        "only looked up.",
+    ("attention's products", 1 / 3):
+        "Attention's products are counted forward only: they have a backward pass, too, for "
+        "queries and keys, weights and values.",
+    ("attention's products", 1 / 2):
+        "Half of attention's products is missing: queries meet keys, and then weights meet values.",
+}
 _SUM = "6 * (weights + attention)"
 
 FLOPS_PER_TOKEN = Exercise(
@@ -121,17 +111,6 @@ FLOPS_PER_TOKEN = Exercise(
          "It is half: each product comes with an addition, which is a FLOP, too."),
         (_SUM, "(weights + attention)",
          "Each of them counts 6 times: multiplied and added, once forward and twice backward."),
-        (" + V * C  ", "  ",
-         "The output head is missing: a matrix of V times C, and every token goes through it."),
-        (_SUM, "6 * weights",
-         "Attention's own products are missing: each layer multiplies a query by T keys, and T "
-         "weights by their values, C numbers each."),
-        (_SUM, "6 * weights + 2 * attention",
-         "Attention's products are counted forward only: they have a backward pass, too, for "
-         "queries and keys, weights and values."),
-        (" + V * C  ", " + 2 * V * C  ",
-         "V times C is counted twice: the token embedding has as many numbers, but a row of it is "
-         "only looked up."),
     ],
     symptoms=[_which_terms],
     hints=(
@@ -181,13 +160,10 @@ class _Played(dist.ProcessGroup):
 
     @torch.no_grad()
     def allreduce(self, tensors, options):
-        if options.reduceOp == dist.ReduceOp.AVG:
-            raise RuntimeError("Cannot use ReduceOp.AVG with Gloo")       # as it says itself
-        every, ways = self._all(tensors[0], "all_reduce"), dist.ReduceOp
-        for way, joined in ((ways.SUM, every.sum), (ways.PRODUCT, every.prod),
-                            (ways.MAX, every.amax), (ways.MIN, every.amin)):
-            if options.reduceOp == way:
-                tensors[0].copy_(joined(dim=0))
+        if options.reduceOp != dist.ReduceOp.SUM:
+            raise RuntimeError("here, all_reduce can only add up: let it add, without a second "
+                               "argument, and divide the sum yourself")
+        tensors[0].copy_(self._all(tensors[0], "all_reduce").sum(dim=0))
         return _done()
 
     @torch.no_grad()
@@ -252,14 +228,17 @@ def average_gradients(model, processes):
             parameter.grad /= processes
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What several processes are left with, each its parameters by name."""
+class OfAllProcesses(TensorAnswer):
+    """What each process is left with; or, in a sentence, what else they do."""
 
-    before: list[dict[str, Tensor | None]]      # the gradients that they had
-    gradients: list[dict[str, Tensor | None]]
-    moved: bool                                 # whether the weights are others, too
-    stuck: str = ""                             # why they don't come to an end
+    def malformed(self, answer: Any, expected: Tensor) -> str | None:
+        return answer if isinstance(answer, str) else super().malformed(answer, expected)
+
+
+def _joined(ended: list | str) -> Tensor | str:
+    """What the processes came to, as rows; a sentence where there is one to say."""
+    told = [ended] if isinstance(ended, str) else [one for one in ended if isinstance(one, str)]
+    return told[0] if told else torch.stack(ended)
 
 
 def _with_gradients(model: nn.Module, rank: int) -> nn.Module:
@@ -271,135 +250,65 @@ def _with_gradients(model: nn.Module, rank: int) -> nn.Module:
     return model
 
 
-def _gradients(model: nn.Module) -> dict[str, Tensor | None]:
-    return {name: None if parameter.grad is None else parameter.grad.detach().clone()
-            for name, parameter in model.named_parameters()}
+def _gradients(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()
+                      if parameter.grad is not None])
 
 
 def run_averaging(average: Callable) -> Callable:
-    """A trial: all processes call it, each with its own gradients."""
+    """A trial: all processes call it, each with its own gradients.  -> (processes, numbers)"""
 
     @wraps(average)
     def answer(model, processes):
-        def work(rank: int):
+        def work(rank: int) -> Tensor | str:
             one = _with_gradients(model, rank)
-            return average(one, processes), one
+            average(one, processes)
+            return _spoiled(one, model) or _gradients(one)
 
-        before = [_gradients(_with_gradients(model, rank)) for rank in range(processes)]
-        ended = together(work, processes)
-        if isinstance(ended, str):
-            return Shared(before, [], False, ended)
-        if any(isinstance(result, Todo) for result, _ in ended):
-            return TODO
-        return Shared(before, [_gradients(one) for _, one in ended], any(
-            not _close(weight, former)
-            for _, one in ended
-            for weight, former in zip(one.parameters(), model.parameters(), strict=True)))
+        return TODO if says_todo(average) else _joined(together(work, processes))
 
     return answer
 
 
-@dataclass(frozen=True)
-class SharedAnswer:
-    """The gradients of all processes."""
-
-    name: str = "gradients"
-
-    def malformed(self, answer: Shared, expected: Shared) -> str | None:
-        if not isinstance(answer, Shared) or answer.stuck:
-            return getattr(answer, "stuck", "it comes to no end.")
-        for name, gradient, wanted in _beside(answer, expected):
-            if (gradient is None) != (wanted is None):
-                return (f"afterward, {name} has no gradient any more: all_reduce changes its "
-                        "tensor in place, and returns None." if gradient is None else
-                        f"afterward, {name} has a gradient, though it had none: leave those alone.")
-            if wanted is not None and gradient.shape != wanted.shape:
-                return (f"the gradient of {name} has shape {tuple(gradient.shape)}, but must have "
-                        f"{tuple(wanted.shape)}.")
-        return None
-
-    def difference(self, answer: Shared, expected: Shared) -> str | None:
-        for name, gradient, wanted in _beside(answer, expected):
-            if wanted is not None and not _close(gradient, wanted):
-                place = (~torch.isclose(gradient, wanted, rtol=1e-4, atol=1e-5)).nonzero()[0]
-                got, right = (number(x[tuple(place)].item()) for x in (gradient, wanted))
-                return f"a gradient of {name} is {got}, but the mean of all processes is {right}."
-        return "the gradients are right, but the weights change, too." if answer.moved else None
-
-    def alike(self, answer: Any, other: Any) -> bool:
-        if not all(isinstance(x, Shared) for x in (answer, other)):
-            return False
-        if (answer.stuck, answer.moved) != (other.stuck, other.moved):
-            return False
-        return len(answer.gradients) == len(other.gradients) and all(
-            (one is None) == (two is None) and (one is None or _close(one, two))
-            for _, one, two in _beside(answer, other))
-
-    def trace(self, trials: Sequence[Trial]) -> str | None:
-        """How the gradients came to be what they are, in all trials that went wrong."""
-        seen = [(trial.answer, trial.expected) for trial in trials]
-        if any(not _comparable(*pair) for pair in seen):
-            return None
-        if any(answer.moved for answer, _ in seen):
-            return ("You change the weights, parameter: all processes have the same ones already, "
-                    "and what differs is parameter.grad.")
-        rows = [tuple(map(_row, (answer.gradients, expected.gradients, expected.before)))
-                for answer, expected in seen]
-        return next((told for told, is_so in _ORIGINS.items() if all(is_so(*row) for row in rows)),
-                    None) or _divisor(rows)
+def _spoiled(model: nn.Module, before: nn.Module) -> str | None:
+    """Whether more has changed in a model than the numbers of its gradients."""
+    if not torch.allclose(in_a_row(model), in_a_row(before)):
+        return ("you change the weights, parameter: all processes have the same ones already, and "
+                "what differs is parameter.grad.")
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not parameter.requires_grad:
+            return f"afterward, {name} has a gradient, though it had none: leave those alone."
+        if parameter.grad is None and parameter.requires_grad:
+            return (f"afterward, {name} has no gradient any more: all_reduce changes its tensor in "
+                    "place, and returns None.")
+    return None
 
 
-def _beside(answer: Shared, other: Shared):
-    """Name, gradient and the other's gradient, of each parameter of each process."""
-    for ours, theirs in zip(answer.gradients, other.gradients, strict=True):
-        for name, gradient in theirs.items():
-            yield name, ours[name], gradient
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
-
-
-def _row(gradients: Sequence[dict[str, Tensor | None]]) -> Tensor:
-    """Those of all processes.  -> (processes, all numbers)"""
-    return torch.stack([torch.cat([x.flatten() for x in one.values() if x is not None])
-                        for one in gradients])
-
-
-def _comparable(answer: Shared, expected: Shared) -> bool:
-    return not answer.stuck and all(
-        (one is None) == (two is None) and (one is None or one.shape == two.shape)
-        for _, one, two in _beside(answer, expected))
-
-
-# What there is to say where, in every trial, the gradients with which processes are left, (P, N),
-# come about in that way from their mean and from those that each had.
-_ORIGINS: dict[str, Callable[[Tensor, Tensor, Tensor], bool]] = {
-    "The gradients are as they were: average parameter.grad, and in place, for `grad = grad / "
-    "processes` only gives the name to a new tensor.": lambda got, mean, own: _close(got, own),
-    "That's the sum over all processes: divide it by their number.":
-        lambda got, mean, own: _close(got, mean * len(own)),
-    "Each process divides its own gradient, but nobody adds them up: all_reduce does that.":
-        lambda got, mean, own: _close(got, own / len(own)),
-    "That's the mean divided by the number of processes once more: once is enough.":
-        lambda got, mean, own: _close(got, mean / len(own)),
-    "Some gradients are the mean, but not all of them: go through every parameter.":
-        lambda got, mean, own: torch.isclose(got, mean, rtol=1e-4, atol=1e-5).all(dim=0).any(),
-    "Afterward the processes have different gradients: all must end with the mean.":
-        lambda got, mean, own: not _close(got, got[:1].expand_as(got)),
-}
-
-
-def _divisor(rows: Sequence[tuple[Tensor, Tensor, Tensor]]) -> str | None:
-    """By what the sum is divided in place of the number of processes, if it is always the same."""
-    divisors = [(len(own) * (got * mean).sum() / (got * got).sum()).item()
-                for got, mean, own in rows]
-    if not all(_close(got * by, mean * len(own))
-               for by, (got, mean, own) in zip(divisors, rows, strict=True)):
-        return None
-    if max(divisors) - min(divisors) < 1e-3:
-        return f"The sum is divided by {number(divisors[0])} in every trial: divide by processes."
-    return "The sum is divided by another number than that of the processes, and no other counts."
+def _where_they_come_from(answer: Callable, model: nn.Module, processes: int) -> str | None:
+    """How the gradients came to be what they are."""
+    own = torch.stack([_gradients(_with_gradients(model, rank)) for rank in range(processes)])
+    got, mean = answer(copy.deepcopy(model), processes), own.mean(dim=0)
+    ways = [
+        (own, "The gradients are as they were: average parameter.grad, and in place, for `grad = "
+              "grad / processes` only gives the name to a new tensor."),
+        (processes * mean.expand_as(own),
+         "That's the sum over all processes: divide it by their number."),
+        (own / processes, "Each process divides its own gradient, but nobody adds them up: "
+                          "all_reduce does that."),
+        (mean.expand_as(own) / processes, "That's the mean divided by the number of processes once "
+                                          "more: once is enough."),
+    ]
+    if told := told_by(got, ways):
+        return told
+    if torch.isclose(got, mean, rtol=1e-4, atol=1e-5).all(dim=0).any():
+        return "Some gradients are the mean, but not all of them: go through every parameter."
+    if not equal(got, got[:1].expand_as(got)):
+        return "Afterward the processes have different gradients: all must end with the mean."
+    divisor = processes * mean.norm() / got[0].norm()
+    if equal(got[0] * divisor, processes * mean):
+        return (f"The sum is divided by {number(divisor.item())}, and must be divided by the "
+                f"number of processes, {processes}.")
+    return None
 
 
 def _models(generator: Generator):
@@ -415,7 +324,7 @@ def _models(generator: Generator):
 
 
 _ADD = "torch.distributed.all_reduce(parameter.grad)"
-_NONE = """\
+_BOTH = """\
             torch.distributed.all_reduce(parameter.grad)     # the sum, for every process
             parameter.grad /= processes
 """
@@ -425,37 +334,27 @@ AVERAGE_GRADIENTS = Exercise(
     goal="Let several processes, each with gradients of its own, all end with the mean of them.",
     source=inspect.getsource(average_gradients),
     kept=False,
-    returns=SharedAnswer(),
+    returns=OfAllProcesses("gradients", ("processes", "numbers")),
     cases=_models,
     use=run_averaging,
     changes_inputs=True,
     edits=[
-        ("        if parameter.grad is not None:\n", "        if True:\n",
-         "A parameter may have no gradient, as where it's frozen: leave out those whose grad is "
-         "None."),
-        (_NONE, "            parameter.grad = torch.distributed.all_reduce(parameter.grad) / "
+        (_BOTH, "            parameter.grad = torch.distributed.all_reduce(parameter.grad) / "
                 "processes\n",
          "all_reduce returns None: it writes the sum into the very tensor that you give it."),
         (_ADD, f"parameter.grad = {_ADD}",
          "What all_reduce returns is None, and you put that in the gradient's place: call it, and "
          "look into the tensor that you gave it."),
-        (_ADD, "torch.distributed.all_reduce(parameter.grad, torch.distributed.ReduceOp.AVG)",
-         "Between processors, which torch connects by gloo, all_reduce can add up but not average: "
-         "let it add, and divide the sum yourself."),
-        (_ADD, "torch.distributed.all_reduce(parameter.grad, torch.distributed.ReduceOp.MAX)",
-         "You take the largest of the gradients: all_reduce without a second argument adds them "
-         "up."),
-        (_ADD, "torch.distributed.all_reduce(parameter.grad, torch.distributed.ReduceOp.PRODUCT)",
-         "You multiply the gradients: all_reduce without a second argument adds them up."),
         (_ADD, "torch.distributed.reduce(parameter.grad, 0)",
          "Take all_reduce, which brings the sum to every process: reduce brings it to one only, "
          "and broadcast brings one process's own gradient to all."),
-        (_NONE, "            mean = parameter.grad.mean()\n"
+        (_BOTH, "            mean = parameter.grad.mean()\n"
                 "            torch.distributed.all_reduce(mean)\n"
                 "            parameter.grad.fill_(mean / processes)\n",
          "You average the numbers of a gradient: each number stays by itself, and is averaged with "
          "those at the same place in the other processes."),
     ],
+    symptoms=[_where_they_come_from],
     hints=(
         "Two processes hold 1 and 5 as the gradient of the same weight. What should both hold "
         "afterward? And what does torch.distributed.all_reduce leave with them?",
@@ -490,24 +389,20 @@ def shared_step(model, optimizer, inputs, targets, rank, processes):
     return loss.item()
 
 
-class SteppedAnswer(TensorAnswer):
-    """The weights with which each process is left, or why they wait without end."""
-
-    def malformed(self, answer: Any, expected: Tensor) -> str | None:
-        return answer if isinstance(answer, str) else super().malformed(answer, expected)
-
-
 def run_shared_step(step: Callable) -> Callable:
     """A trial: all processes take one step, on the same batch.  -> (processes, weights)"""
 
     def answer(model, inputs, targets, processes):
-        def work(rank: int) -> Tensor:
-            one = copy.deepcopy(model)
+        def work(rank: int) -> Tensor | str:
+            one, read = copy.deepcopy(model), []
+            one.register_forward_pre_hook(lambda _, given: read.append(len(given[0])))
             step(one, torch.optim.SGD(one.parameters(), lr=0.1), inputs, targets, rank, processes)
-            return in_a_row(one)
+            if sum(read) == len(inputs) // processes:
+                return in_a_row(one)
+            return (f"of {len(inputs)} rows, process {rank} reads {sum(read)}: each reads a share "
+                    "of its own, or nothing is gained.")
 
-        ended = together(work, processes)
-        return ended if isinstance(ended, str) else torch.stack(ended)
+        return _joined(together(work, processes))
 
     return answer
 
@@ -519,24 +414,6 @@ def _batches(generator: Generator):
         model[1].weight.data.mul_(scale)
         ids = torch.randint(7, (B, T + 1), generator=generator)
         yield model, ids[:, :-1], ids[:, 1:], processes
-
-
-def _reads_its_share(step: Callable) -> str | None:
-    """Whether the processes together read the batch once."""
-    read = []
-
-    def work(rank: int) -> None:
-        model = filled(nn.Sequential(nn.Embedding(7, 3), nn.Linear(3, 7)))
-        handle = model.register_forward_pre_hook(lambda _, given: read.append(given[0]))
-        step(model, torch.optim.SGD(model.parameters(), lr=0.1), ids, ids, rank, 2)
-        handle.remove()
-
-    ids = torch.arange(8).view(4, 2) % 7
-    together(work, 2)
-    rows = [len(x) for x in read[-2:]]
-    return None if rows == [2, 2] else (
-        f"of a batch of 4 rows, two processes read {rows[0]} and {rows[-1]}: each reads its own "
-        "half, or nothing is gained.")
 
 
 _MEAN = """\
@@ -555,7 +432,7 @@ SHARED_STEP = Exercise(
          "first doesn't. Why?",
     source=inspect.getsource(shared_step),
     kept=False,
-    returns=SteppedAnswer("weights", ("processes", "weights")),
+    returns=OfAllProcesses("weights", ("processes", "weights")),
     cases=_batches,
     use=run_shared_step,
     changes_inputs=True,
@@ -577,8 +454,6 @@ SHARED_STEP = Exercise(
         (_PART, "inputs[:len(inputs) // processes], targets[:len(inputs) // processes]",
          "All processes read the same rows, so the rest of the batch is lost: each takes rows of "
          "its own, from `rank` on."),
-        ("    loss.backward()\n", "",
-         "Nobody computes a gradient: loss.backward() comes before they're averaged."),
     ],
     hints=(
         "In the first steps, gradients are long; later they're short. Which of these lines changes "
@@ -599,7 +474,6 @@ SHARED_STEP = Exercise(
         optimizer.step()
         """,
     ),
-    properties=[Property("each row is read by one process", _reads_its_share, of_class=True)],
 )
 
 # ------------------------------------------------------------------------------- fit_power_law
@@ -632,56 +506,40 @@ def _points(generator: Generator):
 def _which_line(answer: Callable, x: Tensor, y: Tensor) -> str | None:
     """Which other line was taken, or how the right one was read off."""
     factor, exponent = map(scalar, answer(x.clone(), y.clone()))
-    start, slope = _fitted(x.log(), y.log())
-    swapped = _fitted(y.log(), x.log())
-
-    def are(*wanted: float) -> bool:
-        return all(math.isclose(got, one, rel_tol=1e-3, abs_tol=1e-6)
-                   for got, one in zip((factor, exponent), wanted, strict=True))
-
-    e = math.exp(start)
-    ways = [
-        ((e, slope), "The exponent has the wrong sign: y = factor · x^(-exponent), so where y "
-         "falls, the exponent is above 0. It is minus the slope."),
-        ((start, -slope), "Your factor is still a logarithm: where ln x is 0, the line is "
-         "at ln(factor), so the factor is exp of that."),
-        ((start, slope), "Your factor is still a logarithm, and the exponent is minus the "
-         "slope."),
-        ((-slope, e), "The two are right, and stand in the wrong order: first the factor."),
-        ((math.exp(start / math.log(10)), -slope), "Logarithm and exponential don't fit: "
-         "after log10, the factor is 10 ** start, and after log it is exp(start)."),
-        ((10 ** start, -slope), "Logarithm and exponential don't fit: after log, the factor "
-         "is exp(start), and after log10 it is 10 ** start."),
-        ((math.exp(swapped[0]), -swapped[1]), "x and y have changed places: the slope is how much "
-         "ln y rises where ln x rises by 1."),
-    ]
-    told = next((words for numbers, words in ways if are(*numbers)), None)
-    if told:
-        return told
-    plain = _fitted(x, y)
-    if are(plain[0], -plain[1]) or are(*plain):
-        return "That's a straight line through x and y themselves: take the logarithm of both."
-    for pair, which in (((x, y.log()), "x"), ((x.log(), y), "y")):
-        if math.isclose(abs(exponent), abs(_fitted(*pair)[1]), rel_tol=1e-3):
-            return f"The logarithm of {which} is missing: take it of both."
-    across, up = x.log(), y.log()
-    for height in (up, up - up.mean()):
-        uneven = (across * height).sum() / across.square().sum()
-        if math.isclose(abs(exponent), abs(uneven), rel_tol=1e-3):
-            return "Take the mean away from both logarithms before you multiply and square them."
-    if math.isclose(exponent, -slope, rel_tol=1e-3):
+    right_factor, right_exponent = fit_power_law(x, y)
+    if _near(exponent, right_exponent):
+        start, decade = math.log(right_factor), math.log(10)
+        if _near(factor, math.exp(start / decade)) or _near(factor, 10**start):
+            return ("Logarithm and exponential don't fit: after log10, the factor is 10 ** start, "
+                    "and after log it is exp(start).")
         return ("The exponent is right, and the factor isn't: the line goes through the means, so "
                 "ln(factor) is the mean of ln y minus slope times the mean of ln x.")
-    ends = (up[-1] - up[0]) / (across[-1] - across[0])
-    if math.isclose(abs(exponent), abs(ends), rel_tol=1e-3):
-        return "That's the line through the first and the last point: all of them count."
-    return None
+    if _near(exponent, right_factor):
+        return "The two are right, and stand in the wrong order: first the factor."
+    across, up = x.log(), y.log()
+    uneven = "Take the mean away from both logarithms before you multiply and square them."
+    slopes = [
+        (_slope(up, across), "x and y have changed places: the slope is how much ln y rises where "
+                             "ln x rises by 1."),
+        (_slope(x, y), "That's a straight line through x and y themselves: take the logarithm of "
+                       "both."),
+        (_slope(x, up), "The logarithm of x is missing: take it of both."),
+        (_slope(across, y), "The logarithm of y is missing: take it of both."),
+        ((across * up).sum() / across.square().sum(), uneven),
+        ((across * (up - up.mean())).sum() / across.square().sum(), uneven),
+        ((up[-1] - up[0]) / (across[-1] - across[0]),
+         "That's the line through the first and the last point: all of them count."),
+    ]
+    return next((told for slope, told in slopes if _near(abs(exponent), abs(slope))), None)
 
 
-def _fitted(across: Tensor, up: Tensor) -> tuple[float, float]:
-    """Start and slope of the straight line of least squares."""
-    slope, start = np.polyfit(across.double(), up.double(), 1).tolist()
-    return start, slope
+def _slope(across: Tensor, up: Tensor) -> float:
+    """That of the straight line of least squares."""
+    return np.polyfit(across.double(), up.double(), 1)[0]
+
+
+def _near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
 
 
 FIT_POWER_LAW = Exercise(
@@ -691,21 +549,6 @@ FIT_POWER_LAW = Exercise(
     kept=False,
     returns=SeveralAnswers((NumberAnswer("factor", 1e-3), NumberAnswer("exponent", 1e-3))),
     cases=_points,
-    edits=[
-        ("-slope.item()", "slope.item()",
-         "The exponent has the wrong sign: y = factor · x^(-exponent), so where y falls, the "
-         "exponent is above 0. It is minus the slope."),
-        ("start.exp()", "start",
-         "Your factor is still a logarithm: where ln x is 0, the line is at ln(factor), so the "
-         "factor is exp of that."),
-        ("x.log(), y.log()", "x, y",
-         "That's a straight line through x and y themselves: take the logarithm of both."),
-        ("x.log(), y.log()", "y.log(), x.log()",
-         "x and y have changed places: the slope is how much ln y rises where ln x rises by 1."),
-        ("x.log(), y.log()", "x.log10(), y.log10()",
-         "Logarithm and exponential don't fit: after log10, the factor is 10 ** start, and after "
-         "log it is exp(start)."),
-    ],
     symptoms=[_which_line],
     hints=(
         "After a logarithm on both sides, y = factor · x^(-exponent) is a straight line: "

@@ -5,7 +5,7 @@ Every chapter is run here with right answers in `test_solved`, and blank by nbva
 
 import shutil
 
-from answered import CHAPTERS, WITH_EXERCISES, a_mistake_in, answered, exercises_of, results
+from answered import CHAPTERS, WITH_EXERCISES, a_wrong_answer_to, answered, exercises_of, results
 from course import NOTEBOOKS, write
 from lab_notebook import write_notebook
 from playwright.sync_api import expect
@@ -17,8 +17,7 @@ def test_a_chapter_with_wrong_answers_says_so_and_runs_to_its_end(lab):
     name = WITH_EXERCISES[0]
     folder = lab.folder / "wrong"
     folder.mkdir()
-    write(answered(CHAPTERS[name], lambda exercise: a_mistake_in(exercise).source),
-          folder / f"{name}.ipynb")
+    write(answered(CHAPTERS[name], a_wrong_answer_to), folder / f"{name}.ipynb")
 
     with lab.open(f"wrong/{name}.ipynb") as chapter:
         chapter.run_to_the_end()

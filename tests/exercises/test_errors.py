@@ -168,6 +168,7 @@ RAISING = [
     (lambda: torch.zeros(3, 4).gather(1, torch.zeros(5, 1, dtype=torch.int64)), "row by row"),
     (lambda: math.log(-1), "have a logarithm"),
     (lambda: math.exp(1000), "larger than any number"),
+    (lambda: torch.distributed.all_reduce(None), "everywhere before backward"),
 ]
 
 

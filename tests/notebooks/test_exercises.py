@@ -5,10 +5,11 @@ browser.
 """
 
 import pytest
-from answered import CHAPTERS, EXERCISES, WITH_EXERCISES, a_mistake_in, exercises_of, results
+from answered import CHAPTERS, EXERCISES, WITH_EXERCISES, a_wrong_answer_to, exercises_of, results
 from course import code_cells, read, tags
 
 from gptcourse.exercises import NotSolved, check
+from gptcourse.exercises.page import defined
 
 every_chapter = pytest.mark.parametrize("name", WITH_EXERCISES)
 
@@ -47,5 +48,6 @@ def test_a_wrong_answer_fails_where_right_ones_are_required(identity, tmp_path, 
     monkeypatch.chdir(tmp_path)                     # a check leaves files beside the notebook
     monkeypatch.setenv("GPTLIB_CHECK", "require")
     exercise = EXERCISES[identity]
+    wrong = defined(a_wrong_answer_to(exercise), exercise.defines)
     with pytest.raises(NotSolved):
-        getattr(check, exercise.name)(a_mistake_in(exercise).definition)
+        getattr(check, exercise.name)(wrong)

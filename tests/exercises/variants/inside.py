@@ -9,12 +9,6 @@ from gptlib import patch, record
 
 
 @right("logit_lens")
-def in_two_steps(model, stream):
-    normalized = model.final_norm(stream)
-    return model.output_head(normalized)
-
-
-@right("logit_lens")
 def with_the_matrix_itself(model, stream):
     with torch.no_grad():
         return model.final_norm(stream) @ model.output_head.weight.T
@@ -32,26 +26,19 @@ _LENS = "model.output_head(model.final_norm(stream))"
 wrong_edits(
     "logit_lens",
     (_LENS, "model.output_head(stream)", "You leave out the final norm"),
-    (_LENS, "model.output_head(model.blocks[0].attention_norm(stream))", "the norm of a block"),
-    (_LENS, "model.output_head(model.blocks[0].feed_forward_norm(stream))",
-     "the norm of a block"),
     (_LENS, f"{_LENS}.softmax(dim=-1)", "A softmax was applied"),
     (_LENS, f"{_LENS}.log_softmax(dim=-1)", "A log_softmax was applied"),
-    (_LENS, "model.output_head(stream + model.final_norm(stream))", "You add the stream"),
     (_LENS, "model.final_norm(stream) @ model.token_embedding.weight.T", "another matrix"),
     (_LENS, "stream @ model.token_embedding.weight.T", "before which comes the final norm"),
-    (_LENS, "model.final_norm(stream) @ model.output_head.weight", "has to be turned"),
-    (_LENS, f"{_LENS}.argmax(dim=-1)", "ids of the best tokens"),
-    (_LENS, "model.output_head(model.final_norm(stream[..., -1, :]))", "Only the last token"),
+    (_LENS, "model.final_norm(stream) @ model.output_head.weight", "a transpose is missing"),
+    (_LENS, "model.output_head(model.final_norm(stream[..., -1, :]))", "Only the last place"),
     ("    return model", "    for block in model.blocks:\n"
      "        stream = block(stream.flatten(0, -3) if stream.dim() > 3 else stream)\n"
      "    return model", "You let the blocks go on"),
-    (_LENS, "model(stream)", "begins with ids"),
     (_LENS, "model.output_head(model.final_norm(model.blocks[-1](stream)))",
      "You let the blocks go on"),
     (_LENS, "model.output_head(nn.functional.layer_norm(stream, stream.shape[-1:]))",
      "learned a scale and a shift"),
-    (_LENS, "None", "it returns None"),
 )
 
 # ----------------------------------------------------------------------------- unchanged_start
@@ -84,13 +71,13 @@ wrong_edits(
     (_REPLACED, "changed[:, :, :, head] = value", "you replace number 1"),
     (_REPLACED, "changed[:, head, -1] = value", "you replace head 1 and place 4"),
     (_REPLACED, "changed[0, head] = value", "you replace text 0 and head 1"),
-    (_REPLACED, "changed[:, head:] = value", "this head and all after it"),
     (_REPLACED, "changed[:, head] += value", "not value"),
     (_REPLACED, "changed[:, head] = 0", "is not value"),
     (_REPLACED, "outputs[:, head] = value", "it changes its input outputs"),
     ("outputs.clone()", "outputs", "it changes its input outputs"),
     ("outputs.clone()", "torch.zeros_like(outputs)", "you replace everything"),
     ("return changed", "return outputs", "outputs as it came in"),
+    ("return changed", "return changed[:, head]", "All of outputs is to come back"),
 )
 
 
@@ -150,13 +137,10 @@ wrong_edits(
     (_PUT_IN, "changed[:, : place + 1] = seen[name][:, : place + 1]", "up to place"),
     (_PUT_IN, "changed[0, place] = seen[name][0, place]", "Only the first text"),
     (_PUT_IN, "changed[place] = seen[name][place]", "text number place"),
-    (_PUT_IN, "changed[..., place] = seen[name][..., place]", ""),
-    (_PUT_IN, "changed[:, place, 0] = seen[name][:, place, 0]", "A single number"),
     (_PUT_IN, "changed[:, place - 1] = seen[name][:, place - 1]", "was put in"),
-    (_PUT_IN, "changed[:, -1] = seen[name][:, -1]", "The last token"),
-    ("return model(corrupted)", "return model(corrupted)[:, -1]", "Only the last token"),
+    (_PUT_IN, "changed[:, -1] = seen[name][:, -1]", "The vector of token 4"),
+    ("return model(corrupted)", "return model(corrupted)[:, -1]", "Only the last place"),
     ("return model(corrupted)", "return model(corrupted).softmax(dim=-1)", "A softmax"),
-    ("        return model(corrupted)", "        model(corrupted)", "None"),
 )
 
 # ----------------------------------------------------------------------------- induction_score
@@ -189,16 +173,15 @@ wrong_edits(
     "induction_score",
     ("1 - period", "-period", "that is the earlier copy itself"),
     ("1 - period", "-1 - period", "before the earlier copy"),
-    ("1 - period", "period - 1", "Rows are queries"),
     (_MEAN, "after_the_copy.mean(dim=-1)", "has no earlier copy yet"),
     (_MEAN, "after_the_copy[..., 1:-1].mean(dim=-1)", "tokens are left out"),
     (_MEAN, "after_the_copy[..., 1:].sum(dim=-1)", "You add the weights up"),
     (_MEAN, "after_the_copy[..., 1:].sum(dim=-1) / weights.shape[-1]", "each counts 0.1429"),
     (_MEAN, "after_the_copy[..., 1:].amax(dim=-1)", "something else"),
     (_MEAN, "(after_the_copy[..., 1:] > 0.5).float().mean(dim=-1)", "something else"),
-    (_MEAN, "after_the_copy[..., 1:].mean()", "every head has a score of its own"),
+    (_MEAN, "after_the_copy[..., 1:].mean()", "with more axes before the"),
     (_MEAN, "after_the_copy[..., 1:].mean(dim=0)", "the shape of your score"),
-    (_DIAGONAL, "weights.diagonal(1 - period)", "through the first two axes"),
+    (_DIAGONAL, "weights.diagonal(1 - period)", "count axes from the end"),
     (f"{_DIAGONAL}     # (..., T - period + 1)\n    return {_MEAN}",
      "weights\n    return weights[..., period:, 1:].diagonal().mean(dim=-1)",
      "With the weights of a single head it is right"),

@@ -44,10 +44,6 @@ _SUM = "6 * (weights + attention)"
 
 wrong_edits(
     "flops_per_token",
-    (_SUM, "2 * (weights + attention)", "the forward pass alone"),
-    (_SUM, "4 * (weights + attention)", "the backward pass alone"),
-    (_SUM, "3 * (weights + attention)", "each product comes with an addition"),
-    (_SUM, "weights + attention", "counts 6 times"),
     (_SUM, "12 * (weights + attention)", "2 times what it should be"),
     (_SUM, "6 * weights", "Attention's own products are missing"),
     (_SUM, "6 * weights + 2 * attention", "counted forward only"),
@@ -60,19 +56,9 @@ wrong_edits(
     (_WEIGHTS, "12 * L * C + V * C ", "a layer's matrices"),
     ("attention = 2 * L * T * C", "attention = 2 * T * C", "Attention's own products"),
     ("attention = 2 * L * T * C", 'attention = 2 * L * T * C * config["n_heads"]', "the cost is"),
-    (_SUM, "None", "it returns None"),
 )
 
 # ---------------------------------------------------------------------------- average_gradients
-
-
-@right("average_gradients")
-def by_name(model, processes):
-    for parameter in model.parameters():
-        if parameter.grad is None:
-            continue
-        all_reduce(parameter.grad, op=dist.ReduceOp.SUM)
-        parameter.grad.div_(processes)
 
 
 @right("average_gradients")
@@ -80,7 +66,7 @@ def divided_first(model, processes):
     for _, parameter in model.named_parameters():
         if parameter.grad is not None:
             parameter.grad.mul_(1 / processes)
-            dist.all_reduce(parameter.grad)
+            all_reduce(parameter.grad, op=dist.ReduceOp.SUM)
 
 
 @right("average_gradients")
@@ -131,9 +117,9 @@ wrong_edits(
     "average_gradients",
     (_DIVIDE, "pass", "That's the sum over all processes"),
     (_DIVIDE, "parameter.grad / processes", "That's the sum over all processes"),
-    (_DIVIDE, "parameter.grad /= 2 * processes", "another number than that of the processes"),
-    (_DIVIDE, "parameter.grad /= 2", "is divided by 2 in every trial"),
-    (_DIVIDE, "parameter.grad /= len(parameter)", "the mean of all processes is"),
+    (_DIVIDE, "parameter.grad /= 2 * processes", "is 0.5 times what it should be"),
+    (_DIVIDE, "parameter.grad /= 2", "divided by 2, and must be divided by the number of proc"),
+    (_DIVIDE, "parameter.grad /= len(parameter)", "gradients["),
     (_DIVIDE, "parameter.grad /= processes**2", "once more: once is enough"),
     (_ADD, "pass", "nobody adds them up"),
     (_BOTH, "            gradient = parameter.grad.clone()\n"
@@ -143,8 +129,10 @@ wrong_edits(
             "            parameter /= processes\n", "leaf Variable"),
     (_BOTH, "            torch.distributed.all_reduce(parameter.data)\n"
             "            parameter.data /= processes\n", "average parameter.grad"),
-    (_BOTH, "            torch.distributed.all_reduce(parameter.data)\n", "You change the weights"),
-    (_ADD, "parameter.grad = torch.distributed.all_reduce(parameter.grad)", "returns is None"),
+    (_BOTH, "            torch.distributed.all_reduce(parameter.data)\n", "you change the weights"),
+    (_ADD, "torch.distributed.all_reduce(parameter.grad, torch.distributed.ReduceOp.AVG)",
+     "can only add up"),
+    ("        if parameter.grad is not None:\n", "        if True:\n", "frozen"),
     (_BOTH, f"            parameter.grad = {_ADD}\n", "returns None"),
     (_ADD, "torch.distributed.all_reduce(parameter.grad.clone())", "nobody adds them up"),
     (_BOTH, f"            {_ADD}\n            {_DIVIDE}\n            break\n",
@@ -192,12 +180,8 @@ def with_rows_side_by_side(model, optimizer, inputs, targets, rank, processes):
 
 wrong_edits(
     "shared_step",
-    (_MEAN + _CLIP, _CLIP + _MEAN, "The bug is still in there"),
     (_MEAN + _CLIP, _CLIP + _MEAN + _CLIP, "weights["),
-    (_CLIP, "", "Nothing cuts a long gradient"),
-    ("        parameter.grad /= processes\n", "", "the sum of all gradients"),
-    ("        parameter.grad /= processes\n" + _CLIP, _CLIP + "    for parameter in "
-     "model.parameters():\n        parameter.grad /= processes\n", "it's the mean that is clipped"),
+    ("    loss.backward()\n", "", "everywhere before backward"),
     (_MEAN, "    if rank == 0:\n" + "".join(
         f"    {line}\n" for line in _MEAN.splitlines()), "would wait without end"),
     ("inputs[rank::processes], targets[rank::processes]", "inputs, targets", "nothing is gained"),
@@ -243,8 +227,8 @@ _RETURN = "start.exp().item(), -slope.item()"
 
 wrong_edits(
     "fit_power_law",
-    (_RETURN, "start.exp().item(), slope.item()", "wrong sign"),
-    (_RETURN, "start.item(), -slope.item()", "still a logarithm"),
+    (_RETURN, "start.exp().item(), slope.item()", "opposite sign"),
+    (_RETURN, "start.item(), -slope.item()", "logarithms of the right numbers"),
     (_RETURN, "start.item(), slope.item()", "logarithms of the right numbers"),
     (_RETURN, "-slope.item(), start.exp().item()", "wrong order"),
     (_RETURN, "10 ** start.item(), -slope.item()", "don't fit"),
@@ -260,5 +244,4 @@ wrong_edits(
     ("up.mean() - slope * across.mean()", "up.mean() + slope * across.mean()",
      "The exponent is right"),
     (_SLOPE, "(up[-1] - up[0]) / (across[-1] - across[0])", "first and the last point"),
-    (_RETURN, "None", "it returns None"),
 )
