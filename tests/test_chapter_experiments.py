@@ -37,7 +37,7 @@ from gptcourse.experiments import (
     newborn_stream,
     perfect_surprises,
     plots_told,
-    probe_accuracy,
+    probe_accuracies,
     questions,
     rearranged,
     retold,
@@ -60,6 +60,7 @@ from gptcourse.experiments.inside import (
     chances_of_answers,
     from_another_row,
     lead_of_answers,
+    probe_accuracy,
     put_in,
 )
 from gptcourse.views import RotaryExplorer
@@ -677,6 +678,15 @@ def test_a_probe_is_tried_on_vectors_that_it_has_not_seen():
     assert probe_accuracy(features, 100 * words) < 0.6       # as many numbers as vectors: by heart
     features[:, :3] += 20 * torch.eye(3)[words]
     assert probe_accuracy(features, 100 * words) > 0.9
+
+
+def test_probes_read_each_part_of_a_model_at_each_storys_own_place():
+    generator = torch.Generator().manual_seed(0)
+    words, places = torch.randint(3, (80,), generator=generator), torch.arange(80) % 4
+    stream = torch.randn(2, 80, 5, 60, generator=generator)                  # (parts, N, T, C)
+    stream[1, range(80), places, :3] += 20 * torch.eye(3)[words]
+    accuracy = probe_accuracies(stream, [places, places + 1], words)
+    assert (accuracy > 0.9).tolist() == [[False, False], [True, False]]
 
 
 def test_a_model_learns_to_repeat_and_unrepeatable_tokens_do_not_count():

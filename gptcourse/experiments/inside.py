@@ -210,6 +210,13 @@ def probe_accuracy(features: Tensor, words: Tensor) -> float:
     return (scores.argmax(dim=-1) == labels[half:]).float().mean().item()
 
 
+def probe_accuracies(stream: Tensor, places: Iterable[Tensor], words: Tensor) -> Tensor:
+    """`probe_accuracy` for the vectors after each part, at each of these places (N) of the stories.
+    stream (2L + 1, N, T, C), words (N) -> (2L + 1, places)"""
+    return torch.tensor([[probe_accuracy(_at(vectors, where), words) for where in places]
+                         for vectors in stream])
+
+
 # A narrow model whose feed-forward networks have one neuron, so that attention has to do it.
 REPEATER = GPTConfig(vocab_size=64, context_length=64, emb_dim=64, n_heads=4, n_layers=2,
                      drop_rate=0.0, qkv_bias=False, hidden_dim=1)
