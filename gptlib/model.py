@@ -205,8 +205,8 @@ def flops_per_token(config: GPTConfig) -> int:
     The backward pass takes twice as many.
 
     Two for every weight that is multiplied, and two for every product of attention: a query with
-    T keys, and T weights with their values, C numbers each, in L layers. Kaplan et al. (2020),
-    "Scaling Laws for Neural Language Models", table 1.
+    T keys, and T weights with their values, C numbers each, in L layers. Chowdhery et al. (2022),
+    "PaLM: Scaling Language Modeling with Pathways", appendix B.
     """
     V, T, C, L = config.vocab_size, config.context_length, config.emb_dim, config.n_layers
     attention = 2 * C * C + 2 * C * config.key_heads * config.head_dim

@@ -35,10 +35,10 @@ from gptcourse.gpt import next_token_loss
 
 
 def flops_per_token(config):
-    """Additions and multiplications that a token costs in training, at the end of the context.
+    """Additions and multiplications that a token costs in training.
 
     config has chapter 5's keys; how many heads there are makes no difference.
-    Kaplan et al. (2020), "Scaling Laws for Neural Language Models", section 2.1.
+    Chowdhery et al. (2022), "PaLM: Scaling Language Modeling with Pathways", appendix B.
     """
     V, T = config["vocab_size"], config["context_length"]
     C, L = config["emb_dim"], config["n_layers"]
