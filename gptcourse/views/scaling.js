@@ -59,12 +59,12 @@ const render = (context) => mount(context, (view) => {
   const left = svg("svg", { role: "img" });
   const right = svg("svg", { role: "group", "aria-label": "stored runs" });
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
-  const facts = make("dl", { class: "gpt-facts", "aria-hidden": "true" });
+  const facts = make("div", { class: "gpt-facts", "aria-hidden": "true" });
   const detail = make("p", { class: "gpt-said gpt-quiet" }, HINT);
   const laws = make("p", { class: "gpt-quiet" });
   const column = (title, picture) => (
     make("div", {}, make("p", { class: "gpt-heading" }, title), picture));
-  const valleys = column("The same by size: a valley for each budget", right);
+  const valleys = column("By size: a valley for each budget", right);
   view.stage.append(legend, make("div", { class: "gpt-columns" },
     column("Loss above the floor, nats per token", left), valleys), facts, said, detail, laws);
 
@@ -79,7 +79,7 @@ const render = (context) => mount(context, (view) => {
     state.left.choose(n);
     state.right.choose(n);
     facts.replaceChildren(...state.data.facts[n].map(([name, number, more]) => make("div", {},
-      make("dt", {}, name), make("dd", {}, make("b", {}, number), make("small", {}, more)))));
+      make("span", {}, name), make("b", {}, number), make("small", {}, more))));
   }
 
   function tell(n = null) {

@@ -39,7 +39,7 @@ class ScalingExplorer(BrowserView):
                  flops_per_second: float | None = None):
         """`runs` have `budget`, `parameters`, `tokens`, `flops` and `loss_above_floor` each, as
         those of `gptcourse.experiments.scaling_runs()`. Without a budget, it is the next round one
-        after the largest of theirs. With a machine's speed, the view says how long a budget takes there.
+        after the largest of theirs. With a machine's speed, the view says how long it takes there.
         """
         self._rows, self._speed = list(runs), flops_per_second
         self._plan: dict | None = None

@@ -178,8 +178,8 @@ def test_the_page_has_ready_what_the_kernel_says_of_every_budget_and_every_run(t
         view.budget = budget
         assert view.last_error is None and page["data"]["said"][n] == view.shown["summary"]
         size, tokens, above, time = (number for _, number, _ in page["data"]["facts"][n])
-        assert all(word in view.shown["summary"] for word in (
-            f" {size} parameters", f" {tokens} tokens", f" {above} nats", f"({time} at 20 GFLOP/s)"))
+        for words in (f" {size} parameters", f" {tokens} tokens", f" {above} nats", f"({time} at"):
+            assert words in view.shown["summary"]
     assert page["data"]["work"][0] == "10 GFLOP" and page["data"]["named"][7].startswith(
         "Run 8 of 15: 40,000 parameters, 170 thousand tokens, budget 40 GFLOP: 0.")
     assert [run["loss"] for run in page["runs"]] == SCATTERED.loss_above_floor.tolist()
