@@ -5,6 +5,8 @@
     python benchmarks/storybook.py optimizers           Muon and AdamW, in turns
     python benchmarks/storybook.py sweep                learning rates, as a table
     python benchmarks/storybook.py head                 the head that knows the hero's name
+    python benchmarks/storybook.py store                the run that chapter 6's dashboard shows
+                                                        where nobody can press start
 
 Every run has the recipe of the storyteller (gptlib/storyteller.py), in one layer as in chapter 6;
 only what is named differs.
@@ -21,6 +23,7 @@ import torch
 from timing import race
 from torch import Tensor
 
+from gptcourse.experiments.training import FINISHED, run_to_store, store_run
 from gptlib.corpus import storybook
 from gptlib.data import join_documents
 from gptlib.model import GPTModel
@@ -159,7 +162,7 @@ def mean_weight_on_name(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "optimizers", "sweep", "head"))
+    parser.add_argument("what", choices=("run", "optimizers", "sweep", "head", "store"))
     parser.add_argument("--steps", type=int, default=1000, help="of the run, or of AdamW")
     parser.add_argument("--layers", type=int, default=N_LAYERS, help="of the run")
     parser.add_argument("--share", type=float, default=0.5, help="of these steps for Muon")
@@ -172,6 +175,8 @@ def main() -> None:
         optimizers(arguments.steps, arguments.share)
     elif arguments.what == "sweep":
         sweep()
+    elif arguments.what == "store":
+        store_run(run_to_store(), FINISHED)
     else:
         head()
 

@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import math
 import os
+from itertools import islice
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from gptcourse.experiments import (
     counted_table,
     counting,
     effects_of_vectors,
+    finished_run,
     floor_of_windows,
     forgetful,
     friends_way,
@@ -63,6 +65,7 @@ from gptcourse.experiments.inside import (
     probe_accuracy,
     put_in,
 )
+from gptcourse.experiments.training import FINISHED, run_to_store, store_run
 from gptcourse.views import RotaryExplorer
 from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, record
 from gptlib.attention import attention, causal_mask
@@ -708,3 +711,16 @@ def test_the_head_beside_is_of_the_same_layer_scores_least_and_comes_once():
     scores = torch.tensor([[0.9, 0.8, 0.1, 0.2], [0.0, 0.7, 0.3, 0.4]])
     highest, beside = highest_and_beside(scores, 3)
     assert highest == [(0, 0), (0, 1), (1, 1)] and beside == [(0, 2), (0, 3), (1, 0)]
+
+
+def test_the_run_that_is_stored_is_the_one_that_chapter_6_would_make(tmp_path):
+    """As far as a few steps go, and as processors round alike."""
+    stored = finished_run()
+    begun = list(islice(run_to_store(), 4))
+    assert [step.tokens for step in begun] == [step.tokens for step in stored[:4]]
+    for name in ("loss", "learning_rate", "gradient_norm"):
+        assert [getattr(step, name) for step in begun] == pytest.approx(
+            [getattr(step, name) for step in stored[:4]], rel=1e-3)
+    assert [step.step for step in stored] == [*range(1, 301)]
+    store_run(stored, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == FINISHED.read_bytes()

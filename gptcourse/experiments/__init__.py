@@ -72,6 +72,7 @@ from gptcourse.experiments.telling import (
 )
 from gptcourse.experiments.training import (
     along_gradient,
+    finished_run,
     newborn_stream,
     steps_in_valley,
     table_of_a_friend,
@@ -98,6 +99,7 @@ __all__ = [
     "counted_table",
     "counting",
     "effects_of_vectors",
+    "finished_run",
     "floor_of_windows",
     "forgetful",
     "friends_way",

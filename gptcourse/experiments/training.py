@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import copy
+import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, repeat
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gptlib.corpus import storybook
+from gptlib.data import join_documents
 from gptlib.model import GPTModel
+from gptlib.storyteller import MODEL, TRAINING, storyteller
 from gptlib.tap import record
-from gptlib.training import next_token_loss
+from gptlib.training import Step, TrainConfig, TrainingRun, next_token_loss
+
+FINISHED = Path(__file__).parent / "finished_run.csv"
+KEPT = ("step", "tokens", "loss", "validation_loss", "learning_rate", "gradient_norm")
 
 
 def newborn_stream(config: Mapping, ids: Tensor, smaller: bool = True) -> float:
@@ -95,3 +103,37 @@ def table_of_a_friend(ids: Tensor, vocab_size: int, seed: int) -> tuple[nn.Embed
     batches = ids[starts + torch.arange(32)]                                 # (steps, B, T)
     rule = torch.optim.SGD(table.parameters())
     return table, train_by(rule, repeat(200.0), table, zip(batches, batches, strict=True))[-1]
+
+
+def finished_run(path: Path = FINISHED) -> list[Step]:
+    """The stored steps of a run with the settings that chapter 6's dashboard begins with. How fast
+    they were is not kept."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Step(int(row["step"]), int(row["tokens"]), float(row["loss"]),
+                     float(row["validation_loss"]) if row["validation_loss"] else None,
+                     float(row["learning_rate"]), float(row["gradient_norm"]), math.nan)
+                for row in csv.DictReader(file)]
+
+
+def run_to_store() -> TrainingRun:
+    """The same run, about to begin; torch's own random state stays as it was."""
+    tokenizer = storyteller()[1]
+    texts, new = ([story.text for story in storybook.stories(count, seed=seed, part=part)]
+                  for count, seed, part in ((10_000, 1, "train"), (100, 7, "validation")))
+    config = TrainConfig(steps=300, **TRAINING, end_token=tokenizer.end_token)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = GPTModel({**MODEL, "n_layers": 1})
+    return TrainingRun(model, join_documents(texts, tokenizer), join_documents(new, tokenizer),
+                       config, device="cpu")
+
+
+def store_run(steps: Iterable[Step], path: Path) -> None:
+    """Write the steps of a run to a file, for `finished_run`; their numbers have six digits."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(KEPT)
+        for step in steps:
+            values = (getattr(step, name) for name in KEPT)
+            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value
+                             for value in values])

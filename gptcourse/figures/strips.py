@@ -81,7 +81,8 @@ def _drawn(chip: Chip, x: float, y: float, width: float) -> str:
 
 def chip_list(name: str, chips: Iterable[Chip]) -> str:
     """Chips as the HTML of a list called `name`; the style of the views says how they look."""
-    items = []
+    items, chips = [], list(chips)
+    many = " gpt-many" * (len(chips) > 40)               # as in common.js
     for chip in chips:
         classes = "gpt-chip gpt-current" if chip.current else "gpt-chip"
         below = "".join(f"<small>{in_markup(line)}</small>" for line in chip.below)
@@ -89,4 +90,4 @@ def chip_list(name: str, chips: Iterable[Chip]) -> str:
                      f'style="background-color: {chip.color}; color: {chip.ink}">'
                      f"<span>{in_markup(chip.label)}</span>{below}</li>"
                      + '<li class="gpt-break" aria-hidden="true"></li>' * chip.ends_row)
-    return f'<ul class="gpt-chips" aria-label="{name}" dir="auto">{"".join(items)}</ul>'
+    return f'<ul class="gpt-chips{many}" aria-label="{name}" dir="auto">{"".join(items)}</ul>'

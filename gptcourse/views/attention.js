@@ -399,7 +399,7 @@ const render = (context) => mount(context, (view) => {
   view.onLook(draw);
 });
 
-const LARGEST = 364;                         // pixels of the enlarged head, with its labels
+const LARGEST = 344;                         // pixels of the enlarged head, with its labels
 
 /** How large a cell can be, and what room the labels need beside it: less for a long text. */
 function layout(canvas, labels, room) {

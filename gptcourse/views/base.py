@@ -63,6 +63,11 @@ class BaseView:
         """What stands where no widget can: a still picture with its words."""
         raise NotImplementedError
 
+    @property
+    def stored_picture(self) -> Picture | None:
+        """What a notebook stores of the view, for pages without a kernel."""
+        return self.picture
+
     def update(self) -> None:
         """Compute what the controls ask for, draw it, and set `shown`."""
         raise NotImplementedError
@@ -170,9 +175,10 @@ class BaseView:
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         data = {**data, "text/plain": repr(self)}
-        if self.picture is None:
+        still = self.stored_picture
+        if still is None:
             return data, metadata
-        picture, words = self.picture._repr_mimebundle_()
+        picture, words = still._repr_mimebundle_()
         return {**picture, **data}, {**metadata, **words}
 
 
@@ -388,24 +394,19 @@ def stepped_slider(label: str, options: Sequence[tuple[str, object]], value, hin
         layout=_LAYOUT)
 
 
-class _Line(widgets.Text):
+class _Text(widgets.Textarea):
     value = SendableText().tag(sync=True)
 
 
-class _Lines(widgets.Textarea):
-    value = SendableText().tag(sync=True)
+def text_field(label: str, value: str, hint: str = "", at_once: bool = False):
+    """A field that shows all of a text, where the browser can do that, and three lines elsewhere.
 
-
-def text_field(label: str, value: str, hint: str = "", rows: int = 1):
-    """A field for text; the view follows a single line when it is left, or on enter.
-
-    In several lines enter begins a new one, so the view follows every letter. No model reads them.
-    There are `rows` of them, or as many as the text fills, where the browser can do that.
+    The view follows when it is left, or on enter; shift and enter begin a line. If a view need not
+    ask a model, it follows every letter, `at_once`.
     """
-    kind = _Line if rows == 1 else _Lines
-    options = {} if rows == 1 else {"rows": rows}
-    return kind(value, description=label, tooltip=hint or label, continuous_update=rows > 1,
-                style=_STYLE, layout=WIDE, **options).add_class("gpt-text")
+    field = _Text(value, description=label, tooltip=hint or label, continuous_update=at_once,
+                  rows=3, style=_STYLE, layout=WIDE).add_class("gpt-text")
+    return field if at_once else field.add_class("gpt-on-enter")
 
 
 def choice(label: str, options: Sequence, hint: str = ""):

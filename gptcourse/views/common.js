@@ -104,7 +104,7 @@ const CIVIDIS = (
   "686a71 6f7073 767676 7d7c78 848279 8c8878 938e78 9b9476 a39a74 aba072 b4a76f bcae6c c4b468 " +
   "cdbb63 d5c25e dec958 e7d150 f0d846 f9e03a fee838"
 ).split(" ").map(channels);
-const SIGNED = PALETTE.signed.map(channels);
+const [SIGNED, SIGNED_ON_DARK] = [PALETTE, PALETTE.dark].map(({ signed }) => signed.map(channels));
 
 function channels(code) {
   return code.match(/\w\w/g).map((digits) => parseInt(digits, 16));
@@ -133,9 +133,14 @@ export function weightStyle(weight) {
   return WEIGHT_STYLES[Math.round(255 * Math.sqrt(weight))];
 }
 
-/** Orange for -reach, gray for 0, blue for reach, as [red, green, blue]. */
-export function signedColor(x, reach) {
-  return between(SIGNED, 0.5 + 0.5 * (x / (reach || 1)));
+/** Whether the page is dark now. */
+export function onDark() {
+  return globalThis.document?.body?.dataset?.jpThemeLight === "false";
+}
+
+/** Orange for -reach, gray for 0, blue for reach, as [red, green, blue]; 0 is close to the page. */
+export function signedColor(x, reach, dark = onDark()) {
+  return between(dark ? SIGNED_ON_DARK : SIGNED, 0.5 + 0.5 * (x / (reach || 1)));
 }
 
 /** What the page's style says now: its colors, which follow the theme, and its font. */
@@ -383,10 +388,9 @@ export function weightLegend() {
 /** What the colors of signed numbers mean; `what` names those that go as far as `reach`, and
  * `masked` says whether some are hidden. */
 export function signedLegend(reach, what, masked = true) {
-  const steps = SIGNED.map(css).join(", ");
   const ticks = [-reach, 0, reach].map((x, n) => make("span", { style: `left: ${50 * n}%` },
     written(x, 1)));
-  return legend(`linear-gradient(90deg, ${steps})`, ticks, what, masked);
+  return legend("var(--gpt-signed)", ticks, what, masked);
 }
 
 function legend(gradient, ticks, what, masked = true) {
@@ -394,8 +398,8 @@ function legend(gradient, ticks, what, masked = true) {
     make("div", { class: "gpt-scale" },
       make("div", { class: "gpt-ramp", style: `background: ${gradient}` }),
       make("div", { class: "gpt-ticks" }, ...ticks)),
-    ...(masked ? [make("span", { class: "gpt-swatch gpt-hatched" }), make("span", {}, "masked")]
-      : []));
+    ...(masked ? [make("span", { class: "gpt-key" },
+      make("span", { class: "gpt-swatch gpt-hatched" }), "masked")] : []));
 }
 
 /**
@@ -670,6 +674,15 @@ export function mount({ model, el }, build) {
       view.on([name], () => {
         const data = model.get(name);
         if (data?.byteLength) follow(unpack(data));
+      });
+    },
+    /** Run `follow` whenever the page turns dark or light. */
+    onTheme(follow) {
+      let dark = onDark();
+      view.onLook(() => {
+        if (dark === onDark()) return;
+        dark = onDark();
+        follow();
       });
     },
     /** Run `follow` whenever the width or the theme of the page changes. */

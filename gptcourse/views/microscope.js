@@ -126,10 +126,9 @@ const render = (context) => mount(context, (view) => {
       make("td", {}, make("div", { class: "gpt-weight" }, make("div", {}, row.bar), row.weight)),
       make("td", {}, row.value),
       make("td", {}, row.weighted));
-      paintStrip(row.key, rowOf(keys, n, width()), state.reach.qk);
-      paintStrip(row.value, rowOf(values, n, width()), state.reach.v);
       return row;
     });
+    paintGiven();
     body.replaceChildren(...state.rows.map((row) => row.element));
     state.output = strip("output");
     state.total = make("td");
@@ -139,6 +138,15 @@ const render = (context) => mount(context, (view) => {
     state.reaches = make("span");
     legend.replaceChildren(signedLegend(state.reach.qk, "q and k"));
     legend.firstChild.append(state.reaches);
+  }
+
+  /** What no setting changes. */
+  function paintGiven() {
+    const { keys, values } = state.head;
+    state.rows.forEach((row, n) => {
+      paintStrip(row.key, rowOf(keys, n, width()), state.reach.qk);
+      paintStrip(row.value, rowOf(values, n, width()), state.reach.v);
+    });
   }
 
   function paintTable() {
@@ -236,6 +244,11 @@ const render = (context) => mount(context, (view) => {
   view.on(["token", "scale", "mask"], draw);
   view.on(["key"], () => state.head && paintNumbers());
   view.onLook(() => state.head && paintNumbers());
+  view.onTheme(() => {
+    if (!state.head) return;
+    paintGiven();
+    draw();
+  });
 });
 
 /** Numbers as colored boxes, with how each came about in small above it. */

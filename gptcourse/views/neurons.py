@@ -19,7 +19,7 @@ from gptcourse.views.base import (
 from gptcourse.views.twin import twin
 from gptlib.trace import Trace
 
-MOST_STRONGEST = 10
+MOST_STRONGEST = 8
 COLUMNS = 64                                     # neurons in a row of the picture
 
 
@@ -136,8 +136,8 @@ class NeuronExplorer(View):
         columns = min(COLUMNS, n_neurons)
         rows = -(-n_neurons // columns)
         height = min(220, max(24, 11 * rows))
-        figure = figures.new_figure(figures.WIDTH, height + 330)
-        places = figure.add_gridspec(2, 2, height_ratios=[height, 240], width_ratios=[1, 1.15])
+        figure = figures.new_figure(figures.WIDTH, height + 250)
+        places = figure.add_gridspec(2, 2, height_ratios=[height, 160], width_ratios=[1, 1.15])
         grid = self._build_grid(figures.new_axes(figure, " ", position=places[0, :]), rows, columns)
         strongest = self._build_strongest(
             figures.new_axes(figure, "Most active here", position=places[1, 0]),

@@ -14,6 +14,15 @@ function name(view) {
   view.querySelector(".gpt-sentence .widget-html-content")?.setAttribute("role", "status");
 }
 
+/** Enter applies a text that a model is to read, as it does in the views of the browser. */
+function applyOnEnter(event) {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (!event.target.matches(".gpt-on-enter textarea")) return;
+  event.preventDefault();
+  event.stopPropagation();
+  event.target.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
 function giveUp(view) {
   view.classList.add("gpt-gone");
   for (const part of view.children) part.inert = true;
@@ -44,7 +53,9 @@ export default () => {
           view.append(saving.element);
           undo.push(saving.end, () => saving.element.remove());
         }
-        undo.push(() => observer.disconnect(), ownKeys(view));
+        view.addEventListener("keydown", applyOnEnter, true);
+        undo.push(() => observer.disconnect(), ownKeys(view),
+          () => view.removeEventListener("keydown", applyOnEnter, true));
         heard = true;
         stopListening = whenGone({ model, el }, () => {
           heard = false;

@@ -30,16 +30,15 @@ const RUNS = ["first text", "other text", "other text, patched"];
 
 const render = (context) => mount(context, (view) => {
   const live = Boolean(context.model.send);
-  const state = { data: null, hovered: null };
+  const state = { data: null, hovered: null, cell: 0 };
 
   view.root.classList.add("gpt-patching");
-  const answers = [textField(view, "answer", "its answer"),
-    textField(view, "other_answer", "its answer")];
+  const answers = [textField(view, "answer", "first answer"),
+    textField(view, "other_answer", "other answer")];
   const part = choice(view, "part", "what is carried over", PARTS);
   for (const input of part.querySelectorAll("input")) input.disabled = !live;
   view.controls.append(
-    textField(view, "prompt", "first text"), answers[0],
-    textField(view, "other", "other text"), answers[1],
+    textField(view, "prompt", "first text"), textField(view, "other", "other text"), ...answers,
     make("div", { class: "gpt-field" }, make("span", {}, "carry over"), part),
   );
   answers.forEach((field, n) => field.querySelector("textarea")
@@ -51,7 +50,8 @@ const render = (context) => mount(context, (view) => {
   view.stage.append(
     make("p", { class: "gpt-quiet" }, "Each cell: the other text, with this carried over from the "
       + "first. 0 changes nothing, 1 brings the first text’s answer back."),
-    grid, signedLegend(1, "of the way back", false), said, runs);
+    grid, signedLegend(1, "of the way back", false),
+    make("div", { class: "gpt-told" }, said, runs));
 
   const count = () => state.data.labels.length;
   const chosen = () => [
@@ -72,21 +72,26 @@ const render = (context) => mount(context, (view) => {
     rows.forEach((name, row) => {
       parts.push(make("span", { class: "gpt-row-name" }, name));
       labels.forEach((label, token) => {
-        const ground = signedColor(effect(row, token), 1);
-        const element = make("button", {
+        parts.push(make("button", {
           type: "button", class: "gpt-cell", tabindex: -1,
           "aria-label": `${name}, token ${token} ${label}: ${written(effect(row, token), 2)}`,
           onclick: () => view.set({ row, token }),
           onpointerenter: view.guarded(() => hover([row, token])),
           onpointerleave: view.guarded(() => hover(null)),
-        });
-        element.style.backgroundColor = css(ground);
-        element.style.color = inkOn(ground);
-        parts.push(element);
+        }));
       });
     });
     grid.replaceChildren(...parts);
     grid.style.setProperty("--tokens", count());
+    paintGrid();
+  }
+
+  function paintGrid() {
+    cells().forEach((element, n) => {
+      const ground = signedColor(state.data.effect[n], 1);
+      element.style.backgroundColor = css(ground);
+      element.style.color = inkOn(ground);
+    });
   }
 
   /** As wide as there is room; numbers and words stand where they can be read. */
@@ -96,13 +101,21 @@ const render = (context) => mount(context, (view) => {
     const room = (grid.parentElement.clientWidth || 700) - name - 12;
     const cell = Math.max(5, Math.min(44, Math.floor(room / count()) - 2));
     grid.style.setProperty("--cell", `${cell}px`);
-    const shown = new Set(labelPlaces(count(), cell + 2, state.data.differ, 12));
-    grid.querySelectorAll(".gpt-column").forEach((column, n) => {
-      column.classList.toggle("gpt-unseen", !shown.has(n));
-    });
+    state.cell = cell;
+    showLabels();
     cells().forEach((element, n) => {
       const share = state.data.effect[n];
       element.textContent = cell >= 34 ? written(share, 2) : "";
+    });
+  }
+
+  /** As many as can be read, and always that of the chosen column. */
+  function showLabels() {
+    const kept = [chosen()[1], ...state.data.differ];
+    const shown = new Set(labelPlaces(count(), state.cell + 2, kept, 12));
+    grid.querySelectorAll(".gpt-column").forEach((column, n) => {
+      column.classList.toggle("gpt-unseen", !shown.has(n));
+      column.classList.toggle("gpt-chosen", n === kept[0]);
     });
   }
 
@@ -135,6 +148,7 @@ const render = (context) => mount(context, (view) => {
       element.tabIndex = current ? 0 : -1;
       element.setAttribute("aria-pressed", String(current));
     });
+    showLabels();
     tell();
   }
 
@@ -149,12 +163,13 @@ const render = (context) => mount(context, (view) => {
     makeGrid();
     sizeGrid();
     data.answers.forEach((answer, n) => {
-      answers[n].querySelector("textarea").placeholder = `${answer}, the model’s own`;
+      answers[n].querySelector("textarea").placeholder = `${answer} (its own)`;
     });
     mark();
   });
   view.on(["row", "token"], mark);
   view.onLook(() => { if (state.data) sizeGrid(); });
+  view.onTheme(() => { if (state.data) paintGrid(); });
 });
 
 export default { render };

@@ -1,83 +1,7 @@
-// Stored runs, two laws fitted to the valleys of their budgets, and what these recommend.
+// Stored runs, two laws fitted to the valleys of their budgets, and what these recommend. The kernel
+// has computed and said all of it, for every budget.
 
 import { choice, make, mount, svg, walk } from "./common.js";
-
-// ------------------------------------------------------------------------------------- numbers
-// The kernel has computed all of it for some budgets; between two of them, lines are straight.
-
-/** What the rows say for a budget, each of as many numbers; as in scaling_numbers.py. */
-export function interpolated(budgets, rows, budget) {
-  const length = rows.length / budgets.length;
-  let n = 0;
-  while (n < budgets.length - 2 && budgets[n + 1] <= budget) n += 1;
-  const [low, high] = [Math.log(budgets[n]), Math.log(budgets[n + 1])];
-  const share = Math.min(Math.max((Math.log(budget) - low) / (high - low), 0), 1);
-  return Float64Array.from({ length }, (_, k) => {
-    const [from, to] = [Math.log(rows[n * length + k]), Math.log(rows[(n + 1) * length + k])];
-    return Math.exp(from + share * (to - from));
-  });
-}
-
-/** With two digits that count: 0.025, 1.3, 480, 13,000. This and what follows is as in
- * scaling_words.py. */
-export function rounded(x, digits = 2) {
-  return Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
-}
-
-/** Nats per token, with three digits, the last of which may be 0: 0.0270. */
-export function nats(x) {
-  return Number(x.toPrecision(3)).toLocaleString("en", {
-    minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
-}
-
-function withUnit(x, units, digits = 2) {
-  const power = Math.floor(Math.log10(Number(x.toPrecision(digits))) / 3 + 1e-9);
-  const unit = Math.min(Math.max(0, power), units.length - 1);
-  return rounded(x / 1000 ** unit, digits) + units[unit];
-}
-
-/** A large number: 830, 13 thousand, 1.3 million. */
-export function counted(x) {
-  return withUnit(x, ["", " thousand", " million", " billion", " trillion"]);
-}
-
-/** 620 to 850 thousand. */
-export function ranged(low, high) {
-  const [from, to] = [counted(low), counted(high)];
-  const unit = to.includes(" ") ? to.slice(to.indexOf(" ")) : "";
-  return `${unit && from.endsWith(unit) ? from.slice(0, -unit.length) : from} to ${to}`;
-}
-
-/** Floating-point operations, with three digits: 4 TFLOP, 384 GFLOP. */
-export function work(x) {
-  return withUnit(x, ["", "k", "M", "G", "T", "P", "E"].map((sign) => ` ${sign}FLOP`), 3);
-}
-
-/** 4.2 seconds, 2.5 minutes, 1.4 hours, 3.2 days. */
-export function duration(seconds) {
-  for (const [unit, length] of [["days", 86400], ["hours", 3600], ["minutes", 60]]) {
-    if (seconds >= 1.5 * length) return `${rounded(seconds / length)} ${unit}`;
-  }
-  return `${rounded(seconds)} second${rounded(seconds) === "1" ? "" : "s"}`;
-}
-
-/** What a budget is best used for, in numbers. */
-export function chosen(data, budget) {
-  const at = (rows) => interpolated(data.budgets, rows, budget);
-  return { best: at(data.best), loss: at(data.loss), tokens: at(data.tokens)[0] };
-}
-
-/** What a budget is best used for, in a sentence. */
-export function sentence(data, found, budget) {
-  const [low, size, high] = found.best;
-  const [least, loss, most] = Array.from(found.loss, nats);
-  const time = data.speed ? ` (${duration(budget / data.speed)} at ${work(data.speed)}/s)` : "";
-  const times = budget / data.tried.at(-1);
-  const beyond = times > 1.05 ? ` That is ${rounded(times)} times the largest budget tried.` : "";
-  return `With ${work(budget)}${time}, the laws recommend ${counted(size)} parameters (`
-    + `${ranged(low, high)}) and ${counted(found.tokens)} tokens: ${loss} nats per token above the `
-    + `floor (${least} to ${most}).${beyond}`;
-}
 
 /** The loss of a size where the best one and its loss are known; as in scaling_numbers.py. */
 export function valley(size, best, loss, curvature) {
@@ -97,19 +21,6 @@ export function runsOf({ runs, shapes }) {
 /** So many sizes from one to another, each as many times as large as the one before. */
 export function sizesBetween(low, high, count = 41) {
   return Array.from({ length: count }, (_, n) => low * (high / low) ** (n / (count - 1)));
-}
-
-/** 1, 10, 100, and 2 and 5 of each where there are few. */
-export function logTicks(low, high) {
-  const few = high / low < 1e3;
-  const found = [];
-  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power++) {
-    for (const digit of few ? [1, 2, 5] : [1]) {
-      const tick = Number(`${digit}e${power}`);
-      if (tick >= low && tick <= high) found.push(tick);
-    }
-  }
-  return found;
 }
 
 // ---------------------------------------------------------------------------------------- marks
@@ -133,7 +44,7 @@ const AGAINST = [["compute", "compute"], ["tokens", "tokens"]];
 const HINT = "Point at a run for its numbers; a click takes its budget.";
 
 const render = (context) => mount(context, (view) => {
-  const state = { data: null, runs: [], current: 0 };
+  const state = { data: null, runs: [], current: 0, widths: [] };
 
   view.root.classList.add("gpt-scaling");
   const input = make("input", { type: "range", min: 0, step: 1, "aria-label": "budget",
@@ -148,50 +59,31 @@ const render = (context) => mount(context, (view) => {
   const left = svg("svg", { role: "img" });
   const right = svg("svg", { role: "group", "aria-label": "stored runs" });
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
-  const facts = make("dl", { class: "gpt-facts", "aria-hidden": "true" });
+  const facts = make("div", { class: "gpt-facts", "aria-hidden": "true" });
   const detail = make("p", { class: "gpt-said gpt-quiet" }, HINT);
   const laws = make("p", { class: "gpt-quiet" });
   const column = (title, picture) => (
     make("div", {}, make("p", { class: "gpt-heading" }, title), picture));
-  const valleys = column("The same by size: a valley for each budget", right);
+  const valleys = column("By size: a valley for each budget", right);
   view.stage.append(legend, make("div", { class: "gpt-columns" },
     column("Loss above the floor, nats per token", left), valleys), facts, said, detail, laws);
 
   function draw() {
     if (!state.data) return;
-    const { budgets } = state.data;
-    const budget = view.get("budget");
-    if (!(budget >= budgets[0] && budget <= budgets.at(-1))) return;      // the kernel says so
-    const found = chosen(state.data, budget);
-    const away = budgets.map((other) => Math.abs(Math.log(other / budget)));
-    input.value = away.indexOf(Math.min(...away));
-    readout.textContent = work(budget);
+    const n = state.data.budgets.indexOf(view.get("budget"));
+    if (n < 0) return;                            // the kernel sends it, or says what is wrong
+    input.value = n;
+    readout.textContent = state.data.work[n];
     input.setAttribute("aria-valuetext", readout.textContent);
-    said.textContent = sentence(state.data, found, budget);
-    state.left.choose(found, budget);
-    state.right.choose(found);
-    tellFacts(found, budget);
-  }
-
-  function tellFacts({ best, loss, tokens }, budget) {
-    const { speed } = state.data;
-    facts.replaceChildren(...[
-      ["best size", counted(best[1]), `parameters; ${ranged(best[0], best[2])}`],
-      ["tokens to read", counted(tokens), `${rounded(tokens / best[1])} for each parameter`],
-      ["above the floor", nats(loss[1]), `nats per token; ${nats(loss[0])} to ${nats(loss[2])}`],
-      ...(speed ? [["time", duration(budget / speed), `at ${work(speed)}/s`]] : []),
-    ].map(([name, number, more]) => make("div", {}, make("dt", {}, name),
-      make("dd", {}, make("b", {}, number), make("small", {}, more)))));
-  }
-
-  function nameOf({ parameters, tokens, budget, loss }, n) {
-    return `Run ${n + 1} of ${state.runs.length}: ${parameters.toLocaleString("en")} parameters, `
-      + `${counted(tokens)} tokens, budget ${work(budget)}: ${nats(loss)} nats per token above `
-      + "the floor.";
+    said.textContent = state.data.said[n];
+    state.left.choose(n);
+    state.right.choose(n);
+    facts.replaceChildren(...state.data.facts[n].map(([name, number, more]) => make("div", {},
+      make("span", {}, name), make("b", {}, number), make("small", {}, more))));
   }
 
   function tell(n = null) {
-    detail.textContent = n === null ? HINT : nameOf(state.runs[n], n);
+    detail.textContent = n === null ? HINT : state.data.named[n];
   }
 
   // ----- the runs, and how the loss of the best size goes on
@@ -201,9 +93,9 @@ const render = (context) => mount(context, (view) => {
     const byTokens = view.get("against") === "tokens";
     const along = byTokens ? data.tokens : data.budgets;
     const place = (run) => (byTokens ? run.tokens : run.flops);
-    const xs = [...runs.map(place), ...along];
-    const plot = axes(left, [Math.min(...xs) / 1.3, 1.3 * Math.max(...xs)], heights(),
-      byTokens ? "tokens read" : "FLOPs of the training", byTokens ? counted : work);
+    const plot = axes(left, state.widths[0], data.axes[view.get("against")], data.axes.loss);
+    left.setAttribute("aria-label", `Loss above the floor of ${runs.length} runs against `
+      + `${view.get("against")}, and the law for the best size`);
     plot.area(along, lossOf(0), lossOf(2));
     data.sizes.forEach((size, n) => {
       const own = runs.filter((run) => run.parameters === size)
@@ -217,13 +109,9 @@ const render = (context) => mount(context, (view) => {
     if (!byTokens) drawLowest(plot, data.tried);
     const best = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
     state.left = {
-      choose({ loss, tokens }, budget) {
-        const x = byTokens ? tokens : budget;
-        rule(x);
-        best.setAttribute("transform", plot.at(x, loss[1]));
-        left.setAttribute("aria-label", `Loss above the floor of ${runs.length} runs against `
-          + `${view.get("against")}, and a law for the best size: ${nats(loss[1])} at `
-          + `${byTokens ? `${counted(x)} tokens` : work(x)}.`);
+      choose(n) {
+        rule(along[n]);
+        best.setAttribute("transform", plot.at(along[n], data.loss[3 * n + 1]));
       },
     };
   }
@@ -233,7 +121,7 @@ const render = (context) => mount(context, (view) => {
   /** In the valleys, for there they are far apart. */
   function runAt(run, n, place) {
     const point = svg("g", { role: "button", tabindex: n === state.current ? 0 : -1,
-      class: "gpt-run", transform: place, "aria-label": nameOf(run, n) },
+      class: "gpt-run", transform: place, "aria-label": state.data.named[n] },
     svg("circle", { r: 9, class: "gpt-reach" }), markOf(run));
     const take = () => view.set({ budget: run.budget });
     const answers = {
@@ -261,8 +149,7 @@ const render = (context) => mount(context, (view) => {
   function drawValleys() {
     const { data, runs } = state;
     const steepness = data.curvature.reduce((sum, x) => sum + x) / data.curvature.length;
-    const last = Math.max(data.sizes.at(-1), data.best.at(-2));
-    const plot = axes(right, [data.sizes[0] / 2, 3 * last], heights(), "parameters", counted);
+    const plot = axes(right, state.widths[1], data.axes.sizes, data.axes.loss);
     const band = plot.add(svg("rect", { class: "gpt-band" }));
     drawLaw(plot, data.budgets.map((_, n) => data.best[3 * n + 1]));
     data.tried.forEach((budget, n) => {
@@ -277,11 +164,13 @@ const render = (context) => mount(context, (view) => {
     drawLowest(plot, data.tried.map((_, n) => data.lowest[2 * n]));
     const point = plot.add(svg("circle", { r: 6, class: "gpt-best" }));
     state.right = {
-      choose({ best, loss }) {
-        plot.widen(band, best[0], best[2]);
-        const sizes = sizesBetween(best[1] / 8, 8 * best[1]);
-        line(sizes, sizes.map((size) => valley(size, best[1], loss[1], steepness)));
-        point.setAttribute("transform", plot.at(best[1], loss[1]));
+      choose(n) {
+        const [low, best, high] = data.best.subarray(3 * n);
+        const loss = data.loss[3 * n + 1];
+        plot.widen(band, low, high);
+        const sizes = sizesBetween(best / 8, 8 * best);
+        line(sizes, sizes.map((size) => valley(size, best, loss, steepness)));
+        point.setAttribute("transform", plot.at(best, loss));
       },
     };
   }
@@ -289,11 +178,6 @@ const render = (context) => mount(context, (view) => {
   // ----- what both pictures have
 
   const lossOf = (column) => state.data.budgets.map((_, n) => state.data.loss[3 * n + column]);
-
-  /** From below all that is foretold to above all runs. */
-  function heights() {
-    return [state.data.loss.at(-3) / 1.2, 1.4 * Math.max(...state.runs.map((run) => run.loss))];
-  }
 
   function drawLaw(plot, along) {
     const { budgets, tried } = state.data;
@@ -313,7 +197,7 @@ const render = (context) => mount(context, (view) => {
     const sign = (shape) => svg("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14 }, shape);
     const item = (shown, words) => make("span", { class: "gpt-key" }, shown, words);
     legend.replaceChildren("parameters:",
-      ...Array.from(state.data.sizes, (size, n) => item(sign(mark(n)), counted(size))),
+      ...Array.from(state.data.sizes, (_, n) => item(sign(mark(n)), state.data.counted[n])),
       item(sign(svg("circle", { r: 3.5, class: "gpt-lowest" })), "lowest point"),
       item(sample("gpt-law"), "law"), item(sample("gpt-law gpt-beyond"), "not tried yet"),
       item(sample("gpt-foretold"), "this budget"));
@@ -321,6 +205,9 @@ const render = (context) => mount(context, (view) => {
 
   function drawAll() {
     if (!state.data) return;
+    // Both before anything is drawn, for then the page need not be laid out in between.
+    state.widths = [left, right].map(
+      (picture) => Math.max(240, picture.parentElement.clientWidth || 480));
     drawRuns();
     drawValleys();
     draw();
@@ -333,23 +220,27 @@ const render = (context) => mount(context, (view) => {
     writeLegend();
     drawAll();
   });
-  view.on(["against"], drawAll);
+  view.on(["against"], () => {
+    if (!state.data) return;
+    drawRuns();
+    draw();
+  });
   view.on(["budget"], draw);
   view.onLook(drawAll);
 });
 
-const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [330, 48, 14, 8, 40];
+const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [300, 48, 14, 8, 40];
 
-/** Two logarithmic axes in a picture that is as wide as there is room, and what draws in them. */
-function axes(picture, [left, right], [low, high], name, write) {
-  const width = Math.max(240, picture.parentElement.clientWidth || 480);
+/** Two logarithmic axes in a picture, and what draws in them. */
+function axes(picture, width, across, up) {
+  const [[left, right], [low, high]] = [across.ends, up.ends];
   const [inner, tall] = [width - LEFT - RIGHT, HEIGHT - TOP - BOTTOM];
   const x = (value) => (Math.log(value / left) / Math.log(right / left)) * inner;
   const y = (value) => (Math.log(high / value) / Math.log(high / low)) * tall;
   const to = (xs, ys) => Array.from(ys, (value, n) => [x(xs[n]), y(value)]);
   const path = (places) => {
     const inside = places.filter(([at]) => at >= 0 && at <= inner);
-    const numbers = inside.map(([at, up]) => `${at.toFixed(1)} ${up.toFixed(1)}`);
+    const numbers = inside.map((place) => place.map((number) => number.toFixed(1)).join(" "));
     return inside.length ? `M${numbers.join("L")}` : "";
   };
   picture.setAttribute("width", width);
@@ -357,27 +248,28 @@ function axes(picture, [left, right], [low, high], name, write) {
   const plot = svg("svg", { x: LEFT, y: TOP, width: inner, height: tall });      // cuts lines off
   const ink = (tag, attributes, ...children) => svg(tag, { ...attributes, "aria-hidden": "true" },
     ...children);
-  const scenery = [ink("text", { x: LEFT + inner, y: HEIGHT - 4, "text-anchor": "end" }, name)];
-  for (const tick of logTicks(low, high)) {
+  const scenery = [
+    ink("text", { x: LEFT + inner, y: HEIGHT - 4, "text-anchor": "end" }, across.name)];
+  for (const [tick, words] of up.ticks) {
     scenery.push(
       ink("path", { d: `M${LEFT} ${TOP + y(tick)}h${inner}`, class: "gpt-rule" }),
-      ink("text", { x: LEFT - 7, y: TOP + y(tick) + 4, "text-anchor": "end" }, String(tick)));
+      ink("text", { x: LEFT - 7, y: TOP + y(tick) + 4, "text-anchor": "end" }, words));
   }
   const named = [];                                       // where, and how far to each side
-  const isPower = (tick) => Math.log10(tick) % 1 === 0;
-  const ticks = logTicks(left, right);
-  for (const tick of [...ticks.filter(isPower), ...ticks.filter((tick) => !isPower(tick))]) {
+  const isPower = ([tick]) => Math.log10(tick) % 1 === 0;
+  const ticks = [...across.ticks].sort((a, b) => isPower(b) - isPower(a));
+  for (const [tick, words] of ticks) {
     scenery.push(ink("path", { d: `M${LEFT + x(tick)} ${TOP}v${tall}`, class: "gpt-rule" }));
-    const [at, room] = [x(tick), 3.2 * write(tick).length + 4];
+    const [at, room] = [x(tick), 3.2 * words.length + 4];
     const isFree = named.every(([other, side]) => Math.abs(other - at) >= side + room);
     if (!isFree || at - room < -LEFT || at + room > inner + RIGHT) continue;
-    scenery.push(ink("text", { x: LEFT + at, y: TOP + tall + 16, "text-anchor": "middle" },
-      write(tick)));
+    scenery.push(
+      ink("text", { x: LEFT + at, y: TOP + tall + 16, "text-anchor": "middle" }, words));
     named.push([at, room]);
   }
   picture.replaceChildren(...scenery, plot);
   return {
-    at: (right_, up) => `translate(${x(right_).toFixed(1)} ${y(up).toFixed(1)})`,
+    at: (right_, up_) => `translate(${x(right_).toFixed(1)} ${y(up_).toFixed(1)})`,
     add(...elements) {
       plot.append(...elements);
       return elements[0];

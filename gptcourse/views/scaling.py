@@ -11,9 +11,9 @@ import traitlets
 from gptcourse import figures
 from gptcourse.views.browser import BrowserView
 from gptcourse.views.files import browser_files
-from gptcourse.views.scaling_numbers import checked, interpolated, plan
+from gptcourse.views.scaling_numbers import checked, plan
 from gptcourse.views.scaling_still import draw_plan
-from gptcourse.views.scaling_words import said_laws, sentence
+from gptcourse.views.scaling_words import words_of
 
 AXES = COMPUTE, TOKENS = ("compute", "tokens")
 
@@ -38,11 +38,12 @@ class ScalingExplorer(BrowserView):
     def __init__(self, runs: Sequence, budget: float | None = None,
                  flops_per_second: float | None = None):
         """`runs` have `budget`, `parameters`, `tokens`, `flops` and `loss_above_floor` each, as
-        those of `gptcourse.experiments.scaling_runs()`. Without a budget, it is about the largest
-        of theirs. With a machine's speed, the view says how long a budget takes there.
+        those of `gptcourse.experiments.scaling_runs()`. Without a budget, it is the next round one
+        after the largest of theirs. With a machine's speed, the view says how long it takes there.
         """
         self._rows, self._speed = list(runs), flops_per_second
         self._plan: dict | None = None
+        self._said: list[str] = []
         super().__init__(budget=budget)
         self.follow("budget", "against")
 
@@ -50,26 +51,28 @@ class ScalingExplorer(BrowserView):
 
     def update(self) -> None:
         plan = self._plan = self._plan or self._planned()
+        if not self.budget:
+            self.budget = float(plan["budgets"][plan["budgets"] > plan["tried"][-1]][0])
         low, high = plan["budgets"][[0, -1]]
         if not low <= self.budget <= high:
             raise ValueError(f"budget is {self.budget:.3g} FLOPs, but this view goes from "
                              f"{low:.3g} to {high:.3g}: choose one of these.")
-        found = {name: interpolated(plan["budgets"], plan[name], self.budget)
-                 for name in ("best", "loss", "tokens")}
-        self.show(sentence(plan, found, self.budget, self._speed), budget=self.budget,
-                  against=self.against, **found)
+        if self.budget not in plan["budgets"]:
+            plan = self._plan = self._planned(self.budget)
+        n = int(np.searchsorted(plan["budgets"], self.budget))
+        self.show(self._said[n], budget=self.budget, against=self.against,
+                  **{name: plan[name][n] for name in ("best", "loss", "tokens")})
 
     def still(self) -> figures.Picture:
         return draw_plan(self._plan, self.shown)
 
-    def _planned(self) -> dict[str, np.ndarray]:
-        """What the laws say of every budget, computed once and sent to the page."""
+    def _planned(self, *also: float) -> dict[str, np.ndarray]:
+        """What the laws say of every budget, and of these; computed once and sent to the page."""
         if self._speed is not None and not 0 < self._speed < math.inf:
             raise ValueError(f"flops_per_second is {self._speed}, but a machine does a number "
                              "above 0: leave it out where it is not known.")
-        plan = self.compute(checked(self._rows), self._speed)
-        self.send_data(plan, speed=self._speed, laws=said_laws(plan))
-        if not self.budget:
-            distance = np.abs(np.log(plan["budgets"] / plan["tried"][-1]))
-            self.budget = float(plan["budgets"][distance.argmin()])
+        plan = self.compute(checked(self._rows), self._speed, also)
+        words = words_of(plan, self._speed)
+        self.send_data(plan, **words)
+        self._said = words["said"]
         return plan

@@ -101,26 +101,42 @@ def budgets_of(low: float, high: float) -> np.ndarray:
     return numbers[below : above + 1]
 
 
-def plan(runs: Runs, speed: float | None = None) -> dict[str, np.ndarray]:
-    """What the stored valleys say of B "budgets": "best" (B, 3), the best size, and "loss" (B, 3)
-    above the floor, low end, value and high end each; and "tokens" (B) to read. `valleys` besides,
-    and "sizes", the S different ones. `speed` is a machine's, in FLOPs per second.
+def plan(
+    runs: Runs, speed: float | None = None, also: Sequence[float] = ()
+) -> dict[str, np.ndarray]:
+    """What the stored valleys say of B "budgets", round ones, those that were tried and those in
+    `also`: "best" (B, 3), the best size, and "loss" (B, 3) above the floor, low end, value and high
+    end each; and "tokens" (B) to read. `valleys` besides, and "sizes", the S different ones.
+    `speed` is a machine's, in FLOPs per second.
     """
     found = valleys(runs)
     tried, (sizes, losses) = found["tried"], found["lowest"].T
-    budgets = budgets_of(tried[0], max(BEYOND * tried[-1], LONGEST * (speed or 0)))
+    rounded = budgets_of(tried[0], max(BEYOND * tried[-1], LONGEST * (speed or 0)))
+    budgets = np.unique([*rounded, *tried, *also])
     best = power_law_with_range(tried, sizes, budgets)
     return {**found, "budgets": budgets, "best": best, "sizes": np.unique(runs.parameters),
             "loss": power_law_with_range(tried, losses, budgets),
             "tokens": budgets / cost_of(runs, best[:, 1]), "runs": np.stack(runs)}
 
 
-def interpolated(budgets: np.ndarray, rows: np.ndarray, budget: float) -> np.ndarray:
-    """What the rows (B, ...) say for a budget, between two of theirs by a straight line of
-    logarithms; as `interpolated` in scaling.js."""
-    place = np.interp(math.log(budget), np.log(budgets), np.arange(len(budgets)))
-    n = min(int(place), len(budgets) - 2)
-    return np.exp(np.log(rows[n]) + (place - n) * (np.log(rows[n + 1]) - np.log(rows[n])))
+def ends(plan: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """How far each axis goes, so that all runs and all that the laws say have their place."""
+    _, _, tokens, flops, loss = plan["runs"]
+    sizes, along = plan["sizes"], {}
+    for name, of_runs, of_laws in (("compute", flops, plan["budgets"]),
+                                   ("tokens", tokens, plan["tokens"])):
+        places = np.concatenate([of_runs, of_laws])
+        along[name] = places.min() / 1.3, 1.3 * places.max()
+    return {**along, "sizes": (sizes[0] / 2, 3 * max(sizes[-1], plan["best"][-1, 1])),
+            "loss": (plan["loss"][-1, 0] / 1.2, 1.4 * loss.max())}
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 10, 100, and 2 and 5 of each where there are few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    digits = (1, 2, 5) if high / low < 1e3 else (1,)
+    places = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    return [place for place in places if low <= place <= high]
 
 
 def valley(sizes: np.ndarray, best: float, loss: float, curvature: float) -> np.ndarray:

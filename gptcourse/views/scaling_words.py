@@ -1,4 +1,4 @@
-"""What ScalingExplorer says: as the functions of the same names in scaling.js."""
+"""What ScalingExplorer says of every budget and every run; the page has it ready."""
 
 from __future__ import annotations
 
@@ -6,17 +6,60 @@ import math
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 
+from gptcourse.views.scaling_numbers import ends, log_ticks
 
-def sentence(plan: dict, found: dict, budget: float, speed: float | None) -> str:
-    """What a budget is best used for."""
-    low, size, high = found["best"]
-    least, loss, most = map(nats, found["loss"])
+
+def words_of(plan: dict, speed: float | None) -> dict:
+    """All that the page says, for each budget, run and size, and the ticks of its axes."""
+    every = range(len(plan["budgets"]))
+    return {
+        "said": [sentence(plan, n, speed) for n in every],
+        "facts": [facts(plan, n, speed) for n in every],
+        "work": [work(budget) for budget in plan["budgets"]],
+        "counted": [counted(size) for size in plan["sizes"]],
+        "named": named(plan["runs"].T),
+        "laws": said_laws(plan),
+        "axes": axes(plan),
+    }
+
+
+def sentence(plan: dict, n: int, speed: float | None) -> str:
+    """What budget `n` is best used for."""
+    budget, (low, size, high) = plan["budgets"][n], plan["best"][n]
+    least, loss, most = map(nats, plan["loss"][n])
     time = f" ({duration(budget / speed)} at {work(speed)}/s)" if speed else ""
     times = budget / plan["tried"][-1]
     beyond = f" That is {rounded(times)} times the largest budget tried." if times > 1.05 else ""
     return (f"With {work(budget)}{time}, the laws recommend {counted(size)} parameters "
-            f"({ranged(low, high)}) and {counted(found['tokens'])} tokens: {loss} nats per token "
+            f"({ranged(low, high)}) and {counted(plan['tokens'][n])} tokens: {loss} nats per token "
             f"above the floor ({least} to {most}).{beyond}")
+
+
+def facts(plan: dict, n: int, speed: float | None) -> list[tuple[str, str, str]]:
+    """The same in a few numbers: a name, the number, and more about it."""
+    (low, size, high), tokens = plan["best"][n], plan["tokens"][n]
+    least, loss, most = map(nats, plan["loss"][n])
+    time = [] if speed is None else [
+        ("time", duration(plan["budgets"][n] / speed), f"at {work(speed)}/s")]
+    return [("best size", counted(size), f"parameters; {ranged(low, high)}"),
+            ("tokens to read", counted(tokens), f"{rounded(tokens / size)} for each parameter"),
+            ("above the floor", loss, f"nats per token; {least} to {most}"), *time]
+
+
+def named(runs: Sequence[Sequence[float]]) -> list[str]:
+    """A sentence for each run, whose numbers come in the order of `Runs`."""
+    return [f"Run {n} of {len(runs)}: {parameters:,.0f} parameters, {counted(tokens)} tokens, "
+            f"budget {work(budget)}: {nats(loss)} nats per token above the floor."
+            for n, (budget, parameters, tokens, _, loss) in enumerate(runs, 1)]
+
+
+def axes(plan: dict) -> dict[str, dict]:
+    """Of each axis its name, its ends, and its ticks with their words."""
+    kinds = {"compute": ("FLOPs of the training", work), "tokens": ("tokens read", counted),
+             "sizes": ("parameters", counted), "loss": ("", rounded)}
+    return {kind: {"name": kinds[kind][0], "ends": [low, high],
+                   "ticks": [[place, kinds[kind][1](place)] for place in log_ticks(low, high)]}
+            for kind, (low, high) in ends(plan).items()}
 
 
 def said_laws(plan: dict) -> str:

@@ -30,7 +30,7 @@ from gptlib.generation import apply_temperature, next_token
 from gptlib.tap import record
 from gptlib.tokenizer import END_OF_TEXT
 
-MOST_BARS = 10
+MOST_BARS = 8
 SECONDS_A_TOKEN = 0.6                      # of a text that plays
 PAGE = 128                                 # columns of the cache on screen at once
 
@@ -278,8 +278,8 @@ class GenerationStepper(View):
     def _build(self, page: int, n_bars: int) -> None:
         L, context = self._sizes.shape
         height = min(16 * L + 20, 240)
-        figure = figures.new_figure(figures.WIDTH, 250 + height + 100)
-        places = figure.add_gridspec(2, 1, height_ratios=[250, height + 20])
+        figure = figures.new_figure(figures.WIDTH, 180 + height + 100)
+        places = figure.add_gridspec(2, 1, height_ratios=[180, height + 20])
         self._bar_axes = figures.new_axes(figure, "Next token", position=places[0])
         self._bars = figures.draw_bars(self._bar_axes, ["m" * 12] * n_bars, [0.0] * n_bars,
                                        figures.SERIES[0], [""] * n_bars)

@@ -182,7 +182,7 @@ const render = (context) => mount(context, (view) => {
   let shape = null;                          // where the cells of the map are, and its labels
 
   function drawMap() {
-    const room = Math.min(map.parentElement.clientWidth || 360, 360);
+    const room = Math.min(map.parentElement.clientWidth || 340, 340);
     const look = looks(view.root);
     const font = `11px ${look("font-family")}`;
     const measure = map.getContext("2d");

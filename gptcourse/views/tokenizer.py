@@ -24,7 +24,7 @@ class TokenizerExplorer(View):
             )
         self.tokenizer = tokenizer
         n_merges = len(tokenizer.merges)
-        self.text = text_field("text", text, "The text that is cut into tokens", rows=3)
+        self.text = text_field("text", text, "The text that is cut into tokens", at_once=True)
         self.merges = whole_slider("merges", 0, n_merges, n_merges,
                                    "How many merges are done, in the order they were learned")
         self.merges.layout = WIDE

@@ -45,8 +45,9 @@ from gptlib.optimizer import share_of_peak
 from gptlib.tokenizer import END_OF_TEXT
 from gptlib.training import Step, TrainConfig, TrainingRun
 
-MOST_FORMER = 4                  # runs that are kept for comparison
+MOST_FORMER = 3                  # runs that are kept for comparison
 MEASURED_STEPS = 3               # of which the one in the middle tells how long a step takes
+OPTIMIZERS = {"adamw": "AdamW", "muon": "Muon"}
 RATES = [factor * 10.0**power for power in range(-5, 0) for factor in (1, 2, 3, 5)] + [1.0]
 
 
@@ -83,12 +84,14 @@ class TrainingDashboard(View):
         model_config: GPTConfig | Mapping | None = None,
         train_config: TrainConfig | None = None,
         session: Session | None = None,
+        finished: Sequence[Step] = (),
     ):
         """`floor` is the best loss that is possible on this text, where it is known. The sliders
         begin with the two configurations, or else with a short run on a CPU; what has no slider
-        stays as it is there. Views that share `session` can be given the model."""
+        stays as it is there. Views that share `session` can be given the model. `finished` is the
+        history of a run with these settings, for pages where nobody can press start."""
         self.train_ids, self.validation_ids = train_ids, validation_ids
-        self.tokenizer, self.floor = tokenizer, floor
+        self.tokenizer, self.floor, self.finished = tokenizer, floor, finished
         self.session = Session() if session is None else session
         self.run: TrainingRun | None = None
         self.former: list[RunRecord] = []
@@ -111,7 +114,7 @@ class TrainingDashboard(View):
             [widgets.HBox([self.progress, self._status]), self._sample, self._runs])
         self.children[0].layout.max_width = "880px"      # three sliders beside each other
         self._drawn = []                     # a run stays true, whatever is wrong with a slider
-        self._build()
+        self._charts = self._new_charts()
         self.follow(*self._settings, self.scale)
 
     # ----------------------------------------------------------------- what the buttons do
@@ -305,7 +308,7 @@ class TrainingDashboard(View):
             self.progress.max, self.progress.value = steps, len(result["step"])
             self._sample.value = story_block(*self.samples[-1]) if self.samples else ""
             self._runs.value = _table_of([*self.former, *records], self.floor)
-            self.show(self._summary(result, steps), self._stage, announce, steps=steps,
+            self.show(self._summary(result, steps), self._charts.stage, announce, steps=steps,
                       samples=tuple(self.samples), **result)
 
     def _summary(self, result: dict, steps: int) -> str:
@@ -344,24 +347,28 @@ class TrainingDashboard(View):
             f"{step.gradient_norm:.2f}", QUIET_COLOR)
 
     def _draw(self, result: dict, steps: int) -> None:
-        self._loss.set_scale(self.scale.value)
-        former = [record.result for record in self.former]
-        self._loss.draw(result, steps, former, expected=self._blind_guess)
-        nothing = not len(result["step"])
-        for part in self._expectations:
-            part.set_visible(nothing)
-        self._guess.set_ydata([self._loss.height(np.array(self._blind_guess))] * 2)
-        peak, planned = self.learning_rate.value, range(self.steps.value)
+        peak, planned = self.learning_rate.value, self.steps.value
         warmup, schedule = self._train_config.warmup_steps, self._train_config.schedule
-        self._planned_rate.set_data(np.arange(len(planned)) + 1, [
-            peak * share_of_peak(step, len(planned), warmup, schedule) for step in planned])
-        for axes, curve, name, expected in self._small_curves:
-            curve.set_data(result["step"], result[name])
-            axes.set_xlim(0, 1.06 * steps)
-            axes.set_ylim(0, 1.1 * (peak if expected is None else expected))
-            if not nothing:
-                axes.relim(visible_only=True)
-                axes.autoscale(axis="y")
+        self._charts.draw(result, steps, self.scale.value, peak,
+                          [record.result for record in self.former],
+                          [peak * share_of_peak(step, planned, warmup, schedule)
+                           for step in range(planned)])
+
+    @property
+    def stored_picture(self) -> figures.Picture | None:
+        """As long as there is no run, the finished one, which says that it is another."""
+        if not self.finished or self._record():
+            return self.picture
+        result, config = self.compute(self.finished), self._model_config
+        training, steps = self._train_config, len(result["step"])
+        with DRAWING:
+            charts = self._new_charts(
+                f"A finished run, stored with the course: {steps:,} steps, optimizer "
+                f"{OPTIMIZERS[training.optimizer]}, batch {training.batch_size}, width "
+                f"{config.emb_dim}, layers {config.n_layers}")
+            charts.draw(result, steps, self.scale.value, result["learning_rate"].max())
+            words = f"A finished run, stored with the course. {self._summary(result, steps)}"
+            return figures.Picture(charts.stage.png(), words, figures.WIDTH)
 
     @property
     def _blind_guess(self) -> float:
@@ -376,7 +383,7 @@ class TrainingDashboard(View):
             self.run.step == self.run.config.steps and (measured or self.validation_ids is None))
 
     def _make_controls(self, model: GPTConfig, training: TrainConfig) -> None:
-        self.optimizer = choice("optimizer", [("AdamW", "adamw"), ("Muon", "muon")],
+        self.optimizer = choice("optimizer", [(name, key) for key, name in OPTIMIZERS.items()],
                                 "Muon leaves embeddings and vectors to AdamW")
         self.optimizer.value = training.optimizer
         rates = sorted({*RATES, training.learning_rate})
@@ -406,11 +413,22 @@ class TrainingDashboard(View):
         for other in self._buttons[1:]:
             other.disabled = True
 
-    def _build(self) -> None:
-        figure = figures.new_figure(figures.WIDTH, 250)
+    def _new_charts(self, title: str = "") -> _Charts:
+        return _Charts(self.floor, self.validation_ids is not None, self._model_config.vocab_size,
+                       title)
+
+
+class _Charts:
+    """The losses of a run, its gradient norm and its learning rate, and what is known of these
+    before it begins."""
+
+    def __init__(self, floor: float | None, validated: bool, vocab_size: int, title: str = ""):
+        figure = figures.new_figure(figures.WIDTH, 270 if title else 240)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", color=figures.MUTED,
+                            fontsize=figures.TEXT_SIZE)
         grid = figure.add_gridspec(2, 5)
-        self._loss = LossAxes(figure, self.floor, grid[:, :3], self.validation_ids is not None,
-                              MOST_FORMER)
+        self.loss = LossAxes(figure, floor, grid[:, :3], validated, MOST_FORMER)
         norm = figures.new_axes(figure, "Gradient norm", "", "", "y", grid[0, 3:])
         rate = figures.new_axes(figure, "Learning rate", "step", "", "y", grid[1, 3:])
         pulse, = norm.plot([], [], color=figures.SERIES[2], linewidth=1.2)
@@ -421,19 +439,36 @@ class TrainingDashboard(View):
             axes.locator_params(axis="x", integer=True, nbins=6)
         rate.yaxis.set_major_formatter(lambda y, _: figures.number(y))
         rate.set_ylim(0, 2e-4)                            # leaves room for the longest labels
-        self._build_expectations(rate)
-        self._stage = figures.Stage(figure, self._loss.axes, norm, rate)
-
-    def _build_expectations(self, rate) -> None:
-        """What is known of a run before it begins."""
+        self._blind_guess = math.log(vocab_size)
         waiting = {"color": figures.MUTED, "linewidth": 1.2, "linestyle": (0, (1, 2))}
-        self._guess = self._loss.axes.axhline(self._blind_guess, **waiting)
-        guess = self._loss.axes.text(
-            0.02, 0.86, f"a blind guess: ln {self._model_config.vocab_size:,} = "
-            f"{figures.number(self._blind_guess)}", transform=self._loss.axes.transAxes, va="top",
-            color=figures.MUTED, fontsize=figures.TEXT_SIZE)
+        self.guess = self.loss.axes.axhline(self._blind_guess, **waiting)
+        guess = self.loss.axes.text(
+            0.02, 0.86, f"a blind guess: ln {vocab_size:,} = {figures.number(self._blind_guess)}",
+            transform=self.loss.axes.transAxes, va="top", color=figures.MUTED,
+            fontsize=figures.TEXT_SIZE)
         self._planned_rate, = rate.plot([], [], **waiting)
-        self._expectations = [self._guess, guess, self._planned_rate]
+        self.expectations = [self.guess, guess, self._planned_rate]
+        self.stage = figures.Stage(figure, self.loss.axes, norm, rate)
+
+    def draw(
+        self, result: Mapping[str, np.ndarray], steps: int, scale: str, peak: float,
+        former: Sequence[Mapping[str, np.ndarray]] = (), planned_rates: Sequence[float] = (),
+    ) -> None:
+        """The columns of a run of so many steps, and of former ones; `peak` is the highest rate."""
+        self.loss.set_scale(scale)
+        self.loss.draw(result, steps, former, expected=self._blind_guess)
+        nothing = not len(result["step"])
+        for part in self.expectations:
+            part.set_visible(nothing)
+        self.guess.set_ydata([self.loss.height(np.array(self._blind_guess))] * 2)
+        self._planned_rate.set_data(np.arange(len(planned_rates)) + 1, planned_rates)
+        for axes, curve, name, expected in self._small_curves:
+            curve.set_data(result["step"], result[name])
+            axes.set_xlim(0, 1.06 * steps)
+            axes.set_ylim(0, 1.1 * (peak if expected is None else expected))
+            if not nothing:
+                axes.relim(visible_only=True)
+                axes.autoscale(axis="y")
 
 
 def seconds_per_step(config: GPTConfig, training: TrainConfig) -> float:
@@ -492,7 +527,7 @@ def _small_model(vocab_size: int) -> GPTConfig:
 
 def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
     """The runs as rows of an HTML table, the present one first and in bold, the former gray, as
-    their curves are. What is beyond four rows is scrolled to."""
+    their curves are."""
     if not runs:
         return ""
     above = [] if floor is None else ["above floor"]
@@ -502,7 +537,7 @@ def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
         distance = [] if floor is None else [f"{run.loss - floor:.3f}".replace("-", "−")]
         style = "font-weight: bold" if n == 0 else f"color: {QUIET_COLOR}"
         rows.append(("td", style, [
-            {"adamw": "AdamW", "muon": "Muon"}[run.training.optimizer],
+            OPTIMIZERS[run.training.optimizer],
             figures.number(run.training.learning_rate), f"{len(run.result['step']):,}",
             run.training.batch_size, run.model.emb_dim, run.model.n_layers, f"{run.loss:.3f}",
             *distance, clock(run.seconds) if run.seconds else "…"]))
@@ -512,7 +547,7 @@ def _table_of(runs: Sequence[RunRecord], floor: float | None) -> str:
         + "".join(f'<{kind} style="{cell}">{word}</{kind}>' for word in words) + "</tr>"
         for kind, style, words in rows)
     return ('<div tabindex="0" role="group" aria-label="Runs, the present one first" '
-            'style="overflow: auto; max-height: 88px; width: 0; min-width: 100%">'
+            'style="overflow-x: auto; width: 0; min-width: 100%">'                # where narrow
             f'<table style="color: {TEXT_COLOR}; font-size: 12px; line-height: 1.4; '
             f'text-align: left; font-variant-numeric: tabular-nums">{lines}'
             "</table></div>")

@@ -327,6 +327,7 @@ const render = (context) => mount(context, (view) => {
   view.onLook(() => {
     if (state.data && scene.clientWidth !== state.width) draw();
   });
+  view.onTheme(() => { if (state.data) draw(); });
   showPlay();
 });
 

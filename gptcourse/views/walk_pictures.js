@@ -3,8 +3,8 @@
 
 import PALETTE from "../figures/palette.json" with { type: "json" };
 import {
-  ARCS, arc, chance, headColor, largest, make, paintPixels, shortened, signedColor, signedLegend, svg,
-  walk, weightColor, written,
+  ARCS, arc, chance, headColor, largest, make, onDark, paintPixels, shortened, signedColor,
+  signedLegend, svg, walk, weightColor, written,
 } from "./common.js";
 import {
   at, leaving, lengthOf, meanOf, ofHead, quoted, stream, vectors,
@@ -14,9 +14,13 @@ const CELLS_IN_A_ROW = 192;                    // of a strip, so that each can b
 
 const reachOf = (lists) => Math.max(...lists.map((numbers) => (
   numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0))));
-const SHADES = Array.from({ length: 511 }, (_, n) => signedColor(n - 255, 255));
-/** As `signedColor`, in 511 steps: some pictures have thousands of cells. */
-const shade = (x, reach) => SHADES[255 + Math.round(255 * (x / (reach || 1)))];
+const [SHADES, SHADES_ON_DARK] = [false, true].map((dark) => (
+  Array.from({ length: 511 }, (_, n) => signedColor(n - 255, 255, dark))));
+/** `signedColor` in 511 steps: some pictures have thousands of cells. */
+function shader(reach) {
+  const shades = onDark() ? SHADES_ON_DARK : SHADES;
+  return (x) => shades[255 + Math.round(255 * (x / (reach || 1)))];
+}
 const titled = (title, ...children) => make("div", { class: "gpt-part" },
   make("p", { class: "gpt-name" }, title), ...children);
 
@@ -69,9 +73,10 @@ function strip(numbers, reach, height, most = CELLS_IN_A_ROW) {
   const lines = Math.ceil(numbers.length / most);
   const columns = Math.ceil(numbers.length / lines);
   const canvas = make("canvas", { "aria-hidden": "true" });
+  const shade = shader(reach);
   paintPixels(canvas, columns, lines, (line, column) => {
     const x = numbers[line * columns + column];
-    return x === undefined ? null : shade(x, reach);
+    return x === undefined ? null : shade(x);
   });
   const frame = make("div", { class: "gpt-cell", hidden: true });
   const element = make("div", { class: "gpt-strip", style: `height: ${height}px` }, canvas, frame);
@@ -145,8 +150,9 @@ function drawAllTokens(view, { data, token, tell }, box, layer, reach, room) {
   const rows = data.places.map((_, row) => leaving(data, box, layer, row));
   const columns = rows[0].length;
   const canvas = make("canvas", { "aria-hidden": "true" });
+  const shade = shader(reach);
   paintPixels(canvas, columns, rows.length, (line, n) => (
-    shade(Math.max(-reach, Math.min(reach, rows[line][n])), reach)));
+    shade(Math.max(-reach, Math.min(reach, rows[line][n])))));
   const height = Math.min(16, Math.max(2, Math.floor(room / rows.length)));
   const frame = make("div", { class: "gpt-cell", style: `left: 0; width: 100%; `
     + `top: ${100 * token / rows.length}%; height: ${100 / rows.length}%` });

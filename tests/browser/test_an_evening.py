@@ -67,13 +67,18 @@ def use(output, chance: random.Random) -> None:
 
 
 def point_at(page, output, chance: random.Random) -> None:
-    """Move the pointer over the view, and click at its end."""
+    """Move the pointer over what is seen of the view, and click in the end, but on no link: it
+    would lead to another chapter."""
     box = output.bounding_box()
+    seen = page.locator(".jp-WindowedPanel-outer").first.bounding_box()
+    top = max(box["y"], seen["y"])
+    bottom = min(box["y"] + box["height"], seen["y"] + seen["height"])
     for _ in range(4):
-        page.mouse.move(box["x"] + chance.random() * box["width"],
-                        box["y"] + chance.random() * box["height"])
-    page.mouse.down()
-    page.mouse.up()
+        x, y = box["x"] + chance.random() * box["width"], top + chance.random() * (bottom - top)
+        page.mouse.move(x, y)
+    if not page.evaluate("place => document.elementFromPoint(...place)?.closest('a')", [x, y]):
+        page.mouse.down()
+        page.mouse.up()
 
 
 def look_again(page, number: int, chance: random.Random) -> None:

@@ -250,6 +250,30 @@ def test_no_letter_that_is_pressed_on_a_control_is_a_command_to_jupyterlab(view,
     assert page.evaluate(CELLS_NOW) == before
 
 
+def test_a_text_for_a_view_of_the_kernel_is_seen_whole_and_shift_with_enter_begins_a_line(view):
+    field = reach(view("GenerationStepper"), "textbox", "prompt")
+    before, one = field.input_value(), field.bounding_box()["height"]
+    field.fill("The cat sat on the mat. " * 9)
+    field.press("Shift+Enter")
+    field.press("m")
+    assert field.input_value().endswith(" \nm")
+    assert field.bounding_box()["height"] > one + 15
+    assert field.evaluate("field => field.scrollHeight <= field.clientHeight")
+    field.fill(before)
+    field.press("Enter")
+    assert field.input_value() == before
+
+
+def test_enter_applies_a_seed_that_was_typed(view):
+    output = view("GenerationStepper")
+    reach(output, "spinbutton", "seed")
+    picture = output.locator("img").first
+    before = picture.get_attribute("src")
+    output.page.keyboard.type("123")
+    output.page.keyboard.press("Enter")
+    expect(picture).not_to_have_attribute("src", before)
+
+
 def test_an_impossible_choice_is_explained_beside_its_control(view):
     output = view("NeuronExplorer")
     field = reach(output, "textbox", "text")

@@ -114,6 +114,19 @@ def test_a_walk_is_no_higher_than_700_pixels(opened, width):
     assert page.locator("#view .gpt").bounding_box()["height"] <= 700
 
 
+def test_the_text_is_seen_whole_while_it_is_edited_and_nothing_moves(opened):
+    page = opened(told_by_the_storyteller(), 800)
+    field, below = page.get_by_label("text", exact=True), page.locator(".gpt-columns")
+    places = [below.bounding_box()]
+    assert field.evaluate("field => field.scrollWidth > field.clientWidth")
+    field.focus()
+    page.settle()
+    assert field.evaluate("field => field.scrollWidth <= field.clientWidth"
+                          " && field.scrollHeight <= field.clientHeight")
+    places.append(below.bounding_box())
+    assert places[0] == places[1]
+
+
 @pytest.mark.parametrize(("width", "columns"), [(800, 2), (780, 2), (600, 1)])
 def test_the_map_stands_beside_the_box_where_there_is_room(opened, width, columns):
     page = opened(walk(), width)

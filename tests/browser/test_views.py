@@ -253,6 +253,41 @@ def test_what_is_no_picture_leaves_the_former_one_on_the_page(opened):
     assert page.locator("img").evaluate("image => image.naturalWidth") > 0
 
 
+@pytest.mark.parametrize("ground", ["#111111", "#212121"])
+def test_a_faint_line_of_a_picture_is_lighter_than_a_dark_page(opened, ground):
+    drawn, file = Image.new("RGB", (100, 60), figures.PALETTE["card"]), io.BytesIO()
+    drawn.paste(figures.GRID, (0, 20, 100, 40))
+    drawn.save(file, "PNG")
+    view = KernelImage()
+    view.show(figures.Picture(file.getvalue(), "A line.", 100))
+    page = opened(view)
+    page.locator("img").wait_for()
+    page.evaluate("""ground => {
+        document.body.style.background = ground;
+        document.body.dataset.jpThemeLight = "false";
+    }""", ground)
+    seen = np.asarray(Image.open(io.BytesIO(page.locator("img").screenshot())).convert("L"))
+    paper, line = seen[8, 50], seen[30, 50]
+    assert abs(int(paper) - int(ground[1:3], 16)) <= 2 and line >= paper + 16
+
+
+@pytest.mark.parametrize("name", ["PatchingMap", "AttentionMicroscope"])
+def test_zero_is_close_to_the_page_in_light_and_in_dark(opened, name):
+    page = opened(MAKERS[name]())
+    seen = []
+    for light in ("true", "false", "true"):
+        page.evaluate("light => { document.body.dataset.jpThemeLight = light; }", light)
+        page.settle()
+        seen.append(page.locator(".gpt-cell, .gpt-numbers li").evaluate_all("""cells => cells.map(
+            (cell) => getComputedStyle(cell).backgroundColor.match(/\\d+/g).map(Number))"""))
+        seen[-1] += [
+            np.asarray(Image.open(io.BytesIO(strip.screenshot())).convert("RGB"))[7, 2].tolist()
+            for strip in page.locator("canvas.gpt-strip").all()]
+    assert seen[0] == seen[2]
+    lightest, darkest = ([sum(color[:3]) / 3 for color in colors] for colors in seen[:2])
+    assert max(lightest) > 200 > 130 > min(darkest) and np.mean(lightest) > np.mean(darkest) + 60
+
+
 # ----------------------------------------------------------------------------- AttentionExplorer
 
 
@@ -826,6 +861,28 @@ def test_the_page_tells_a_newborns_tiny_probabilities_as_the_kernel_does(opened)
     bar, room = (page.locator(f".gpt-row .gpt-bar {part}").first.bounding_box()["width"]
                  for part in (".gpt-strong", ".gpt-sum"))
     assert bar > 100 > room
+
+
+def test_enter_applies_a_seed_and_one_above_the_maximum_is_refused(opened):
+    page = opened(MAKERS["SamplingBench"]())
+    field = page.get_by_label("seed", exact=True)
+    for typed in ("12", "2147483648", "-1", "1.5"):
+        field.fill(typed)
+        page.keyboard.press("Enter")
+        page.settle()
+        assert field.input_value() == "12"
+    assert page.saved == [["seed", 12]]
+
+
+def test_every_step_of_the_temperature_is_a_round_number(opened):
+    page = opened(MAKERS["SamplingBench"]())
+    slider, seen = page.get_by_role("slider", name="temperature"), []
+    slider.press("Home")
+    for _ in range(31):
+        seen.append(slider.get_attribute("aria-valuetext"))
+        slider.press("ArrowRight")
+        page.settle()
+    assert seen == [f"{n / 10:.1f}" for n in range(31)]
 
 
 # ------------------------------------------------------------------------------ ScalingExplorer

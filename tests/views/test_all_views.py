@@ -101,7 +101,8 @@ def test_what_is_drawn_anew_leaves_nothing_of_the_whole_picture_out(name):
             control.value = control.min
     assert view.last_error is None
     drawn = np.asarray(Image.open(io.BytesIO(view.picture.data)))
-    whole = np.asarray(Image.open(io.BytesIO(png(view._stage.figure))))
+    stage = view._charts.stage if name == "TrainingDashboard" else view._stage
+    whole = np.asarray(Image.open(io.BytesIO(png(stage.figure))))
     different = (drawn != whole).any(axis=-1).mean()
     assert different < 2e-4                                 # one letter has a few hundred pixels
 

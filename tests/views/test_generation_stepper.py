@@ -124,6 +124,14 @@ def test_the_model_reads_only_what_it_has_not_read_before(monkeypatch):
     assert lengths == [1, 1, 1] + [1] * (other != there[prompt])
 
 
+def test_the_columns_of_the_cache_that_came_last_are_framed():
+    view = stepper()
+    length = view._length
+    assert (view._frame.get_x(), view._frame.get_width()) == (-0.5, length)     # the prompt's
+    view.step()
+    assert (view._frame.get_x(), view._frame.get_width()) == (length - 0.5, 1)
+
+
 def test_what_was_taken_back_leaves_no_trace_after_another_token():
     view = stepper()
     view.seed.value = seed_without_an_end(3)

@@ -13,7 +13,8 @@ from gptcourse.views.scaling_numbers import (
     budgets_of,
     checked,
     cost_of,
-    interpolated,
+    ends,
+    log_ticks,
     plan,
     power_law_with_range,
     valley,
@@ -114,11 +115,24 @@ def test_budgets_go_to_an_hour_of_the_machine_and_without_one_to_a_hundred_times
     assert plan(EXACT, speed=2e10)["budgets"][-1] == 8e13                    # of 72 TFLOP
 
 
-def test_between_two_budgets_a_power_law_is_met_exactly():
-    budgets = np.array([1.0, 10, 1000])
-    rows = np.stack([budgets**0.5, 7 / budgets], axis=1)
-    for budget in (1.0, 3.0, 500.0, 1000.0):
-        assert interpolated(budgets, rows, budget) == pytest.approx([budget**0.5, 7 / budget])
+def test_each_budget_that_was_tried_is_among_them_and_so_is_any_other_that_is_asked_for():
+    assert {*EXACT.budget, 2.345e11} <= {*plan(EXACT, also=[2.345e11])["budgets"]}
+
+
+def test_the_axes_have_room_for_every_run_and_all_that_the_laws_say():
+    made = plan(SCATTERED)
+    for name, places in (("compute", made["budgets"]), ("compute", SCATTERED.flops),
+                         ("tokens", made["tokens"]), ("tokens", SCATTERED.tokens),
+                         ("sizes", made["best"][:, 1]), ("sizes", SCATTERED.parameters),
+                         ("loss", made["loss"]), ("loss", SCATTERED.loss_above_floor)):
+        low, high = ends(made)[name]
+        assert low < places.min() and places.max() < high
+
+
+def test_a_logarithmic_axis_has_a_few_round_ticks():
+    assert log_ticks(4.0, 60.0) == [5, 10, 20, 50]
+    assert log_ticks(3e10, 2e15) == [1e11, 1e12, 1e13, 1e14, 1e15]
+    assert log_ticks(0.0021, 0.5) == [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
 
 
 # ---------------------------------------------------------------------------------------- words
@@ -157,29 +171,19 @@ def test_both_laws_are_said_with_what_twice_the_budget_brings():
                            "its loss above the floor (exponent −0.40).")
 
 
-def test_the_page_says_of_every_budget_what_the_kernel_says(tmp_path):
+def test_the_page_has_ready_what_the_kernel_says_of_every_budget_and_every_run(tmp_path):
     view = scaling()
-    budgets = [*view._plan["budgets"].tolist(), 2.345e11, 7.7e12]
-    page = in_node("scaling.mjs", view._esm, tmp_path, packed=view.data, budgets=budgets)
-    for budget, said in zip(budgets, page["said"], strict=True):
+    page = in_node("scaling.mjs", view._esm, tmp_path, packed=view.data)
+    for n, budget in enumerate(view._plan["budgets"].tolist()):
         view.budget = budget
-        assert view.last_error is None and said == view.shown["summary"]
+        assert view.last_error is None and page["data"]["said"][n] == view.shown["summary"]
+        size, tokens, above, time = (number for _, number, _ in page["data"]["facts"][n])
+        for words in (f" {size} parameters", f" {tokens} tokens", f" {above} nats", f"({time} at"):
+            assert words in view.shown["summary"]
+    assert page["data"]["work"][0] == "10 GFLOP" and page["data"]["named"][7].startswith(
+        "Run 8 of 15: 40,000 parameters, 170 thousand tokens, budget 40 GFLOP: 0.")
     assert [run["loss"] for run in page["runs"]] == SCATTERED.loss_above_floor.tolist()
     assert [run["flops"] for run in page["runs"]] == SCATTERED.flops.tolist()
-
-
-def test_the_page_writes_numbers_as_the_kernel_does(tmp_path):
-    numbers = [10 ** (n / 7) * digits for n in range(-20, 110) for digits in (1, 1.25, 9.96)]
-    page = in_node("scaling.mjs", scaling()._esm, tmp_path, numbers=numbers)
-    for x, words in zip(numbers, page["words"], strict=True):
-        assert words == [rounded(x), counted(x), work(x), duration(x), ranged(x, 1.7 * x), nats(x)]
-
-
-def test_a_logarithmic_axis_of_the_page_has_a_few_round_ticks(tmp_path):
-    axes = [(0.0021, 0.5), (3e10, 2e15), (4.0, 60.0)]
-    ticks = in_node("scaling.mjs", scaling()._esm, tmp_path, axes=axes)["ticks"]
-    assert ticks[2] == [5, 10, 20, 50] and ticks[1] == [1e11, 1e12, 1e13, 1e14, 1e15]
-    assert ticks[0] == [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
 
 
 def test_the_page_draws_a_valley_as_the_kernel_does(tmp_path):
@@ -192,16 +196,26 @@ def test_the_page_draws_a_valley_as_the_kernel_does(tmp_path):
 # ----------------------------------------------------------------------------------------- view
 
 
-def test_without_a_budget_it_is_about_the_largest_one_tried():
-    assert scaling().budget == 1.5e11
+def test_without_a_budget_it_is_the_next_round_one_after_the_largest_tried():
+    assert scaling().budget == 2e11
 
 
-def test_all_numbers_are_sent_once_and_are_few():
+def test_all_numbers_and_words_are_sent_once_and_are_few():
     view = scaling()
     sent = view.data
     view.set_state({"budget": 2e12, "against": "tokens"})
     assert view.data is sent and view.shown["budget"] == 2e12
-    assert view.shown["against"] == "tokens" and len(sent) < 10_000
+    assert view.shown["against"] == "tokens" and len(sent) < 50_000
+
+
+def test_a_budget_between_them_is_worked_out_when_it_is_asked_for():
+    view = scaling()
+    before = view.data
+    view.budget = 2.345e11
+    assert "With 235 GFLOP (12 seconds" in repr(view) and view.data != before
+    found = plan(SCATTERED, also=[2.345e11])
+    n = found["budgets"].tolist().index(2.345e11)
+    assert view.shown["best"].tolist() == found["best"][n].tolist()
 
 
 @pytest.mark.parametrize("against", ["compute", "tokens"])

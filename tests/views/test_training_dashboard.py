@@ -8,6 +8,7 @@ import pytest
 import torch
 from samples import SMALL, TEXT, dashboard, model, tokenizer
 
+from gptcourse.experiments import finished_run
 from gptcourse.views import (
     AttentionExplorer,
     SamplingBench,
@@ -381,7 +382,7 @@ def test_former_runs_stay_as_curves_and_as_rows_with_their_settings_and_results(
     assert former[:8] == ["AdamW", "0.003", "12", "4", "32", "2", f"{loss:.3f}",
                           f"{loss - 0.5:.3f}"]
     assert present[1] == "0.01" and present[5] == "1"
-    gray = view._loss._former[0]
+    gray = view._charts.loss._former[0]
     np.testing.assert_array_equal(gray.get_ydata(), [step.loss for step in first.history])
     assert [step.loss for step in first.history] == view.former[0].result["loss"].tolist()
 
@@ -408,10 +409,10 @@ def test_the_loss_is_shown_on_a_log_scale_and_above_the_floor(view, scale, chang
     view.start()
     view.wait(LONG)
     view.scale.set_state({"index": [value for _, value in view.scale.options].index(scale)})
-    assert view._loss.axes.get_yscale() == "log"
-    np.testing.assert_allclose(view._loss._training.get_ydata(), view.shown["loss"] - change)
-    assert view._loss._floor.get_visible() is (scale == losses.LOG)
-    low, high = view._loss.axes.get_ylim()
+    assert view._charts.loss.axes.get_yscale() == "log"
+    np.testing.assert_allclose(view._charts.loss._training.get_ydata(), view.shown["loss"] - change)
+    assert view._charts.loss._floor.get_visible() is (scale == losses.LOG)
+    low, high = view._charts.loss.axes.get_ylim()
     assert high > 5 and (low < 0.5) == (scale == losses.LOG)    # down to the floor, if it is drawn
 
 
@@ -420,13 +421,27 @@ def test_before_a_run_the_picture_says_what_to_expect_of_it(view):
     guess = math.log(280)
     assert f"press start. In 12 steps, the loss should sink from about {guess:.3f}" in repr(view)
     assert "towards the floor of 0.500" in repr(view)
-    assert view._guess.get_visible() and view._guess.get_ydata() == [guess] * 2
-    planned = view._planned_rate.get_ydata()
-    assert view._loss._floor.get_visible()
+    assert view._charts.guess.get_visible() and view._charts.guess.get_ydata() == [guess] * 2
+    planned = view._charts.expectations[-1].get_ydata()
+    assert view._charts.loss._floor.get_visible()
     view.start()
     view.wait(LONG)
     np.testing.assert_allclose(planned, view.shown["learning_rate"])
-    assert not any(part.get_visible() for part in view._expectations)
+    assert not any(part.get_visible() for part in view._charts.expectations)
+
+
+def test_before_a_run_a_notebook_stores_a_finished_one_that_says_it_is_another():
+    steps = finished_run()
+    view = dashboard(finished=steps)
+    data, metadata = view._repr_mimebundle_()
+    words = metadata["image/png"]["alt"]
+    assert words.startswith("A finished run, stored with the course. Step 300 of 300: training ")
+    assert f"validation loss {steps[-1].validation_loss:.3f}, " in words
+    assert "No run yet" in data["text/plain"] and view.picture.alt.startswith("No run yet")
+    view.start()
+    view.wait(LONG)
+    assert view.stored_picture is view.picture and "Step 12 of 12" in view.picture.alt
+    view.close()
 
 
 def test_how_long_a_run_will_take_is_said_before_it(view, monkeypatch):
