@@ -60,7 +60,7 @@ wrong_edits(
      "self.scale = nn.Parameter(torch.ones(emb_dim))\n"
      "        self.shift = nn.Parameter(torch.zeros(emb_dim))", "it has shift, for which"),
     ("self.scale = nn.Parameter(torch.ones(emb_dim))", "self.scale = torch.ones(emb_dim)",
-     "it has no scale"),
+     "scale is a plain tensor, which is not learned"),
 )
 
 # -------------------------------------------------------------------------------------- rotate
