@@ -9,8 +9,8 @@
 # make storyteller   trains the model that ships with the course anew (10 minutes)
 
 # Your python3 if it is new enough, else the newest that is: make lab PYTHON=python3.12 chooses.
-PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
-	$$python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$python && break; \
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; \
 	done)
 VENV = .venv
 VENV_PYTHON = $(VENV)/bin/python
@@ -56,9 +56,9 @@ storyteller: $(VENV)/installed
 	@$(VENV_PYTHON) tools/storyteller.py
 
 $(VENV)/installed: requirements.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "The course needs Python 3.10 or newer, and there is none here: install one (python.org has it), then run this again."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "The course needs Python 3.10 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": choose another with make lab PYTHON=...")'
-	@$(VENV_PYTHON) -c 'import sys, pip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@test -n "$(PYTHON)" || { echo "The course needs Python 3.11 or newer, and there is none here: install one (python.org has it), then run this again."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The course needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + ": choose another with make lab PYTHON=...")'
+	@$(VENV_PYTHON) -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing what requirements.txt lists; the first time this takes some minutes."
 	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements.txt
 	@pwd -P > $@

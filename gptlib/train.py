@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -166,12 +167,6 @@ def _number(text: str) -> int | float | str:
 
 
 def _from_toml(path: str) -> dict:
-    try:
-        import tomllib
-    except ModuleNotFoundError:
-        raise ValueError(
-            f"{path} can be read by Python 3.11 or newer only: give its settings as options."
-        ) from None
     try:
         settings = tomllib.loads(existing(path, "leave --config out.").read_text(encoding="utf-8"))
     except ValueError as error:

