@@ -54,6 +54,17 @@ def arcs():
     return view
 
 
+# JupyterLab's own dark colors, as its theme of that name sets them.
+DARK = """
+body {
+  --jp-layout-color0: #111; --jp-layout-color1: #212121; --jp-layout-color2: #424242;
+  --jp-border-color1: #616161; --jp-border-color2: #424242; --jp-error-color1: #f44336;
+  --jp-content-font-color1: #fff; --jp-content-font-color2: rgba(255, 255, 255, 0.7);
+  background: var(--jp-layout-color1);
+}
+"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", [*OF_THE_BROWSER, "arcs"])
 def test_axe_finds_nothing_serious_in_a_view_of_the_browser(window, name, scheme):
@@ -62,6 +73,7 @@ def test_axe_finds_nothing_serious_in_a_view_of_the_browser(window, name, scheme
     page.emulate_media(color_scheme=scheme)
     view = ViewPage(page, arcs() if name == "arcs" else MAKERS[name]())
     if scheme == "dark":
+        page.add_style_tag(content=DARK)
         page.evaluate("() => document.body.setAttribute('data-jp-theme-light', 'false')")
     assert serious_violations(view.page, "#view") == []
     page.close()

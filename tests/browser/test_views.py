@@ -878,6 +878,7 @@ def test_every_step_of_the_temperature_is_a_round_number(opened):
     page = opened(MAKERS["SamplingBench"]())
     slider, seen = page.get_by_role("slider", name="temperature"), []
     slider.press("Home")
+    page.settle()
     for _ in range(31):
         seen.append(slider.get_attribute("aria-valuetext"))
         slider.press("ArrowRight")
