@@ -21,7 +21,7 @@ from pathlib import Path
 
 from course import CELL_TIMEOUT, ENVIRONMENT, ROOT, CourseError, chapters, without_models
 
-AT_A_TIME = 3  # parts that run side by side, on two cores: much of the browser's time is waiting
+AT_A_TIME = 2  # parts that run side by side, on two cores; three are no faster
 # They take minutes each, so each is a part of its own.
 BROWSER, SOLVED, EXERCISES = "tests/browser", "tests/browser/test_solved.py", "tests/exercises"
 # What else is installed for pytest takes a second to load, for each chapter.
