@@ -210,11 +210,11 @@ def own_share(given: list[str]) -> float:
     """What the command does between two steps: a line in the log, and now and then on the screen.
 
     -> its share of the time in which the processors were busy with the run's steps and with it"""
-    own, started = 0.0, time.process_time()
+    own, started = 0.0, 0.0
 
     def steps_of(*run, **settings):
         nonlocal own, started
-        started = time.process_time()
+        started = time.process_time()                 # the text is read, and the model made
         for step in with_checkpoints(*run, **settings):
             before = time.process_time()
             yield step

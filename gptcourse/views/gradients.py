@@ -99,8 +99,7 @@ class GradientFlow(View):
         figure = figures.new_figure(figures.WIDTH, 320)
         self._axes = [
             figures.new_axes(figure, "Gradient that arrives", "after block", "relative to the end",
-                             "y",
-                             position=121),
+                             "y", position=121),
             figures.new_axes(figure, "How alike the tokens are", "after block", "mean cosine", "y",
                              position=122)]
         figures.set_log_y(self._axes[0])
