@@ -278,7 +278,7 @@ def evaluate(model, inputs, targets, batch_size=16):
     """The mean loss over any number of windows, (N, T) each, a few at a time."""
     model.eval()
     total = 0.0
-    for some, theirs in zip(inputs.split(batch_size), targets.split(batch_size)):
+    for some, theirs in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
         total += len(some) * next_token_loss(model(some), theirs).item()     # some (B, T)
     return total / len(inputs)
 

@@ -193,7 +193,7 @@ _MADE, _EACH_STEP = _MADE_ONCE.splitlines(keepends=True)
 
 UNSETTLED = TRAIN.with_bug(
     "06.unsettled",
-    goal="Find the bug: this loop learns far more slowly than yours, although each step is as long. "
+    goal="Find the bug: this loop learns far more slowly than yours, although no step is shorter. "
          "Why?",
     bug=(_MADE_ONCE, f"{_EACH_STEP}    {_MADE}",
          "The bug is still in there. Each line does what it should, but one of them stands in the "
@@ -262,10 +262,9 @@ def _reads_all_at_once(answer):
         "scores alone would fill the memory: let it read batch_size of them, then the next.")
 
 
-_LOOP = """    for some, theirs in zip(inputs.split(batch_size), targets.split(batch_size)):
-        total += len(some) * next_token_loss(model(some), theirs).item()     # some (B, T)
-    return total / len(inputs)
-"""
+_ADD = ("        total += len(some) * next_token_loss(model(some), theirs).item()     # some (B, T)"
+        "\n")
+_DIVIDE = "    return total / len(inputs)"
 
 EVALUATE = Exercise(
     "06.evaluate",
@@ -276,14 +275,14 @@ EVALUATE = Exercise(
         ("len(some) * ", "",
          "The mean losses of the batches are added up as if each had one window: multiply each by "
          "the number of its windows, len(some), before you divide by all of them."),
-        (_LOOP, _LOOP.replace("len(some) * ", "").replace(
-            "len(inputs)", "len(inputs.split(batch_size))"),
+        (_ADD + _DIVIDE, f"{_ADD.replace('len(some) * ', '')}    return total / "
+                         "len(inputs.split(batch_size))",
          "You average the mean losses of the batches, but the last one is smaller: weight each by "
          "the number of its windows."),
         ("model(some), theirs", "model(theirs), some",
          "Inputs and targets are swapped: the model reads the inputs and is to predict the "
          "targets."),
-        ("    return total / len(inputs)", "        return total / len(inputs)",
+        (_DIVIDE, f"    {_DIVIDE}",
          "Only the first batch counts: let no `return` stand inside of the loop."),
         (" / len(inputs)", "",
          "This is the sum over all windows: divide it by their number."),
@@ -291,8 +290,8 @@ EVALUATE = Exercise(
          "Only the last batch is left: add to the total, with +=."),
     ],
     hints=(
-        "Nothing is learned here, so of train's lines only those are needed that get to a loss. How "
-        "do you get from the mean losses of the parts to what all windows have paid?",
+        "Nothing is learned here, so of train's lines only those are needed that get to a loss. "
+        "How do you get from the mean losses of the parts to what all windows have paid?",
         """
         1. model.eval()
         2. inputs.split(batch_size) and targets.split(batch_size) are cut at the same places

@@ -185,7 +185,8 @@ wrong_edits(
     ("total / len(inputs)", "total // len(inputs)", "rounded"),
     ("len(some) * ", "batch_size * ", "mean loss is"),
     ("return total / len(inputs)", "print(total / len(inputs))", "forget `return`"),
-    ("zip(inputs.split(batch_size), targets.split(batch_size))", "[(inputs, targets)]",
+    ("zip(inputs.split(batch_size), targets.split(batch_size), strict=True)",
+     "[(inputs, targets)]",
      "is given 7 windows at a time"),
     ("inputs.split(batch_size), targets.split(batch_size)", "inputs, targets", "model"),
 )
