@@ -267,22 +267,20 @@ def train(model, ids, steps, batch_size=16, peak=3e-3, warmup_steps=20, generato
         yield loss.item()
 
 def story_batch(ids, batch_size, context_length, generator=None):
-    """As `batch`, but each window begins where a story does, with a token like the first of all."""
-    starts = (ids[:-context_length] == ids[0]).nonzero()[:, 0]
+    """As `batch`, but each window begins where a story does, with the end token: the largest id."""
+    starts = (ids[:-context_length] == ids.max()).nonzero()[:, 0]
     chosen = starts[torch.randint(len(starts), (batch_size,), generator=generator)]
     windows = torch.stack([ids[start : start + context_length + 1] for start in chosen])
     return windows[:, :-1], windows[:, 1:]
 
 @torch.no_grad()
-def evaluate(model, ids, batch_size=16):
-    """The mean loss over a whole text, ids (N), read in order, window after window."""
-    T = model.config["context_length"]
-    windows = ids.unfold(0, T + 1, T)                     # (n, T + 1): the last is the next's first
+def evaluate(model, inputs, targets, batch_size=16):
+    """The mean loss over any number of windows, (N, T) each, a few at a time."""
     model.eval()
     total = 0.0
-    for part in windows.split(batch_size):
-        total += len(part) * next_token_loss(model(part[:, :-1]), part[:, 1:]).item()
-    return total / len(windows)
+    for some, theirs in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+        total += len(some) * next_token_loss(model(some), theirs).item()     # some (B, T)
+    return total / len(inputs)
 
 def save(path, tokenizer, model):
     """Write to a file all that it takes to go on another day."""
@@ -372,7 +370,8 @@ def main():
         seen, unseen = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
         if len(unseen) <= 128:
             sys.exit(f"{path} is too short: it has {len(ids)} tokens, but 1,300 are the least.")
-        stories = len(ids) < 128 * len(documents)         # whole documents fit into the windows
+        begins = tokenizer.end_token in unseen[:-128]     # where a window may begin
+        stories = begins and len(ids) < 128 * len(documents)      # whole ones fit into windows
         layers, steps, peak, draw = (
             (1, 1800, 0.01, story_batch) if stories else (2, 450, 0.006, batch))
         model = GPTModel({**GPT_CONFIG_124M, "vocab_size": len(tokenizer.vocabulary),
@@ -381,7 +380,8 @@ def main():
         for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1):
             if step % 100 == 0:
                 print(f"step {step:4}   loss {loss:.3f}", flush=True)
-        print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\n")
+        new_loss = evaluate(model, *draw(unseen, 200, 128))
+        print(f"on text it has never seen: {new_loss:.3f} nats per token\n")
         save(path.with_suffix(".pt"), tokenizer, model)
     end = tokenizer.end_token
     told = generate(model, [end, *tokenizer.encode(beginning)], 200, stop=end)

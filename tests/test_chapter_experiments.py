@@ -32,6 +32,7 @@ from gptcourse.experiments import (
     kinds_of_tokens,
     learning_to_repeat,
     likely_tokens,
+    looks,
     milliseconds_of_a_token,
     misfit_chances,
     modern,
@@ -56,6 +57,7 @@ from gptcourse.experiments import (
     train_by,
     train_on,
     with_attention,
+    with_layer,
     without_positions,
 )
 from gptcourse.experiments.inside import (
@@ -67,7 +69,7 @@ from gptcourse.experiments.inside import (
 )
 from gptcourse.experiments.training import FINISHED, run_to_store, store_run
 from gptcourse.views import RotaryExplorer
-from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, record
+from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, patch, record
 from gptlib.attention import attention, causal_mask
 from gptlib.corpus import storybook
 from gptlib.inside import by_head, replace_heads
@@ -246,10 +248,48 @@ def test_a_step_moves_the_layer_with_the_other_attention_and_not_the_one_it_was_
 def test_around_one_layer_a_token_has_its_own_vector_its_places_and_what_was_gathered():
     layer, _ = a_layer()
     model, ids = OneLayer(layer, vocab_size=9), random_ids(2, 5, vocab_size=9)
-    x = 8 * (model.tokens.weight[ids] + model.places.weight[:5])
-    torch.testing.assert_close(model.vectors(ids), x)
+    x = model.tokens.weight[ids] + model.places.weight[:5]
     torch.testing.assert_close(model(ids), model.scores(x + layer(x)))
-    assert 0.8 < OneLayer(layer, 2000).tokens.weight.std() * 8 < 1.2
+
+
+def test_the_tables_around_one_layer_take_steps_fifty_times_as_long():
+    layer, ids = a_layer()[0], random_ids(2, 5, vocab_size=9)
+    model = OneLayer(layer, vocab_size=9)
+    x = (model.tokens.weight[ids] + model.places.weight[:5]).detach().requires_grad_()
+    model.scores(x + layer(x)).square().sum().backward()
+    of_scores = model.scores.weight.grad.clone()
+    model.zero_grad()
+    model(ids).square().sum().backward()
+    torch.testing.assert_close(model.places.weight.grad[:5], 50 * x.grad.sum(dim=0))
+    torch.testing.assert_close(model.scores.weight.grad, of_scores)
+
+
+def test_where_one_layer_looks_is_where_its_heads_gather_from():
+    layer, _ = a_layer()
+    model, ids, seen = OneLayer(layer, vocab_size=9), random_ids(2, 5, vocab_size=9), []
+
+    def watched(queries, keys, values, mask):
+        seen.append(attention(queries, keys, torch.eye(5).expand(2, 3, 5, 5), mask))
+        return values
+
+    model.attention = with_attention(layer, watched)
+    model(ids)
+    torch.testing.assert_close(looks(model, ids), seen[0])
+
+
+def test_a_model_with_a_learners_layer_is_the_same_model_and_can_be_watched_and_patched():
+    model, ids = lively_model(), random_ids(2, 9)
+    layer, tap = gpt.MultiHeadAttention(model.config.to_dict()), "blocks.0.attention.head_outputs"
+    layer.load_state_dict(model.blocks[0].attention.state_dict())
+    changed, silence = with_layer(model, layer), {tap: torch.zeros_like}
+    torch.testing.assert_close(changed(ids), model(ids))
+    with record(model, tap) as inside, record(changed, tap) as inside_changed:
+        changed(ids), model(ids)
+    torch.testing.assert_close(inside_changed[tap], inside[tap])
+    with patch(model, silence), patch(changed, silence):
+        torch.testing.assert_close(changed(ids), model(ids))
+    layer.output.weight.data.zero_()
+    torch.testing.assert_close(changed(ids), model(ids))     # it has a copy of the layer
 
 
 def pre_norm(x, norm, part):

@@ -71,7 +71,7 @@ sys.modules["gptlib"] = sys.modules["gptcourse"] = None         # whoever import
 sys.path.insert(0, "")
 import gpt
 model, train = gpt.GPTModel, gpt.train                          # a quarter of an hour in seconds
-gpt.GPTModel = lambda config: model({**config, "emb_dim": 32, "n_layers": 1, "context_length": 16})
+gpt.GPTModel = lambda config: model({**config, "emb_dim": 32, "n_layers": 1})
 gpt.train = lambda model, ids, steps, **given: train(model, ids, steps // 9, **given)
 gpt.main()
 """
@@ -121,6 +121,19 @@ def test_two_runs_say_the_same(learned, tmp_path):
     assert told_by(tmp_path) == learned[1]
 
 
+@pytest.mark.parametrize(("n_tales", "draws"), [(14, gpt.batch), (30, gpt.story_batch)])
+def test_windows_begin_at_stories_only_where_one_is_held_back(
+        tmp_path, monkeypatch, n_tales, draws):
+    tales = "<|endoftext|>".join(story.text for story in storybook.stories(n_tales, seed=5))
+    (tmp_path / "tales.txt").write_text(tales, encoding="utf-8")
+    asked = []
+    monkeypatch.setattr(gpt, "train", lambda *given, draw, **named: asked.append(draw) or [])
+    monkeypatch.setattr(sys, "argv", ["gpt.py", str(tmp_path / "tales.txt")])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    gpt.main()
+    assert asked == [draws]
+
+
 @pytest.mark.parametrize(("line", "told"), [
     ([], "Name a text to learn from"), (["nowhere.txt"], "Name a text to learn from"),
     (["."], "Name a text to learn from"), (["tiny.txt"], "tiny.txt is too short"),
@@ -148,7 +161,7 @@ def test_what_is_saved_is_taken_up_again(tmp_path):
 
 
 def test_stories_are_drawn_from_where_they_begin():
-    ids = torch.tensor([9, 1, 2, 9, 3, 9, 4, 5, 6, 9, 7])
+    ids = torch.tensor([2, 9, 1, 2, 9, 3, 9, 4, 5, 6, 9, 7])         # the end of a first one, too
     inputs, targets = gpt.story_batch(ids, 200, 3, torch.Generator().manual_seed(0))
     assert {tuple(row) for row in inputs.tolist()} == {(9, 1, 2), (9, 3, 9), (9, 4, 5)}
     assert {tuple(row) for row in targets.tolist()} == {(1, 2, 9), (3, 9, 4), (4, 5, 6)}
@@ -454,12 +467,14 @@ def test_training_learns_a_text_by_heart():
     assert list(gpt.generate(mine, text[:10].tolist(), 30, temperature=0)) == text[10:40].tolist()
 
 
-@pytest.mark.parametrize(("n_ids", "batch_size"), [(T + 1, 16), (7 * T + 1, 3), (7 * T + 20, 7)])
-def test_the_loss_over_a_text_is_the_librarys_over_its_whole_windows(n_ids, batch_size):
+@pytest.mark.parametrize(("n", "batch_size"), [(1, 16), (7, 3), (8, 4)])
+def test_the_loss_over_windows_is_the_librarys(n, batch_size):
     mine, library = pair({"drop_rate": 0.5})
-    ids = random_ids(n_ids)
-    expected = evaluate(library, ids[: (n_ids - 1) // T * T + 1])
-    assert gpt.evaluate(mine.train(), ids, batch_size) == pytest.approx(expected, rel=1e-5)
+    ids = random_ids(n * T + 1)
+    inputs, targets = ids[:-1].view(n, T), ids[1:].view(n, T)
+    expected = evaluate(library, ids)                    # which reads these very windows
+    assert gpt.evaluate(mine.train(), inputs, targets, batch_size) == pytest.approx(
+        expected, rel=1e-5)
 
 
 # -- generation -------------------------------------------------------------------------------

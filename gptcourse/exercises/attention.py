@@ -375,10 +375,11 @@ MULTI_HEAD_ATTENTION = Exercise(
     ],
 )
 
-# ------------------------------------------------------------------------------- peeking_head
+# ---------------------------------------------------------------------------- PeekingAttention
 
-PEEKING_HEAD = MULTI_HEAD_ATTENTION.with_bug(
-    "03.peeking_head",
+PEEKING_ATTENTION = MULTI_HEAD_ATTENTION.with_bug(
+    "03.PeekingAttention",
+    definition="PeekingAttention",
     goal="Find the bug: every forbidden weight is 0, and still tokens learn something of what "
          "comes after them.",
     bug=(".transpose(1, 2).flatten(2)     ", ".reshape(x.shape)               ",
@@ -400,4 +401,4 @@ PEEKING_HEAD = MULTI_HEAD_ATTENTION.with_bug(
     ),
 )
 
-EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, SPLIT_HEADS, MULTI_HEAD_ATTENTION, PEEKING_HEAD)
+EXERCISES = (CAUSAL_MASK, ATTENTION_WEIGHTS, SPLIT_HEADS, MULTI_HEAD_ATTENTION, PEEKING_ATTENTION)

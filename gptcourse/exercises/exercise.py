@@ -11,6 +11,7 @@ source without the body, and each known mistake an edit of it.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
@@ -172,10 +173,14 @@ class Exercise:
         return made
 
     def with_bug(self, identity: str, goal: str, bug: tuple[str, str, str],
-                 hints: tuple[str, str, str], mended: str = "") -> Exercise:
-        """The same definition, judged alike, but given whole, with a bug that is to be found."""
-        return replace(self, id=identity, goal=goal, definition=self.defines, kept=False, bug=bug,
-                       mended=mended, blanks=(), hints=hints,
+                 hints: tuple[str, str, str], definition: str = "",
+                 mended: str = "") -> Exercise:
+        """The same definition, judged alike, but given whole, with a bug that is to be found; under
+        another name where one is given, so that the learner's own is not overwritten."""
+        name = definition or self.defines
+        source = re.sub(rf"\b{self.defines}\b", name, self.solution_source) if definition else ""
+        return replace(self, id=identity, goal=goal, definition=name, source=source or self.source,
+                       kept=False, bug=bug, mended=mended, blanks=(), hints=hints,
                        edits=[edit for edit in self.edits if edit[:2] != bug[:2]])
 
     @property

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FunctionType
@@ -585,7 +586,10 @@ class Heard:
     sizes: int | None = None                     # the vocab_size of the model that is trained
     seen: list | None = None                     # ids that it was trained on
     steps: int = 0                               # of how many the loss was asked for
-    unseen: list | None = None                   # ids of the evaluation
+    train_draws: str = "batch"                   # with this function
+    unseen: list | None = None                   # ids that the windows of the evaluation are from
+    drawn_by: str = ""                           # with this function
+    drawn: bool = False                          # it is these that evaluate is given
     after: int = 0                               # the steps that were taken before it
     prompt: list | None = None                   # what was to be continued
     told: str = ""                               # what was printed
@@ -616,21 +620,31 @@ def run_main(main):
 def _overheard(main, *line):
     """A run of main with this command line; training, evaluation and writing are played."""
     main = inspect.unwrap(main)
-    heard, names = Heard(), {**vars(gpt), **main.__globals__}
+    heard, names, windows = Heard(), {**vars(gpt), **main.__globals__}, []
 
     def tokenizer(*given, **named):
         made = names["Tokenizer"](*given, **named)
         heard.vocabulary = made.vocabulary
         return made
 
-    def train(model, ids, *_given, steps=None, **_named):
+    def train(model, ids, *_given, steps=None, draw=None, **_named):
         heard.seen, heard.sizes = ids.tolist(), model.config["vocab_size"]
+        heard.train_draws = draw.__name__ if draw else "batch"
         for _ in range(min(steps or _given[0], 1000)):
             heard.steps += 1
             yield 2.5
 
-    def evaluate(_model, ids, *_given, **_named):
-        heard.unseen, heard.after = ids.tolist(), heard.steps
+    def drawing(name):
+        @wraps(names[name])
+        def draw(ids, *given, **named):
+            heard.unseen, heard.drawn_by = ids.tolist(), name
+            windows[:] = names[name](ids, *given, **named)
+            return tuple(windows)
+        return draw
+
+    def evaluate(_model, *given, **named):
+        heard.drawn = [*map(id, (*given, *named.values()))][:2] == [*map(id, windows)]
+        heard.after = heard.steps
         return _LOSS
 
     def generate(_model, ids, *_given, **_named):
@@ -640,7 +654,8 @@ def _overheard(main, *line):
     def listen(*parts, sep=" ", end="\n", **_named):
         heard.told += re.sub(r" at 0x\w+", "", sep.join(map(str, parts))) + end
 
-    actors = {"Tokenizer": tokenizer, "train": train, "evaluate": evaluate, "generate": generate,
+    actors = {"Tokenizer": tokenizer, "train": train, "batch": drawing("batch"),
+              "story_batch": drawing("story_batch"), "evaluate": evaluate, "generate": generate,
               "print": listen}
     with (mock.patch.object(sys, "argv", ["my_gpt.py", *map(str, line)]),
           mock.patch.object(torch.cuda, "is_available", lambda: False),
@@ -664,9 +679,15 @@ class MainAnswer:
         if first.steps < 10:
             return (f"{first.steps} steps are trained: call train(model, seen, steps=...), and go "
                     "through all that it yields in a loop, for nothing happens before.")
-        if first.unseen is None or first.after < first.steps:
+        if first.after < first.steps:
             return ("evaluate is not called after the training: measure the loss on what was held "
                     "out.")
+        if not first.drawn:
+            return ("evaluate measures windows: give it those that draw takes from what was held "
+                    "out, evaluate(model, *draw(unseen, 200, 128)).")
+        if first.drawn_by != first.train_draws:
+            return (f"train draws its windows with {first.train_draws}, the evaluation with "
+                    f"{first.drawn_by}: let both use draw, which fits the text.")
         if first.sizes != len(first.vocabulary):
             return (f"the model has {first.sizes} tokens, but the tokenizer's vocabulary has "
                     f"{len(first.vocabulary)}: hand it on as vocab_size.")
@@ -709,7 +730,8 @@ _LOOP = (
     "start=1):\n"
     "            if step % 100 == 0:\n"
     '                print(f"step {step:4}   loss {loss:.3f}", flush=True)\n'
-    '        print(f"on text it has never seen: {evaluate(model, unseen):.3f} nats per token\\n")\n'
+    "        new_loss = evaluate(model, *draw(unseen, 200, 128))\n"
+    '        print(f"on text it has never seen: {new_loss:.3f} nats per token\\n")\n'
     '        save(path.with_suffix(".pt"), tokenizer, model)\n'
 )
 _WRITE = '''    told = generate(model, [end, *tokenizer.encode(beginning)], 200, stop=end)
@@ -732,7 +754,7 @@ MAIN = Exercise(
         '''
         1. cut ids at nine tenths: what is seen, and what is not
         2. a loop over train(model, seen, steps, peak=peak, draw=draw); print every 100 steps
-        3. print evaluate(model, unseen), and save the tokenizer and the model
+        3. measure on 200 windows that draw takes from unseen, print that, and save both
         4. print the beginning, and after it the decoded tokens of generate
         ''',
         '''
@@ -741,7 +763,7 @@ MAIN = Exercise(
         for step, loss in enumerate(train(model, seen, steps, peak=peak, draw=draw), start=1):
             if step % 100 == 0:
                 print(f"step {step:4}   loss {loss:.3f}", flush=True)
-        print(evaluate(...))
+        print(evaluate(model, *draw(...)))
         save(path.with_suffix(".pt"), tokenizer, model)
         ...                                           # for a text and for what was kept of one:
         print(beginning + tokenizer.decode(generate(model, ..., 200, stop=end)))

@@ -92,7 +92,8 @@ _SHARES = {
         "Attention's products are counted forward only: they have a backward pass, too, for "
         "queries and keys, weights and values.",
     ("attention's products", 1 / 2):
-        "Half of attention's products is missing: queries meet keys, and then weights meet values.",
+        "Attention's products are counted half. There are two of them, queries with keys and "
+        "weights with values, and the mask spares neither: the whole square is computed.",
 }
 _SUM = "6 * (weights + attention)"
 

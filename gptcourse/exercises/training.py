@@ -185,25 +185,33 @@ TRAIN = Exercise(
                 Property("evaluation may come between", _stays_in_evaluation, of_class=True)],
 )
 
+_MADE_ONCE = (
+    "    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.1)\n"
+    "    for step in range(steps):\n"
+)
+_MADE, _EACH_STEP = _MADE_ONCE.splitlines(keepends=True)
+
 UNSETTLED = TRAIN.with_bug(
     "06.unsettled",
-    goal="Find the bug: this loop learns more slowly than yours, and its loss does not settle at "
-         "the end. Why?",
-    bug=("learning_rate(step, steps, warmup_steps, peak)",
-         "learning_rate(step, warmup_steps, steps, peak)",
-         "The bug is still in there: each line does what it should, with the numbers that it is "
-         "given. Print group[\"lr\"] in each step of a short run, and look at the last ones."),
+    goal="Find the bug: this loop learns far more slowly than yours, although no step is shorter. "
+         "Why?",
+    bug=(_MADE_ONCE, f"{_EACH_STEP}    {_MADE}",
+         "The bug is still in there. Each line does what it should, but one of them stands in the "
+         "wrong place: print len(optimizer.state) before each optimizer.step(). It counts the "
+         "weights that have averages already."),
     hints=(
-        "Print group[\"lr\"] in the steps of a run of 60. What should it be in steps 0, 19 and 59, "
-        "by the plan from step 2? And what is it?",
+        "AdamW divides one average by the root of another. By the table of step 1, what is that "
+        "fraction in the very first step, whatever the slope? And if every step were the first?",
         """
-        1. the rate climbs from the first step to the last, as if the warm-up never ended
-        2. learning_rate is right, so it must have been told of a warm-up of that length
-        3. compare its first line, where it is defined, with the line that calls it
+        1. len(optimizer.state), printed before each step, is 0 every time: no averages are kept
+        2. so every weight moves by the whole rate, wherever its newest slope points
+        3. which line throws the averages away?
         """,
         """
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, ..., ..., peak)    # of how many steps; the warm-up
+        optimizer = ...                               # what has to last stands before the loop
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                ...
         """,
     ),
 )
@@ -211,93 +219,96 @@ UNSETTLED = TRAIN.with_bug(
 # ------------------------------------------------------------------------------------ evaluate
 
 
+def _windows(generator: Generator, n: int, T: int):
+    """inputs and targets, (n, T) each."""
+    ids = torch.randint(11, (n, T + 1), generator=generator)
+    return ids[:, :-1], ids[:, 1:]
+
+
 def _to_evaluate(generator: Generator):
-    """Batches of one window, an incomplete last batch, tokens left over, a single window, T = 1."""
-    for T, N, batch_size in ((4, 30, 3), (3, 10, 2), (5, 6, 4), (1, 8, 5), (2, 14, 1)):
-        ids = torch.randint(11, (N,), generator=generator)
-        yield tiny_model(context_length=T, drop_rate=0.5), ids, batch_size
+    """Batches of one window, an incomplete last batch, a single window, T = 1."""
+    for T, n, batch_size in ((4, 7, 3), (3, 3, 2), (5, 1, 4), (1, 8, 5), (2, 6, 1)):
+        yield tiny_model(context_length=T, drop_rate=0.5), *_windows(generator, n, T), batch_size
 
 
 def _drops_while_measuring(answer):
     model = tiny_model(context_length=4, drop_rate=0.5).train()
-    wanted = gpt.evaluate(copy.deepcopy(model), torch.arange(30) % 11)
-    if math.isclose(float(answer(model, torch.arange(30) % 11, 16)), wanted, rel_tol=1e-4):
+    windows = _windows(Generator().manual_seed(0), 7, 4)
+    wanted = gpt.evaluate(copy.deepcopy(model), *windows)
+    if math.isclose(float(answer(model, *windows, 16)), wanted, rel_tol=1e-4):
         return None
     return ("a model that is in training mode drops numbers while it is measured: call "
             "model.eval() first.")
 
 
-def _keeps_the_way_back(answer):
+def _measured(answer):
+    """What a model gave out while it was measured, on 7 windows in batches of 3."""
     model, recorded = tiny_model(context_length=4), []
-    model.register_forward_hook(lambda _model, _given, out: recorded.append(out.requires_grad))
-    answer(model, torch.arange(30) % 11, 2)
-    return None if not any(recorded) else (
+    model.register_forward_hook(lambda _model, _given, out: recorded.append(out))
+    answer(model, *_windows(Generator().manual_seed(0), 7, 4), 3)
+    return recorded
+
+
+def _keeps_the_way_back(answer):
+    return None if not any(out.requires_grad for out in _measured(answer)) else (
         "the way back to the weights is recorded, for nobody: keep @torch.no_grad() above the "
         "first line.")
 
 
-_FOLD = "ids.unfold(0, T + 1, T)"
-_ADD = "len(part) * next_token_loss(model(part[:, :-1]), part[:, 1:]).item()"
+def _reads_all_at_once(answer):
+    most = max(map(len, _measured(answer)))
+    return None if most <= 3 else (
+        f"with batch_size=3 the model is given {most} windows at a time. Of many windows, the "
+        "scores alone would fill the memory: let it read batch_size of them, then the next.")
+
+
+_ADD = ("        total += len(some) * next_token_loss(model(some), theirs).item()     # some (B, T)"
+        "\n")
+_DIVIDE = "    return total / len(inputs)"
 
 EVALUATE = Exercise(
     "06.evaluate",
-    goal="Measure the mean loss over a whole text, window after window; what is left over at its "
-         "end does not count.",
+    goal="Measure the mean loss over many windows; the model reads batch_size of them at a time.",
     returns=NumberAnswer("mean loss"),
     cases=_to_evaluate,
     edits=[
-        ("len(part) * ", "",
+        ("len(some) * ", "",
          "The mean losses of the batches are added up as if each had one window: multiply each by "
-         "the number of its windows, len(part), before you divide by all of them."),
-        (f"        total += {_ADD}\n    return total / len(windows)",
-         f"        total += {_ADD[12:]}\n    return total / len(windows.split(batch_size))",
+         "the number of its windows, len(some), before you divide by all of them."),
+        (_ADD + _DIVIDE, f"{_ADD.replace('len(some) * ', '')}    return total / "
+                         "len(inputs.split(batch_size))",
          "You average the mean losses of the batches, but the last one is smaller: weight each by "
          "the number of its windows."),
-        (_FOLD, "ids.unfold(0, T + 1, T + 1)",
-         "The windows do not share a token, so at every seam one token is never predicted: each "
-         "window has T + 1 tokens and begins T after the last one."),
-        (_FOLD, "ids.unfold(0, T, T + 1)",
-         "unfold takes the axis, the size of a window, T + 1, and then the step, T."),
-        (_FOLD, "ids.unfold(0, T + 1, 1)",
-         "The windows overlap: each begins T tokens after the last one, so that every token is "
-         "predicted just once."),
-        ("part[:, 1:]", "part[:, :-1]",
-         "The scores are compared with the tokens that the model has just read: the targets are "
-         "those one further on, part[:, 1:]."),
-        ("model(part[:, :-1]), part[:, 1:]", "model(part[:, 1:]), part[:, :-1]",
-         "Inputs and targets are swapped: the model reads part[:, :-1] and is to predict "
-         "part[:, 1:]."),
-        ("model(part[:, :-1]), part[:, 1:]", "model(part)[:, :-1], part[:, 1:]",
-         "The model is given all T + 1 tokens of a window, more than its context: it reads "
-         "part[:, :-1], all but the last."),
-        ("    return total / len(windows)", "        return total / len(windows)",
+        ("model(some), theirs", "model(theirs), some",
+         "Inputs and targets are swapped: the model reads the inputs and is to predict the "
+         "targets."),
+        (_DIVIDE, f"    {_DIVIDE}",
          "Only the first batch counts: let no `return` stand inside of the loop."),
-        (" / len(windows)", "",
+        (" / len(inputs)", "",
          "This is the sum over all windows: divide it by their number."),
         ("total +=", "total =",
          "Only the last batch is left: add to the total, with +=."),
     ],
     hints=(
-        "Take ids of 0 to 9 and windows that read T = 3 tokens. To predict token 4, from token 3 "
-        "on, which T + 1 tokens do you need? Where does the next window begin?",
+        "Nothing is learned here, so of train's lines only those are needed that get to a loss. "
+        "How do you get from the mean losses of the parts to what all windows have paid?",
         """
-        1. ids.unfold(0, size, step) cuts windows: of T + 1 tokens, one every T tokens
-        2. model.eval()
-        3. for each part, that is batch_size windows: the mean loss, times the number of windows
+        1. model.eval()
+        2. inputs.split(batch_size) and targets.split(batch_size) are cut at the same places
+        3. for each pair of parts: the mean loss, times the number of its windows
         4. the sum divided by the number of all windows
         """,
         """
-        T = model.config["context_length"]
-        windows = ids.unfold(0, T + 1, T)
         model.eval()
         total = 0.0
-        for part in windows.split(batch_size):
-            total += ...                      # a part may have fewer windows than the others
-        return total / len(windows)
+        for some, theirs in zip(inputs.split(batch_size), targets.split(batch_size)):
+            total += ...                      # the last part may have fewer windows
+        return total / len(inputs)
         """,
     ),
     properties=[Property("no dropout", _drops_while_measuring),
-                Property("no gradients", _keeps_the_way_back)],
+                Property("no gradients", _keeps_the_way_back),
+                Property("a few windows at a time", _reads_all_at_once)],
 )
 
 EXERCISES = (LEARNING_RATE, TRAIN, UNSETTLED, EVALUATE)

@@ -6,6 +6,7 @@ from gptcourse.experiments.changed_models import (
     friends_way,
     rearranged,
     with_attention,
+    with_layer,
     without_positions,
 )
 from gptcourse.experiments.counting import (
@@ -39,7 +40,7 @@ from gptcourse.experiments.modern import (
     trained,
     with_your_parts,
 )
-from gptcourse.experiments.one_layer import OneLayer
+from gptcourse.experiments.one_layer import OneLayer, looks
 from gptcourse.experiments.precision import LOSS_BY_PRECISION
 from gptcourse.experiments.pretrained import gpt2_file
 from gptcourse.experiments.processes import shared_training, yours_or_ours
@@ -108,6 +109,7 @@ __all__ = [
     "kinds_of_tokens",
     "learning_to_repeat",
     "likely_tokens",
+    "looks",
     "measured",
     "milliseconds_of_a_token",
     "misfit_chances",
@@ -142,6 +144,7 @@ __all__ = [
     "trained",
     "valleys",
     "with_attention",
+    "with_layer",
     "with_your_parts",
     "without_positions",
     "yours_or_ours",

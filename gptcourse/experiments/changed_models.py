@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gptlib.attention import KVCache, causal_mask, merge_heads, split_heads
 from gptlib.blocks import TransformerBlock
 from gptlib.model import GPTModel
+from gptlib.tap import Tap
 
 
 def with_attention(layer: nn.Module, attention: Callable) -> nn.Module:
@@ -29,6 +30,33 @@ def with_attention(layer: nn.Module, attention: Callable) -> nn.Module:
     changed = copy.deepcopy(layer)
     changed.forward = MethodType(forward, changed)
     return changed
+
+
+class _Tapped(nn.Module):
+    """A learner's attention layer, with a tap between its heads and its `output`, where the
+    library's has one."""
+
+    def __init__(self, layer: nn.Module, n_heads: int):
+        super().__init__()
+        self.layer, self.head_outputs = copy.deepcopy(layer), Tap()
+
+        def through_the_tap(_output: nn.Module, read: tuple[Tensor]) -> Tensor:     # (B, T, C)
+            return merge_heads(self.head_outputs(split_heads(read[0], n_heads)))
+
+        self.layer.output.register_forward_pre_hook(through_the_tap)
+
+    def forward(self, x: Tensor, _cache: None = None) -> Tensor:             # (B, T, C)
+        return self.layer(x)
+
+
+def with_layer(model: GPTModel, layer: nn.Module) -> GPTModel:
+    """A copy of the model whose first attention layer is a copy of `layer`, a learner's.
+
+    What its heads hand over can be recorded and patched, as in the model.
+    """
+    changed = copy.deepcopy(model)
+    changed.blocks[0].attention = _Tapped(layer, model.config.n_heads)
+    return changed.train(model.training)
 
 
 def rearranged(model: GPTModel, arrange: Callable) -> GPTModel:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+from gptlib.attention import attention_weights, causal_mask, split_heads
 
 
 class OneLayer(nn.Module):
@@ -13,12 +16,18 @@ class OneLayer(nn.Module):
         C = layer.output.out_features
         self.tokens, self.places = nn.Embedding(vocab_size, C), nn.Embedding(context_length, C)
         self.attention, self.scores = layer, nn.Linear(C, vocab_size)
-        for table in (self.tokens, self.places):        # small, and 8 times as large when read:
-            nn.init.normal_(table.weight, std=1 / 8)    # so a plain step moves what is read farther
-
-    def vectors(self, ids: Tensor) -> Tensor:                                # (B, T)
-        return 8 * (self.tokens(ids) + self.places.weight[: ids.shape[1]])   # (B, T, C)
+        for table in (self.tokens, self.places):                    # so that their steps are longer
+            table.weight.register_hook(lambda gradient: 50 * gradient)
 
     def forward(self, ids: Tensor) -> Tensor:                                # (B, T)
-        x = self.vectors(ids)                                                # (B, T, C)
+        x = self.tokens(ids) + self.places.weight[: ids.shape[1]]            # (B, T, C)
         return self.scores(x + self.attention(x))                            # (B, T, V)
+
+
+@torch.no_grad()
+def looks(model: OneLayer, ids: Tensor) -> Tensor:
+    """How much each token takes from which, in every head.  (B, T) -> (B, H, T, T)"""
+    x = model.tokens(ids) + model.places.weight[: ids.shape[1]]              # (B, T, C)
+    queries, keys = (split_heads(project(x), model.attention.n_heads)
+                     for project in (model.attention.query, model.attention.key))
+    return attention_weights(queries, keys, causal_mask(ids.shape[1]))

@@ -33,7 +33,8 @@ EXERCISES = {exercise.name: exercise for exercise in all_exercises()} | {
     "keep_top_k": plain("keep_top_k", cases=lambda generator: [
         *zip(rows(generator, (5,), (3, 8), (2, 3, 6)), (2, 4, 1), strict=True)], **SCORES),
     "evaluate": plain("evaluate", NumberAnswer("loss"), lambda generator: [
-        (gpt.GPTModel(TINY).eval(), torch.arange(n) % 9, 2) for n in (8, 11, 20)]),
+        (gpt.GPTModel(TINY).eval(), *gpt.batch(torch.arange(20) % 9, n, 3, generator), 2)
+        for n in (2, 3, 7)]),
 }
 
 
@@ -132,8 +133,8 @@ def test_where_the_time_is_up_before_the_cause_is_found_the_wrong_number_is_told
 @pytest.mark.parametrize("switch", [nn.Module.train, nn.Module.double,
                                     lambda model: model.requires_grad_(False)])
 def test_what_switches_a_model_is_refused(switch):
-    def evaluate(model, ids, batch_size):
-        loss = gpt.evaluate(model, ids, batch_size)
+    def evaluate(model, inputs, targets, batch_size):
+        loss = gpt.evaluate(model, inputs, targets, batch_size)
         switch(model)
         return loss
 

@@ -175,7 +175,7 @@ wrong_edits(
 
 
 @right("MultiHeadAttention")
-@right("peeking_head")
+@right("PeekingAttention")
 class Fused(nn.Module):
     """torch's own kernel, which drops weights itself; the output is made first."""
 
@@ -198,7 +198,7 @@ class Fused(nn.Module):
 
 
 @right("MultiHeadAttention")
-@right("peeking_head")
+@right("PeekingAttention")
 class HeadByHead(nn.Module):
     """A mask in a buffer that is not saved, a loop over heads, in double precision."""
 
@@ -269,9 +269,9 @@ wrong_edits(
     ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "each of the self.n_heads heads"),
 )
 
-# --------------------------------------------------------------------------------- peeking_head
+# ----------------------------------------------------------------------------- PeekingAttention
 
 wrong_edits(
-    "peeking_head",
+    "PeekingAttention",
     (MIX, "(weights @ values).transpose(2, 3).reshape(x.shape)", "in other places"),
 )

@@ -23,6 +23,7 @@ from gptcourse.gpt import (
     Tokenizer,
     TransformerBlock,
     apply_temperature,
+    batch,
     evaluate,
     generate,
     init_weights,
@@ -439,7 +440,7 @@ def with_pieces(*_):
         model, ids = GPTModel(config), torch.tensor(ids)
         for loss in train(model, ids[:split], 300):
             print(loss)
-        print("held out:", evaluate(model, ids[split:]))
+        print("held out:", evaluate(model, *batch(ids[split:], 50, 16)))
         save(kept, tokenizer, model)
     else:
         tokenizer, model = load(kept)
@@ -461,7 +462,11 @@ wrong_edits(
     ("ids[len(ids) * 9 // 10 :]", "ids[len(ids) * 95 // 100 :]", "just what comes after"),
     ("len(tokenizer.vocabulary)", "50257", "hand it on as vocab_size"),
     ("path, beginning = Path(sys.argv[1])", "path, beginning = Path(sys.argv[0])", "No such file"),
-    ("{evaluate(model, unseen):.3f}", "{evaluate(model, unseen) and 0:.3f}", "never printed"),
+    ("{new_loss:.3f}", "{0:.3f}", "never printed"),
+    ("*draw(unseen, 200, 128)", "unseen", "evaluate measures windows"),
+    ("*draw(unseen, 200, 128)", "*draw(seen, 200, 128)", "just what comes after"),
+    ("*draw(unseen, 200, 128)", "*batch(unseen, 200, 128)", "let both use draw"),
+    ("peak=peak, draw=draw", "peak=peak", "let both use draw"),
     ('        save(path.with_suffix(".pt"), tokenizer, model)\n', "", "is not kept"),
     ('path.suffix == ".pt"', 'path.suffix == ".bin"', "can't decode byte"),
     ("*tokenizer.encode(beginning)", "", "not what generate goes on from"),

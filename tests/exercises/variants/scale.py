@@ -47,7 +47,7 @@ wrong_edits(
     (_SUM, "12 * (weights + attention)", "2 times what it should be"),
     (_SUM, "6 * weights", "Attention's own products are missing"),
     (_SUM, "6 * weights + 2 * attention", "counted forward only"),
-    (_SUM, "6 * (weights + attention / 2)", "Half of attention's products"),
+    (_SUM, "6 * (weights + attention / 2)", "the mask spares neither"),
     (_WEIGHTS, "12 * L * C * C ", "The output head is missing"),
     (_WEIGHTS, "12 * L * C * C + 2 * V * C ", "V times C is counted twice"),
     (_WEIGHTS, "12 * L * C * C + V * C + T * C ", "even with no layer"),

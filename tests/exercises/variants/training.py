@@ -157,26 +157,21 @@ wrong_edits(
 
 
 @right("evaluate")
-def in_a_loop(model, ids, batch_size=16):
-    T = model.config["context_length"]
-    starts = range(0, len(ids) - T, T)
+def in_a_loop(model, inputs, targets, batch_size=16):
     model.eval()
     losses = []
-    for first in range(0, len(starts), batch_size):
-        part = torch.stack([ids[i : i + T + 1] for i in starts[first : first + batch_size]])
+    for first in range(0, len(inputs), batch_size):
+        these = slice(first, first + batch_size)
         with torch.no_grad():
-            scores = model(part[:, :-1]).float()
-        losses += F.cross_entropy(scores.flatten(0, 1), part[:, 1:].flatten(),
+            scores = model(inputs[these]).float()
+        losses += F.cross_entropy(scores.flatten(0, 1), targets[these].flatten(),
                                   reduction="none").tolist()
     return sum(losses) / len(losses)
 
 
 @right("evaluate")
 @torch.inference_mode()
-def cut_twice(model, ids, batch_size=16):
-    T = model.config["context_length"]
-    n = (len(ids) - 1) // T
-    inputs, targets = ids[: n * T].view(n, T), ids[1 : n * T + 1].view(n, T)
+def one_at_a_time(model, inputs, targets, batch_size=16):
     model.eval()
     means = torch.tensor([next_token_loss(model(x[None]), y[None])
                           for x, y in zip(inputs, targets, strict=True)])
@@ -187,8 +182,11 @@ wrong_edits(
     "evaluate",
     ("    model.eval()\n", "", "call model.eval() first"),
     ("@torch.no_grad()\n", "", "keep @torch.no_grad()"),
-    ("ids.unfold(0, T + 1, T)", "ids.unfold(0, T, T)", "mean loss is"),
-    ("total / len(windows)", "total // len(windows)", "rounded"),
-    ("len(part) * ", "batch_size * ", "mean loss is"),
-    ("return total / len(windows)", "print(total / len(windows))", "forget `return`"),
+    ("total / len(inputs)", "total // len(inputs)", "rounded"),
+    ("len(some) * ", "batch_size * ", "mean loss is"),
+    ("return total / len(inputs)", "print(total / len(inputs))", "forget `return`"),
+    ("zip(inputs.split(batch_size), targets.split(batch_size), strict=True)",
+     "[(inputs, targets)]",
+     "is given 7 windows at a time"),
+    ("inputs.split(batch_size), targets.split(batch_size)", "inputs, targets", "model"),
 )
