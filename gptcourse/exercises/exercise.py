@@ -102,6 +102,7 @@ class Exercise:
     # How gpt.py's source is edited into the form that it has in this chapter: (old, new) each.
     earlier_form: Sequence[tuple[str, str]] = ()
     bug: tuple[str, str, str] | None = None      # find the bug: the stub is right but for this edit
+    mended: str = ""                             # all its lines without it, if gpt.py has others
     # Where the most is given: the lines that are to be written, and what stands in their place.
     blanks: Sequence[tuple[str, str]] = ()
     kept: bool = True                            # False where another exercise keeps the definition
@@ -135,6 +136,12 @@ class Exercise:
     def solution_source(self) -> str:
         return self.source or course_source(self.defines, self.earlier_form)
 
+    @property
+    def shown_source(self) -> str:
+        """The solution as a learner sees it: where a bug was to be found, in the stub's own way."""
+        source = self.solution_source
+        return edited(source, "", self.mended) if self.mended else source
+
     @cached_property
     def solution(self) -> Callable:
         return defined(self.solution_source, self.defines)
@@ -166,13 +173,14 @@ class Exercise:
         return made
 
     def with_bug(self, identity: str, goal: str, bug: tuple[str, str, str],
-                 hints: tuple[str, str, str], definition: str = "") -> Exercise:
+                 hints: tuple[str, str, str], definition: str = "",
+                 mended: str = "") -> Exercise:
         """The same definition, judged alike, but given whole, with a bug that is to be found; under
         another name where one is given, so that the learner's own is not overwritten."""
         name = definition or self.defines
         source = re.sub(rf"\b{self.defines}\b", name, self.solution_source) if definition else ""
         return replace(self, id=identity, goal=goal, definition=name, source=source or self.source,
-                       kept=False, bug=bug, blanks=(), hints=hints,
+                       kept=False, bug=bug, mended=mended, blanks=(), hints=hints,
                        edits=[edit for edit in self.edits if edit[:2] != bug[:2]])
 
     @property

@@ -176,6 +176,7 @@ _LOOP = """    surprises = []
         surprises.append(-log_probabilities.gather(-1, true_next))           # (B, 1)
     return torch.cat(surprises).mean()
 """
+_MENDED_LOOP = _LOOP.replace("range(1, ", "range(").replace("t - 1, None]", "t, None]    ")
 
 COPYCAT = NEXT_TOKEN_LOSS.with_bug(
     "02.copycat",
@@ -184,6 +185,7 @@ COPYCAT = NEXT_TOKEN_LOSS.with_bug(
     bug=("", _LOOP,
          "The bug is still in there: write down which token each row of scores has read, and with "
          "which one it is compared."),
+    mended=_MENDED_LOOP,
     hints=(
         "Take the window 3 1 4 1, whose targets are 1 4 1 5. Which tokens has the model read when "
         "it gives row 2 of its scores, counting from 0? With which target does the loop compare "

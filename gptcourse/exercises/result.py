@@ -63,7 +63,7 @@ def hint(exercise: Exercise, number: int) -> Hint | Source:
 
 
 def solution(exercise: Exercise) -> Source:
-    return Source(f"One way to write {exercise.name}", exercise.solution_source)
+    return Source(f"One way to write {exercise.name}", exercise.shown_source)
 
 
 EDGE, RAISED = PALETTE["edge"], PALETTE["raised"]
