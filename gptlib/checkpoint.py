@@ -30,6 +30,10 @@ from gptlib.tap import own_name
 from gptlib.training import Step, TrainConfig, TrainingRun
 
 
+class UnreadableFile(ValueError):
+    """A file is not whole, of another kind, or altered since it was saved."""
+
+
 def save_model(model: GPTModel, path: str | os.PathLike, dtype=torch.float32) -> None:
     """Write weights and configuration to one file, as float16 for instance in half the space.
 
@@ -186,15 +190,13 @@ def load_newest_run(
     """
     for _, path in reversed(_checkpoints(as_path(folder))):
         try:
-            _read(path, "training run")
+            return load_run(path, train_ids, validation_ids, config, device)
         except FileNotFoundError:
             continue  # another process of this run has just renamed it
-        except ValueError as error:
+        except UnreadableFile as error:
             with suppress(FileNotFoundError):
                 path.replace(path.with_suffix(".unreadable"))
             warnings.warn(f"{error} It was passed over and renamed to .unreadable.", stacklevel=2)
-        else:
-            return load_run(path, train_ids, validation_ids, config, device)
     raise FileNotFoundError(
         f"There is no whole checkpoint in {folder}: check the folder, or start a new run, with "
         "with_checkpoints."
@@ -365,15 +367,17 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(
+        raise UnreadableFile(
             f"{path} is not a whole safetensors file ({error}), but cut short or of another kind: "
             "use an earlier copy."
         ) from error
     if metadata.get("gptlib") != kind:
         found = f"a {metadata['gptlib']}" if "gptlib" in metadata else "something else"
-        raise ValueError(f"{path} holds {found}, not a {kind}: choose a file saved as a {kind}.")
+        raise UnreadableFile(
+            f"{path} holds {found}, not a {kind}: choose a file saved as a {kind}."
+        )
     if metadata.get("digest") != _digest(metadata.get("header", ""), tensors):
-        raise ValueError(
+        raise UnreadableFile(
             f"{path} was altered or damaged since it was saved: its digest does not fit; use an "
             "earlier copy."
         )
