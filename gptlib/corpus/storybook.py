@@ -262,6 +262,8 @@ REASONS = {
     "left": "{count} less {given} leaves {left}",
 }
 
+# No model can have a lower loss per story than its entropy: the end-of-text token after a story
+# costs nothing more, for a story always shows that it is over.
 STORYBOOK = Grammar(RULES, TABLES, REASONS)
 PARTS = ("train", "validation")
 
@@ -311,20 +313,6 @@ def part_of(text: str) -> str:
     """
     digest = hashlib.sha256(_checked(text).encode("utf-8", "surrogatepass")).digest()
     return "validation" if digest[0] % 8 == 0 else "train"
-
-
-def entropy_per_story() -> float:
-    """The mean surprise of a story, in nats, from the grammar's probabilities alone.
-
-    No model can have a lower loss per story: the end-of-text token after it costs nothing more,
-    for a story always shows that it is over.
-    """
-    return STORYBOOK.entropy
-
-
-def number_of_stories() -> int:
-    """How many different stories there are, counted without telling them."""
-    return STORYBOOK.number_of_texts
 
 
 def parse(text: str) -> Story:
