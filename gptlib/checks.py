@@ -65,10 +65,10 @@ def as_path(path: str | os.PathLike, hint: str = "name a file.") -> Path:
     return Path(os.fsdecode(path))
 
 
-def nearest(name, known: Iterable[str]) -> str:
+def nearest(name, known: Iterable[str], otherwise: str = "remove it.") -> str:
     """A question for the end of a sentence: which of the known names was meant?"""
     found = difflib.get_close_matches(shown(name), known, n=1, cutoff=0.5)
-    return f"did you mean {found[0]!r}?" if found else "remove it."
+    return f"did you mean {found[0]!r}?" if found else otherwise
 
 
 def shown(value, most: int = 80) -> str:
