@@ -288,7 +288,7 @@ def sampled(**also):
 prompts = st.lists(mostly(some_ids), max_size=3) | anything
 generations = sampled(
     prompts=prompts, max_new_tokens=mostly(st.integers(1, 20)),
-    stop_token=mostly(st.none() | small), use_cache=mostly(st.booleans()),
+    stop_token=mostly(st.none() | small),
 )
 completions = sampled(
     prompt=mostly(texts.filter(bool)), max_new_tokens=mostly(st.integers(1, 20), nothing_large),
