@@ -13,7 +13,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -99,8 +99,7 @@ def whole_model(run: TrainingRun) -> GPTModel:
     weights = {name: run.processes.whole(part) for name, part in _weights(run.model).items()}
     if run.processes.first:
         return _model(run.model.config.to_dict(), weights)
-    with torch.device("meta"):
-        return GPTModel(run.model.config)
+    return meta_model(run.model.config)
 
 
 def load_run(
@@ -254,9 +253,8 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
 
     Raises a ValueError where they are not those of the configuration, before any memory is taken.
     """
-    config = GPTConfig.of(config)
-    with torch.device("meta"):
-        both = tensors, _weights(GPTModel(config))
+    model = meta_model(config)
+    both = tensors, _weights(model)
     shapes = ({name: {"shape": tuple(x.shape)} for name, x in each.items()} for each in both)
     difference = _difference(*shapes)
     kinds = {tensor.dtype for tensor in tensors.values()}
@@ -264,10 +262,22 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
         difference = f"their types are {kinds}"
     if difference:
         raise ValueError(f"the weights aren't those of its configuration: {difference}")
-    with torch.random.fork_rng(devices=[]):
-        model = GPTModel(config).to(*kinds)
-    for name, weight in _weights(model).items():
+    for name, weight in _weights(materialized(model.to(*kinds))).items():
         weight.copy_(tensors[name])
+    return model
+
+
+def meta_model(config: GPTConfig | Mapping) -> GPTModel:
+    """A model on the meta device: its weights have shapes, but neither memory nor values."""
+    with torch.device("meta"):
+        return GPTModel(config)
+
+
+def materialized(model: GPTModel) -> GPTModel:
+    """The same model with memory for its weights, in which no value stands yet."""
+    model.to_empty(device="cpu")
+    if model.config.tie_weights:
+        model.output_head.weight = model.token_embedding.weight
     return model
 
 
@@ -277,8 +287,7 @@ def _config(model: GPTModel) -> dict:
     found = _parts(model)
     tied = found.get("output_head.weight", {}).get("place") == "token_embedding.weight"
     config = dataclasses.replace(GPTConfig.of(model.config), tie_weights=tied)
-    with torch.device("meta"):
-        difference = _difference(found, _parts(GPTModel(config)))
+    difference = _difference(found, _parts(meta_model(config)))
     if difference:
         raise ValueError(
             f"This model isn't what its configuration builds ({difference}), so it would not come "

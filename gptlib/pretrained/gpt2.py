@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gptlib.checkpoint import materialized, meta_model
 from gptlib.checks import shown
 from gptlib.config import GPT2_FAMILY, GPTConfig
 from gptlib.model import GPTModel
@@ -92,16 +93,12 @@ def load_gpt2(path: str | os.PathLike, config: GPTConfig | Mapping | None = None
     stored = _stored(path)
     path = Path(path)
     config = _published_config(path) if config is None else GPTConfig.of(config)
-    with torch.device("meta"):
-        model = GPTModel(config)
+    model = meta_model(config)
     head = stored.pop("lm_head.weight", None) if config.tie_weights else None
     _check_all_fit(path, stored, _places(model))
     if head and not _are_equal(head, stored["wte.weight"]):
         refuse(path, "lm_head.weight differs from wte.weight, but with tie_weights they are one")
-    model.to_empty(device="cpu")                     # room for the weights, with nothing in it yet
-    if config.tie_weights:
-        model.output_head.weight = model.token_embedding.weight
-    for name, places in _places(model).items():
+    for name, places in _places(materialized(model)).items():
         parts = stored[name].read().split([place.shape[1] for place in places], dim=-1)
         for place, part in zip(places, parts, strict=True):
             place.copy_(part)

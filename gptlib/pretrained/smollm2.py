@@ -25,6 +25,7 @@ import regex
 import torch
 from torch import Tensor
 
+from gptlib.checkpoint import meta_model
 from gptlib.checks import shown
 from gptlib.config import GPTConfig
 from gptlib.files import existing, replacing
@@ -136,8 +137,7 @@ def read_gguf(
         raise ValueError(
             f"{path} does not say {error}, as a model of SmolLM2's kind has to: take another copy."
         ) from None
-    with torch.device("meta"):
-        model = GPTModel(config)
+    model = meta_model(config)
     model.load_state_dict(_weights(reader, model, path), assign=True)
     if config.tie_weights:
         model.output_head.weight = model.token_embedding.weight
