@@ -346,8 +346,7 @@ def use_data(call: tuple[str, dict]) -> None:
 
 
 data_calls = st.one_of(
-    st.tuples(st.just("windows"), arguments(
-        ids=some_ids, context_length=st.integers(1, 6), stride=st.none() | small)),
+    st.tuples(st.just("windows"), arguments(ids=some_ids, context_length=st.integers(1, 6))),
     st.tuples(st.just("document_windows"), arguments(
         ids=some_ids, context_length=st.integers(1, 9), end_token=small)),
     st.tuples(st.just("train_validation_split"), arguments(
