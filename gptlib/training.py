@@ -200,6 +200,7 @@ class TrainingRun:
         self.offset = 0  # of a batch's number to its step's: another batch size moves it
         self._interrupts = running.Interrupts()
         self._set_up(config, [])
+        _check_text(self.train_ids, self.model.config.vocab_size)  # once: it takes long if it is long
         self._remember()
 
     @property
@@ -268,7 +269,6 @@ class TrainingRun:
             text = windows(self.train_ids, shape.context_length)
         else:
             text = document_windows(self.train_ids, shape.context_length, end_token)
-        _check_text(self.train_ids, shape.vocab_size)
         batches = Batches(*text, config.batch_size, config.seed)
         validation = []  # what cannot be read is told now, not after the first steps
         if self.validation_ids is not None:
