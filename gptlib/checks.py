@@ -14,9 +14,7 @@ MOST = 2**62                  # beyond, torch's whole numbers overflow; its othe
 ABOVE_0, BELOW_1 = math.ulp(0.0), math.nextafter(1.0, 0.0)
 
 
-def whole(
-    name: str, value, hint: str, least: int = 0, most: int = MOST, what: str = "a whole number"
-) -> int:
+def whole(name: str, value, hint: str, least: int = 0, most: int = MOST) -> int:
     """`value` as an int. Raises a ValueError for all but a whole number from `least` to `most`."""
     try:
         converted = least - 1 if isinstance(value, bool) else operator.index(value)
@@ -25,7 +23,7 @@ def whole(
     if not least <= converted <= most:
         open_ended = most == MOST and converted < least
         span = f"of at least {least}" if open_ended else f"from {least} to {most:,}"
-        raise ValueError(f"{name} is {shown(value)}, but must be {what} {span}: {hint}")
+        raise ValueError(f"{name} is {shown(value)}, but must be a whole number {span}: {hint}")
     return converted
 
 
