@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gptlib.checks import as_path, shown, whole
+from gptlib.checks import as_path, one_of, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import as_ids, digest_of_ids
 from gptlib.devices import Processes
@@ -41,11 +41,7 @@ def save_model(model: GPTModel, path: str | os.PathLike, dtype=torch.float32) ->
     all. Raises a ValueError for a model that isn't what `GPTModel(config)` builds and for a `dtype`
     that cannot hold its weights, a TypeError for another kind, an OSError where writing fails.
     """
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(
-            f"dtype is {dtype}, but weights are saved as torch.float32, torch.float16 or "
-            "torch.bfloat16: choose one."
-        )
+    one_of("dtype", dtype, torch.float32, torch.float16, torch.bfloat16)
     config, weights = _config(model), _weights(model)
     stored = {name: tensor.to(dtype) for name, tensor in weights.items()}
     for name, tensor in stored.items():

@@ -379,7 +379,7 @@ def test_every_rule_and_every_plot_is_told(told):
         (lambda: stories(3, seed=-1), ValueError, "seed is -1, but must be a whole number of"),
         (lambda: stories(2.5, seed=1), ValueError, "n is 2.5, but must be a whole number"),
         (lambda: stories(1, seed=True), ValueError, "seed is True, but must be a whole number"),
-        (lambda: stories(1, 1, part="test"), ValueError, "part is 'test', but must be 'train' or"),
+        (lambda: stories(1, 1, part="test"), ValueError, "part is 'test', but must be train or"),
         (lambda: parse(7), TypeError, "The text is int, but must be a string"),
         (lambda: next_distribution(None), TypeError, "NoneType, but must be a string"),
         (lambda: judge([]), ValueError, "must be a list with at least one text"),
