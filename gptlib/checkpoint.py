@@ -13,14 +13,14 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gptlib.checks import as_path, shown, whole
+from gptlib.checks import as_path, one_of, shown, whole
 from gptlib.config import GPTConfig
 from gptlib.data import as_ids, digest_of_ids
 from gptlib.devices import Processes
@@ -30,6 +30,10 @@ from gptlib.tap import own_name
 from gptlib.training import Step, TrainConfig, TrainingRun
 
 
+class UnreadableFile(ValueError):
+    """A file is not whole, of another kind, or altered since it was saved."""
+
+
 def save_model(model: GPTModel, path: str | os.PathLike, dtype=torch.float32) -> None:
     """Write weights and configuration to one file, as float16 for instance in half the space.
 
@@ -37,11 +41,7 @@ def save_model(model: GPTModel, path: str | os.PathLike, dtype=torch.float32) ->
     all. Raises a ValueError for a model that isn't what `GPTModel(config)` builds and for a `dtype`
     that cannot hold its weights, a TypeError for another kind, an OSError where writing fails.
     """
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(
-            f"dtype is {dtype}, but weights are saved as torch.float32, torch.float16 or "
-            "torch.bfloat16: choose one."
-        )
+    one_of("dtype", dtype, torch.float32, torch.float16, torch.bfloat16)
     config, weights = _config(model), _weights(model)
     stored = {name: tensor.to(dtype) for name, tensor in weights.items()}
     for name, tensor in stored.items():
@@ -95,8 +95,7 @@ def whole_model(run: TrainingRun) -> GPTModel:
     weights = {name: run.processes.whole(part) for name, part in _weights(run.model).items()}
     if run.processes.first:
         return _model(run.model.config.to_dict(), weights)
-    with torch.device("meta"):
-        return GPTModel(run.model.config)
+    return meta_model(run.model.config)
 
 
 def load_run(
@@ -186,15 +185,13 @@ def load_newest_run(
     """
     for _, path in reversed(_checkpoints(as_path(folder))):
         try:
-            _read(path, "training run")
+            return load_run(path, train_ids, validation_ids, config, device)
         except FileNotFoundError:
             continue  # another process of this run has just renamed it
-        except ValueError as error:
+        except UnreadableFile as error:
             with suppress(FileNotFoundError):
                 path.replace(path.with_suffix(".unreadable"))
             warnings.warn(f"{error} It was passed over and renamed to .unreadable.", stacklevel=2)
-        else:
-            return load_run(path, train_ids, validation_ids, config, device)
     raise FileNotFoundError(
         f"There is no whole checkpoint in {folder}: check the folder, or start a new run, with "
         "with_checkpoints."
@@ -252,9 +249,8 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
 
     Raises a ValueError where they are not those of the configuration, before any memory is taken.
     """
-    config = GPTConfig.of(config)
-    with torch.device("meta"):
-        both = tensors, _weights(GPTModel(config))
+    model = meta_model(config)
+    both = tensors, _weights(model)
     shapes = ({name: {"shape": tuple(x.shape)} for name, x in each.items()} for each in both)
     difference = _difference(*shapes)
     kinds = {tensor.dtype for tensor in tensors.values()}
@@ -262,10 +258,22 @@ def _model(config: dict, tensors: dict[str, Tensor]) -> GPTModel:
         difference = f"their types are {kinds}"
     if difference:
         raise ValueError(f"the weights aren't those of its configuration: {difference}")
-    with torch.random.fork_rng(devices=[]):
-        model = GPTModel(config).to(*kinds)
-    for name, weight in _weights(model).items():
+    for name, weight in _weights(materialized(model.to(*kinds))).items():
         weight.copy_(tensors[name])
+    return model
+
+
+def meta_model(config: GPTConfig | Mapping) -> GPTModel:
+    """A model on the meta device: its weights have shapes, but neither memory nor values."""
+    with torch.device("meta"):
+        return GPTModel(config)
+
+
+def materialized(model: GPTModel) -> GPTModel:
+    """The same model with memory for its weights, in which no value stands yet."""
+    model.to_empty(device="cpu")
+    if model.config.tie_weights:
+        model.output_head.weight = model.token_embedding.weight
     return model
 
 
@@ -275,8 +283,7 @@ def _config(model: GPTModel) -> dict:
     found = _parts(model)
     tied = found.get("output_head.weight", {}).get("place") == "token_embedding.weight"
     config = dataclasses.replace(GPTConfig.of(model.config), tie_weights=tied)
-    with torch.device("meta"):
-        difference = _difference(found, _parts(GPTModel(config)))
+    difference = _difference(found, _parts(meta_model(config)))
     if difference:
         raise ValueError(
             f"This model isn't what its configuration builds ({difference}), so it would not come "
@@ -365,15 +372,17 @@ def _read(path: str | os.PathLike, kind: str) -> tuple[dict, dict[str, Tensor]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(
+        raise UnreadableFile(
             f"{path} is not a whole safetensors file ({error}), but cut short or of another kind: "
             "use an earlier copy."
         ) from error
     if metadata.get("gptlib") != kind:
         found = f"a {metadata['gptlib']}" if "gptlib" in metadata else "something else"
-        raise ValueError(f"{path} holds {found}, not a {kind}: choose a file saved as a {kind}.")
+        raise UnreadableFile(
+            f"{path} holds {found}, not a {kind}: choose a file saved as a {kind}."
+        )
     if metadata.get("digest") != _digest(metadata.get("header", ""), tensors):
-        raise ValueError(
+        raise UnreadableFile(
             f"{path} was altered or damaged since it was saved: its digest does not fit; use an "
             "earlier copy."
         )

@@ -14,9 +14,7 @@ MOST = 2**62                  # beyond, torch's whole numbers overflow; its othe
 ABOVE_0, BELOW_1 = math.ulp(0.0), math.nextafter(1.0, 0.0)
 
 
-def whole(
-    name: str, value, hint: str, least: int = 0, most: int = MOST, what: str = "a whole number"
-) -> int:
+def whole(name: str, value, hint: str, least: int = 0, most: int = MOST) -> int:
     """`value` as an int. Raises a ValueError for all but a whole number from `least` to `most`."""
     try:
         converted = least - 1 if isinstance(value, bool) else operator.index(value)
@@ -25,7 +23,7 @@ def whole(
     if not least <= converted <= most:
         open_ended = most == MOST and converted < least
         span = f"of at least {least}" if open_ended else f"from {least} to {most:,}"
-        raise ValueError(f"{name} is {shown(value)}, but must be {what} {span}: {hint}")
+        raise ValueError(f"{name} is {shown(value)}, but must be a whole number {span}: {hint}")
     return converted
 
 
@@ -65,10 +63,10 @@ def as_path(path: str | os.PathLike, hint: str = "name a file.") -> Path:
     return Path(os.fsdecode(path))
 
 
-def nearest(name, known: Iterable[str]) -> str:
+def nearest(name, known: Iterable[str], otherwise: str = "remove it.") -> str:
     """A question for the end of a sentence: which of the known names was meant?"""
     found = difflib.get_close_matches(shown(name), known, n=1, cutoff=0.5)
-    return f"did you mean {found[0]!r}?" if found else "remove it."
+    return f"did you mean {found[0]!r}?" if found else otherwise
 
 
 def shown(value, most: int = 80) -> str:

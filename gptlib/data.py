@@ -55,26 +55,20 @@ def digest_of_ids(ids: Tensor) -> str:
     return digest.hexdigest()
 
 
-def windows(
-    ids: Sequence[int] | Tensor, context_length: int, stride: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Cut a text into windows; the targets are the inputs moved on by one token.
+def windows(ids: Sequence[int] | Tensor, context_length: int) -> tuple[Tensor, Tensor]:
+    """Cut a text into windows, one after the other; the targets are the inputs moved on by one.
 
-    ids (N) -> inputs (W, T), targets (W, T), where T = context_length. A window starts every
-    `stride` tokens; by default they follow each other without overlap.
+    ids (N) -> inputs (W, T), targets (W, T), where T = context_length.
     Raises a ValueError where the text is shorter than one window.
     """
     ids = as_ids(ids)
     context_length = whole("context_length", context_length, "64, for example.", least=1)
-    stride = context_length if stride is None else whole(
-        "stride", stride, "usual is context_length itself.", least=1
-    )
     if len(ids) < context_length + 1:
         raise ValueError(
             f"A window of {context_length} inputs and their targets needs {context_length + 1} "
             f"tokens, but the text has {len(ids)}: take a longer text or a shorter context."
         )
-    pieces = ids.unfold(0, context_length + 1, min(stride, len(ids)))    # (W, T + 1)
+    pieces = ids.unfold(0, context_length + 1, context_length)           # (W, T + 1)
     return pieces[:, :-1], pieces[:, 1:]
 
 

@@ -1,4 +1,4 @@
-"""Writing a file so that it is either the new one, whole, or still the old one."""
+"""Text out of a file, and a file that is either the new one, whole, or still the old one."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             f"{path} could not be written ({error.strerror or error}); what was there before is "
             "unchanged: free some space or choose another folder."
         ) from error
+
+
+def decoded(content: bytes, path: Path, start: int = 0) -> str:
+    """The text of what stands in a file from byte `start` on: its byte-order mark is dropped, and
+    "\\r\\n" becomes "\\n". Raises a ValueError for what is not UTF-8."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8, as byte {start + error.start:,} "
+            f"(0x{content[error.start]:02x}) shows: open it in an editor and save it with the "
+            "encoding UTF-8."
+        ) from None
+    text = text if start else text.removeprefix("\ufeff")
+    return text.replace("\r\n", "\n")
 
 
 def existing(path: str | os.PathLike, otherwise: str) -> Path:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gptlib.attention import KVCache
 from gptlib.checks import ABOVE_0, number, shown, whole
 from gptlib.data import as_ids
 from gptlib.model import GPTModel, check_model, evaluating
@@ -98,7 +99,7 @@ def next_token(
 @torch.inference_mode()
 def generate(
     model: GPTModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, *,
-    stop_token: int | None = None, use_cache: bool = True, **sampling,
+    stop_token: int | None = None, **sampling,
 ) -> Iterator[list[int | None]]:
     """Continue every prompt token by token; `sampling` goes to `next_token`.
 
@@ -116,7 +117,7 @@ def generate(
     ids = torch.zeros(len(prompts), max(lengths), dtype=torch.int64)         # (B, T)
     for row, prompt in zip(ids, prompts, strict=True):
         row[: len(prompt)] = prompt
-    cache = None if use_cache is False else model.new_cache()
+    cache = model.new_cache()
 
     with evaluating(model):
         for position in count(min(lengths)):
@@ -138,10 +139,10 @@ def generate(
                 return
 
 
-def _logits_after(model: GPTModel, ids: Tensor, cache: list | None) -> Tensor:
+def _logits_after(model: GPTModel, ids: Tensor, cache: list[KVCache]) -> Tensor:
     """Scores for the token that follows ids (B, T).  -> (B, V)"""
     context = model.config.context_length
-    if cache and ids.shape[1] <= context:
+    if ids.shape[1] <= context:
         new = ids[:, cache[0].length :]
         hidden = model.hidden_states(new.to(model.device), cache)                # (B, new, C)
     else:  # the window slides: every token has a new position, and what was cached is no use

@@ -25,6 +25,7 @@ import numpy as np
 import regex
 
 from gptlib.checks import as_path, listed, shown, whole
+from gptlib.files import decoded
 from gptlib.token_files import TokenFacts, load_tokenizer, tokenizer_beside
 from gptlib.tokenizer import END_OF_TEXT
 
@@ -71,20 +72,11 @@ def pieces_of(files: Iterable[Path]) -> list[Piece]:
 
 
 def read(piece: Piece) -> str:
-    """The text of a piece, with "\\n" for "\\r\\n". Raises a ValueError for what is not UTF-8."""
+    """The text of a piece. Raises a ValueError for what is not UTF-8."""
     with piece.path.open("rb") as file:
         start, end = (_cut(file, place) for place in (piece.start, piece.end))
         file.seek(start)
-        content = file.read(end - start)
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{piece.path} is not UTF-8, as byte {start + error.start:,} "
-            f"(0x{content[error.start]:02x}) shows: save it with the encoding UTF-8."
-        ) from None
-    text = text if start else text.removeprefix("\ufeff")
-    return text.replace("\r\n", "\n")
+        return decoded(file.read(end - start), piece.path, start)
 
 
 def _cut(file: BinaryIO, place: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gptlib.checks import as_path, shown
+from gptlib.checks import shown
 from gptlib.files import existing, replacing
 from gptlib.tokenizer import BPETokenizer, gpt2_tokenizer
 
@@ -72,7 +72,7 @@ def open_tokens(path: str | os.PathLike) -> tuple[Tensor, BPETokenizer]:
     Raises a FileNotFoundError where one of the three files is missing, and a ValueError where the
     ids are not all there or another tokenizer lies beside them.  -> (N) uint16 or uint32
     """
-    path = existing(as_path(path), "make it with python -m gptlib.prepare.")
+    path = existing(path, "make it with python -m gptlib.prepare.")
     facts, tokenizer = TokenFacts.load(path), BPETokenizer.load(tokenizer_beside(path))
     if not facts.complete:
         raise ValueError(

@@ -208,7 +208,7 @@ class BPETokenizer:
         largest = smallest + len(merges)
         if largest < vocab_size:
             raise ValueError(
-                f"vocab_size is {shown(vocab_size)}, but after {len(merges)} merges every word of "
+                f"vocab_size is {vocab_size}, but after {len(merges)} merges every word of "
                 f"this text is a single token: choose at most {largest}, or take a longer text."
             )
         return cls(merges, special_tokens)

@@ -123,8 +123,8 @@ class TrainConfig:
         for name, (rule, *span) in _SPANS.items():
             given[name] = number(name, given[name], rule, usual[name], *span)
         if self.end_token is not None:
-            hint, what = "pass tokenizer.end_token, or None.", "the id of a token, a whole number"
-            given["end_token"] = whole("end_token", self.end_token, hint, what=what)
+            hint = "pass tokenizer.end_token, or None."
+            given["end_token"] = whole("end_token", self.end_token, hint)
         one_of("optimizer", self.optimizer, "adamw", "muon")
         one_of("schedule", self.schedule, "cosine", "linear")
         one_of("precision", self.precision, "float32", "bf16")
@@ -200,6 +200,7 @@ class TrainingRun:
         self.offset = 0  # of a batch's number to its step's: another batch size moves it
         self._interrupts = running.Interrupts()
         self._set_up(config, [])
+        _check_text(self.train_ids, self.model.config.vocab_size)  # of any length: once
         self._remember()
 
     @property
@@ -268,7 +269,6 @@ class TrainingRun:
             text = windows(self.train_ids, shape.context_length)
         else:
             text = document_windows(self.train_ids, shape.context_length, end_token)
-        _check_text(self.train_ids, shape.vocab_size)
         batches = Batches(*text, config.batch_size, config.seed)
         validation = []  # what cannot be read is told now, not after the first steps
         if self.validation_ids is not None:

@@ -34,7 +34,6 @@ from gptcourse.experiments import (
     likely_tokens,
     looks,
     milliseconds_of_a_token,
-    misfit_chances,
     modern,
     most_likely_end,
     newborn_stream,
@@ -54,7 +53,6 @@ from gptcourse.experiments import (
     surprises_of_answers,
     surprises_of_words,
     table_of_a_friend,
-    train_by,
     train_on,
     with_attention,
     with_layer,
@@ -67,7 +65,7 @@ from gptcourse.experiments.inside import (
     probe_accuracy,
     put_in,
 )
-from gptcourse.experiments.training import FINISHED, run_to_store, store_run
+from gptcourse.experiments.training import FINISHED, run_to_store, store_run, train_by
 from gptcourse.views import RotaryExplorer
 from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, patch, record
 from gptlib.attention import attention, causal_mask
@@ -177,15 +175,6 @@ def test_what_the_tokens_of_a_story_cost_the_perfect_reader_adds_up_to_the_story
 
 
 POPPY = "Do you know Poppy the mouse, who lives in the garden and is so clever?"
-
-
-def test_what_fits_no_story_is_a_misfit_and_heat_makes_it_likelier():
-    model, tokenizer = storyteller()
-    text = next(iter(storybook.stories(1, seed=4, part="validation"))).text
-    cold, warm, hot = (misfit_chances(model, tokenizer, text, temperature)
-                       for temperature in (0, 1.0, 100.0))
-    assert len(cold) == len(tokenizer.encode(text)) and cold.max() == 0
-    assert 0 < warm.sum() < 0.2 < 0.8 < hot.min() and hot.max() <= 1
 
 
 def test_stories_are_told_on_from_an_opening_and_the_plots_are_those_of_the_valid_ones():

@@ -20,11 +20,6 @@ def test_targets_are_the_inputs_moved_on_by_one():
     assert targets.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
 
 
-def test_a_smaller_stride_gives_overlapping_windows():
-    inputs, _ = windows(range(7), context_length=4, stride=2)
-    assert inputs.tolist() == [[0, 1, 2, 3], [2, 3, 4, 5]]
-
-
 def test_a_text_of_exactly_one_window_is_enough():
     inputs, targets = windows(range(5), context_length=4)
     assert inputs.shape == targets.shape == (1, 4)
@@ -35,7 +30,6 @@ def test_a_text_of_exactly_one_window_is_enough():
     [
         ((range(4), 4), ValueError, "needs 5 tokens, but the text has 4: take"),
         ((range(9), 0), ValueError, "context_length is 0, but must be a whole number of"),
-        ((range(9), 3, 0), ValueError, "stride is 0, but must be .* at least 1: usual is"),
         ((range(9), 1.5), ValueError, "context_length is 1.5, but must be a whole number"),
         (([0.5, 1.5], 1), TypeError, "one row of whole numbers"),
         (([[1, 2], [3, 4]], 1), TypeError, r"shape \(2, 2\)"),

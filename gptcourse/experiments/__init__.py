@@ -1,7 +1,6 @@
 """What chapters measure, a module for each kind of question."""
 
 from gptcourse.experiments.changed_models import (
-    ForgetfulCache,
     forgetful,
     friends_way,
     rearranged,
@@ -58,14 +57,12 @@ from gptcourse.experiments.surprises import (
     floor_of_windows,
     kinds_of_tokens,
     likely_tokens,
-    misfit_chances,
     perfect_surprises,
     story_surprises,
     surprise_by_place,
     surprises_of_words,
 )
 from gptcourse.experiments.telling import (
-    Estimate,
     milliseconds_of_a_token,
     plots_told,
     share,
@@ -77,7 +74,6 @@ from gptcourse.experiments.training import (
     newborn_stream,
     steps_in_valley,
     table_of_a_friend,
-    train_by,
     train_on,
 )
 
@@ -88,8 +84,6 @@ __all__ = [
     "LOSS_BY_PRECISION",
     "MEASURED",
     "Counted",
-    "Estimate",
-    "ForgetfulCache",
     "OneLayer",
     "affordable_batch",
     "along_gradient",
@@ -112,7 +106,6 @@ __all__ = [
     "looks",
     "measured",
     "milliseconds_of_a_token",
-    "misfit_chances",
     "model_in_few_bits",
     "most_likely_end",
     "nats_above_floor",
@@ -139,7 +132,6 @@ __all__ = [
     "table_of_a_friend",
     "town",
     "town_run",
-    "train_by",
     "train_on",
     "trained",
     "valleys",

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gptlib.corpus import storybook
-from gptlib.generation import apply_temperature
-from gptlib.model import GPTModel
 from gptlib.tokenizer import BPETokenizer
 
 
@@ -106,18 +104,3 @@ def surprise_by_place(model: nn.Module, tokenizer: BPETokenizer, texts: Iterable
         logits = model(ids[None, :n_places])                                 # (1, n_places, V)
         surprises.append(cross_entropy(logits[0], ids[1 : n_places + 1], reduction="none"))
     return torch.stack(surprises).mean(dim=0)
-
-
-def misfit_chances(model: GPTModel, tokenizer: BPETokenizer, text: str,
-                   temperature: float) -> Tensor:
-    """For each place in a story, how likely the model is to draw a token with which no story can
-    go on there.  -> (T)"""
-    ids, tokens = tokenizer.encode(text), tokenizer.tokens(range(tokenizer.vocab_size))
-    with torch.inference_mode():
-        logits = model(torch.tensor([[tokenizer.end_token, *ids[:-1]]]))[0]  # (T, V)
-    fits = []
-    for place in range(len(ids)):
-        words = tuple(storybook.next_words(tokenizer.decode(ids[:place])))
-        fits.append([any(word.startswith(token) for word in words) for token in tokens])
-    chances = apply_temperature(logits, temperature).softmax(dim=-1)         # (T, V)
-    return (chances * ~torch.tensor(fits)).sum(dim=-1)

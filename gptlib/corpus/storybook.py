@@ -27,7 +27,7 @@ import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gptlib.checks import listed, shown, whole
+from gptlib.checks import listed, one_of, shown, whole
 from gptlib.corpus.grammar import Grammar, ReadingError, Text, table, words
 
 # The words. Two characters may be animals of one kind, but a girl's friend is always a boy and a
@@ -262,8 +262,9 @@ REASONS = {
     "left": "{count} less {given} leaves {left}",
 }
 
+# No model can have a lower loss per story than its entropy: the end-of-text token after a story
+# costs nothing more, for a story always shows that it is over.
 STORYBOOK = Grammar(RULES, TABLES, REASONS)
-PARTS = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -284,10 +285,7 @@ def stories(n: int, seed: int, part: str = "train") -> Iterator[Story]:
     """
     n = whole("n", n, "say how many stories you want.", least=1)
     seed = whole("seed", seed, "the usual seed is 0.")
-    if part not in list(PARTS):
-        raise ValueError(
-            f"part is {shown(part)}, but must be 'train' or 'validation': choose one."
-        )
+    one_of("part", part, "train", "validation")
     return _told(n, random.Random(seed), part)
 
 
@@ -311,20 +309,6 @@ def part_of(text: str) -> str:
     """
     digest = hashlib.sha256(_checked(text).encode("utf-8", "surrogatepass")).digest()
     return "validation" if digest[0] % 8 == 0 else "train"
-
-
-def entropy_per_story() -> float:
-    """The mean surprise of a story, in nats, from the grammar's probabilities alone.
-
-    No model can have a lower loss per story: the end-of-text token after it costs nothing more,
-    for a story always shows that it is over.
-    """
-    return STORYBOOK.entropy
-
-
-def number_of_stories() -> int:
-    """How many different stories there are, counted without telling them."""
-    return STORYBOOK.number_of_texts
 
 
 def parse(text: str) -> Story:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
-from gptlib.checks import as_path, shown
+from gptlib.checks import as_path, nearest, shown
+from gptlib.files import decoded
 
 # Where each text is published, and the SHA-256 of the file as it was when the course was written.
 DOWNLOADS = {
@@ -48,20 +48,11 @@ def read_text(path: str | os.PathLike) -> str:
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder, but must be a text file: name a file in it.")
     if not os.path.isfile(path):
-        nearest = difflib.get_close_matches(str(path), TEXTS, n=1, cutoff=0.6)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else "check the spelling."
         raise FileNotFoundError(
-            f"{shown(str(path))} is neither a file nor one of the texts {', '.join(TEXTS)}: {hint}"
+            f"{shown(str(path))} is neither a file nor one of the texts {', '.join(TEXTS)}: "
+            f"{nearest(str(path), TEXTS, 'check the spelling.')}"
         )
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8, as byte {error.start} (0x{content[error.start]:02x}) shows: "
-            "open it in an editor and save it with the encoding UTF-8."
-        ) from None
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    text = decoded(path.read_bytes(), path)
     if not text:
         raise ValueError(f"{path} is empty, but must hold some text: choose another file.")
     return text

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gptlib.checkpoint import materialized, meta_model
 from gptlib.checks import shown
 from gptlib.config import GPT2_FAMILY, GPTConfig
 from gptlib.model import GPTModel
@@ -41,6 +42,7 @@ NAMES = {
     "expand": "c_fc", "contract": "c_proj", "final_norm": "ln_f", "output_head": "lm_head",
     "scale": "weight", "shift": "bias",
 }
+DTYPES = ("F64", "F32", "F16", "BF16")           # of weights, as safetensors names them
 MASKS = (".attn.bias", ".attn.masked_bias")      # which our model makes when it needs them
 # What a GPT-2 may be told in its config.json, and what ours always does.
 FIXED = {
@@ -91,17 +93,15 @@ def load_gpt2(path: str | os.PathLike, config: GPTConfig | Mapping | None = None
     stored = _stored(path)
     path = Path(path)
     config = _published_config(path) if config is None else GPTConfig.of(config)
-    with torch.device("meta"):
-        model = GPTModel(config)
+    model = meta_model(config)
     head = stored.pop("lm_head.weight", None) if config.tie_weights else None
     _check_all_fit(path, stored, _places(model))
     if head and not _are_equal(head, stored["wte.weight"]):
         refuse(path, "lm_head.weight differs from wte.weight, but with tie_weights they are one")
-    model.to_empty(device="cpu")                     # room for the weights, with nothing in it yet
-    if config.tie_weights:
-        model.output_head.weight = model.token_embedding.weight
-    for name, places in _places(model).items():
-        _fill(places, stored[name])
+    for name, places in _places(materialized(model)).items():
+        parts = stored[name].read().split([place.shape[1] for place in places], dim=-1)
+        for place, part in zip(places, parts, strict=True):
+            place.copy_(part)
     return model.eval()
 
 
@@ -154,15 +154,6 @@ def _places(model: nn.Module) -> dict[str, list[Tensor]]:
     return places
 
 
-def _fill(places: list[Tensor], stored: StoredTensor) -> None:
-    """Read a tensor piece by piece, some rows each, into its places."""
-    widths, row = [place.shape[1] for place in places], 0
-    for piece in stored.pieces():
-        for place, part in zip(places, piece.split(widths, dim=1), strict=True):
-            place[row : row + len(piece)].copy_(part)
-        row += len(piece)
-
-
 def _check_all_fit(
     path: Path, stored: dict[str, StoredTensor], places: dict[str, list[Tensor]]
 ) -> None:
@@ -174,8 +165,9 @@ def _check_all_fit(
         if stored[name].shape not in (expected, (rows, columns)):
             refuse(path, f"{name} has the shape {stored[name].shape}, but a model of these sizes "
                          f"has {expected}")
-        if not stored[name].dtype.is_floating_point:
-            refuse(path, f"{name} has numbers of the type {stored[name].dtype}, which are whole")
+        if stored[name].dtype not in DTYPES:
+            refuse(path, f"{name} has numbers of the type {stored[name].dtype}, which is none of "
+                         f"{', '.join(DTYPES)}")
     for name in stored:
         if name not in places:
             refuse(path, f"it also has {shown(name)}, for which a model of these sizes has no "
@@ -183,8 +175,8 @@ def _check_all_fit(
 
 
 def _are_equal(one: StoredTensor, other: StoredTensor) -> bool:
-    return (one.shape, one.dtype) == (other.shape, other.dtype) and all(
-        torch.equal(*pair) for pair in zip(one.pieces(), other.pieces(), strict=True))
+    same_form = (one.shape, one.dtype) == (other.shape, other.dtype)
+    return same_form and torch.equal(one.read(), other.read())
 
 
 def _sizes_of(size: str) -> dict:

@@ -25,6 +25,7 @@ import regex
 import torch
 from torch import Tensor
 
+from gptlib.checkpoint import meta_model
 from gptlib.checks import shown
 from gptlib.config import GPTConfig
 from gptlib.files import existing, replacing
@@ -129,14 +130,14 @@ def read_gguf(
         )
     reader = _reader(path)
     try:
-        config = _config(reader)
+        _expect(reader, "general.architecture", "llama")
         tokenizer = _tokenizer(reader)
+        config = _config(reader, tokenizer.vocab_size)
     except (KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} does not say {error}, as a model of SmolLM2's kind has to: take another copy."
         ) from None
-    with torch.device("meta"):
-        model = GPTModel(config)
+    model = meta_model(config)
     model.load_state_dict(_weights(reader, model, path), assign=True)
     if config.tie_weights:
         model.output_head.weight = model.token_embedding.weight
@@ -179,11 +180,9 @@ def _list(reader, name: str, kind: type) -> list:
     return found
 
 
-def _config(reader) -> GPTConfig:
-    _expect(reader, "general.architecture", "llama")
-    tokens = _list(reader, "tokenizer.ggml.tokens", str)
+def _config(reader, vocab_size: int) -> GPTConfig:
     return GPTConfig(
-        vocab_size=len(tokens),
+        vocab_size=vocab_size,
         context_length=_field(reader, "llama.context_length"),
         emb_dim=_field(reader, "llama.embedding_length"),
         n_heads=_field(reader, "llama.attention.head_count"),
