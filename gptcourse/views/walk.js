@@ -301,12 +301,14 @@ const render = (context) => mount(context, (view) => {
     state.tell("");
   }
 
-  /** Where the part that is open is built. Who has the focus on a link keeps it. */
+  /** Where the part that is open is built and filled. Who has the focus on a link keeps it. */
   function linkToChapters(part) {
     if (state.linked === part) return;
     state.linked = part;
-    const links = state.data.chapters[part].map(([name, title]) => view.link(name, title));
-    builtIn.replaceChildren("Built in ", ...links.flatMap((link, n) => (n ? [", ", link] : link)));
+    const { chapters, filled } = state.data;
+    const links = chapters[part].map(([name, title]) => view.link(name, title));
+    builtIn.replaceChildren("Built in ", ...links.flatMap((link, n) => (n ? [", ", link] : link)),
+      ...(filled[part] ? ["; filled from a file in ", view.link(...filled[part])] : []));
   }
 
   /** What had the focus was replaced; its successor gets it. */

@@ -20,6 +20,7 @@ from gptcourse.views.walk_numbers import (
     BOXES_OF,
     CHAPTERS_OF,
     DRAWS,
+    FILLED_IN,
     IN_A_LAYER,
     SENTENCES,
     numbers_of,
@@ -122,7 +123,8 @@ class ModelWalk(BrowserView):
                 places = [token]
                 arrays = self.compute(self.model, traced, places)
             words = {"places": places, **self._words(traced, arrays)}
-            self.send_data(arrays, sentences=SENTENCES, chapters=CHAPTERS_OF, **words)
+            self.send_data(arrays, sentences=SENTENCES, chapters=CHAPTERS_OF, filled=FILLED_IN,
+                           **words)
             self._walked = {**arrays, **words}
         return self._walked
 

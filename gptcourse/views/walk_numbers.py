@@ -42,6 +42,9 @@ CHAPTERS_OF = {
     "training": (LANGUAGE_MODEL, ("06_training", "Chapter 6: Training")),
     "generation": (LANGUAGE_MODEL, ("07_generation", "Chapter 7: Generation")),
 }
+# What holds weights can be filled with those of a file.
+FILLED_IN = dict.fromkeys(("embedding", "attention", "block", "model"),
+                          ("08_pretrained_weights", "Chapter 8: Pretrained weights"))
 
 # What happens in a box, told with the numbers of the token that is followed. The page fills in the
 # same sentences, with the numbers that it was sent.
