@@ -308,7 +308,7 @@ const render = (context) => mount(context, (view) => {
     const { chapters, filled } = state.data;
     const links = chapters[part].map(([name, title]) => view.link(name, title));
     builtIn.replaceChildren("Built in ", ...links.flatMap((link, n) => (n ? [", ", link] : link)),
-      ...(filled[part] ? ["; filled from a file in ", view.link(...filled[part])] : []));
+      ...(filled[part] ? ["; filled in ", view.link(...filled[part])] : []));
   }
 
   /** What had the focus was replaced; its successor gets it. */

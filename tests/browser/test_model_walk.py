@@ -190,7 +190,7 @@ def test_an_open_box_links_to_the_chapters_that_build_it(opened):
     assert found == expected
     page.send(box="attention")
     assert page.locator(".gpt-built-in").text_content() == (
-        "Built in Chapter 3: Attention; filled from a file in Chapter 8: Pretrained weights")
+        "Built in Chapter 3: Attention; filled in Chapter 8: Pretrained weights")
 
 
 def test_the_tabulator_reaches_the_link_and_it_keeps_the_focus_while_numbers_change(opened):
