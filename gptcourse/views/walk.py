@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-import numpy as np
 import traitlets
 
 from gptcourse import figures
@@ -27,7 +26,6 @@ from gptcourse.views.walk_numbers import (
     sentence,
 )
 from gptlib.config import GPTConfig
-from gptlib.model import GPTModel
 from gptlib.trace import Trace
 
 WORDS = 60_000                        # bytes of a view that are left to labels
@@ -75,10 +73,7 @@ class ModelWalk(BrowserView):
         self.follow("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw",
                     "lit")
 
-    @staticmethod
-    def compute(model: GPTModel, traced: Trace, places: Sequence[int]) -> dict[str, np.ndarray]:
-        """What every box holds for the tokens at `places`: arrays by name, as `numbers_of` has."""
-        return numbers_of(model, traced, places)
+    compute = staticmethod(numbers_of)
 
     def update(self) -> None:
         traced = self.traced(self.prompt)

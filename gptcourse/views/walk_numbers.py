@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gptcourse import figures
-from gptcourse.views.base import chance
+from gptcourse.views.base import chance, written
 from gptlib.model import GPTModel
 from gptlib.trace import Trace
 
@@ -198,12 +198,6 @@ def weights_of(walk: dict, name: str, layer: int, head: int, token: int) -> np.n
 
 
 # ----------------------------------------------------------------------------------------- words
-
-
-def written(x: float, digits: int) -> str:
-    """As `written` in common.js."""
-    text = f"{x:.{digits}f}"
-    return (text if float(text) else text.lstrip("-")).replace("-", "−")
 
 
 def quoted(label: str) -> str:
