@@ -487,7 +487,8 @@ export function arrowKeys(container, moves, place, choose) {
 }
 
 /** Arrow keys along a list of `count()` elements, forth and back, to its beginning and its end. */
-export function walk(container, count, place, choose, forth = ["ArrowDown"], back = ["ArrowUp"]) {
+export function walk(container, count, place, choose, forth = ["ArrowRight", "ArrowDown"],
+  back = ["ArrowLeft", "ArrowUp"]) {
   const moves = { Home: () => 0, End: () => count() - 1 };
   for (const key of forth) moves[key] = (n) => Math.min(n + 1, count() - 1);
   for (const key of back) moves[key] = (n) => Math.max(n - 1, 0);
@@ -516,7 +517,7 @@ export function tokenChips(view, locked, hover, choose = (token) => view.set({ t
     hover(null);
     view.set({ token });
     buttons()[token].focus();
-  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  });
   return {
     element,
     write(labels) {

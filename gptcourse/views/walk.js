@@ -146,7 +146,7 @@ const render = (context) => mount(context, (view) => {
       stop();
       view.set({ box: MAP[n].box });
       state.boxes[n].focus();
-    }, ["ArrowDown", "ArrowRight"], ["ArrowUp", "ArrowLeft"]);
+    });
     walk(stops, () => MAP.length, () => state.stops.indexOf(document.activeElement),
       (n) => state.stops[n].focus());
     state.stops.forEach((one, n) => { one.tabIndex = n ? -1 : 0; });
@@ -225,7 +225,7 @@ const render = (context) => mount(context, (view) => {
   walk(tokens, () => state.data.labels.length, locked, (token) => {
     view.set({ token });
     tokens.children[token].focus();
-  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  });
 
   function writeTokens() {
     tokens.replaceChildren(...state.data.labels.map((label, token) => make("button", {
