@@ -36,7 +36,6 @@ from gptcourse.views import (
     GenerationStepper,
     GradientFlow,
     ModelWalk,
-    NeuronExplorer,
     PatchingMap,
     RotaryExplorer,
     SamplingBench,
@@ -110,8 +109,6 @@ def views() -> dict[str, BaseView]:
         "TokenizerExplorer": TokenizerExplorer(tokenizer, text),
         "GradientFlow": GradientFlow(),
         "ConfigExplorer": ConfigExplorer(),
-        "NeuronExplorer": NeuronExplorer(model, tokenizer, text),
-        "NeuronExplorer, 30 layers x 9 heads x 576": NeuronExplorer(*deep(), text),
         "GenerationStepper": GenerationStepper(model, tokenizer, ""),
         "GenerationStepper, 30 layers x 9 heads x 576": GenerationStepper(*deep(), text),
     }
@@ -202,10 +199,10 @@ def beside_the_model(rounds: int) -> list[tuple[str, float, float, float]]:
     """Moves that need a pass of the model: milliseconds, those of the pass alone, the ratio."""
     model, tokenizer = deep()
     text = next(storybook.stories(1, seed=3)).text
-    explorer, stepper = NeuronExplorer(model, tokenizer, text), GenerationStepper(
+    explorer, stepper = AttentionExplorer(model, tokenizer, text), GenerationStepper(
         model, tokenizer, text)
     texts = cycle((text, f"So {text}"))
-    read = torch.tensor([explorer.traced(explorer.text.value).ids.tolist()])      # (1, T)
+    read = torch.tensor([explorer.traced(explorer.prompt).ids.tolist()])          # (1, T)
     kept = model.new_cache()
     model(read, kept)
 
@@ -215,10 +212,10 @@ def beside_the_model(rounds: int) -> list[tuple[str, float, float, float]]:
         model(read[:, :1], kept)
 
     def type_another_text() -> None:
-        explorer.text.value = next(texts)
+        explorer.prompt = next(texts)
 
     rows = []
-    for name, move, alone in (("NeuronExplorer, another text", type_another_text,
+    for name, move, alone in (("AttentionExplorer, another text", type_another_text,
                                lambda: model(read)),
                               ("GenerationStepper, a step", stepper.step, read_one_token)):
         seconds = in_turns({"move": move, "alone": alone}, rounds)

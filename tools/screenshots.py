@@ -56,7 +56,6 @@ VIEWS = {
     "time_machine": "TimeMachine([(p.step, p.model) for p in points], tokenizer,\n"
                     "            until('very shy.'), session=at_the_name_head('very shy.'),\n"
                     "            validation_loss=[p.validation_loss for p in points])",
-    "neurons": "NeuronExplorer(model, tokenizer, until('it was gone.'))",
     "stepper": "GenerationStepper(model, tokenizer, 'Tom the bear')",
     "tokenizer": "TokenizerExplorer(tokenizer, until('it was gone.'))",
     "ablation": "bench = AblationBench(model, tokenizer, 'Once upon a time Poppy the mouse')\n"

@@ -113,16 +113,11 @@ class Stage:
             self._canvas = FigureCanvasAgg(figure)
             figure.draw_without_rendering()              # finds room for every label, once
             figure.set_layout_engine("none")
-            self.draw_scenery()
-
-    def draw_scenery(self) -> None:
-        """Draw what stays; once more, where something of it is no longer as it was."""
-        with DRAWING:
-            for artist in self.changing:
+            for artist in changing:
                 artist.set_visible(False)
             self._canvas.draw()
-            self._scenery = self._canvas.copy_from_bbox(self.figure.bbox)
-            for artist in self.changing:
+            self._scenery = self._canvas.copy_from_bbox(figure.bbox)
+            for artist in changing:
                 artist.set_visible(True)
 
     def png(self) -> bytes:

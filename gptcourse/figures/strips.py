@@ -22,7 +22,6 @@ class Chip:
     token: str                    # as from `tokenizer.tokens`
     color: str
     below: Sequence[str] = ()
-    ink: str = INK
     hint: str = ""                # what the pointer is told
     current: bool = False         # framed, in a page
 
@@ -71,7 +70,7 @@ def _drawn(chip: Chip, x: float, y: float, width: float) -> str:
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="30" rx="5" '
         f'fill="{chip.color}"/>'
-        f'<text x="{middle:.1f}" y="{y + 20:.1f}" font-size="14" fill="{chip.ink}" {mono} '
+        f'<text x="{middle:.1f}" y="{y + 20:.1f}" font-size="14" fill="{INK}" {mono} '
         f'textLength="{8.5 * columns_of(chip.label):.1f}" lengthAdjust="spacingAndGlyphs">'
         f"{in_markup(chip.label)}</text>"
         f'<text x="{middle:.1f}" y="{y + 46:.1f}" font-size="12" fill="{MUTED}" {mono}>'
@@ -87,7 +86,7 @@ def chip_list(name: str, chips: Iterable[Chip]) -> str:
         classes = "gpt-chip gpt-current" if chip.current else "gpt-chip"
         below = "".join(f"<small>{in_markup(line)}</small>" for line in chip.below)
         items.append(f'<li class="{classes}" title="{in_markup(chip.hint)}" '
-                     f'style="background-color: {chip.color}; color: {chip.ink}">'
+                     f'style="background-color: {chip.color}; color: {INK}">'
                      f"<span>{in_markup(chip.label)}</span>{below}</li>"
                      + '<li class="gpt-break" aria-hidden="true"></li>' * chip.ends_row)
     return f'<ul class="gpt-chips{many}" aria-label="{name}" dir="auto">{"".join(items)}</ul>'

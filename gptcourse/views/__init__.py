@@ -6,7 +6,6 @@ from gptcourse.views.configuration import ConfigExplorer
 from gptcourse.views.gradients import GradientFlow
 from gptcourse.views.live import watch
 from gptcourse.views.microscope import AttentionMicroscope
-from gptcourse.views.neurons import NeuronExplorer
 from gptcourse.views.patching import PatchingMap
 from gptcourse.views.rotary import RotaryExplorer
 from gptcourse.views.sampling import SamplingBench
@@ -26,7 +25,6 @@ __all__ = [
     "GenerationStepper",
     "GradientFlow",
     "ModelWalk",
-    "NeuronExplorer",
     "PatchingMap",
     "RotaryExplorer",
     "SamplingBench",

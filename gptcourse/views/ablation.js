@@ -49,12 +49,18 @@ const render = (context) => mount(context, (view) => {
     { class: "gpt-switches", role: "group", "aria-label": "heads, on or off" });
   const losses = make("div", { class: "gpt-losses" });
   const said = make("p", { class: "gpt-said", "aria-live": "polite" });
-  const stories = make("div", { class: "gpt-columns" });
+  const stories = SIDES.map(([side, name]) => {
+    const words = make("p", { class: "gpt-words", dir: "auto" });
+    const judged = make("p", { "aria-live": side === "after" ? "polite" : "off" });
+    const element = make("section", { class: "gpt-told", "aria-label": `The story, ${name}` },
+      make("p", { class: "gpt-heading" }, `The story, ${name}`), words, judged);
+    return { side, words, judged, element };
+  });
   view.stage.append(make("div", { class: "gpt-columns" },
     make("div", {}, make("p", { class: "gpt-heading" }, "Heads"), switches,
       make("p", { class: "gpt-quiet" }, live ? "A click, or the space bar, switches a head off or "
         + "on; the name of a layer switches all its heads." : NO_KERNEL)),
-    losses), stories, said);
+    losses), make("div", { class: "gpt-columns" }, ...stories.map(({ element }) => element)), said);
 
   // ----- switches
 
@@ -145,12 +151,12 @@ const render = (context) => mount(context, (view) => {
   };
 
   function drawStories(data) {
-    stories.replaceChildren(...SIDES.map(([side, name]) => make("section",
-      { class: "gpt-told", "aria-label": `The story, ${name}` },
-      make("p", { class: "gpt-heading" }, `The story, ${name}`),
-      make("p", { class: "gpt-words", dir: "auto" }, ...data[side].runs.flatMap(run(side))),
-      make("p", { class: data[side].mistake ? "gpt-judged gpt-bad" : "gpt-judged" },
-        data[side].mistake ? `First mistake: ${data[side].mistake}` : "No mistake in it."))));
+    for (const { side, words, judged } of stories) {
+      const { runs, mistake } = data[side];
+      words.replaceChildren(...runs.flatMap(run(side)));
+      judged.className = mistake ? "gpt-judged gpt-bad" : "gpt-judged";
+      judged.textContent = mistake ? `First mistake: ${mistake}` : "No mistake in it.";
+    }
   }
 
   // ----- what follows what

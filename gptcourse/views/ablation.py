@@ -94,9 +94,10 @@ class AblationBench(BrowserView):
         changed = compared(before["words"], after["words"])
         shown = {"off": heads, "neurons": neurons, "instead": self.instead, "before": before,
                  "after": after, "changed": changed, "floor": self._floor}
-        summary = _sentence(shown, self.model.config.n_layers * self.model.config.n_heads)
-        self.show(f"{summary} {self.notice}".strip(), **shown)
-        self._send_words()
+        story, judged, loss = _sentences(
+            shown, self.model.config.n_layers * self.model.config.n_heads)
+        self.show(f"{story} {judged} {loss} {self.notice}".strip(), **shown)
+        self._send_words(f"{story} {loss}")
 
     def still(self) -> figures.Picture:
         config = self.model.config
@@ -192,8 +193,9 @@ class AblationBench(BrowserView):
             self._known[which] = make()
         return self._known[which]
 
-    def _send_words(self) -> None:
-        """The page gets words only: what it shows fits into a few kilobytes."""
+    def _send_words(self, said: str) -> None:
+        """The page gets words only: what it shows fits into a few kilobytes. What the judge says
+        stands below each story there, so it is not `said` once more."""
         shown, config = self.shown, self.model.config
         sides = {}
         for side, changed in zip(("before", "after"), shown["changed"], strict=True):
@@ -201,7 +203,7 @@ class AblationBench(BrowserView):
             sides[side] = {
                 "runs": runs(told["words"], changed, told["at"]), "above": told["above"],
                 "error": told["error"], "mistake": figures.showable(told["mistake"] or "")}
-        self.send_data({}, labels=[], said=shown["summary"], floor=shown["floor"],
+        self.send_data({}, said=said, floor=shown["floor"],
                        layers=config.n_layers, heads=config.n_heads, stories=STORIES, **sides)
 
 
@@ -232,17 +234,18 @@ def named(heads: Sequence[tuple[int, int]], neurons: Mapping[int, Sequence[int]]
         for layer, kind, numbers in parts)
 
 
-def _sentence(shown: dict, n_heads: int) -> str:
+def _sentences(shown: dict, n_heads: int) -> tuple[str, str, str]:
+    """What is off and what becomes of the story, what the judge says of it, and the loss."""
     before, after = shown["before"], shown["after"]
     loss = (f"On {STORIES} new stories, the loss is {after['above']:.3f} ± {after['error']:.3f} "
             f"nats per token above the floor of {shown['floor']:.3f}")
     judged = (f"First mistake: {after['mistake']}" if after["mistake"]
               else "The judge finds no mistake in it.")
     if not shown["off"] and not shown["neurons"]:
-        return f"All {n_heads} heads and all neurons are on: the model tells its story. {judged} " \
-               f"{loss}."
+        return (f"All {n_heads} heads and all neurons are on: the model tells its story.", judged,
+                f"{loss}.")
     changed, words = sum(shown["changed"][1]), len(after["words"])
     story = f"Changed words of the story: {changed} of {words}" if changed else (
         "The story stays the same")
     return (f"Off: {named(shown['off'], shown['neurons'])}; instead, {IN_WORDS[shown['instead']]}. "
-            f"{story}. {judged} {loss}; with all on, it is {before['above']:.3f}.")
+            f"{story}.", judged, f"{loss}; with all on, it is {before['above']:.3f}.")

@@ -66,7 +66,7 @@ export function arcsOverWords(view, locked, hover, tell, choose) {
     view.set({ token });
     buttons()[token].hidden = false;             // it may be beyond the line, which follows it
     buttons()[token].focus();
-  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  });
 
   return {
     element: make("div", { class: "gpt-arcs" }, picture, words),

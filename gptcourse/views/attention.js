@@ -2,9 +2,8 @@
 
 import { LEAST, MOST_IN_A_LINE, arcsOverWords, firstInLine } from "./arcs.js";
 import {
-  arrowKeys, askMap, button, choice, drawTriangle, headColor, labelPlaces, largest, lookOf, looks,
-  make, mount, paintPixels, rowStart, sharpContext, shortened, textField, tokenChips, weightColor,
-  weightLegend, written,
+  arrowKeys, askMap, button, choice, drawHead, headColor, largest, lookOf, make, mount, paintPixels,
+  rowStart, textField, tokenChips, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -290,66 +289,21 @@ const render = (context) => mount(context, (view) => {
 
   // ----- one head enlarged
 
-  let shape = null;                          // where the cells of the map are, and its labels
+  let frame = null;                                        // where the cells of the map are
 
   function drawMap() {
-    const room = map.parentElement.clientWidth || 560;
-    shape = layout(map, state.data.labels, room);
-    const { left, top, cell } = shape;
-    const side = cell * count();
-    const context = sharpContext(map, left + side + 2, top + side + 2);
-    const look = looks(view.root);
-    drawTriangle(context, shape, count(), state.triangle, look("--gpt-line"));
-    drawFrame(context, look("--gpt-accent"));
-    drawLabels(context, look("--gpt-ink"), look("--gpt-quiet"));
+    const direction = view.get("direction");
+    const weights = weightsOf(state.triangle, count(), token(), direction);
+    const strong = largest(weights, count()).filter((n) => weights[n] > 0.02).slice(0, 4);
+    const kept = [[token()], [token(), ...strong]];
+    const [rows, columns] = direction === "row" ? kept : kept.reverse();
+    if (state.cell) columns.unshift(state.cell.key);
+    frame = drawHead(view, map, { labels: state.data.labels, triangle: state.triangle,
+      token: token(), direction, rows, columns });
     map.setAttribute("aria-label", `${title.textContent}. ${said.textContent}`);
   }
 
-  function drawFrame(context, color) {
-    const { left, top, cell } = shape;
-    const side = cell * count();
-    context.strokeStyle = color;
-    context.lineWidth = 2;
-    if (view.get("direction") === "row") {
-      context.strokeRect(left, top + token() * cell, side, cell);
-    } else {
-      context.strokeRect(left + token() * cell, top, cell, side);
-    }
-  }
-
-  /** All labels where there is room; else every nth, and those of the token and of what it weighs
-   * most. */
-  function drawLabels(context, ink, quiet) {
-    const { left, top, cell, size, family } = shape;
-    const weights = weightsOf(state.triangle, count(), token(), view.get("direction"));
-    const strong = largest(weights, count()).filter((n) => weights[n] > 0.02).slice(0, 4);
-    const lists = [[token()], [token(), ...strong]];
-    const [rows, columns] = view.get("direction") === "row" ? lists : lists.reverse();
-    if (state.cell) columns.unshift(state.cell.key);
-    context.textBaseline = "middle";
-    const write = (n, kept) => {
-      context.fillStyle = kept.includes(n) ? ink : quiet;
-      context.font = `${kept.includes(n) ? "600 " : ""}${size}px ${family}`;
-      context.fillText(shape.names[n], 0, 0);
-    };
-    for (const n of labelPlaces(count(), cell, rows, size)) {
-      context.save();
-      context.translate(left - 5, top + (n + 0.5) * cell);
-      context.textAlign = "right";
-      write(n, rows);
-      context.restore();
-    }
-    for (const n of labelPlaces(count(), cell, columns, size)) {
-      context.save();
-      context.translate(left + (n + 0.5) * cell, top - 5);
-      context.rotate(-Math.PI / 2);
-      context.textAlign = "left";
-      write(n, columns);
-      context.restore();
-    }
-  }
-
-  askMap(view, map, () => shape, (cell) => {
+  askMap(view, map, () => frame, (cell) => {
     const moved = cell?.key !== state.cell?.key;
     state.cell = cell;
     if (moved) drawMap();
@@ -398,23 +352,5 @@ const render = (context) => mount(context, (view) => {
   view.on(["layer", "head", "heads", "mean", "token", "direction", "look"], draw);
   view.onLook(draw);
 });
-
-const LARGEST = 344;                         // pixels of the enlarged head, with its labels
-
-/** How large a cell can be, and what room the labels need beside it: less for a long text. */
-function layout(canvas, labels, room) {
-  const context = canvas.getContext("2d");
-  const family = getComputedStyle(canvas).fontFamily;
-  const names = labels.map((label) => shortened(label, labels.length > 24 ? 9 : 14));
-  const place = (size) => {
-    context.font = `600 ${size}px ${family}`;
-    const widest = Math.max(...names.map((name) => context.measureText(name).width));
-    const left = Math.ceil(widest) + 8;
-    return { left, cell: Math.min(34, (Math.min(room, LARGEST) - left - 2) / labels.length) };
-  };
-  const size = Math.min(12, Math.max(9.5, 0.95 * place(12).cell));
-  const { left, cell } = place(size);
-  return { left, top: left, cell, count: labels.length, names, family, size };
-}
 
 export default { render };

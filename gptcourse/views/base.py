@@ -353,6 +353,12 @@ def chance(probability: float, digits: int) -> str:
     return text if float(text) or not probability else figures.number(probability, 1)
 
 
+def written(x: float, digits: int) -> str:
+    """A number for reading, with a true minus sign, as `written` in common.js."""
+    text = f"{x:.{digits}f}"
+    return (text if float(text) else text.lstrip("-")).replace("-", "−")
+
+
 def check_finite(logits: np.ndarray) -> None:
     """Raise a ValueError where a model's scores are not finite numbers."""
     if not np.isfinite(logits).all():

@@ -41,6 +41,11 @@ export function largest(numbers, count) {
   return places.sort((a, b) => numbers[b] - numbers[a] || a - b).slice(0, count);
 }
 
+/** How far any number in these lists is from 0. */
+export function farthest(...lists) {
+  return Math.max(...lists.map((list) => list.reduce((most, x) => Math.max(most, Math.abs(x)), 0)));
+}
+
 /** Where row `query` begins in a lower triangle that is stored row after row. */
 export function rowStart(query) {
   return (query * (query + 1)) / 2;
@@ -192,6 +197,66 @@ export function drawTriangle(context, { left, top, cell }, count, triangle, hatc
       context.fillRect(left + edge(key), top + edge(query), edge(key + 1) - edge(key),
         edge(query + 1) - edge(query));
     });
+  }
+}
+
+const LARGEST_MAP = 344;                          // pixels of an enlarged head, with its labels
+
+/**
+ * Draw an enlarged head on a canvas: its map, a frame around the row or column of `token`, and
+ * labels, all where there is room, else every nth and those in `rows` and `columns`, which stand
+ * out. Returns where the cells are, for `askMap`.
+ */
+export function drawHead(view, map, { labels, triangle, token, direction = "row", rows, columns }) {
+  const frame = layout(map, labels);
+  const { left, top, cell } = frame;
+  const side = cell * labels.length;
+  const context = sharpContext(map, left + side + 2, top + side + 2);
+  const look = looks(view.root);
+  drawTriangle(context, frame, labels.length, triangle, look("--gpt-line"));
+  context.strokeStyle = look("--gpt-accent");
+  context.lineWidth = 2;
+  if (direction === "row") context.strokeRect(left, top + token * cell, side, cell);
+  else context.strokeRect(left + token * cell, top, cell, side);
+  drawLabels(context, frame, rows, columns, look);
+  return frame;
+}
+
+/** How large a cell can be, and what room the labels need beside it: less for a long text. */
+function layout(canvas, labels) {
+  const context = canvas.getContext("2d");
+  const family = getComputedStyle(canvas).fontFamily;
+  const room = Math.min(canvas.parentElement.clientWidth || LARGEST_MAP, LARGEST_MAP);
+  const names = labels.map((label) => shortened(label, labels.length > 24 ? 9 : 14));
+  const place = (size) => {
+    context.font = `600 ${size}px ${family}`;
+    const widest = Math.max(...names.map((name) => context.measureText(name).width));
+    const left = Math.ceil(widest) + 8;
+    return { left, cell: Math.min(34, (room - left - 2) / labels.length) };
+  };
+  const size = Math.min(12, Math.max(9.5, 0.95 * place(12).cell));
+  const { left, cell } = place(size);
+  return { left, top: left, cell, count: labels.length, names, family, size };
+}
+
+function drawLabels(context, { left, top, cell, count, names, family, size }, rows, columns, look) {
+  const write = (n, kept, x, y, turned) => {
+    context.save();
+    context.translate(x, y);
+    context.rotate(turned);
+    context.fillStyle = look(kept.includes(n) ? "--gpt-ink" : "--gpt-quiet");
+    context.font = `${kept.includes(n) ? "600 " : ""}${size}px ${family}`;
+    context.fillText(names[n], 0, 0);
+    context.restore();
+  };
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  for (const n of labelPlaces(count, cell, rows, size)) {
+    write(n, rows, left - 5, top + (n + 0.5) * cell, 0);
+  }
+  context.textAlign = "left";
+  for (const n of labelPlaces(count, cell, columns, size)) {
+    write(n, columns, left + (n + 0.5) * cell, top - 5, -Math.PI / 2);
   }
 }
 
@@ -422,7 +487,8 @@ export function arrowKeys(container, moves, place, choose) {
 }
 
 /** Arrow keys along a list of `count()` elements, forth and back, to its beginning and its end. */
-export function walk(container, count, place, choose, forth = ["ArrowDown"], back = ["ArrowUp"]) {
+export function walk(container, count, place, choose, forth = ["ArrowRight", "ArrowDown"],
+  back = ["ArrowLeft", "ArrowUp"]) {
   const moves = { Home: () => 0, End: () => count() - 1 };
   for (const key of forth) moves[key] = (n) => Math.min(n + 1, count() - 1);
   for (const key of back) moves[key] = (n) => Math.max(n - 1, 0);
@@ -451,7 +517,7 @@ export function tokenChips(view, locked, hover, choose = (token) => view.set({ t
     hover(null);
     view.set({ token });
     buttons()[token].focus();
-  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  });
   return {
     element,
     write(labels) {

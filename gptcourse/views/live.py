@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import textwrap
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -30,6 +29,7 @@ from gptcourse.views.losses import (
     scale_choice,
     story_block,
     tell,
+    write_story,
 )
 from gptcourse.views.twin import twin
 from gptlib.checks import shown
@@ -229,12 +229,8 @@ class watch(View):  # noqa: N801 - reads as what it does: for step in watch(run)
             curve.set_scale(self.scale.value)
             curve.draw(self.shown, self._total or self.step)
             for place, (step, story) in enumerate(stories, 1):
-                axes = figures.new_axes(figure, f"What it writes after {step:,} steps",
-                                        position=places[place])
-                axes.set_axis_off()
-                words = figures.visible(" ".join(story.split()), limit=228)
-                axes.text(0, 1, textwrap.fill(words, 76), va="top", fontsize=figures.TEXT_SIZE,
-                          color=figures.INK, parse_math=False, in_layout=False)
+                write_story(figures.new_axes(figure, f"What it writes after {step:,} steps",
+                                             position=places[place]), story, limit=228)
             return figures.Picture(figures.png(figure), self.shown["summary"], figures.WIDTH)
 
     def _set_running(self, running: bool) -> None:

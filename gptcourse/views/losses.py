@@ -3,6 +3,7 @@ story of the model's, and the time."""
 
 from __future__ import annotations
 
+import textwrap
 import threading
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -153,6 +154,14 @@ def story_block(step: int, text: str) -> str:
             f'</figcaption><blockquote style="margin: 2px 0; padding-left: 12px; white-space: '
             f'pre-wrap; line-height: 1.4; border-left: 3px solid {figures.SERIES[0]}">'
             f"{figures.in_markup(text)}</blockquote></figure>")
+
+
+def write_story(axes, text: str, limit: int) -> None:
+    """The beginning of a story, of at most so many letters, in a picture."""
+    axes.set_axis_off()
+    words = figures.visible(" ".join(text.split()), limit)
+    axes.text(0, 1, textwrap.fill(words, 76), va="top", fontsize=figures.TEXT_SIZE,
+              color=figures.INK, parse_math=False, in_layout=False)
 
 
 def clock(seconds: float) -> str:

@@ -1,7 +1,7 @@
 // One query on its way through one attention head: q · k, ÷ √D, mask, softmax, × v, output.
 
 import {
-  css, inkOn, largest, make, mount, paintPixels, signedColor, signedLegend, slider,
+  css, farthest, inkOn, largest, make, mount, paintPixels, signedColor, signedLegend, slider,
   softmax, textField, tickBox, walk, written,
 } from "./common.js";
 
@@ -36,10 +36,6 @@ function sumRows(matrix, count, width) {
 /** The largest distance between two lists of numbers. */
 export function distance(left, right) {
   return left.reduce((most, x, n) => Math.max(most, Math.abs(x - right[n])), 0);
-}
-
-function reach(...lists) {
-  return Math.max(...lists.map((list) => list.reduce((most, x) => Math.max(most, Math.abs(x)), 0)));
 }
 
 /** The keys whose rows are shown: all, or of many those that are `kept` and the heaviest. */
@@ -104,7 +100,7 @@ const render = (context) => mount(context, (view) => {
 
   function makeTable() {
     const { labels, keys, values, queries } = state.head;
-    state.reach = { qk: reach(queries, keys), v: reach(values) };
+    state.reach = { qk: farthest(queries, keys), v: farthest(values) };
     state.query = strip("the query");
     state.titles = ["q · k", "", "", "softmax"].map((text) => make("th", { scope: "col" }, text));
     heads.replaceChildren(
@@ -156,7 +152,7 @@ const render = (context) => mount(context, (view) => {
     state.titles[1].title = view.get("scale") ? `divided by ${root}` : "";
     state.titles[2].textContent = view.get("mask") ? "mask" : "no mask";
     paintStrip(state.query, rowOf(state.head.queries, token(), width()), state.reach.qk);
-    const most = reach(steps.weighted, steps.output);
+    const most = farthest(steps.weighted, steps.output);
     state.rows.forEach((row, n) => {
       const hidden = steps.masked[n] === -Infinity;
       [steps.scores, steps.scaled, steps.masked].forEach((numbers, step) => {
@@ -203,16 +199,16 @@ const render = (context) => mount(context, (view) => {
     products.show(
       `q of ‘${label(token())}’ × k of ‘${label(key())}’: these ${width()} products sum to `
         + written(steps.scores[key()]),
-      rowOf(steps.products, key(), width()), reach(steps.products),
+      rowOf(steps.products, key(), width()), farthest(steps.products),
       (n) => `${written(query[n], 2)} × ${written(keys[n], 2)}`);
     const values = rowOf(state.head.values, key(), width());
     const share = written(steps.weights[key()]);
     outputs.show(
       `The output: ${width()} numbers, each a sum over all keys; in small what ‘${label(key())}’ adds`,
-      steps.output, reach(steps.output),
+      steps.output, farthest(steps.output),
       (n) => `${share} × ${written(values[n], 2)}`);
     const off = distance(steps.output, rowOf(state.head.head_outputs, token(), width()));
-    const rounding = 1e-5 * Math.max(1, reach(steps.output));
+    const rounding = 1e-5 * Math.max(1, farthest(steps.output));
     said.textContent = `‘${label(key())}’: q · k = ${written(steps.scores[key()])}, `
       + `${view.get("scale") ? "scaled" : "not scaled"} ${written(steps.scaled[key()])}, `
       + `weight ${written(steps.weights[key()], 6)}. `

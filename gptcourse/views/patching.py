@@ -10,7 +10,15 @@ import traitlets
 from torch import Tensor
 
 from gptcourse import figures
-from gptcourse.views.base import MOST_TOKENS, beginning, chance, check_finite, decimals, prompt_ids
+from gptcourse.views.base import (
+    MOST_TOKENS,
+    beginning,
+    chance,
+    check_finite,
+    decimals,
+    prompt_ids,
+    written,
+)
 from gptcourse.views.browser import BrowserView
 from gptcourse.views.files import browser_files
 from gptcourse.views.session import SendableText, Session
@@ -183,11 +191,7 @@ def _sentence(mapped: dict, row: int, token: int) -> str:
         f"‘{answer}’ {chance(float(corrupted[n]), digits)} → {chance(float(patched[n]), digits)} "
         f"(first text: {chance(float(own[n]), digits)})"
         for n, answer in enumerate(mapped["answers"]))
+    share = written(mapped["effect"][row, token], 2)
     return (f"{mapped['rows'][row].capitalize()}, token {token} {where}: carried over into the "
-            f"other text, it goes {_written(mapped['effect'][row, token])} of the way back to the "
-            f"first text's answer. Probabilities: {told}.")
-
-
-def _written(share: float) -> str:
-    text = f"{share:.2f}"
-    return text.replace("-", "" if float(text) == 0 else "−")
+            f"other text, it goes {share} of the way back to the first text's answer. "
+            f"Probabilities: {told}.")

@@ -137,7 +137,7 @@ const render = (context) => mount(context, (view) => {
   walk(circles, () => state.circles.length, pair, (n) => {
     view.set({ pair: n });
     state.circles[n].element.focus();
-  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  });
 
   // ----- the score at every distance
 

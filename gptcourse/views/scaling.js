@@ -142,7 +142,7 @@ const render = (context) => mount(context, (view) => {
   // In the column, for an SVG that listens to the focus would be a place for the tabulator itself.
   walk(valleys, () => state.runs.length, () => state.current, (n) => {
     right.querySelectorAll(".gpt-run")[n].focus();
-  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  });
 
   // ----- the valleys of the budgets
 

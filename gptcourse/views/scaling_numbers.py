@@ -131,10 +131,10 @@ def ends(plan: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
             "loss": (plan["loss"][-1, 0] / 1.2, 1.4 * loss.max())}
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """1, 10, 100, and 2 and 5 of each where there are few."""
+def log_ticks(low: float, high: float, digits: Sequence[int] = ()) -> list[float]:
+    """Powers of ten times these digits, or else times 1, and 2 and 5 where there are few."""
+    digits = digits or ((1, 2, 5) if high / low < 1e3 else (1,))
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    digits = (1, 2, 5) if high / low < 1e3 else (1,)
     places = [float(f"{digit}e{power}") for power in powers for digit in digits]
     return [place for place in places if low <= place <= high]
 

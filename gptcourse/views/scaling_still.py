@@ -10,7 +10,7 @@ import numpy as np
 
 from gptcourse import figures
 from gptcourse.figures import DRAWING, GRID, INK, MUTED, PALETTE
-from gptcourse.views.scaling_numbers import valley
+from gptcourse.views.scaling_numbers import log_ticks, valley
 from gptcourse.views.scaling_words import counted, rounded, work
 
 if TYPE_CHECKING:
@@ -97,10 +97,7 @@ def _draw_law(axes: Axes, plan: dict, x: np.ndarray) -> None:
 def _name_ticks(axis: Axis, ends: tuple[float, float], digits: Sequence[int],
                 write: Callable[[float], str]) -> None:
     """Ticks at powers of ten, times these digits, in plain words; as many as can be read."""
-    low, high = ends
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    places = [float(f"{digit}e{power}") for power in powers for digit in digits]
-    places = [place for place in places if low <= place <= high]
+    places = log_ticks(*ends, digits)
     places = places[:: math.ceil(len(places) / (4 * len(digits)))] if places else []
     axis.set_ticks(places, [write(place) for place in places], parse_math=False)
     axis.set_ticks([], minor=True)

@@ -1,8 +1,8 @@
 // The checkpoints of a training run: loss, a sample, a text as each predicts it, one head's map.
 
 import {
-  askMap, chance, drawTriangle, labelPlaces, largest, lookOf, looks, make, mount, sharpContext,
-  shortened, slider, tokenChips, triangleRow, weightColor, weightLegend, written,
+  askMap, chance, drawHead, largest, lookOf, looks, make, mount, sharpContext, slider, tokenChips,
+  triangleRow, weightColor, weightLegend, written,
 } from "./common.js";
 
 // ------------------------------------------------------------------------------------- numbers
@@ -179,53 +179,16 @@ const render = (context) => mount(context, (view) => {
 
   // ----- one head
 
-  let shape = null;                          // where the cells of the map are, and its labels
+  let frame = null;                                        // where the cells of the map are
 
   function drawMap() {
-    const room = Math.min(map.parentElement.clientWidth || 340, 340);
-    const look = looks(view.root);
-    const font = `11px ${look("font-family")}`;
-    const measure = map.getContext("2d");
-    measure.font = font;
-    const names = state.data.labels.map((label) => shortened(label, count() > 24 ? 9 : 12));
-    const widths = names.map((name) => measure.measureText(name).width);
-    const left = 10 + Math.ceil(Math.max(...widths));
-    const cell = Math.min(28, (room - left - 2) / count());
-    const side = cell * count();
-    shape = { left, top: left, cell, count: count(), font };
-    const context = sharpContext(map, left + side + 2, left + side + 2);
-    drawTriangle(context, shape, count(), state.triangle, look("--gpt-line"));
-    context.strokeStyle = look("--gpt-accent");
-    context.lineWidth = 2;
-    context.strokeRect(left, left + token() * cell, side, cell);
-    drawNames(context, names, look("--gpt-ink"), look("--gpt-quiet"));
+    const looked = largest(triangleRow(state.triangle, token()), 3);
+    frame = drawHead(view, map, { labels: state.data.labels, triangle: state.triangle,
+      token: token(), rows: [token()], columns: [token(), ...looked] });
     map.setAttribute("aria-label", `${mapTitle.textContent}. ${detail.textContent}`);
   }
 
-  /** All names where there is room; else every nth, and those of the token and of what it looks at
-   * most. */
-  function drawNames(context, names, ink, quiet) {
-    const { left, top, cell, font } = shape;
-    const columns = [token(), ...largest(triangleRow(state.triangle, token()), 3)];
-    context.font = font;
-    context.textBaseline = "middle";
-    context.textAlign = "right";
-    for (const n of labelPlaces(count(), cell, [token()], 11)) {
-      context.fillStyle = n === token() ? ink : quiet;
-      context.fillText(names[n], left - 5, top + (n + 0.5) * cell);
-    }
-    context.textAlign = "left";
-    for (const n of labelPlaces(count(), cell, columns, 11)) {
-      context.fillStyle = columns.includes(n) ? ink : quiet;
-      context.save();
-      context.translate(left + (n + 0.5) * cell, top - 5);
-      context.rotate(-Math.PI / 2);
-      context.fillText(names[n], 0, 0);
-      context.restore();
-    }
-  }
-
-  askMap(view, map, () => shape, (cell) => {
+  askMap(view, map, () => frame, (cell) => {
     pointed.textContent = cell ? lookOf(state.data.labels, cell.query, cell.key,
       triangleRow(state.triangle, cell.query)[cell.key], 2) : HINT;
     return cell && cell.query;

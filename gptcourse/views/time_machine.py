@@ -12,10 +12,11 @@ import traitlets
 
 from gptcourse import figures
 from gptcourse.figures import DRAWING
-from gptcourse.views.attention import checked_head
+from gptcourse.views.attention import checked_head, checked_token
 from gptcourse.views.base import MOST_TOKENS, trace_text
 from gptcourse.views.browser import BrowserView
 from gptcourse.views.files import browser_files
+from gptcourse.views.losses import write_story
 from gptcourse.views.session import Session
 from gptcourse.views.twin import twin
 from gptlib.generation import generate
@@ -100,7 +101,7 @@ class TimeMachine(BrowserView):
         summary = (f"After step {step:,}, checkpoint {place + 1} of {last + 1}: {kind} {loss:.3f} "
                    f"nats per token{above}. It tells: “{opening}”")
         labels = run["traced"].labels
-        token = len(labels) - 1 if self.token is None else min(self.token, len(labels) - 1)
+        token = checked_token(run["traced"], self.token)
         self.show(f"{summary} {self.notice}".strip(), checkpoint=place, step=step, loss=loss,
                   sample=sample, surprise=surprise, layer=layer, head=head, token=token,
                   labels=labels, weights=run["attention"][place][layer, head])
@@ -125,12 +126,8 @@ class TimeMachine(BrowserView):
             axes = figures.new_axes(figure, title, position=places[0, 1])
             labels = [figures.visible(label) for label in shown["labels"]]
             figures.draw_heatmap(axes, shown["weights"], labels, 250 / len(labels), values=False)
-            axes = figures.new_axes(figure, f"Told after step {shown['step']:,}",
-                                    position=places[1, :])
-            axes.set_axis_off()
-            words = figures.visible(" ".join(shown["sample"].split()), limit=290)
-            axes.text(0, 1, textwrap.fill(words, 76), va="top", fontsize=figures.TEXT_SIZE,
-                      color=figures.INK, parse_math=False, in_layout=False)
+            write_story(figures.new_axes(figure, f"Told after step {shown['step']:,}",
+                                         position=places[1, :]), shown["sample"], limit=290)
             return figures.Picture(figures.png(figure), "", figures.WIDTH)
 
     def _travel(self) -> dict:

@@ -146,7 +146,7 @@ const render = (context) => mount(context, (view) => {
       stop();
       view.set({ box: MAP[n].box });
       state.boxes[n].focus();
-    }, ["ArrowDown", "ArrowRight"], ["ArrowUp", "ArrowLeft"]);
+    });
     walk(stops, () => MAP.length, () => state.stops.indexOf(document.activeElement),
       (n) => state.stops[n].focus());
     state.stops.forEach((one, n) => { one.tabIndex = n ? -1 : 0; });
@@ -225,7 +225,7 @@ const render = (context) => mount(context, (view) => {
   walk(tokens, () => state.data.labels.length, locked, (token) => {
     view.set({ token });
     tokens.children[token].focus();
-  }, ["ArrowRight", "ArrowDown"], ["ArrowLeft", "ArrowUp"]);
+  });
 
   function writeTokens() {
     tokens.replaceChildren(...state.data.labels.map((label, token) => make("button", {
@@ -301,12 +301,14 @@ const render = (context) => mount(context, (view) => {
     state.tell("");
   }
 
-  /** Where the part that is open is built. Who has the focus on a link keeps it. */
+  /** Where the part that is open is built and filled. Who has the focus on a link keeps it. */
   function linkToChapters(part) {
     if (state.linked === part) return;
     state.linked = part;
-    const links = state.data.chapters[part].map(([name, title]) => view.link(name, title));
-    builtIn.replaceChildren("Built in ", ...links.flatMap((link, n) => (n ? [", ", link] : link)));
+    const { chapters, filled } = state.data;
+    const links = chapters[part].map(([name, title]) => view.link(name, title));
+    builtIn.replaceChildren("Built in ", ...links.flatMap((link, n) => (n ? [", ", link] : link)),
+      ...(filled[part] ? ["; filled in ", view.link(...filled[part])] : []));
   }
 
   /** What had the focus was replaced; its successor gets it. */

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-import numpy as np
 import traitlets
 
 from gptcourse import figures
@@ -20,13 +19,13 @@ from gptcourse.views.walk_numbers import (
     BOXES_OF,
     CHAPTERS_OF,
     DRAWS,
+    FILLED_IN,
     IN_A_LAYER,
     SENTENCES,
     numbers_of,
     sentence,
 )
 from gptlib.config import GPTConfig
-from gptlib.model import GPTModel
 from gptlib.trace import Trace
 
 WORDS = 60_000                        # bytes of a view that are left to labels
@@ -74,10 +73,7 @@ class ModelWalk(BrowserView):
         self.follow("prompt", "box", "layer", "head", "token", "breakpoints", "all_heads", "draw",
                     "lit")
 
-    @staticmethod
-    def compute(model: GPTModel, traced: Trace, places: Sequence[int]) -> dict[str, np.ndarray]:
-        """What every box holds for the tokens at `places`: arrays by name, as `numbers_of` has."""
-        return numbers_of(model, traced, places)
+    compute = staticmethod(numbers_of)
 
     def update(self) -> None:
         traced = self.traced(self.prompt)
@@ -122,7 +118,8 @@ class ModelWalk(BrowserView):
                 places = [token]
                 arrays = self.compute(self.model, traced, places)
             words = {"places": places, **self._words(traced, arrays)}
-            self.send_data(arrays, sentences=SENTENCES, chapters=CHAPTERS_OF, **words)
+            self.send_data(arrays, sentences=SENTENCES, chapters=CHAPTERS_OF, filled=FILLED_IN,
+                           **words)
             self._walked = {**arrays, **words}
         return self._walked
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gptcourse import figures
-from gptcourse.views.base import chance
+from gptcourse.views.base import chance, written
 from gptlib.model import GPTModel
 from gptlib.trace import Trace
 
@@ -42,6 +42,9 @@ CHAPTERS_OF = {
     "training": (LANGUAGE_MODEL, ("06_training", "Chapter 6: Training")),
     "generation": (LANGUAGE_MODEL, ("07_generation", "Chapter 7: Generation")),
 }
+# What holds weights can be filled with those of a file.
+FILLED_IN = dict.fromkeys(("embedding", "attention", "block", "model"),
+                          ("08_pretrained_weights", "Chapter 8: Pretrained weights"))
 
 # What happens in a box, told with the numbers of the token that is followed. The page fills in the
 # same sentences, with the numbers that it was sent.
@@ -195,12 +198,6 @@ def weights_of(walk: dict, name: str, layer: int, head: int, token: int) -> np.n
 
 
 # ----------------------------------------------------------------------------------------- words
-
-
-def written(x: float, digits: int) -> str:
-    """As `written` in common.js."""
-    text = f"{x:.{digits}f}"
-    return (text if float(text) else text.lstrip("-")).replace("-", "−")
 
 
 def quoted(label: str) -> str:

@@ -3,8 +3,8 @@
 
 import PALETTE from "../figures/palette.json" with { type: "json" };
 import {
-  ARCS, arc, chance, headColor, largest, make, onDark, paintPixels, shortened, signedColor,
-  signedLegend, svg, walk, weightColor, written,
+  ARCS, arc, chance, farthest, headColor, largest, make, onDark, paintPixels, shortened,
+  signedColor, signedLegend, svg, walk, weightColor, written,
 } from "./common.js";
 import {
   at, leaving, lengthOf, meanOf, ofHead, quoted, stream, vectors,
@@ -12,8 +12,6 @@ import {
 
 const CELLS_IN_A_ROW = 192;                    // of a strip, so that each can be pointed at
 
-const reachOf = (lists) => Math.max(...lists.map((numbers) => (
-  numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0))));
 const [SHADES, SHADES_ON_DARK] = [false, true].map((dark) => (
   Array.from({ length: 511 }, (_, n) => signedColor(n - 255, 255, dark))));
 /** `signedColor` in 511 steps: some pictures have thousands of cells. */
@@ -122,7 +120,7 @@ function drawTokens({ data, token }) {
 /** Vectors under each other, column by column: a sum, or what goes into a norm and comes out. */
 function drawVectors(view, state, box, layer) {
   const rows = vectors(state.data, box, layer, state.row);
-  const own = rows.map(({ numbers }) => reachOf([numbers]));
+  const own = rows.map(({ numbers }) => farthest(numbers));
   const normed = box.endsWith("norm");            // then both would be too different for one scale
   const reach = normed ? own.at(-1) : Math.max(...own);
   const strips = rows.map(({ numbers }, n) => strip(numbers, normed ? own[n] : reach, 26));
@@ -187,7 +185,7 @@ function drawGrowth({ data, row }, now) {
     const there = n <= now;
     const name = n ? `+ ${["feed-forward", "attention"][n % 2]} ${Math.floor((n - 1) / 2)}`
       : "embeddings";
-    const cells = there ? strip(numbers, reachOf([numbers]), 16).element
+    const cells = there ? strip(numbers, farthest(numbers), 16).element
       : make("div", { class: "gpt-strip gpt-hatched", style: "height: 16px" });
     const share = Math.log1p(lengthOf(numbers)) / Math.log1p(longest);
     return make("li", { class: n === now ? "gpt-now" : "" },
@@ -202,7 +200,7 @@ function drawGrowth({ data, row }, now) {
 
 function drawNeurons(view, state, box, layer) {
   const neurons = at(state.data, "activations", layer, state.row);
-  const reach = reachOf([neurons]);
+  const reach = farthest(neurons);
   const width = Math.min(state.data.shapes.start[1], CELLS_IN_A_ROW);
   const lines = Math.ceil(neurons.length / width);
   const cells = strip(neurons, reach, Math.min(108, 22 * lines), width);

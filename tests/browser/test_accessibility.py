@@ -28,7 +28,6 @@ OF_THE_KERNEL = {
     "TokenizerExplorer": "TokenizerExplorer(tokenizer, 'The cat sat.')",
     "GradientFlow": "GradientFlow()",
     "ConfigExplorer": "ConfigExplorer()",
-    "NeuronExplorer": "NeuronExplorer(model, tokenizer, 'The cat sat.')",
     "GenerationStepper": "GenerationStepper(model, tokenizer, 'The cat')",
     "TrainingDashboard": "TrainingDashboard(ids[:-60], ids[-60:], tokenizer, floor=0.5)",
     "watch": "watch(iter([3.0, 2.0]), tokenizer, 0.5, model)",

@@ -35,7 +35,6 @@ LARGE = {
     "TrainingDashboard": "dashboard",
     "watch": "for _ in watch(iter([3.0, 2.0] * 30), tokenizer, 0.4, model, 60): pass",
     "GradientFlow": CELLS["GradientFlow"],
-    "NeuronExplorer": "NeuronExplorer(model, tokenizer, text)",
     "TimeMachine": "TimeMachine(points, tokenizer, text)",
     "GenerationStepper": "GenerationStepper(model, tokenizer, text)",
     "AblationBench": "AblationBench(model, tokenizer, text)",

@@ -11,7 +11,7 @@ from test_accessibility import serious_violations
 from views.samples import SMALL, model, tokenizer
 
 from gptcourse.views import ModelWalk
-from gptcourse.views.walk_numbers import BOXES, BOXES_OF, CHAPTERS_OF
+from gptcourse.views.walk_numbers import BOXES, BOXES_OF, CHAPTERS_OF, FILLED_IN
 from gptlib.corpus import storybook
 from gptlib.storyteller import storyteller
 
@@ -183,9 +183,14 @@ def test_an_open_box_links_to_the_chapters_that_build_it(opened):
         found[box] = list(zip(links.all_inner_texts(),
                               links.evaluate_all("all => all.map(one => one.getAttribute('href'))"),
                               strict=True))
-    expected = {box: [(title, f"{name}.ipynb") for name, title in CHAPTERS_OF[part]]
+    filled = {part: [chapter] for part, chapter in FILLED_IN.items()}
+    expected = {box: [(title, f"{name}.ipynb")
+                      for name, title in [*CHAPTERS_OF[part], *filled.get(part, [])]]
                 for part, boxes in BOXES_OF.items() for box in boxes}
     assert found == expected
+    page.send(box="attention")
+    assert page.locator(".gpt-built-in").text_content() == (
+        "Built in Chapter 3: Attention; filled in Chapter 8: Pretrained weights")
 
 
 def test_the_tabulator_reaches_the_link_and_it_keeps_the_focus_while_numbers_change(opened):

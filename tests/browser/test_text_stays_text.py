@@ -25,7 +25,6 @@ IN_THE_BROWSER = {
 }
 IN_THE_KERNEL = {
     "TokenizerExplorer": lambda: views.TokenizerExplorer(tokenizer(), PROMPT)._tokens,
-    "NeuronExplorer": lambda: views.NeuronExplorer(model(), ODD, PROMPT)._colored,
     "GenerationStepper": lambda: views.GenerationStepper(model(), ODD, PROMPT)._text,
 }
 FOREIGN = "document.querySelectorAll('img, iframe, object, body script').length"

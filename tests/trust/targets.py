@@ -531,8 +531,8 @@ scaling_runs = st.lists(st.fixed_dictionaries({
     "budget": st.sampled_from([1e9, 2e10, 3e11]) | amounts, "parameters": amounts,
     "tokens": amounts, "flops": amounts, "loss_above_floor": amounts}), max_size=20)
 READING_VIEWS = ("TokenizerExplorer", "AttentionExplorer", "SamplingBench",
-                 "AttentionMicroscope", "NeuronExplorer", "GenerationStepper", "TimeMachine",
-                 "ModelWalk", "AblationBench", "PatchingMap")
+                 "AttentionMicroscope", "GenerationStepper", "TimeMachine", "ModelWalk",
+                 "AblationBench", "PatchingMap")
 
 
 # ------------------------------------------------------------------------------------ my_gpt.py

@@ -8,6 +8,7 @@ from helpers import lively_model
 from in_node import in_node
 from samples import SMALL, learners_model, model, tokenizer
 
+from gptcourse import figures
 from gptcourse.views import AblationBench, AttentionExplorer, Session
 from gptcourse.views.ablation import named, runs
 from gptcourse.views.ablation_numbers import (
@@ -170,8 +171,12 @@ def test_without_the_head_that_keeps_the_toy_the_story_forgets_it_and_the_judge_
     assert view.shown["after"]["above"] > 10 * abs(view.shown["before"]["above"])
     text, at = view.shown["after"]["text"], view.shown["after"]["at"]
     assert f"the text says '{text[at:].split()[0]}'" in mistake
-    [wrong] = [run for run in words_on_the_page(view)["after"]["runs"] if run[2]]
+    page = words_on_the_page(view)
+    [wrong] = [run for run in page["after"]["runs"] if run[2]]
     assert wrong[0].strip().startswith(text[at:].split()[0]) and wrong[1]
+    # It stands below the story there, so the sentence does not say it once more.
+    assert page["after"]["mistake"] == figures.showable(mistake)
+    assert page["said"] == view.shown["summary"].replace(f"First mistake: {mistake} ", "")
 
 
 def test_a_head_that_the_model_does_without_leaves_the_story_as_it_is():
@@ -223,7 +228,7 @@ def test_a_message_from_the_page_switches_a_head():
     view = small()
     view.set_state({"off": [[1, 2]], "layer": 1, "head": 2})
     assert view.shown["off"] == [(1, 2)] and (view.session.layer, view.session.head) == (1, 2)
-    assert words_on_the_page(view)["said"] == view.shown["summary"]
+    assert words_on_the_page(view)["said"].startswith("Off: layer 1, head 2; instead, zeros.")
 
 
 def test_the_head_that_is_switched_is_the_one_that_other_views_look_at():

@@ -19,7 +19,6 @@ WITH_TEXT = {
     "AttentionMicroscope": lambda text: views.AttentionMicroscope(model(), ODD, text),
     "ModelWalk": lambda text: views.ModelWalk(model(), ODD, text),
     "SamplingBench": lambda text: views.SamplingBench(model(), ODD, text),
-    "NeuronExplorer": lambda text: views.NeuronExplorer(model(), ODD, text),
     "GenerationStepper": lambda text: views.GenerationStepper(model(), ODD, text),
     "AblationBench": lambda text: views.AblationBench(model(), ODD, text),
     "PatchingMap": lambda text: views.PatchingMap(model(), ODD, f"{text} cat", f"{text} dog"),

@@ -25,7 +25,6 @@ READERS = {
     "AttentionMicroscope": lambda text, model: views.AttentionMicroscope(model, tokenizer(), text),
     "SamplingBench": lambda text, model: views.SamplingBench(model, tokenizer(), text),
     "ModelWalk": lambda text, model: views.ModelWalk(model, tokenizer(), text),
-    "NeuronExplorer": lambda text, model: views.NeuronExplorer(model, tokenizer(), text),
     "GenerationStepper": lambda text, model: views.GenerationStepper(model, tokenizer(), text),
     "AblationBench": lambda text, model: views.AblationBench(model, tokenizer(), text),
     "PatchingMap": lambda text, model: views.PatchingMap(

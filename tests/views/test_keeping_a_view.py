@@ -9,11 +9,10 @@ MOVES = {                      # a setting of each view and another value for it
     "TokenizerExplorer": ("merges", 3), "AttentionExplorer": ("layer", 1),
     "AttentionMicroscope": ("mask", False), "SamplingBench": ("top_k", 4),
     "ConfigExplorer": ("layers", 7), "TrainingDashboard": ("steps", 30),
-    "GradientFlow": ("shortcuts", False), "NeuronExplorer": ("neuron", 3),
-    "TimeMachine": ("checkpoint", 1), "GenerationStepper": ("seed", 5),
-    "ModelWalk": ("box", "attention"), "AblationBench": ("off", [(0, 1), (1, 3)]),
-    "PatchingMap": ("row", 1), "RotaryExplorer": ("query_at", 9),
-    "ScalingExplorer": ("budget", 3e12),
+    "GradientFlow": ("shortcuts", False), "TimeMachine": ("checkpoint", 1),
+    "GenerationStepper": ("seed", 5), "ModelWalk": ("box", "attention"),
+    "AblationBench": ("off", [(0, 1), (1, 3)]), "PatchingMap": ("row", 1),
+    "RotaryExplorer": ("query_at", 9), "ScalingExplorer": ("budget", 3e12),
     "watch": ("show", losses.LOG),
 }
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from itertools import product
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,7 @@ from gptcourse.views.walk_numbers import (
     BOXES_OF,
     CHAPTERS_OF,
     DRAWS,
+    FILLED_IN,
     IN_A_LAYER,
     stream,
 )
@@ -234,11 +236,21 @@ def test_every_box_belongs_to_one_part_the_same_on_the_page(page):
 
 
 def test_the_chapters_that_build_a_part_are_there_under_these_titles():
-    named = dict(one for chapters in CHAPTERS_OF.values() for one in chapters)
+    named = dict([one for chapters in CHAPTERS_OF.values() for one in chapters]
+                 + [*FILLED_IN.values()])
     numbers = {path.stem: int(path.stem[:2]) for path in chapters()}
     titles = {name: f"Chapter {n}: {TITLES[n]}" for name, n in numbers.items()}
     assert {name: titles.get(name) for name in named} == named
     assert words_of(view())["chapters"]["attention"] == [["03_attention", "Chapter 3: Attention"]]
+
+
+def test_what_a_file_of_weights_fills_is_what_its_chapter_has_in_color():
+    [chapter] = {name for name, _ in FILLED_IN.values()}
+    [path] = (path for path in chapters() if path.stem == chapter)
+    [lit] = re.findall(r"lit=(\{.*\})", "".join(
+        cell.source for cell in nbformat.read(path, 4).cells))
+    assert set(re.findall(r"\w+", lit)) == set(FILLED_IN)
+    assert words_of(view())["filled"]["block"][0] == chapter
 
 
 @pytest.mark.parametrize(("lit", "first"), [

@@ -12,7 +12,6 @@ from gptcourse.views import (
     AttentionMicroscope,
     GenerationStepper,
     ModelWalk,
-    NeuronExplorer,
     PatchingMap,
     SamplingBench,
 )
@@ -40,7 +39,7 @@ def test_the_microscope_takes_the_keys_that_a_query_head_shares():
         assert view.shown["off"] < 1e-5
 
 
-@pytest.mark.parametrize("kind", [GenerationStepper, SamplingBench, NeuronExplorer])
+@pytest.mark.parametrize("kind", [GenerationStepper, SamplingBench])
 def test_other_views_take_it_as_any_other(kind):
     assert "error" not in repr(kind(modern(), tokenizer(), TEXT))
 

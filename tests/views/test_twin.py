@@ -13,7 +13,6 @@ VIEWS = [
     lambda model: views.AttentionExplorer(model, tokenizer(), "The cat sat"),
     lambda model: views.AttentionMicroscope(model, tokenizer(), "The cat sat"),
     lambda model: views.ModelWalk(model, tokenizer(), "The cat sat"),
-    lambda model: views.NeuronExplorer(model, tokenizer(), "The cat sat"),
     lambda model: views.SamplingBench(model, tokenizer(), "The cat sat"),
     lambda model: views.GenerationStepper(model, tokenizer(), "The cat sat"),
     lambda model: views.AblationBench(model, tokenizer(), "The cat"),
