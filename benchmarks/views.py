@@ -27,6 +27,7 @@ import torch
 from playwright.sync_api import sync_playwright
 from timing import in_turns, median_ratio
 
+from gptcourse.chapter import THREADS
 from gptcourse.experiments.scaling import scaling_runs
 from gptcourse.views import (
     AblationBench,
@@ -230,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moves", type=int, default=60)
     moves = parser.parse_args().moves
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])

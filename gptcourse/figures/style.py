@@ -19,9 +19,6 @@ TEXT_SIZE, SMALL_SIZE = 10.0, 8.5                                    # points: 1
 # Pictures are drawn for a light page. On a dark one light and dark change places, and colors keep
 # their hue; what was the paper, black by then, adds no light to the page, a faint line a little.
 DARK_PICTURE = "{ filter: invert(1) hue-rotate(180deg) contrast(1.03); mix-blend-mode: screen; }"
-# The same, but darker than a gray page where lines are faint: what every chapter has stored. The
-# styles of its views stand above it.
-STORED_DARK_PICTURE = "{ filter: invert(1) hue-rotate(180deg); mix-blend-mode: lighten; }"
 PICTURES = ":is(.jp-RenderedSVG, .jp-RenderedImage, .gpt-picture) img"
 
 
@@ -36,7 +33,7 @@ def css_variables() -> str:
     return f':root {{{light} }}\nbody[data-jp-theme-light="false"] {{{dark} }}\n'
 
 
-def picture_style(dark: str = STORED_DARK_PICTURE, page: str = "body") -> str:
+def picture_style() -> str:
     """CSS for pictures: none is wider than its page, and they follow the page's theme."""
     return (f"{PICTURES} {{ max-width: 100%; height: auto; }}\n"
-            f'{page}[data-jp-theme-light="false"] {PICTURES} {dark}\n')
+            f'body[data-jp-theme-light="false"] {PICTURES} {DARK_PICTURE}\n')

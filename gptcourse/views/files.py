@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from gptcourse.figures.style import DARK_PICTURE, PALETTE, css_variables, picture_style
+from gptcourse.figures.style import PALETTE, css_variables, picture_style
 
 FOLDER = Path(__file__).parent
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
@@ -19,7 +19,7 @@ def read(file: str) -> str:
 def style(*names: str) -> str:
     """These styles, after the colors and what is the same on every page."""
     own = (read(f"{name}.css") for name in ("shared", *names))
-    return "\n".join([css_variables(), picture_style(DARK_PICTURE, "html body"), *own])
+    return "\n".join([css_variables(), picture_style(), *own])
 
 
 def browser_files(name: str, *parts: str) -> tuple[str, str]:
