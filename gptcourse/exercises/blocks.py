@@ -346,6 +346,7 @@ TRANSFORMER_BLOCK = Exercise(
 
 BABBLING_BLOCK = TRANSFORMER_BLOCK.with_bug(
     "04.babbling_block",
+    definition="BabblingBlock",
     goal=("Find the bug: this block learns, but it is not the one of GPT-2, and with trained "
           "weights in it the model talks nonsense."),
     bug=(_BOTH, _ON_THE_COPY,

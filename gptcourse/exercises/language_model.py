@@ -180,6 +180,7 @@ _MENDED_LOOP = _LOOP.replace("range(1, ", "range(").replace("t - 1, None]", "t, 
 
 COPYCAT = NEXT_TOKEN_LOSS.with_bug(
     "02.copycat",
+    definition="copycat_loss",
     goal="Find the bug: the loss sinks far below the floor, and what the model writes is one word, "
          "over and over.",
     bug=("", _LOOP,

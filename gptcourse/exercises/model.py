@@ -353,6 +353,7 @@ _ANOTHER_WAY = """\
 
 STUMBLING_MODEL = GPT_MODEL.with_bug(
     "05.stumbling_model",
+    definition="StumblingModel",
     goal=("Find the bug: with trained weights in it, the model stumbles over the first words of a "
           "story, and then goes on as if nothing had happened."),
     bug=(_WAY, _ANOTHER_WAY,

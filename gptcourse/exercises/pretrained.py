@@ -425,6 +425,7 @@ LOAD_GPT2 = Exercise(
 
 TWO_FILES = LOAD_GPT2.with_bug(
     "08.two_files",
+    definition="their_load_gpt2",
     goal=("Find the bug: GPT-2's own file is loaded as it should be, and from the storyteller's "
           "comes a model that is worse than a guess."),
     bug=('given.setdefault("lm_head.weight", given["wte.weight"])                  # the head',
