@@ -264,7 +264,8 @@ def _chosen_instead(got, best, n, counts, before, between):
         return (f"{chosen}, but these two never stand side by side in the words as they are "
                 "spelled by then.")
     if counts[got] == counts[best]:
-        return f"{chosen}. Of pairs that occur equally often, the one with the smaller ids, {best}."
+        return (f"{chosen}. Of pairs that occur equally often, take the one with the smaller ids, "
+                f"{best}.")
     return (f"{chosen}, whose count in the whole text is {counts[got]} by then; but that of {best} "
             f"is {counts[best]}.")
 
@@ -384,6 +385,9 @@ def _spelled(answer, merges, byte_order, method, given):
     """What the ids spell, and what was left undone."""
     right, got = gpt.Tokenizer(merges, byte_order), answer(merges, byte_order, method, given)
     if method == "decode":
+        if got == "".join(right.vocabulary[token].decode(errors="replace") for token in given):
+            return ("Some characters are spread over several tokens: what do the bytes of each "
+                    "token say by themselves?")
         return _text_in_words(got, right.decode(given)) if isinstance(got, str) else None
     if IdsAnswer().malformed(got, []):
         return None
@@ -450,17 +454,14 @@ TOKENIZER = Exercise(
     ],
     symptoms=[_spelled],
     hints=(
-        "Two tables are given: self.id_of_byte has the id of each byte, and self.id_of_pair that "
-        "of each learned pair. The smaller that id, the earlier it was learned. In decode, think "
-        "of a character whose bytes are several tokens: what does each of them say by itself?",
+        "For encode_word, two tables are given: self.id_of_byte has the id of each byte, and "
+        "self.id_of_pair that of each learned pair. The smaller that id, the earlier it was "
+        "learned. (On decode, hint 3 has a word.)",
         """
-        encode_word:
         1. the bytes of the word, each as its id
         2. of all neighbors, take the pair with the smallest id, where an unknown pair counts as
            math.inf; where none is known, or only one token is left, stop
         3. merge it, and look again
-        decode:
-        4. join the bytes of all tokens, and decode them once, with errors="replace"
         """,
         """
         ids = [self.id_of_byte[byte] for byte in word.encode()]
@@ -471,8 +472,9 @@ TOKENIZER = Exercise(
             ids = ...                         # merge: which pair, which new id?
         return ids
 
-        # decode
-        return b"".join(self.vocabulary[token] for token in ids).decode(errors="replace")
+        # decode: the two bytes of one character may be two tokens, and neither is a character
+        together = ...                        # all the bytes that belong together
+        return together.decode(errors="replace")
         """,
     ),
     properties=[Property("ids may come one by one", _takes_what_comes_one_by_one)],

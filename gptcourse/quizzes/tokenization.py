@@ -38,8 +38,8 @@ QUESTIONS = (
     Question(
         "While a word is encoded, several of its pairs are known. Which is merged first?",
         right=Option("The one that was learned first.",
-                     "Later merges may need the result of earlier ones, so the order of training "
-                     "is kept."),
+                     "Another order could give other tokens than those the model was trained "
+                     "on."),
         wrong=(
             Option("The one that stands leftmost.",
                    "The place in the word doesn't matter, only the place in the list of merges."),
@@ -59,9 +59,9 @@ QUESTIONS = (
         )),
     Question(
         "Why does GPT-2 cut a text into words before it counts any pairs?",
-        right=Option("So that a word gets the same tokens, whatever comes after it.",
-                     "No merge may cross a cut, so what follows a word can't change its tokens, "
-                     "and what is learned about it is learned once."),
+        right=Option("So that a name gets the same tokens, whether a space or a comma follows.",
+                     "No merge may cross a cut, so the comma can't change the name's tokens, and "
+                     "what is learned about them is learned once."),
         wrong=(
             Option("So that every word is a single token.",
                    "Rare words still fall apart. A cut only says where a token may not go on."),
