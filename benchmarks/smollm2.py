@@ -1,33 +1,37 @@
-"""SmolLM2 in this library beside `transformers` on the same file: the same numbers, and how fast.
+"""SmolLM2, and GPT-2's layout, in this library beside `transformers` on the same files: the same
+numbers, and how fast.
 
     python benchmarks/smollm2.py [--proof] [--rounds 5]
 
 With --proof: logits on 20 prompts, ids of 5,000 texts, greedy answers to ten questions; without it,
-load time, peak memory and tokens per second. Needs the extra `test`, and SmolLM2's file in the
-cache folder or a network, see gptlib/pretrained/smollm2.py; transformers needs accelerate to read
-the very same file.
+load time, peak memory and tokens per second, of SmolLM2 and of random weights in GPT-2's layout.
+Every model has a process, with one thread, and works in turns with the other; seconds are those of
+the processor. Needs the extra `test`, and SmolLM2's file in the cache folder or a network, see
+gptlib/pretrained/smollm2.py; transformers needs accelerate to read the very same file.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
-from timing import in_turns, median_ratio
 from tokenizers import pre_tokenizers
 
 from gptlib.corpus import load_text
 from gptlib.model import GPTModel
+from gptlib.pretrained.gpt2 import load_gpt2
 from gptlib.pretrained.smollm2 import answer, chat_ids, gguf_path, smollm2
 
+TOKENS = {"prefill": 512, "decode": 32}      # decode: after 64 others
 # How its greedy answers begin, right or wrong.
 QUESTIONS = {
     "What is the capital of France?": "The capital of France is Paris.",
@@ -63,15 +67,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--proof", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--load", choices=("gptlib", "transformers"))  # what a child process does
+    parser.add_argument("--work", nargs=3)       # what a child process does
+    parser.add_argument("--save-gpt2")           # another one
     arguments = parser.parse_args()
-    path = gguf_path()
-    if arguments.load:
-        print(json.dumps(loaded(arguments.load, path)))
+    if arguments.work:
+        layout, library, path = arguments.work
+        work(layout, library, Path(path))
+    elif arguments.save_gpt2:
+        save_gpt2(arguments.save_gpt2)
     elif arguments.proof:
-        proof(path)
+        proof(gguf_path())
     else:
-        speed(path, arguments.rounds)
+        speed(gguf_path(), arguments.rounds)
 
 
 def peer_model(path: Path):
@@ -148,42 +155,101 @@ def made_texts(n: int) -> list[str]:
     ]
 
 
-def loaded(which: str, path: Path) -> dict[str, float]:
-    """Load time, seconds, and peak memory, bytes, of this process."""
-    if which == "transformers":
-        import transformers  # noqa: F401
-    started = time.perf_counter()
-    _ = (smollm2(path) if which == "gptlib" else (peer_model(path), peer_tokenizer(path)))
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+def speed(path: Path, rounds: int) -> None:
+    print(f"torch {torch.__version__}, 1 thread, processor time, medians of {rounds} turns")
+    compare("SmolLM2-135M", "smollm2", path, rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, __file__, "--save-gpt2", folder], check=True,
+                       stderr=subprocess.DEVNULL)
+        compare("GPT-2 124M, random weights", "gpt2", Path(folder), rounds)
+
+
+def compare(title: str, layout: str, path: Path, rounds: int) -> None:
+    """Two processes, one for each library, that load once and then work in turns."""
+    workers = {name: Worker(layout, name, path) for name in ("gptlib", "transformers")}
+    seconds = {job: {name: [] for name in workers} for job in TOKENS}
+    for job, found in seconds.items():
+        for turn in range(rounds + 1):
+            for name, worker in workers.items():
+                took = worker.do(job)
+                if turn:                             # the first warms caches up
+                    found[name].append(took)
+    products = statistics.median(workers["gptlib"].do("products") for _ in range(rounds))
+    print(f"\n{title:28}{'load s':>8}{'peak MiB':>10}{'prefill':>10}{'decode':>8} tokens/s")
+    for name, worker in workers.items():
+        rates = {job: TOKENS[job] / statistics.median(seconds[job][name]) for job in TOKENS}
+        print(f"  {name:26}{worker.load:8.1f}{worker.do('peak') / 2**20:10,.0f}"
+              f"{rates['prefill']:10.1f}{rates['decode']:8.1f}   decode: "
+              f"{rates['decode'] * products:.0%} of the matrix products alone")
+    for job in TOKENS:
+        low, middle, high = statistics.quantiles(
+            (theirs / ours for ours, theirs in zip(*seconds[job].values(), strict=True)), n=4)
+        print(f"  {job}: gptlib is {middle:.3f} x as fast, in half of the turns {low:.3f} to "
+              f"{high:.3f} x")
+    for worker in workers.values():
+        worker.end()
+
+
+class Worker:
+    """A process that has one model, and does a job as often as it is told."""
+
+    def __init__(self, layout: str, library: str, path: Path):
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--work", layout, library, str(path)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )
+        self.load = float(self.process.stdout.readline())
+
+    def do(self, job: str) -> float:
+        """Processor seconds, or bytes for "peak"."""
+        print(job, file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def end(self) -> None:
+        self.process.communicate()
 
 
 @torch.inference_mode()
-def speed(path: Path, rounds: int) -> None:
-    threads = torch.get_num_threads()
-    print(f"torch {torch.__version__}, {threads} threads, medians of {rounds} turns")
-    loads = {"gptlib": [], "transformers": []}
-    for _ in range(3):
-        for name, found in loads.items():
-            child = [sys.executable, __file__, "--load", name]
-            found.append(json.loads(subprocess.check_output(child, stderr=subprocess.DEVNULL)))
-    for name, found in loads.items():
-        seconds, peak = (min(run[key] for run in found) for key in ("seconds", "peak"))
-        print(f"  {name:14} load {seconds:6.1f} s, peak {peak / 2**20:7,.0f} MiB (best of 3)")
-
-    ours, theirs = smollm2(path)[0], peer_model(path)
+def work(layout: str, library: str, path: Path) -> None:
+    """What a Worker's process does."""
+    torch.set_num_threads(1)
+    if library == "transformers":
+        import transformers  # noqa: F401
+    load = {
+        ("smollm2", "gptlib"): lambda: smollm2(path)[0],
+        ("smollm2", "transformers"): lambda: (peer_model(path), peer_tokenizer(path))[0],
+        ("gpt2", "gptlib"): lambda: load_gpt2(path),
+        ("gpt2", "transformers"): lambda: peer_gpt2().from_pretrained(path).eval(),
+    }[layout, library]
+    started = time.process_time()
+    model = load()
+    print(time.process_time() - started, flush=True)
     ids = torch.randint(49152, (1, 512), generator=torch.Generator().manual_seed(0))
-    contestants = {
-        "gptlib": lambda: ours.output_head(ours.hidden_states(ids)[:, -1]),
-        "transformers": lambda: theirs(ids, logits_to_keep=1),
+    go_on = decode if library == "gptlib" else decode_peer
+    jobs = {
+        "prefill": lambda: go_on(model, ids, 1),
+        "decode": lambda: go_on(model, ids[:, :64], TOKENS["decode"]),
+        "products": partial(products, model),
     }
-    tell("prefill, 512 tokens", in_turns(contestants, rounds), 512)
-    contestants = {
-        "gptlib": lambda: decode(ours, ids[:, :64], 32),
-        "transformers": lambda: decode_peer(theirs, ids[:, :64], 32),
-    }
-    tell("decode, 32 tokens after 64", in_turns(contestants, rounds), 32)
-    bandwidth_limit(ours)
+    for line in sys.stdin:
+        job, started = line.strip(), time.process_time()
+        if job == "peak":
+            print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+        else:
+            jobs[job]()
+            print(time.process_time() - started, flush=True)
+
+
+def peer_gpt2() -> type:
+    from transformers import GPT2LMHeadModel
+
+    return GPT2LMHeadModel
+
+
+def save_gpt2(folder: str) -> None:
+    from transformers import GPT2Config
+
+    peer_gpt2()(GPT2Config()).save_pretrained(folder)
 
 
 def decode(model: GPTModel, ids: torch.Tensor, n: int) -> None:
@@ -199,24 +265,11 @@ def decode_peer(model, ids: torch.Tensor, n: int) -> None:
         ids, cache = output.logits[:, -1:].argmax(dim=-1), output.past_key_values
 
 
-def bandwidth_limit(model: GPTModel) -> None:
-    """How often all weights can be read in a second, by matrix times vector and nothing else."""
-    matrices = [p for p in model.parameters() if p.dim() == 2]
-    vectors = [torch.randn(1, p.shape[1]) for p in matrices]
-
-    def products() -> None:
-        for matrix, vector in zip(matrices, vectors, strict=True):
-            torch.nn.functional.linear(vector, matrix)
-
-    seconds = statistics.median(in_turns({"products": products}, 9)["products"])
-    print(f"  the matrix products alone: {1 / seconds:6.1f} tokens/s")
-
-
-def tell(what: str, seconds: dict[str, list[float]], tokens: int) -> None:
-    for name, times in seconds.items():
-        ratio = median_ratio(times, seconds["gptlib"])
-        print(f"  {name:14} {what}: {tokens / statistics.median(times):8.1f} tokens/s; "
-              f"gptlib is {ratio:.2f} x as fast")
+def products(model: GPTModel) -> None:
+    """All weights once, by matrix times vector and nothing else: no token can take less."""
+    for name, matrix in model.named_parameters():
+        if matrix.dim() == 2 and not name.startswith("position"):
+            torch.nn.functional.linear(torch.ones(1, matrix.shape[1]), matrix)
 
 
 if __name__ == "__main__":
