@@ -76,7 +76,6 @@ from gptcourse.experiments.training import (
     newborn_stream,
     steps_in_valley,
     table_of_a_friend,
-    train_by,
     train_on,
 )
 
@@ -137,7 +136,6 @@ __all__ = [
     "table_of_a_friend",
     "town",
     "town_run",
-    "train_by",
     "train_on",
     "trained",
     "valleys",
