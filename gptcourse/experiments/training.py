@@ -75,20 +75,18 @@ def train_on(model: GPTModel, batches: Iterable[tuple[Tensor, Tensor]], rate: fl
     """Train with AdamW, a step for each (inputs, targets), at a rate that first rises to `rate`.
     Returns the loss of each step."""
     rates = (rate * min(1, step / warmup_steps) for step in count(start=1))
-    return train_by(torch.optim.AdamW(model.parameters()), rates, model, batches)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    return _train_by(optimizer, rates, model, batches)
 
 
-def train_by(optimizer: Optimizer, rates: Iterable[float], model: nn.Module,
-             batches: Iterable[tuple[Tensor, Tensor]], clip_norm: float = math.inf) -> list[float]:
-    """Train a model by its optimizer, a step at each of the rates for each (inputs, targets); a
-    gradient longer than `clip_norm` is shortened to that. Returns the loss of each step."""
+def _train_by(optimizer: Optimizer, rates: Iterable[float], model: nn.Module,
+              batches: Iterable[tuple[Tensor, Tensor]]) -> list[float]:
     losses = []
     for (inputs, targets), rate in zip(batches, rates, strict=False):        # rates may be endless
         optimizer.param_groups[0]["lr"] = rate
         loss = next_token_loss(model(inputs), targets)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
         optimizer.step()
         losses.append(loss.item())
     return losses
@@ -102,7 +100,7 @@ def table_of_a_friend(ids: Tensor, vocab_size: int, seed: int) -> tuple[nn.Embed
     starts = torch.randint(len(ids) - 31, (150, 32, 1), generator=generator)
     batches = ids[starts + torch.arange(32)]                                 # (steps, B, T)
     rule = torch.optim.SGD(table.parameters())
-    return table, train_by(rule, repeat(200.0), table, zip(batches, batches, strict=True))[-1]
+    return table, _train_by(rule, repeat(200.0), table, zip(batches, batches, strict=True))[-1]
 
 
 def finished_run(path: Path = FINISHED) -> list[Step]:

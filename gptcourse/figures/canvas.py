@@ -111,7 +111,7 @@ class Stage:
         self.figure, self.changing = figure, changing
         with DRAWING:
             self._canvas = FigureCanvasAgg(figure)
-            figure.draw_without_rendering()              # finds room for every label, once
+            figure.get_layout_engine().execute(figure)   # finds room for every label, once
             figure.set_layout_engine("none")
             for artist in changing:
                 artist.set_visible(False)

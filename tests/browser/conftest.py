@@ -38,14 +38,28 @@ def chromium():
         browser.close()
 
 
+class Window:
+    """Pages for a view each. One that a test gives back is handed out again, blank: to open another
+    would take longer than most tests."""
+
+    def __init__(self, browser):
+        self.context, self.blank = browser.new_context(), []
+
+    def page(self):
+        return self.blank.pop() if self.blank else self.context.new_page()
+
+    def give_back(self, page) -> None:
+        page.mouse.move(0, 0)                # or else the next view would find the pointer on it
+        page.goto("about:blank")
+        page.emulate_media(color_scheme="null", reduced_motion="null")
+        self.blank.append(page)
+
+
 @pytest.fixture(scope="session")
 def window(chromium):
-    """Where tests open a page each, all in one process: its first page, which stays open, keeps it
-    alive. To start one for every page would take longer than most tests."""
-    window = chromium.new_context()
-    window.new_page()
+    window = Window(chromium)
     yield window
-    window.close()
+    window.context.close()
 
 
 @pytest.fixture(scope="session")

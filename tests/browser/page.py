@@ -56,10 +56,14 @@ class ViewPage:
 
     def __init__(self, page, view: BrowserView, source: str = PAGE):
         self.page, self.complaints, self.requests = page, [], []
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda message: self.complaints.append(message.text)
-                if message.type in ("error", "warning") else None)
-        page.on("request", lambda request: self.requests.append(request.url))
+        self._listeners = {
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "console": lambda message: self.complaints.append(message.text)
+            if message.type in ("error", "warning") else None,
+            "request": lambda request: self.requests.append(request.url),
+        }
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
         page.set_content(source % {
             "style": view._css,
             "state": json.dumps({name: _readable(getattr(view, name)) for name in settings(view)}),
@@ -67,6 +71,10 @@ class ViewPage:
         })
         page.wait_for_function("window.ready === true")
         self.settle()
+
+    def stop_listening(self) -> None:
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
 
     def send(self, **changed) -> None:
         """What arrives when the kernel changes these traits."""

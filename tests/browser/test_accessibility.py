@@ -67,7 +67,7 @@ body {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", [*OF_THE_BROWSER, "arcs"])
 def test_axe_finds_nothing_serious_in_a_view_of_the_browser(window, name, scheme):
-    page = window.new_page()
+    page = window.page()
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme=scheme)
     view = ViewPage(page, arcs() if name == "arcs" else MAKERS[name]())
@@ -75,7 +75,8 @@ def test_axe_finds_nothing_serious_in_a_view_of_the_browser(window, name, scheme
         page.add_style_tag(content=DARK)
         page.evaluate("() => document.body.setAttribute('data-jp-theme-light', 'false')")
     assert serious_violations(view.page, "#view") == []
-    page.close()
+    view.stop_listening()
+    window.give_back(page)
 
 
 def test_axe_finds_nothing_serious_in_the_views_of_the_kernel(lab):

@@ -25,7 +25,7 @@ def opened(window):
     pages = []
 
     def opened(view: ModelWalk, width: int = 1280, **media) -> ViewPage:
-        page = window.new_page()
+        page = window.page()
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(**media)
         pages.append(ViewPage(page, view))
@@ -33,9 +33,9 @@ def opened(window):
 
     yield opened
     for page in pages:
-        complaints = page.complaints
-        page.close()
-        assert complaints == []
+        page.stop_listening()
+        window.give_back(page.page)
+        assert page.complaints == []
 
 
 def walk(**state) -> ModelWalk:

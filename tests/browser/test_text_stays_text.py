@@ -32,9 +32,9 @@ FOREIGN = "document.querySelectorAll('img, iframe, object, body script').length"
 
 @pytest.fixture
 def page(window):
-    page = window.new_page()
+    page = window.page()
     yield page
-    page.close()
+    window.give_back(page)
 
 
 @pytest.mark.parametrize("name", IN_THE_BROWSER)
@@ -49,6 +49,7 @@ def test_a_view_of_the_browser_shows_markup_as_text(page, name):
     assert page.evaluate(FOREIGN) == before == 1
     assert page.locator("body").inner_text().count("<img src=x onerror=")
     assert page.evaluate("window.hit") is None and opened.complaints == []
+    opened.stop_listening()
 
 
 @pytest.mark.parametrize("name", IN_THE_KERNEL)

@@ -51,17 +51,17 @@ def opened(chromium, window):
     pages = []
 
     def opened(view: BrowserView, width: int = 1280, **options) -> ViewPage:
-        page = chromium.new_page(**options) if options else window.new_page()
+        page = chromium.new_page(**options) if options else window.page()
         page.set_viewport_size({"width": width, "height": 800})
         pages.append(ViewPage(page, view))
         return pages[-1]
 
     yield opened
     for page in pages:
-        complaints, requests = page.complaints, page.requests
-        page.close()
-        assert complaints == []
-        assert [url for url in requests if not url.startswith(("blob:", "data:"))] == []
+        page.stop_listening()
+        page.close() if page.context != window.context else window.give_back(page.page)
+        assert page.complaints == []
+        assert [url for url in page.requests if not url.startswith(("blob:", "data:"))] == []
 
 
 def explorer() -> AttentionExplorer:

@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 
+import notebooks
 import pytest
-from course import ENVIRONMENT, ROOT, read, write
+from course import ENVIRONMENT, ROOT, chapters, read, write
 from execution import execute
 from nbformat.v4 import new_notebook
 from run_tests import ONLY_NBVAL, Part, counts, parts, run, summarize
@@ -25,9 +26,9 @@ def executed(tmp_path_factory):
     return path
 
 
-def nbval(path, how="--nbval"):
+def nbval(*paths, how="--nbval"):
     return subprocess.run(
-        [*NBVAL, how, str(path)], cwd=ROOT, capture_output=True, text=True, check=False,
+        [*NBVAL, how, *map(str, paths)], cwd=ROOT, capture_output=True, text=True, check=False,
     )
 
 
@@ -77,41 +78,34 @@ def test_where_outputs_may_differ_only_an_error_fails_nbval(executed, tmp_path):
         alter_outputs(cells)
         cells[1].source = "1 / 0"
 
-    finished = nbval(changed(executed, tmp_path, alter_and_break), "--nbval-lax")
+    finished = nbval(changed(executed, tmp_path, alter_and_break), how="--nbval-lax")
     assert finished.returncode == 1
     assert "1 failed, 3 passed" in finished.stdout
 
 
-def check(folder):
-    """`tools/notebooks.py check` on the chapters in `folder`."""
-    program = (
-        "import sys, pathlib, course, notebooks; "
-        f"paths = course.chapters(folder=pathlib.Path({str(folder)!r})); "
-        "notebooks.chapters = lambda names: paths; "
-        "sys.argv = ['notebooks.py', 'check']; sys.exit(notebooks.main())"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT / "tools", capture_output=True, text=True,
-        check=False,
-    )
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    """`tools/notebooks.py check` on the chapters in `tmp_path`."""
+    monkeypatch.setattr(notebooks, "chapters", lambda names: chapters(folder=tmp_path))
+    monkeypatch.setattr(sys, "argv", ["notebooks.py", "check"])
+    return notebooks.main
 
 
-def test_check_fails_for_a_chapter_with_a_problem_and_names_it(tmp_path):
+def test_check_fails_for_a_chapter_with_a_problem_and_names_it(tmp_path, check, capsys):
     save(good_chapter(), tmp_path)
-    assert check(tmp_path).returncode == 0
+    assert check() == 0
     wrong = good_chapter()
     wrong.cells[1].execution_count = None
     save(wrong, tmp_path, "03_wrong.ipynb")
-    finished = check(tmp_path)
-    assert finished.returncode == 1
-    assert "03_wrong.ipynb: 1 of 11 code cells have not been run" in finished.stderr
-    assert "2 chapters" in finished.stdout
+    assert check() == 1
+    told = capsys.readouterr()
+    assert "03_wrong.ipynb: 1 of 11 code cells have not been run" in told.err
+    assert "2 chapters" in told.out
 
 
-def test_check_fails_where_there_is_no_chapter(tmp_path):
-    finished = check(tmp_path)
-    assert finished.returncode == 1
-    assert "There is no chapter" in finished.stderr
+def test_check_fails_where_there_is_no_chapter(check, capsys):
+    assert check() == 1
+    assert "There is no chapter" in capsys.readouterr().err
 
 
 # The runner of `make test` itself.
