@@ -20,7 +20,7 @@ class Contents:
         there = sum(len(names) for _, names, _ in self.chapters)
         every = there + sum(len(names) for _, _, names in self.chapters)
         if not self.lines:
-            return f"{self.file}: not begun yet, 0 of {every} definitions. It will lie here."
+            return f"{self.file}: not begun yet, 0 of {every} definitions. It will be kept here."
         return (f"{self.file}, beside this notebook: {self.lines} lines, {there} of {every} "
                 "definitions.")
 
