@@ -65,7 +65,7 @@ from gptcourse.experiments.inside import (
     probe_accuracy,
     put_in,
 )
-from gptcourse.experiments.training import FINISHED, run_to_store, store_run, train_by
+from gptcourse.experiments.training import FINISHED, run_to_store, store_run
 from gptcourse.views import RotaryExplorer
 from gptlib import GPTModel, count_parameters, evaluate, next_token_loss, patch, record
 from gptlib.attention import attention, causal_mask
