@@ -671,7 +671,7 @@ def test_mistakes_are_sorted_by_what_should_stand_there():
     story = next(one for one in storybook.stories(300, seed=7, part="validation")
                  if one.facts["plot"] == "trading")
     edits = {"animal or voice": ("every mouse", "every cat"), "color": ("was yellow", "was red"),
-             "name, he, she": ("Then she", "Then he"), "sign after a word": ("clever?", "clever."),
+             "name, he, she": ("Then she", "Then he"), "punctuation": ("clever?", "clever."),
              "another word": ("dreamed", "counted")}
     for kind, (old, new) in edits.items():
         mistakes = storybook.judge([story.text, story.text.replace(old, new)]).mistakes

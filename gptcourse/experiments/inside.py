@@ -168,7 +168,7 @@ def kinds_of_mistakes(mistakes: Iterable[str | None]) -> dict[str, int]:
     """How many of the judge's mistakes are of each kind: with the right word and a wrong sign after
     it, at a place for an animal, a color or a name, or anything else."""
     found = Counter(map(_kind_of_mistake, filter(None, mistakes)))
-    return {kind: found[kind] for kind in (*KINDS, "sign after a word", "another word")}
+    return {kind: found[kind] for kind in (*KINDS, "punctuation", "another word")}
 
 
 def _kind_of_mistake(mistake: str) -> str:
@@ -176,7 +176,7 @@ def _kind_of_mistake(mistake: str) -> str:
     words = re.findall(r"'(\w+)", re.sub(r"\(.*?\)", "", wanted))           # without the reasons
     wrong = re.search(r"the text says '(\w+)", said)
     if wrong and wrong[1] in words:
-        return "sign after a word"
+        return "punctuation"
     return next((kind for kind, table in KINDS.items() if table & set(words)), "another word")
 
 
