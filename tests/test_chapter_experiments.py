@@ -29,6 +29,7 @@ from gptcourse.experiments import (
     friends_way,
     gpt2_file,
     highest_and_beside,
+    kinds_of_mistakes,
     kinds_of_tokens,
     learning_to_repeat,
     likely_tokens,
@@ -683,6 +684,18 @@ def test_a_vector_where_a_fact_is_told_brings_it_back_and_one_halfway_does_not(a
     effect = effects_of_vectors(model, about, corrupted, places)
     expected = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
     torch.testing.assert_close(effect[[0, -1]], expected, atol=0.01, rtol=0)
+
+
+def test_mistakes_are_sorted_by_what_should_stand_there():
+    story = next(one for one in storybook.stories(300, seed=7, part="validation")
+                 if one.facts["plot"] == "trading")
+    edits = {"animal or voice": ("every mouse", "every cat"), "color": ("was yellow", "was red"),
+             "name, he, she": ("Then she", "Then he"), "punctuation": ("clever?", "clever."),
+             "another word": ("dreamed", "counted")}
+    for kind, (old, new) in edits.items():
+        mistakes = storybook.judge([story.text, story.text.replace(old, new)]).mistakes
+        assert mistakes[0] is None
+        assert kinds_of_mistakes(mistakes) == dict.fromkeys(edits, 0) | {kind: 1}, (kind, mistakes)
 
 
 def test_the_most_likely_end_of_a_story_is_one():

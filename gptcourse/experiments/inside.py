@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gptlib.config import GPTConfig
-from gptlib.corpus.storybook import TABLES, Story
+from gptlib.corpus.storybook import ANIMALS, BOYS, GIRLS, TABLES, Story
 from gptlib.generation import generate
 from gptlib.inside import (
     by_head,
@@ -153,6 +154,30 @@ def most_likely_end(model: GPTModel, tokenizer: BPETokenizer, text: str) -> str:
     steps = generate(model, [ids], model.config.context_length - len(ids), temperature=0,
                      stop_token=tokenizer.end_token)
     return text + tokenizer.decode([token for [token] in steps if token is not None])
+
+
+# Kinds of places in a story, by the words that are right there.
+KINDS = {
+    "animal or voice": {animal.forms[form] for animal in ANIMALS for form in ("plain", "sound")},
+    "color": {str(color) for table in ("toy_color", "household_color") for color in TABLES[table]},
+    "name, he, she": {"he", "she", "He", "She", *map(str, GIRLS + BOYS)},
+}
+
+
+def kinds_of_mistakes(mistakes: Iterable[str | None]) -> dict[str, int]:
+    """How many of the judge's mistakes are of each kind: with the right word and a wrong sign after
+    it, at a place for an animal, a color or a name, or anything else."""
+    found = Counter(map(_kind_of_mistake, filter(None, mistakes)))
+    return {kind: found[kind] for kind in (*KINDS, "punctuation", "another word")}
+
+
+def _kind_of_mistake(mistake: str) -> str:
+    said, _, wanted = mistake.partition("but should say")
+    words = re.findall(r"'(\w+)", re.sub(r"\(.*?\)", "", wanted))           # without the reasons
+    wrong = re.search(r"the text says '(\w+)", said)
+    if wrong and wrong[1] in words:
+        return "punctuation"
+    return next((kind for kind, table in KINDS.items() if table & set(words)), "another word")
 
 
 def retold(asked: Questions) -> tuple[Questions, Tensor]:
