@@ -326,7 +326,7 @@ def test_the_taps_of_a_rearranged_model_are_fed():
 
 def test_the_friends_way_is_that_of_the_block_in_which_a_bug_is_to_be_found():
     model = lively_model()
-    friends = defined(BABBLING_BLOCK.stub, "TransformerBlock")(model.config.to_dict())
+    friends = defined(BABBLING_BLOCK.stub, "BabblingBlock")(model.config.to_dict())
     friends.load_state_dict(model.blocks[0].state_dict())
     changed = rearranged(model, friends_way).blocks[0]
     x = torch.randn(2, 5, model.config.emb_dim)
