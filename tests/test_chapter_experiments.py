@@ -239,19 +239,19 @@ def test_around_one_layer_a_token_has_its_own_vector_its_places_and_what_was_gat
     layer, _ = a_layer()
     model, ids = OneLayer(layer, vocab_size=9), random_ids(2, 5, vocab_size=9)
     x = model.tokens.weight[ids] + model.places.weight[:5]
-    torch.testing.assert_close(model(ids), model.scores(x + layer(x)))
+    torch.testing.assert_close(model(ids), model.logits(x + layer(x)))
 
 
 def test_the_tables_around_one_layer_take_steps_fifty_times_as_long():
     layer, ids = a_layer()[0], random_ids(2, 5, vocab_size=9)
     model = OneLayer(layer, vocab_size=9)
     x = (model.tokens.weight[ids] + model.places.weight[:5]).detach().requires_grad_()
-    model.scores(x + layer(x)).square().sum().backward()
-    of_scores = model.scores.weight.grad.clone()
+    model.logits(x + layer(x)).square().sum().backward()
+    of_logits = model.logits.weight.grad.clone()
     model.zero_grad()
     model(ids).square().sum().backward()
     torch.testing.assert_close(model.places.weight.grad[:5], 50 * x.grad.sum(dim=0))
-    torch.testing.assert_close(model.scores.weight.grad, of_scores)
+    torch.testing.assert_close(model.logits.weight.grad, of_logits)
 
 
 def test_where_one_layer_looks_is_where_its_heads_gather_from():

@@ -127,7 +127,8 @@ def _about_shares(weights, queries, keys, mask):
                 "which is ~mask.")
     if (hidden > 1e-6).any():
         return ("A key that the mask hides gets a share: set its score to minus infinity, before "
-                "the softmax.")
+                "the softmax, and go on with what masked_fill returns: it leaves scores as they "
+                "are.")
     sums, scores = weights.sum(dim=-1), (queries @ keys.mT).double()
     if not torch.allclose(sums, torch.ones_like(sums), atol=1e-4):
         return "The rows do not sum to 1, as a softmax along the keys, dim=-1, would make them."
@@ -282,17 +283,22 @@ def _what_the_layers_read(answer, config, _x):
     if not layer(x.clone()).isfinite().all():
         return None
 
-    def heads(written):
-        return [gpt.split_heads(written[name].reshape(x.shape), H) for name in names]
+    def heads(written, n_heads=H):
+        return [gpt.split_heads(written[name].reshape(x.shape), n_heads) for name in names]
 
-    def gathered(written):
-        queries, keys, values = heads(written)
+    def gathered(written, n_heads=H):
+        queries, keys, values = heads(written, n_heads)
         weights = gpt.attention_weights(queries, keys, mask)                 # (B, H, T, T)
         return (weights @ values).transpose(1, 2).flatten(2)                 # (B, T, C)
 
     def known(name, read, written):
         if name != "output" or read.shape != x.shape:
             return None
+        for other in range(1, config["emb_dim"]):
+            if (other != H and config["emb_dim"] % other == 0
+                    and torch.allclose(read, gathered(written, other), atol=1e-6)):
+                return (f"With n_heads = {H}, you split into {other}: split_heads gets "
+                        "self.n_heads, which is the configuration's.")
         queries, keys, values = heads(written)
         found = gpt.split_heads(read, H)                                     # (B, H, T, D)
         shares = found @ torch.linalg.pinv(values)                           # (B, H, T, T)

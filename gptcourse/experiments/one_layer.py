@@ -15,13 +15,13 @@ class OneLayer(nn.Module):
         super().__init__()
         C = layer.output.out_features
         self.tokens, self.places = nn.Embedding(vocab_size, C), nn.Embedding(context_length, C)
-        self.attention, self.scores = layer, nn.Linear(C, vocab_size)
+        self.attention, self.logits = layer, nn.Linear(C, vocab_size)
         for table in (self.tokens, self.places):                    # so that their steps are longer
             table.weight.register_hook(lambda gradient: 50 * gradient)
 
     def forward(self, ids: Tensor) -> Tensor:                                # (B, T)
         x = self.tokens(ids) + self.places.weight[: ids.shape[1]]            # (B, T, C)
-        return self.scores(x + self.attention(x))                            # (B, T, V)
+        return self.logits(x + self.attention(x))                            # (B, T, V)
 
 
 @torch.no_grad()

@@ -124,6 +124,8 @@ wrong_edits(
     (PRODUCT, "queries @ queries.transpose(-2, -1)", "do not come from the dot products"),
     (SHARES, f"torch.dropout({SHARES}, 0.4, True)", "Called twice with the same input"),
     (MASKED, "masked_fill(~mask, -1)", "gets a share"),
+    (f"return {SHARES}", f"scores.{MASKED}\n    return scores.softmax(dim=-1)",
+     "go on with what masked_fill returns"),
     (SCALED + f"\n    return {SHARES}", PRODUCT + "\n    return scores.softmax(-1) * mask",
      "The rows do not sum to 1"),
     (SHARES, "scores.masked_fill(~mask, 0) / scores.masked_fill(~mask, 0).sum(-1, keepdim=True)",
@@ -266,7 +268,8 @@ wrong_edits(
     ("self.output = nn.Linear(C, C)", "self.proj = nn.Linear(C, C)", "so call it output"),
     ("        self.dropout =", '        self.register_buffer("mask", torch.ones(9, 9))\n'
      "        self.dropout =", "persistent=False"),
-    ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "each of the self.n_heads heads"),
+    ('self.n_heads = config["n_heads"]', "self.n_heads = 2", "With n_heads = 3, you split into 2"),
+    ('self.n_heads = config["n_heads"]', "self.n_heads = 1", "With n_heads = 3, you split into 1"),
 )
 
 # ----------------------------------------------------------------------------- PeekingAttention
