@@ -8,7 +8,6 @@ import math
 import re
 import sys
 from dataclasses import dataclass, replace
-from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FunctionType
@@ -629,17 +628,19 @@ def _overheard(main, *line):
 
     def train(model, ids, *_given, steps=None, draw=None, **_named):
         heard.seen, heard.sizes = ids.tolist(), model.config["vocab_size"]
-        heard.train_draws = draw.__name__ if draw else "batch"
+        if draw is not None:
+            heard.train_draws = getattr(draw, "__name__", "a function of its own")
         for _ in range(min(steps or _given[0], 1000)):
             heard.steps += 1
             yield 2.5
 
     def drawing(name):
-        @wraps(names[name])
         def draw(ids, *given, **named):
             heard.unseen, heard.drawn_by = ids.tolist(), name
             windows[:] = names[name](ids, *given, **named)
             return tuple(windows)
+
+        draw.__name__ = name
         return draw
 
     def evaluate(_model, *given, **named):

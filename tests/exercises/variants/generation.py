@@ -467,6 +467,8 @@ wrong_edits(
     ("*draw(unseen, 200, 128)", "*draw(seen, 200, 128)", "just what comes after"),
     ("*draw(unseen, 200, 128)", "*batch(unseen, 200, 128)", "let both use draw"),
     ("peak=peak, draw=draw", "peak=peak", "let both use draw"),
+    ("peak=peak, draw=draw", "peak=peak, draw=__import__('functools').partial(draw)",
+     "let both use draw"),
     ('        save(path.with_suffix(".pt"), tokenizer, model)\n', "", "is not kept"),
     ('path.suffix == ".pt"', 'path.suffix == ".bin"', "can't decode byte"),
     ("*tokenizer.encode(beginning)", "", "not what generate goes on from"),
