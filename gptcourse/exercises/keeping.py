@@ -27,7 +27,7 @@ from typing import Any
 from gptcourse import gpt
 from gptcourse.exercises import progress
 from gptcourse.exercises.contents import Contents
-from gptcourse.exercises.early import CALLERS, EARLY, FIRST
+from gptcourse.exercises.early import CALLERS, EARLY, FIRST, GROWN
 from gptcourse.exercises.exercise import Exercise
 from gptcourse.exercises.page import (
     GIVEN,
@@ -64,7 +64,7 @@ def keep(exercise: Exercise, definition: Any, judge: Callable) -> str:
         written = _with_what_it_needs(definition, name)
         with progress.one_at_a_time():
             text = _read()
-            if exercise.name in FIRST and not _is_first(exercise.name, _source_in(text, name)):
+            if exercise.name in GROWN and not _is_first(exercise.name, _source_in(text, name)):
                 return f"The {name} in {FILE} is the later one, which can do more, and stays."
             edited = _was_edited(text, written[-1])
             if not edited:
@@ -246,7 +246,7 @@ def _is_typed_anew(text: str, helper: Piece) -> bool:
 
 def _is_first(name: str, source: str | None) -> bool:
     """Whether the definition of which `name` is the first form has not grown yet in the file."""
-    return FIRST[name].grown not in (source or "")
+    return GROWN[name] not in (source or "")
 
 
 def _left_alone(exercise: Exercise, judge: Callable) -> str:

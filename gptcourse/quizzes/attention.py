@@ -34,7 +34,8 @@ QUESTIONS = (
             Option("So that the future is hidden.", "The mask does that."),
         )),
     Question(
-        "In GPT-2 small, by what are the scores divided?",
+        f"GPT-2 small has vectors of C = {GPT_CONFIG_124M['emb_dim']} numbers, and "
+        f"{GPT_CONFIG_124M['n_heads']} heads. By what are its scores divided?",
         right=Option(f"{math.sqrt(_D):g}", f"A head is {_D} numbers wide, and √{_D} is "
                                            f"{math.sqrt(_D):g}."),
         wrong=(
