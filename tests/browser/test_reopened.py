@@ -40,7 +40,7 @@ def check_stills(chapter):
 @pytest.mark.parametrize("state", ["saved", "not saved"])
 def test_a_reopened_chapter_shows_pictures_of_its_views_until_it_is_run_again(lab, state):
     write_notebook(lab, "97_reopened.ipynb", CELLS)
-    with lab.open("97_reopened.ipynb") as chapter:
+    with lab.open("97_reopened.ipynb", afresh=True) as chapter:
         chapter.run_all(seconds=120)
         chapter.page.locator(".gpt canvas").first.wait_for()
         if state == "saved":
