@@ -1,6 +1,6 @@
 # make lab        opens the course in JupyterLab (the first time it installs what that needs)
 # make fresh CHAPTER=03   a fresh copy of a chapter; yours stays beside it
-# make test       proves that everything works (20 minutes)
+# make test       proves that everything works (18 minutes)
 # make trust      tries what a long life may bring: 100,000 inputs, and more (an hour)
 # make lowest     tries the library's tests with the lowest versions that pyproject.toml allows
 # make chapters   runs the chapters again and stores what they show

@@ -246,7 +246,12 @@ def _is_typed_anew(text: str, helper: Piece) -> bool:
 
 def _is_first(name: str, source: str | None) -> bool:
     """Whether the definition of which `name` is the first form has not grown yet in the file."""
-    return GROWN[name] not in (source or "")
+    return source is None or not _uses(source, GROWN[name])
+
+
+def _uses(source: str, name: str) -> bool:
+    """Whether code uses a name, and not only a comment."""
+    return any(name in piece.uses for piece in pieces(source))
 
 
 def _left_alone(exercise: Exercise, judge: Callable) -> str:
@@ -444,7 +449,7 @@ def _forms_that_fit(blocks: Mapping[str, str]) -> dict[str, str]:
     other one does not take it yet, the course's newer one stands in.
     """
     forms = {}
-    takes = {name: "cache" in blocks.get(name, "cache") for name in EARLY}
+    takes = {name: name not in blocks or _uses(blocks[name], "cache") for name in EARLY}
     for caller, callee in CALLERS:
         if caller not in blocks and not takes[callee]:
             forms[caller], takes[caller] = course_source(caller, EARLY[caller]), False

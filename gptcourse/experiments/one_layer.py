@@ -19,15 +19,18 @@ class OneLayer(nn.Module):
         for table in (self.tokens, self.places):                    # so that their steps are longer
             table.weight.register_hook(lambda gradient: 50 * gradient)
 
+    def vectors(self, ids: Tensor) -> Tensor:                                # (B, T)
+        return self.tokens(ids) + self.places.weight[: ids.shape[1]]         # (B, T, C)
+
     def forward(self, ids: Tensor) -> Tensor:                                # (B, T)
-        x = self.tokens(ids) + self.places.weight[: ids.shape[1]]            # (B, T, C)
+        x = self.vectors(ids)                                                # (B, T, C)
         return self.logits(x + self.attention(x))                            # (B, T, V)
 
 
 @torch.no_grad()
 def looks(model: OneLayer, ids: Tensor) -> Tensor:
     """How much each token takes from which, in every head.  (B, T) -> (B, H, T, T)"""
-    x = model.tokens(ids) + model.places.weight[: ids.shape[1]]              # (B, T, C)
+    x = model.vectors(ids)                                                   # (B, T, C)
     queries, keys = (split_heads(project(x), model.attention.n_heads)
                      for project in (model.attention.query, model.attention.key))
     return attention_weights(queries, keys, causal_mask(ids.shape[1]))

@@ -59,7 +59,10 @@ def opened(chromium, window):
     yield opened
     for page in pages:
         page.stop_listening()
-        page.close() if page.context != window.context else window.give_back(page.page)
+        if page.context == window.context:
+            window.give_back(page.page)
+        else:
+            page.close()
         assert page.complaints == []
         assert [url for url in page.requests if not url.startswith(("blob:", "data:"))] == []
 

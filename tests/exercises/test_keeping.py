@@ -505,6 +505,16 @@ def test_a_first_form_never_takes_the_place_of_the_grown_one(first, later, name)
     assert file_text() == grown
 
 
+def test_a_comment_about_the_later_form_is_not_taken_for_it():
+    plain = check.MultiHeadAttention.exercise.solution_source
+    checked("MultiHeadAttention", plain.replace("T, C)\n", "T, C), without a cache\n", 1))
+    assert "without a cache" in file_text()
+    model = mine.GPTModel(CONFIG)
+    assert len(list(mine.generate(model, [1, 2], 3))) == 3
+    assert "Kept in my_gpt.py." in checked("MultiHeadAttention", plain)
+    assert "without a cache" not in file_text()
+
+
 def test_a_first_form_that_was_edited_by_hand_is_judged_as_one():
     checked("first_generate")
     Path(FILE).write_text(file_text().replace("[0, -1]", "[0, 0] "), encoding="utf-8")
